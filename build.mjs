@@ -1,0 +1,115 @@
+#!/usr/bin/env node
+// The one entry of the project: node build.mjs <command>
+//   setup       packages from the lock file, a build, and a Vulkan driver that Dawn can use
+//   build       dist/deqreg.js (the command), dist/index.js (the library), dist/node.js, type declarations
+//   check       types, then every test (kernels compile in every variant, layers import downwards, …)
+//   test [word] the tests whose file name contains the word
+//   bench name  one of bench/*.ts; its arguments follow
+//   watch       rebuild on every change
+//   quickstart  setup, then register a synthetic pair and say where the pictures are
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const root = dirname(fileURLToPath(import.meta.url));
+const at = (...parts) => join(root, ...parts);
+const run = (program, args) => execFileSync(program, args, { cwd: root, stdio: 'inherit' });
+const cli = (...args) => spawnSync(process.execPath, [at('dist/deqreg.js'), ...args], { cwd: root, stdio: 'inherit' }).status ?? 1;
+
+/** esbuild's options for everything: WGSL is imported as text, packages with native code stay outside the bundle. */
+const options = (entryPoints, outdir, more = {}) => ({
+  entryPoints, outdir, bundle: true, format: 'esm', target: 'es2022', absWorkingDir: root,
+  loader: { '.wgsl': 'text' }, external: ['webgpu', 'node:*'], logLevel: 'warning', metafile: true, sourcemap: 'linked', ...more,
+});
+
+const targets = () => [
+  options({ index: 'src/index.ts' }, 'dist', { platform: 'browser' }),
+  options({ node: 'src/node.ts' }, 'dist', { platform: 'node' }),
+  options({ deqreg: 'src/cli/main.ts' }, 'dist', { platform: 'node', banner: { js: '#!/usr/bin/env node' } }),
+];
+
+async function packages() {
+  if (existsSync(at('node_modules/.package-lock.json')) &&
+      statSync(at('node_modules/.package-lock.json')).mtimeMs >= statSync(at('package-lock.json')).mtimeMs) return;
+  run(process.platform === 'win32' ? 'npm.cmd' : 'npm', ['ci', '--no-audit', '--no-fund']);
+}
+
+async function build() {
+  const { build } = await import('esbuild');
+  mkdirSync(at('dist'), { recursive: true });
+  await Promise.all(targets().map((target) => build(target)));
+}
+
+const types = (...args) => run(process.execPath, [at('node_modules/typescript/bin/tsc'), '-p', at('tsconfig.json'), ...args]);
+
+async function setup() {
+  await packages();
+  await build();
+  if (cli('setup') !== 0) process.exit(1);
+}
+
+/** Bundles one file of test/ or bench/ a time, with shared chunks, so that all of them run in one process. */
+async function bundle(files, folder) {
+  const { build } = await import('esbuild');
+  rmSync(at('dist', folder), { recursive: true, force: true });
+  await build(options(files, join('dist', folder), { platform: 'node', splitting: true, outbase: folder, external: ['webgpu', 'node:*', 'esbuild', 'uvu', 'uvu/*'] }));
+  return files.map((file) => pathToFileURL(at('dist', file.replace(/\.ts$/, '.js'))).href);
+}
+
+async function test(word = '') {
+  const files = readdirSync(at('test')).filter((f) => f.endsWith('.test.ts') && f.includes(word)).sort().map((f) => `test/${f}`);
+  if (!files.length) throw new Error(`no test file in test/ has "${word}" in its name`);
+  const urls = await bundle(files, 'test');
+  globalThis.UVU_DEFER = 1;
+  const { exec } = await import('uvu');
+  const sum = { passed: 0, failed: 0, skipped: 0 };
+  globalThis.UVU_QUEUE = globalThis.UVU_QUEUE ?? [];
+  UVU_QUEUE.length = 0;
+  for (const [i, url] of urls.entries()) {
+    globalThis.UVU_INDEX = i;
+    UVU_QUEUE.push([files[i]]);
+    await import(url);
+    if (UVU_QUEUE[i].length < 2) throw new Error(`${files[i]} runs no test: does it end with test.run()?`);
+    UVU_QUEUE[i] = UVU_QUEUE[i].map((suite) => typeof suite !== 'function' ? suite : async () => {
+      const [errors, passed, skipped, total] = await suite();
+      sum.passed += passed; sum.failed += total - passed; sum.skipped += skipped;
+      return [errors, passed, skipped, total];
+    });
+  }
+  await exec();
+  console.log(`${sum.passed} passed, ${sum.failed} failed${sum.skipped ? `, ${sum.skipped} skipped` : ''}`);
+  process.exit(sum.failed || !sum.passed ? 1 : 0);
+}
+
+async function bench(name = '', ...args) {
+  const names = readdirSync(at('bench')).filter((f) => f.endsWith('.ts')).map((f) => f.slice(0, -3));
+  if (!names.includes(name)) throw new Error(`bench: choose one of ${names.join(', ')}`);
+  const [url] = await bundle([`bench/${name}.ts`], 'bench');
+  const { main } = await import(url);
+  await main(args);
+  process.exit(0);
+}
+
+async function watch() {
+  const { context } = await import('esbuild');
+  for (const target of targets()) await (await context({ ...target, logLevel: 'info' })).watch();
+}
+
+const [command, ...args] = process.argv.slice(2);
+const commands = {
+  setup,
+  build: async () => { await packages(); await build(); types('--noEmit', 'false', '--declaration', '--emitDeclarationOnly', '--outDir', 'dist/types'); },
+  check: async () => { await setup(); types(); await test(); },
+  test: async (word) => { await setup(); await test(word); },
+  bench: async (...rest) => { await setup(); await bench(...rest); },
+  watch,
+  quickstart: async () => { await setup(); process.exit(cli('quickstart')); },
+};
+try {
+  if (!commands[command]) throw new Error(`usage: node build.mjs ${Object.keys(commands).join('|')}`);
+  await commands[command](...args);
+} catch (error) {
+  console.error(error.status ? `build.mjs: a step failed (exit ${error.status})` : error);
+  process.exit(1);
+}
