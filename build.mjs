@@ -8,9 +8,12 @@
 //   watch       rebuild on every change
 //   quickstart  setup, then register a synthetic pair and say where the pictures are
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const fail = (message) => { console.error(`build.mjs: ${message}`); process.exit(1); };
+if (parseInt(process.versions.node, 10) < 20) fail(`needs Node 20 or newer, this is ${process.versions.node}`);
 
 const root = dirname(fileURLToPath(import.meta.url));
 const at = (...parts) => join(root, ...parts);
@@ -29,10 +32,13 @@ const targets = () => [
   options({ deqreg: 'src/cli/main.ts' }, 'dist', { platform: 'node', banner: { js: '#!/usr/bin/env node' } }),
 ];
 
-async function packages() {
-  if (existsSync(at('node_modules/.package-lock.json')) &&
-      statSync(at('node_modules/.package-lock.json')).mtimeMs >= statSync(at('package-lock.json')).mtimeMs) return;
-  run(process.platform === 'win32' ? 'npm.cmd' : 'npm', ['ci', '--no-audit', '--no-fund']);
+/** Installs the packages of the lock file, where they are missing or older than it. */
+function packages() {
+  const modified = (file) => statSync(at(file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (modified('node_modules/.package-lock.json') >= modified('package-lock.json')) return;
+  const npm = (args, stdio) => spawnSync(`npm ${args}`, { cwd: root, stdio, shell: true }).status; // a shell finds Windows' npm.cmd as well
+  if (npm('--version', 'ignore') !== 0) fail('npm does not run; it comes with Node, or as the package npm of a distribution');
+  if (npm('ci --include=dev', 'inherit') !== 0) fail('npm ci failed, its message is above');
 }
 
 async function build() {
@@ -44,7 +50,7 @@ async function build() {
 const types = (...args) => run(process.execPath, [at('node_modules/typescript/bin/tsc'), '-p', at('tsconfig.json'), ...args]);
 
 async function setup() {
-  await packages();
+  packages();
   await build();
   if (cli('setup') !== 0) process.exit(1);
 }
@@ -99,7 +105,7 @@ async function watch() {
 const [command, ...args] = process.argv.slice(2);
 const commands = {
   setup,
-  build: async () => { await packages(); await build(); types('--noEmit', 'false', '--declaration', '--emitDeclarationOnly', '--outDir', 'dist/types'); },
+  build: async () => { packages(); await build(); types('--noEmit', 'false', '--declaration', '--emitDeclarationOnly', '--outDir', 'dist/types'); },
   check: async () => { await setup(); types(); await test(); },
   test: async (word) => { await setup(); await test(word); },
   bench: async (...rest) => { await setup(); await bench(...rest); },
@@ -107,9 +113,8 @@ const commands = {
   quickstart: async () => { await setup(); process.exit(cli('quickstart')); },
 };
 try {
-  if (!commands[command]) throw new Error(`usage: node build.mjs ${Object.keys(commands).join('|')}`);
+  if (!commands[command]) fail(`usage: node build.mjs ${Object.keys(commands).join('|')}`);
   await commands[command](...args);
 } catch (error) {
-  console.error(error.status ? `build.mjs: a step failed (exit ${error.status})` : error);
-  process.exit(1);
+  fail(error.status ? `a step failed (exit ${error.status})` : error.stack);
 }
