@@ -23,7 +23,7 @@ export function awayFromFaces(shape: number[], seed: number, reach: number, attr
 const awayFromZero = (shape: number[], seed: number) =>
   map(uniform(shape, seed), (x) => Math.fround(Math.sign(x) * (0.2 + 0.8 * Math.abs(x))));
 
-const matrix = [0.9, 0.1, -0.05, 0.3, -0.2, 1.1, 0.15, -0.4, 0.05, -0.1, 0.8, 0.7].map(Math.fround);
+const affine = { matrix: [0.9, 0.1, -0.05, 0.3, -0.2, 1.1, 0.15, -0.4, 0.05, -0.1, 0.8, 0.7].map(Math.fround) };
 const [a, b] = [[1, 1, 3, 4, 5], [2, 1, 5, 3, 7]];
 const field = (seed: number, shape = [2, 3, 3, 4, 5]) => uniform(shape, seed);
 
@@ -31,8 +31,8 @@ const warpCases = (op: string): Case[] => [
   { op, label: 'inside', inputs: [uniform([1, 1, 3, 4, 5], 1), awayFromFaces([1, 3, 3, 4, 5], 2, 0.4)], attrs: {} },
   { op, label: 'clamped, N=2, C=2', inputs: [uniform([2, 2, 3, 4, 5], 3), awayFromFaces([2, 3, 3, 4, 5], 4, 3)], attrs: {} },
   { op, label: 'other size', inputs: [uniform([1, 2, 4, 3, 6], 5), awayFromFaces([1, 3, 5, 3, 7], 6, 1.5)], attrs: {} },
-  { op, label: 'matrix', inputs: [uniform([2, 1, 4, 5, 3], 7), awayFromFaces([2, 3, 3, 4, 5], 8, 1, { matrix })], attrs: { matrix } },
-  { op, label: 'matrix, clamped', inputs: [uniform([1, 1, 2, 3, 2], 9), awayFromFaces([1, 3, 5, 3, 7], 10, 2, { matrix })], attrs: { matrix } },
+  { op, label: 'matrix', inputs: [uniform([2, 1, 4, 5, 3], 7), awayFromFaces([2, 3, 3, 4, 5], 8, 1, affine)], attrs: affine },
+  { op, label: 'matrix, clamped', inputs: [uniform([1, 1, 2, 3, 2], 9), awayFromFaces([1, 3, 5, 3, 7], 10, 2, affine)], attrs: affine },
   { op, label: 'one slice', inputs: [uniform([1, 1, 1, 4, 5], 11), awayFromFaces([1, 3, 1, 4, 5], 12, 1.5)], attrs: {} },
 ];
 

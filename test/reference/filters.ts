@@ -23,7 +23,9 @@ function triangle(n: number, size: number): Band {
   }));
 }
 
-/** x → [N, C, ...size], size = [D, H, W]. Enlarging equals F.interpolate(trilinear, align_corners=False); reducing equals antialias=True. */
+/**
+ * x → [N, C, ...size], size = [D, H, W]. Enlarging equals F.interpolate(trilinear, align_corners=False); reducing equals antialias=True.
+ */
 export const resize = separable('resize', (shape, { size }: { size: number[] }) =>
   axes.map((axis) => triangle(shape[4 - axis], size[2 - axis])));
 

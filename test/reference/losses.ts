@@ -10,7 +10,7 @@ const centred = (x: NdArray) => {
   return map(x, (value) => value - shift);
 };
 
-/** Window means, variances and covariance of two images [N, 1, D, H, W], centred first: E[x²] − E[x]² loses the variance of raw intensities. */
+/** Window means, variances and covariance of two centred images [N, 1, D, H, W]: on raw ones E[x²] − E[x]² loses the variance. */
 function localMoments(a: NdArray, b: NdArray, window: number | number[]) {
   const local = windowMean(window).apply;
   const [ma, mb] = [local(a).data, local(b).data];
@@ -83,7 +83,10 @@ export const mse: ReferenceOp = {
   },
 };
 
-/** u [N, C, D, H, W]: Σ over axes of weights[axis] · mean (u[i+1] − u[i])², the mean over that axis' own differences; an axis of one voxel adds 0. */
+/**
+ * u [N, C, D, H, W], weights (w, h, d): Σ over axes of weights[axis] · mean (u[i + 1] − u[i])², the mean over that axis' own differences;
+ * an axis of one voxel adds 0.
+ */
 export const diffusion: ReferenceOp = {
   name: 'diffusion',
   forward([u], { weights = [1, 1, 1] }: { weights?: number[] }) {

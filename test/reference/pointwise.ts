@@ -24,8 +24,10 @@ function sourceIndices(from: number[], shape: number[]): Int32Array {
   return indices;
 }
 
+type Binary = (x: number, y: number) => number;
+
 /** f(x, y) and its two partial derivatives. */
-function binary(name: string, f: (x: number, y: number) => number, fx: (x: number, y: number) => number, fy: (x: number, y: number) => number): ReferenceOp {
+function binary(name: string, f: Binary, fx: Binary, fy: Binary): ReferenceOp {
   return {
     name,
     forward([x, y]) {

@@ -1,14 +1,16 @@
 // Steps that are not differentiated: Adam, and Anderson acceleration of a fixed-point iteration.
 import { dot, norm } from './ndarray.ts';
 
-export interface AdamArgs {
-  p: Float64Array; m: Float64Array; v: Float64Array; g: Float64Array;
+export interface AdamState { p: Float64Array; m: Float64Array; v: Float64Array }
+
+export interface AdamArgs extends AdamState {
+  g: Float64Array;
   /** Counts from 1. */
   t: number; lr: number; beta1: number; beta2: number; epsilon: number;
 }
 
 /** One step of Adam as PyTorch takes it: p − lr/(1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + ε). Returns new arrays. */
-export function adamStep({ p, m, v, g, t, lr, beta1, beta2, epsilon }: AdamArgs): { p: Float64Array; m: Float64Array; v: Float64Array } {
+export function adamStep({ p, m, v, g, t, lr, beta1, beta2, epsilon }: AdamArgs): AdamState {
   const newM = m.map((x, i) => beta1 * x + (1 - beta1) * g[i]);
   const newV = v.map((x, i) => beta2 * x + (1 - beta2) * g[i] * g[i]);
   const step = lr / (1 - beta1 ** t);
@@ -24,7 +26,9 @@ function choleskySolve(matrix: number[][], right: number[]): number[] {
     for (let j = 0; j <= i; j++) {
       let rest = l[i][j];
       for (let k = 0; k < j; k++) rest -= l[i][k] * l[j][k];
-      if (i === j && !(rest > 0)) throw new Error(`anderson: the Gram matrix of ${n} residuals is singular (pivot ${rest}); pass a larger ridge`);
+      if (i === j && !(rest > 0)) {
+        throw new Error(`anderson: the Gram matrix of ${n} residuals is singular (pivot ${rest}); pass a larger ridge`);
+      }
       l[i][j] = i === j ? Math.sqrt(rest) : rest / l[j][j];
     }
   }
@@ -41,8 +45,8 @@ function choleskySolve(matrix: number[][], right: number[]): number[] {
 }
 
 /**
- * Weights a, Σa = 1, minimising ‖Σ a_i G_i‖² + ridge · Σ gram_ii a_i², from gram_ij = ⟨G_i, G_j⟩: a ∝ (gram + ridge · diag gram)⁻¹ 1,
- * solved with the diagonal scaled to 1 + ridge. A residual that is exactly zero takes all the weight.
+ * Weights a, Σa = 1, minimising ‖Σ a_i G_i‖² + ridge · Σ gram_ii a_i², from gram_ij = ⟨G_i, G_j⟩:
+ * a ∝ (gram + ridge · diag gram)⁻¹ 1, solved with the diagonal scaled to 1 + ridge. A residual that is exactly zero takes all the weight.
  */
 export function andersonSolve(gram: number[][], ridge: number): number[] {
   const exact = gram.findIndex((row, i) => row[i] === 0);

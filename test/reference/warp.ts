@@ -73,9 +73,8 @@ export const warp: ReferenceOp = {
             for (const axis of axes) gradPosition[axis] += slope[axis] * image.data[c * inside + index] * g;
           }
         }
-        for (const axis of axes) {
-          gradU.data[(n * 3 + axis) * voxels + v] = m[axis] * gradPosition[0] + m[4 + axis] * gradPosition[1] + m[8 + axis] * gradPosition[2];
-        }
+        const [gx, gy, gz] = gradPosition;
+        for (const axis of axes) gradU.data[(n * 3 + axis) * voxels + v] = m[axis] * gx + m[4 + axis] * gy + m[8 + axis] * gz;
       }
     }
     return [gradImage, gradU];
