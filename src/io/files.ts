@@ -1,0 +1,158 @@
+// The only module of io that needs Node: files in, files out. Every error begins with the path at fault.
+import { randomUUID } from 'node:crypto';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { constants, crc32, createGunzip, deflateRaw } from 'node:zlib';
+import { parseLandmarks, type Landmarks } from './landmarks.ts';
+import { HEADER_BYTES, parseHeader, type NiftiHeader } from './nifti-header.ts';
+import { displacementSize, INTENT_VECTOR, parseDisplacement, parseNifti, volumeSize, type DisplacementFile } from './nifti.ts';
+import type { Volume } from './volume.ts';
+
+/** Bytes after the image that a gzip stream may still hold; they are read (the checksum comes last) and dropped. */
+const SLACK = 16 * 2 ** 20;
+const MAX_DEFLATE_RATIO = 1032; // of the format itself
+const GZIP_BLOCK = 8 * 2 ** 20;
+
+/** Reads a 3-D image: .nii, or .hdr with .img (either may be named), each also gzipped. */
+export async function readVolume(path: string): Promise<Volume> {
+  const { buffer, image } = await readNifti(path, (header) => volumeSize(path, header));
+  return parseNifti(path, buffer, image);
+}
+
+/** Reads a displacement field in ITK's form, values as stored (LPS mm). */
+export async function readDisplacement(path: string): Promise<DisplacementFile> {
+  const { buffer, image } = await readNifti(path, (header) => displacementSize(path, header));
+  return parseDisplacement(path, buffer, image);
+}
+
+export async function readLandmarks(path: string): Promise<Landmarks> {
+  return parseLandmarks(path, (await readBytes(path)).toString('utf8'));
+}
+
+/** The bytes of a single file, or of a pair. `check` throws for a header that is not wanted, before any voxel is decompressed. */
+async function readNifti(path: string, check: (header: NiftiHeader) => void): Promise<{ buffer: ArrayBuffer; image?: ArrayBuffer }> {
+  const headerPath = await partner(path, /\.img(\.gz)?$/i, 'hdr') ?? path;
+  let header: NiftiHeader | undefined;
+  const buffer = await inflate(headerPath, (start) => {
+    header = parseHeader(headerPath, start);
+    check(header);
+    return header.pair ? start.byteLength : header.offset + header.bytes;
+  });
+  if (!header!.pair) return { buffer };
+  const imagePath = await partner(headerPath, /\.hdr(\.gz)?$/i, 'img');
+  if (!imagePath) throw new Error(`${path}: header of a .hdr/.img pair, but its name does not end in .hdr`);
+  return { buffer, image: await inflate(imagePath, () => header!.offset + header!.bytes) };
+}
+
+/** The other file of a pair, or undefined when `path` does not have the `ending`. Throws when there is none. */
+async function partner(path: string, ending: RegExp, extension: 'hdr' | 'img'): Promise<string | undefined> {
+  if (!ending.test(path)) return undefined;
+  const stem = path.replace(ending, '');
+  const upper = /\.(HDR|IMG)/.test(path.slice(stem.length));
+  const candidates = [`.${extension}`, `.${extension}.gz`].map((end) => stem + (upper ? end.toUpperCase() : end));
+  for (const candidate of candidates) if (await stat(candidate).catch(() => undefined)) return candidate;
+  throw new Error(`${path}: its other half ${candidates.join(' or ')} does not exist`);
+}
+
+/**
+ * The bytes of a file. Of a gzipped one, as many as `wanted` says when it has seen the header: memory is bounded by the header's claim,
+ * and that claim by what the compressed bytes can hold.
+ */
+async function inflate(path: string, wanted: (start: ArrayBuffer) => number): Promise<ArrayBuffer> {
+  const bytes = await readBytes(path);
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) {
+    const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength ? bytes.buffer : new Uint8Array(bytes).buffer;
+    wanted(whole.slice(0, HEADER_BYTES[2]));
+    return whole;
+  }
+  const gunzip = createGunzip({ chunkSize: 2 ** 20 });
+  gunzip.end(bytes);
+  let out: Uint8Array<ArrayBuffer> | undefined;
+  let start = Buffer.alloc(0);
+  let received = 0;
+  const begin = () => {
+    const need = wanted(new Uint8Array(start.subarray(0, HEADER_BYTES[2])).buffer);
+    if (need > bytes.length * MAX_DEFLATE_RATIO) {
+      throw new Error(`${path}: truncated: its header asks for ${need} bytes, which ${bytes.length} compressed bytes cannot hold`);
+    }
+    out = new Uint8Array(need);
+    out.set(start.subarray(0, need));
+  };
+  try {
+    for await (const chunk of gunzip as AsyncIterable<Buffer>) {
+      if (out) {
+        if (received < out.length) out.set(chunk.subarray(0, out.length - received), received);
+        received += chunk.length;
+        if (received > out.length + SLACK) throw new Error(`${path}: more than ${SLACK} bytes follow the image its header describes`);
+      } else {
+        start = Buffer.concat([start, chunk]);
+        received = start.length;
+        if (received >= HEADER_BYTES[2]) begin();
+      }
+    }
+    if (!out) begin();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'Z_BUF_ERROR') throw new Error(`${path}: truncated gzip stream (it ends after ${received} decompressed bytes)`);
+    if (code?.startsWith('Z_')) throw new Error(`${path}: corrupt gzip stream (${message})`);
+    throw error;
+  }
+  return received < out!.length ? out!.buffer.slice(0, received) : out!.buffer;
+}
+
+async function readBytes(path: string): Promise<Buffer<ArrayBuffer>> {
+  let bytes: Buffer<ArrayBuffer>;
+  try {
+    bytes = await readFile(path) as Buffer<ArrayBuffer>;
+  } catch (error) {
+    throw new Error(`${path}: ${reason(error)}`);
+  }
+  if (!bytes.length) throw new Error(`${path}: empty file`);
+  return bytes;
+}
+
+/** Writes a file so that it appears whole or not at all: a temporary file in the same folder, then a rename. */
+export async function writeAtomic(path: string, bytes: Uint8Array | string | Uint8Array[]): Promise<void> {
+  const temporary = `${path}.${randomUUID().slice(0, 8)}.tmp`;
+  try {
+    await writeFile(temporary, bytes, { flag: 'wx' });
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw new Error(`${path}: cannot write: ${reason(error)}`);
+  }
+}
+
+/** Writes the bytes of `encodeNifti` or `encodeDisplacement`, gzipped when the path ends in .gz. */
+export async function writeNifti(path: string, bytes: Uint8Array): Promise<void> {
+  await writeAtomic(path, /\.gz$/i.test(path) ? await gzip(bytes) : bytes);
+}
+
+/**
+ * One gzip member, level 1, its blocks deflated in parallel in zlib's thread pool (as pigz does): every block but the last ends with a sync
+ * flush, so that they join to one deflate stream. Several members would be as fast, but browsers' DecompressionStream refuses them.
+ * Fields of floats hold no repeats but runs: Z_RLE takes a third of the default's time for the same size. Images do, so they get the default.
+ */
+async function gzip(bytes: Uint8Array): Promise<Uint8Array[]> {
+  const vectors = new DataView(bytes.buffer, bytes.byteOffset).getInt16(68, true) === INTENT_VECTOR;
+  const strategy = vectors ? constants.Z_RLE : constants.Z_DEFAULT_STRATEGY;
+  const count = Math.max(1, Math.ceil(bytes.length / GZIP_BLOCK));
+  const blocks = Array.from({ length: count }, (_, n) => promisify<Uint8Array, object, Buffer>(deflateRaw)(
+    bytes.subarray(n * GZIP_BLOCK, (n + 1) * GZIP_BLOCK),
+    { level: 1, strategy, chunkSize: 2 ** 20, finishFlush: n === count - 1 ? constants.Z_FINISH : constants.Z_SYNC_FLUSH },
+  ));
+  const head = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255); // deflate, no name, no time, fastest, system unknown
+  const tail = new Uint8Array(8);
+  new DataView(tail.buffer).setUint32(0, crc32(bytes), true);
+  new DataView(tail.buffer).setUint32(4, bytes.length % 2 ** 32, true);
+  return [head, ...await Promise.all(blocks), tail];
+}
+
+function reason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const known: Record<string, string> = {
+    ENOENT: 'no such file or folder', EISDIR: 'is a directory', ENOTDIR: 'a part of the path is not a folder', EACCES: 'permission denied',
+    EROFS: 'read-only file system', ENOSPC: 'no space left on the device', ERR_FS_FILE_TOO_LARGE: 'files over 2 GiB are not supported',
+  };
+  return known[code ?? ''] ?? message;
+}

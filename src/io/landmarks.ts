@@ -1,0 +1,56 @@
+/** Corresponding points in voxels (i, j, k): n×3 each, `fixed` in the fixed image's grid and `moving` in the moving image's. */
+export interface Landmarks {
+  fixed: Float64Array;
+  moving: Float64Array;
+  names?: string[];
+}
+
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+/**
+ * A table with the columns [name,] fixed i, j, k, moving i, j, k, separated by tabs, semicolons or commas. The first line is a header when
+ * none of its fields is a number. Throws `file:line: …` for a row that is not six numbers after an optional name.
+ */
+export function parseLandmarks(name: string, text: string): Landmarks {
+  const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/);
+  const first = lines.find((line) => line.trim()) ?? '';
+  const separator = ['\t', ';', ','].find((mark) => first.split(mark).length >= 6) ?? ',';
+  const rows = lines
+    .map((line, n) => ({ line: n + 1, fields: line.split(separator).map((field) => field.trim()) }))
+    .filter(({ fields }) => fields.some((field) => field));
+  if (rows.length && !rows[0].fields.some((field) => NUMBER.test(field))) rows.shift();
+  if (!rows.length) throw new Error(`${name}: no landmarks; expected lines of fixed i, j, k and moving i, j, k in voxels`);
+
+  const named = rows[0].fields.length === 7;
+  const columns = named ? 7 : 6;
+  const points = rows.map(({ line, fields }) => {
+    const fail = (what: string): never => { throw new Error(`${name}:${line}: ${what}`); };
+    if (fields.length !== columns) {
+      fail(`${fields.length} columns, expected ${columns} (${named ? 'name, ' : ''}fixed i, j, k, moving i, j, k)`);
+    }
+    if (named && NUMBER.test(fields[0]) && !/^\d+$/.test(fields[0])) fail(`the first of 7 columns is a name, got "${fields[0]}"`);
+    return fields.slice(-6).map((field) => {
+      const value = Number(field);
+      return NUMBER.test(field) && Number.isFinite(value) ? value : fail(`"${field}" is not a number`);
+    });
+  });
+  return {
+    fixed: Float64Array.from(points.flatMap((point) => point.slice(0, 3))),
+    moving: Float64Array.from(points.flatMap((point) => point.slice(3))),
+    ...(named && { names: rows.map(({ fields }) => fields[0]) }),
+  };
+}
+
+/** The text that `parseLandmarks` reads, comma-separated. */
+export function encodeLandmarks({ fixed, moving, names }: Landmarks): string {
+  const count = fixed.length / 3;
+  if (moving.length !== fixed.length || (names && names.length !== count)) {
+    throw new Error(`landmarks: ${count} fixed points, ${moving.length / 3} moving points${names ? `, ${names.length} names` : ''}`);
+  }
+  const clash = names?.find((name) => /[,;\t\r\n]/.test(name));
+  if (clash !== undefined) throw new Error(`landmarks: the name ${JSON.stringify(clash)} contains a separator`);
+  const header = `${names ? 'name,' : ''}fixed_i,fixed_j,fixed_k,moving_i,moving_j,moving_k`;
+  const rows = Array.from({ length: count }, (_, n) =>
+    [...(names ? [names[n]] : []), ...fixed.subarray(3 * n, 3 * n + 3), ...moving.subarray(3 * n, 3 * n + 3)].join(','));
+  return [header, ...rows, ''].join('\n');
+}

@@ -1,0 +1,164 @@
+import { NIFTI1 } from 'nifti-reader-js';
+import { voxelSpacing, type Affine, type Vec3 } from './affine.ts';
+import { BYTES, CODES, parseHeader, type Dtype, type NiftiHeader } from './nifti-header.ts';
+import { quaternionOf } from './quaternion.ts';
+import type { Grid, Volume } from './volume.ts';
+
+export { checkFinite, checkNotConstant } from './volume.ts';
+
+/** A vector file as stored: [3, D, H, W], for ITK and ANTs in LPS mm (`fromPhysical` gives voxels). */
+export interface DisplacementFile extends Grid {
+  data: Float32Array;
+}
+
+/** The intent code of a vector image. */
+export const INTENT_VECTOR = 1007;
+const ARRAYS = {
+  uint8: Uint8Array, int8: Int8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array,
+  float32: Float32Array, float64: Float64Array,
+};
+
+/**
+ * A 3-D NIfTI-1 or NIfTI-2 image from decompressed bytes: a single file, or a header and its `image` (.hdr, .img).
+ * `data` may be a view of the given bytes. Throws with `name` at the start: what is wrong, with values.
+ */
+export function parseNifti(name: string, buffer: ArrayBuffer, image?: ArrayBuffer): Volume {
+  const header = parseHeader(name, buffer);
+  return { size: volumeSize(name, header), affine: header.affine, data: readVoxels(name, header, buffer, image), dtype: header.dtype };
+}
+
+/** A displacement field in ITK's form: 5-D, dimensions W×H×D×1×3, intent 1007. The values are returned as stored. */
+export function parseDisplacement(name: string, buffer: ArrayBuffer, image?: ArrayBuffer): DisplacementFile {
+  const header = parseHeader(name, buffer);
+  return { size: displacementSize(name, header), affine: header.affine, data: readVoxels(name, header, buffer, image) };
+}
+
+/** The size of a header that describes a 3-D image; throws for any other. */
+export function volumeSize(name: string, { extents, intent }: NiftiHeader): Vec3 {
+  const [w, h, d] = extents;
+  const shape = extents.join('×');
+  const frames = extents.slice(3).reduce((product, n) => product * n, 1);
+  if (extents.length < 3) throw new Error(`${name}: ${extents.length}-D image (${shape}); a 3-D volume is needed`);
+  if (frames > 1 && intent === INTENT_VECTOR) throw new Error(`${name}: vector field (${shape}, intent ${intent}), not an image`);
+  if (frames > 1) throw new Error(`${name}: ${extents.length}-D volume (${frames} frames of ${w}×${h}×${d}); pass one 3-D frame`);
+  return [w, h, d];
+}
+
+/** The size of a header that describes a displacement field; throws for any other. */
+export function displacementSize(name: string, { extents, intent }: NiftiHeader): Vec3 {
+  const [w, h, d, time, vector] = extents;
+  if (intent !== INTENT_VECTOR || time !== 1 || vector !== 3 || extents.slice(5).some((n) => n !== 1)) {
+    throw new Error(`${name}: not a displacement field: dimensions ${extents.join('×')}, intent ${intent}; ` +
+      `expected W×H×D×1×3, intent ${INTENT_VECTOR} (as ITK and ANTs write it)`);
+  }
+  return [w, h, d];
+}
+
+function readVoxels(name: string, header: NiftiHeader, buffer: ArrayBuffer, image?: ArrayBuffer): Float32Array {
+  if (header.pair && !image) throw new Error(`${name}: header of a .hdr/.img pair; its .img is needed too`);
+  if (!header.pair && image) throw new Error(`${name}: a single-file NIfTI; it takes no separate .img`);
+  const { offset, bytes, dtype, extents } = header;
+  const source = image ?? buffer;
+  if (source.byteLength < offset + bytes) {
+    throw new Error(`${name}: truncated: ${Math.max(0, source.byteLength - offset)} of ${bytes} bytes of voxels ` +
+      `(${extents.join('×')} ${dtype} from byte ${offset} on)`);
+  }
+  return decode(source, header);
+}
+
+// nifti-reader-js has no decoder; its readImage copies the bytes and trusts bitpix, so it is not used.
+// Typed arrays are little-endian on every platform with WebGPU.
+function decode(source: ArrayBuffer, { offset, bytes, dtype, littleEndian, slope, intercept }: NiftiHeader): Float32Array {
+  const width = BYTES[dtype];
+  if (!littleEndian || offset % width) {
+    source = source.slice(offset, offset + bytes);
+    offset = 0;
+  }
+  if (!littleEndian) swapBytes(new Uint8Array(source), width);
+  const count = bytes / width;
+  const wide = dtype === 'int64' || dtype === 'uint64';
+  const stored = wide ? readInt64(source, offset, count, dtype) : new ARRAYS[dtype](source, offset, count);
+  if (slope === 1 && intercept === 0) return stored instanceof Float32Array ? stored : new Float32Array(stored);
+  const out = new Float32Array(count);
+  for (let n = 0; n < count; n++) out[n] = slope * stored[n] + intercept;
+  return out;
+}
+
+function readInt64(source: ArrayBuffer, offset: number, count: number, dtype: 'int64' | 'uint64'): Float64Array {
+  const low = new Uint32Array(source, offset, 2 * count);
+  const high = dtype === 'int64' ? new Int32Array(source, offset, 2 * count) : low;
+  return Float64Array.from({ length: count }, (_, n) => high[2 * n + 1] * 2 ** 32 + low[2 * n]);
+}
+
+function swapBytes(bytes: Uint8Array, width: number): void {
+  if (width === 1) return;
+  for (let start = 0; start < bytes.length; start += width) {
+    for (let a = start, b = start + width - 1; a < b; a++, b--) {
+      const byte = bytes[a];
+      bytes[a] = bytes[b];
+      bytes[b] = byte;
+    }
+  }
+}
+
+export interface NiftiImage extends Grid {
+  data: ArrayLike<number>;
+  dtype: 'float32' | 'uint8' | 'int16' | 'uint16' | 'int32';
+  description?: string;
+}
+
+/** A single-file NIfTI-1, little-endian, unscaled. Values are rounded for integer types; one that does not fit throws. */
+export function encodeNifti({ size, affine, data, dtype, description }: NiftiImage): Uint8Array {
+  return encode(size, affine, [...size], dtype, data, 0, description ?? '');
+}
+
+/** A displacement field in ITK's form (5-D, intent 1007, float32); `data` is [3, D, H, W] in LPS mm, as `toPhysical` gives. */
+export function encodeDisplacement({ size, affine, data }: DisplacementFile): Uint8Array {
+  return encode(size, affine, [...size, 1, 3], 'float32', data, INTENT_VECTOR, 'displacement, LPS mm, fixed to moving point');
+}
+
+function encode(
+  size: Vec3, affine: Affine, extents: number[], dtype: NiftiImage['dtype'], data: ArrayLike<number>, intent: number, description: string,
+): Uint8Array {
+  const count = extents.reduce((product, n) => product * n, 1);
+  if (!size.every((n) => Number.isInteger(n) && n >= 1 && n <= 32767)) {
+    throw new Error(`NIfTI-1 stores extents from 1 to 32767, got ${size.join('×')}`);
+  }
+  if (data.length !== count) throw new Error(`${extents.join('×')} = ${count} values are needed, got ${data.length}`);
+  const header = encodeHeader(affine, extents, dtype, intent, description);
+  const bytes = new Uint8Array(header.byteLength + count * BYTES[dtype]);
+  bytes.set(new Uint8Array(header));
+  const out = new ARRAYS[dtype](bytes.buffer, header.byteLength, count);
+  if (dtype === 'float32' || data instanceof ARRAYS[dtype]) {
+    out.set(data);
+    return bytes;
+  }
+  for (let n = 0; n < count; n++) {
+    const value = Math.round(data[n]);
+    out[n] = value;
+    if (out[n] !== value) throw new Error(`value ${data[n]} at voxel ${n} does not fit ${dtype}`);
+  }
+  return bytes;
+}
+
+/** 348 bytes of header and the four extension flags. */
+function encodeHeader(affine: Affine, extents: number[], dtype: Dtype, intent: number, description: string): ArrayBuffer {
+  const { b, c, d, qfac, rigid } = quaternionOf(affine);
+  const header = new NIFTI1();
+  header.littleEndian = true;
+  header.magic = 'n+1';
+  header.vox_offset = 352;
+  header.dims = [extents.length, ...extents, 1, 1, 1, 1].slice(0, 8);
+  header.pixDims = [qfac, ...voxelSpacing(affine), 1, 1, 1, 1];
+  header.datatypeCode = CODES[dtype];
+  header.numBitsPerVoxel = 8 * BYTES[dtype];
+  header.xyzt_units = NIFTI1.UNITS_MM;
+  header.intent_code = intent;
+  header.description = description.slice(0, 79);
+  header.sform_code = NIFTI1.XFORM_SCANNER_ANAT;
+  header.qform_code = rigid ? NIFTI1.XFORM_SCANNER_ANAT : NIFTI1.XFORM_UNKNOWN; // a sheared grid has no qform
+  [header.quatern_b, header.quatern_c, header.quatern_d] = [b, c, d];
+  [header.qoffset_x, header.qoffset_y, header.qoffset_z] = [affine[3], affine[7], affine[11]];
+  header.affine = [affine.slice(0, 4), affine.slice(4, 8), affine.slice(8, 12)];
+  return header.toArrayBuffer();
+}

@@ -1,0 +1,45 @@
+import { applyAffine, voxelSpacing, type Affine, type Vec3 } from './affine.ts';
+
+/** Where the voxels are: extents along i, j, k (W, H, D) and the affine voxel → RAS mm. */
+export interface Grid {
+  size: Vec3;
+  affine: Affine;
+}
+
+/** A scalar image, [D, H, W] with W (= i) fastest. `dtype` is the type on disk; `data` holds the scaled values. */
+export interface Volume extends Grid {
+  data: Float32Array;
+  dtype: string;
+}
+
+export function voxelCount({ size: [w, h, d] }: Grid): number {
+  return w * h * d;
+}
+
+/** Same size, and every corner at the same place within a hundredth of a voxel (affines are often rounded by the tools that write them). */
+export function sameGrid(a: Grid, b: Grid): boolean {
+  if (a.size.some((n, axis) => n !== b.size[axis])) return false;
+  const tolerance = 0.01 * Math.min(...voxelSpacing(a.affine)); // mm
+  return corners(a.size).every((corner) => {
+    const [p, q] = [applyAffine(a.affine, corner), applyAffine(b.affine, corner)];
+    return Math.hypot(p[0] - q[0], p[1] - q[1], p[2] - q[2]) <= tolerance;
+  });
+}
+
+/** The eight corner voxels of a grid. */
+export function corners([w, h, d]: Vec3): Vec3[] {
+  return [0, w - 1].flatMap((i) => [0, h - 1].flatMap((j) => [0, d - 1].map((k): Vec3 => [i, j, k])));
+}
+
+/** Throws when a voxel is NaN or infinite, and says how many are. `name` starts the message, usually the file's path. */
+export function checkFinite(name: string, { data }: { data: Float32Array }): void {
+  let bad = 0;
+  for (let n = 0; n < data.length; n++) if (!Number.isFinite(data[n])) bad++;
+  if (bad) throw new Error(`${name}: ${bad} of ${data.length} voxels are NaN or infinite; replace them, for instance by the background`);
+}
+
+/** Throws when all voxels have one value: there is nothing to register. */
+export function checkNotConstant(name: string, { data }: { data: Float32Array }): void {
+  for (let n = 1; n < data.length; n++) if (data[n] !== data[0]) return;
+  throw new Error(`${name}: all ${data.length} voxels have the value ${data[0]}; a constant image cannot be registered`);
+}
