@@ -1,7 +1,9 @@
 // The pure parts of the driver installation: apt's sources and versions → what is written and run. No package is installed here.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { adviceFor, commandsText, majorVersion, parseListFile, parseOsRelease, parseSourcesFile, planInstall, sourceFor } from '../src/cli/driver.ts';
+import {
+  adviceFor, commandsText, mesaRelease, parseListFile, parseOsRelease, parseSourcesFile, planInstall, sourceFor,
+} from '../src/cli/driver.ts';
 
 const ARCHIVE = 'http://mirror.example.org/debian';
 const install = (target: string) => `apt-get install -y --no-install-recommends ${target}mesa-vulkan-drivers libvulkan1`;
@@ -46,11 +48,11 @@ deb [signed-by=/usr/share/keyrings/example.gpg arch=amd64] ${ARCHIVE} bookworm m
 deb-src ${ARCHIVE} bookworm main
 `;
 
-test('major version of a Debian version', () => {
-  for (const [version, major] of [['22.3.6-1+deb12u2', 22], ['1:25.0.7-2~bpo12+1', 25], ['24.2.8-1ubuntu1~24.04.1', 24]] as const) {
-    assert.is(majorVersion(version), major);
+test('Mesa\'s release in a Debian version', () => {
+  for (const [version, release] of [['22.3.6-1+deb12u2', 22.3], ['1:25.0.7-2~bpo12+1', 25], ['23.2.1-1ubuntu3.1~22.04.4', 23.2]] as const) {
+    assert.is(mesaRelease(version), release);
   }
-  assert.ok(Number.isNaN(majorVersion('(none)')));
+  assert.ok(Number.isNaN(mesaRelease('(none)')));
 });
 
 test('one-line sources: comments, cdrom and source packages stay out, options are kept', () => {
@@ -94,7 +96,8 @@ test('plan: backports from the archive that holds Mesa, not from another vendor\
     `tee ${file} <<'END'\ndeb [signed-by=/usr/share/keyrings/example.gpg arch=amd64] ${ARCHIVE} bookworm-backports main\nEND`,
     'apt-get update', install('-t bookworm-backports '),
   ]);
-  assert.is(planInstall(policy('22.3.6-1'), parseSourcesFile(STANZAS), 'bookworm')!.created, '/etc/apt/sources.list.d/deqreg-backports.sources');
+  const stanza = planInstall(policy('22.3.6-1'), parseSourcesFile(STANZAS), 'bookworm')!;
+  assert.is(stanza.created, '/etc/apt/sources.list.d/deqreg-backports.sources');
 });
 
 test('plan: configured backports are used as they are', () => {
@@ -115,7 +118,7 @@ test('advice by system; sudo for users only', () => {
   assert.match(advice('linux', 'ID="manjaro"\nID_LIKE="arch"'), '\nsudo pacman -S --needed vulkan-swrast vulkan-icd-loader\n');
   assert.match(advice('linux', 'ID=linuxmint\nID_LIKE="ubuntu debian"'), '\nsudo apt-get install mesa-vulkan-drivers libvulkan1\n');
   assert.match(advice('linux', 'ID=alpine'), '\nsudo apk add mesa-vulkan-swrast vulkan-loader gcompat\n');
-  assert.match(advice('linux', 'ID=other'), 'version 24 or newer.\nInstall one');
+  assert.match(advice('linux', 'ID=other'), 'version 23.2 or newer.\nInstall one');
   assert.match(advice('darwin', ''), 'Metal');
   assert.not.match(commandsText(['apt-get update'], false), 'sudo');
 });

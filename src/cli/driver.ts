@@ -1,11 +1,11 @@
 // The Vulkan driver that Dawn (npm `webgpu`) needs: find it, and on Debian or Ubuntu install Mesa's software driver where there is none.
-// Measured: Mesa 22 (Debian 12's own) gives Dawn no adapter; Mesa 24 and newer do (25 is in bookworm-backports).
+// Measured with Mesa's software driver: 22.0 and 22.3 (Debian 12's own) give Dawn no adapter; 23.2, 24.0 and 25.0 (bookworm-backports) do.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const OLDEST_MESA = 24;
+const OLDEST_MESA = 23.2;
 const PACKAGES = 'mesa-vulkan-drivers libvulkan1';
 const OWN_FILE = '/etc/apt/sources.list.d/deqreg-backports';
 
@@ -25,7 +25,8 @@ export interface InstallPlan { from: string; commands: string[]; created?: strin
 const ADAPTER_SCRIPT = `import { create } from 'webgpu';
 const gpu = create([]);
 const info = (await gpu.requestAdapter())?.info;
-console.log(JSON.stringify(info ? { vendor: info.vendor, device: info.device, description: info.description, software: info.isFallbackAdapter } : null));
+const { vendor, device, description, isFallbackAdapter: software } = info ?? {};
+console.log(JSON.stringify(info ? { name: software ? description : \`\${vendor} \${device}, \${description}\`, software } : null));
 process.exit(0);`;
 
 /**
@@ -39,12 +40,11 @@ export function findDriver(): Driver | null {
     const reason = child.stderr.split('\n').find((line) => line.includes('Error')) ?? child.error?.message ?? child.signal ?? 'unknown';
     throw new Error(`webgpu: Dawn fails on this machine (${process.platform} ${process.arch}): ${reason.trim()}`);
   }
-  const found = JSON.parse(child.stdout.trim().split('\n').pop()!);
-  return found && { name: found.software ? found.description : `${found.vendor} ${found.device}, ${found.description}`, software: found.software };
+  return JSON.parse(child.stdout.trim().split('\n').pop()!);
 }
 
-/** Upstream's major version in a Debian version (`1:25.0.7-2~bpo12+1` → 25); NaN for `(none)`. */
-export const majorVersion = (version: string): number => parseInt(version.replace(/^\d+:/, ''), 10);
+/** Mesa's release in a Debian version (`1:25.0.7-2~bpo12+1` → 25.0; its minor numbers have one digit); NaN for `(none)`. */
+export const mesaRelease = (version: string): number => parseFloat(version.replace(/^\d+:/, ''));
 
 /** The binary sources of one-line text (`deb [options] uri suite component…`), disabled ones left out. */
 export function parseListFile(text: string): AptSource[] {
@@ -55,15 +55,13 @@ export function parseListFile(text: string): AptSource[] {
 
 /** The binary sources of deb822 text (stanzas of `Types: … URIs: … Suites: …`), disabled ones left out. */
 export function parseSourcesFile(text: string): AptSource[] {
-  const stanzas = text.replace(/^#.*\n?/gm, '').split(/\n\s*\n/).map((stanza) => {
+  return text.replace(/^#.*\n?/gm, '').split(/\n\s*\n/).flatMap((stanza) => {
     const fields = stanza.split(/\n(?=\S)/).map((field) => field.trim()).filter(Boolean);
-    const named = (name: RegExp) => fields.find((field) => name.test(field));
-    const words = (name: RegExp) => named(name)?.replace(/^[^:]*:/, '').trim().split(/\s+/) ?? [];
-    const enabled = !words(/^Enabled:/i).some((word) => /^(no|false|0)$/i.test(word)) && words(/^Types:/i).includes('deb');
+    const words = (name: RegExp) => fields.find((field) => name.test(field))?.replace(/^[^:]*:/, '').trim().split(/\s+/) ?? [];
+    if (!words(/^Types:/i).includes('deb') || /^(no|false|0)$/i.test(words(/^Enabled:/i)[0] ?? '')) return [];
     const options = fields.filter((field) => !/^(Types|URIs|Suites|Components|Enabled):/i.test(field)).join('\n');
-    return { enabled, form: 'sources' as const, uris: words(/^URIs:/i), suites: words(/^Suites:/i), components: words(/^Components:/i), options };
+    return [{ form: 'sources' as const, uris: words(/^URIs:/i), suites: words(/^Suites:/i), components: words(/^Components:/i), options }];
   });
-  return stanzas.filter(({ enabled }) => enabled).map(({ enabled: _, ...source }) => source);
 }
 
 /** The same archive and signature, another suite, component main: the text of a source file in the source's own form. */
@@ -77,7 +75,7 @@ export const sourceFor = (source: AptSource, suite: string): string => source.fo
  */
 export function planInstall(policy: string, sources: AptSource[], codename: string): InstallPlan | null {
   const install = (target: string) => `apt-get install -y --no-install-recommends ${target}${PACKAGES}`;
-  const candidate = majorVersion(/Candidate: (\S+)/.exec(policy)?.[1] ?? '');
+  const candidate = mesaRelease(/Candidate: (\S+)/.exec(policy)?.[1] ?? '');
   if (candidate >= OLDEST_MESA) return { from: codename, commands: ['apt-get update', install('')] };
 
   const archives = [...policy.matchAll(/^\s*-?\d+ (\S+) (\S+)\/main /gm)].filter(([, , suite]) => suite === codename).map(([, uri]) => uri);
@@ -99,7 +97,7 @@ export const parseOsRelease = (text: string): Record<string, string> =>
 
 /** What to do by hand on a system that has no adapter and that `installDriver` does not know. */
 export function adviceFor(platform: string, os: Record<string, string>): string {
-  if (platform !== 'linux') return 'No GPU adapter: update the system or its GPU driver (Dawn uses Metal on macOS, Direct3D 12 on Windows).';
+  if (platform !== 'linux') return 'No GPU adapter: update the GPU driver (Dawn uses Metal on macOS, Direct3D 12 on Windows).';
   const byFamily: Record<string, string> = {
     debian: `apt-get install ${PACKAGES}`, ubuntu: `apt-get install ${PACKAGES}`,
     fedora: 'dnf install mesa-vulkan-drivers vulkan-loader', rhel: 'dnf install mesa-vulkan-drivers vulkan-loader',
@@ -113,7 +111,7 @@ export function adviceFor(platform: string, os: Record<string, string>): string 
 export function commandsText(commands: string[], sudo: boolean): string {
   const need = `No GPU adapter: Dawn needs a Vulkan driver, a GPU's own or Mesa's software driver, version ${OLDEST_MESA} or newer.`;
   const lines = commands.map((command) => `${sudo ? 'sudo ' : ''}${command}`);
-  return lines.length ? `${need}\nInstall Mesa's with\n\n${lines.join('\n')}\n\nand run this again.` : `${need}\nInstall one and run this again.`;
+  return `${need}\n${lines.length ? `Install Mesa's with\n\n${lines.join('\n')}\n\nand` : 'Install one and'} run this again.`;
 }
 
 const osRelease = () => parseOsRelease(existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '');
@@ -142,7 +140,7 @@ export function driverAdvice(): string {
   const os = osRelease();
   if (!knowsApt(os)) return adviceFor(process.platform, os);
   const plan = currentPlan(os.VERSION_CODENAME);
-  const whole = `${process.execPath} ${fileURLToPath(import.meta.url)} setup`; // apt has no lists yet: root must fetch them first
+  const whole = `"${process.execPath}" "${fileURLToPath(import.meta.url)}" setup`; // apt has no lists yet: root must fetch them first
   return commandsText(plan?.commands ?? [whole], !isRoot());
 }
 

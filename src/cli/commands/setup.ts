@@ -9,13 +9,15 @@ export async function run(args: string[]): Promise<number> {
   if (args.length) throw new Error(`setup: takes no arguments, got ${args.join(' ')}; usage: ${usage}`);
   let driver = findDriver();
   if (!driver) {
-    const installed = installDriver();
-    driver = installed ? findDriver() : null;
-    if (!driver) {
-      console.error(installed ? 'Mesa\'s software driver is installed, but Dawn finds no adapter: `vulkaninfo` says more.' : driverAdvice());
-      return 1;
-    }
+    if (!installDriver()) return refuse(driverAdvice());
+    driver = findDriver();
+    if (!driver) return refuse('Mesa\'s software driver gives Dawn no adapter; see `apt-cache policy mesa-vulkan-drivers`');
   }
   console.log(`adapter: ${driver.name}${driver.software ? ' (software)' : ''}`);
   return 0;
+}
+
+function refuse(message: string): number {
+  console.error(message);
+  return 1;
 }
