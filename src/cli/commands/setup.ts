@@ -11,7 +11,7 @@ export async function run(args: string[]): Promise<number> {
   if (!driver) {
     if (!installDriver()) return refuse(driverAdvice());
     driver = findDriver();
-    if (!driver) return refuse('Mesa\'s software driver gives Dawn no adapter; see `apt-cache policy mesa-vulkan-drivers`');
+    if (!driver) return refuse('Mesa\'s software driver gives Dawn no adapter; see `apt-cache policy mesa-vulkan-drivers`.');
   }
   console.log(`adapter: ${driver.name}${driver.software ? ' (software)' : ''}`);
   return 0;
