@@ -32,16 +32,16 @@ export async function readLandmarks(path: string): Promise<Landmarks> {
 /** The bytes of a single file, or of a pair. `check` throws for a header that is not wanted, before any voxel is decompressed. */
 async function readNifti(path: string, check: (header: NiftiHeader) => void): Promise<{ buffer: ArrayBuffer; image?: ArrayBuffer }> {
   const headerPath = await partner(path, /\.img(\.gz)?$/i, 'hdr') ?? path;
-  let header: NiftiHeader | undefined;
   const buffer = await inflate(headerPath, (start) => {
-    header = parseHeader(headerPath, start);
+    const header = parseHeader(headerPath, start);
     check(header);
     return header.pair ? start.byteLength : header.offset + header.bytes;
   });
-  if (!header!.pair) return { buffer };
+  const { pair, offset, bytes } = parseHeader(headerPath, buffer);
+  if (!pair) return { buffer };
   const imagePath = await partner(headerPath, /\.hdr(\.gz)?$/i, 'img');
   if (!imagePath) throw new Error(`${path}: header of a .hdr/.img pair, but its name does not end in .hdr`);
-  return { buffer, image: await inflate(imagePath, () => header!.offset + header!.bytes) };
+  return { buffer, image: await inflate(imagePath, () => offset + bytes) };
 }
 
 /** The other file of a pair, or undefined when `path` does not have the `ending`. Throws when there is none. */
@@ -54,45 +54,42 @@ async function partner(path: string, ending: RegExp, extension: 'hdr' | 'img'): 
   throw new Error(`${path}: its other half ${candidates.join(' or ')} does not exist`);
 }
 
-/**
- * The bytes of a file. Of a gzipped one, as many as `wanted` says when it has seen the header: memory is bounded by the header's claim,
- * and that claim by what the compressed bytes can hold.
- */
+/** The bytes of a file; of a gzipped one, as many as `wanted` says when it has seen the header. */
 async function inflate(path: string, wanted: (start: ArrayBuffer) => number): Promise<ArrayBuffer> {
   const bytes = await readBytes(path);
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) {
-    const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength ? bytes.buffer : new Uint8Array(bytes).buffer;
-    wanted(whole.slice(0, HEADER_BYTES[2]));
-    return whole;
-  }
-  const gunzip = createGunzip({ chunkSize: 2 ** 20 });
-  gunzip.end(bytes);
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return gunzip(path, bytes, wanted);
+  const whole = bytes.byteLength === bytes.buffer.byteLength ? bytes.buffer : new Uint8Array(bytes).buffer;
+  wanted(whole.slice(0, HEADER_BYTES[2]));
+  return whole;
+}
+
+/** Memory is bounded by what the header claims, and that claim by what the compressed bytes can hold. */
+async function gunzip(path: string, bytes: Uint8Array, wanted: (start: ArrayBuffer) => number): Promise<ArrayBuffer> {
+  let start = new Uint8Array(0);
   let out: Uint8Array<ArrayBuffer> | undefined;
-  let start = Buffer.alloc(0);
   let received = 0;
   const begin = () => {
-    const need = wanted(new Uint8Array(start.subarray(0, HEADER_BYTES[2])).buffer);
+    const need = wanted(start.buffer.slice(0, HEADER_BYTES[2]));
     if (need > bytes.length * MAX_DEFLATE_RATIO) {
       throw new Error(`${path}: truncated: its header asks for ${need} bytes, which ${bytes.length} compressed bytes cannot hold`);
     }
     out = new Uint8Array(need);
     out.set(start.subarray(0, need));
   };
+  const stream = createGunzip({ chunkSize: 2 ** 20 });
+  stream.end(bytes);
   try {
-    for await (const chunk of gunzip as AsyncIterable<Buffer>) {
-      if (out) {
-        if (received < out.length) out.set(chunk.subarray(0, out.length - received), received);
-        received += chunk.length;
-        if (received > out.length + SLACK) throw new Error(`${path}: more than ${SLACK} bytes follow the image its header describes`);
-      } else {
-        start = Buffer.concat([start, chunk]);
-        received = start.length;
-        if (received >= HEADER_BYTES[2]) begin();
-      }
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      if (!out) start = new Uint8Array(Buffer.concat([start, chunk]));
+      else if (received < out.length) out.set(chunk.subarray(0, out.length - received), received);
+      received += chunk.length;
+      if (!out && received >= HEADER_BYTES[2]) begin();
+      if (out && received > out.length + SLACK) throw new Error(`${path}: more than ${SLACK} bytes follow the image its header describes`);
     }
     if (!out) begin();
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
+    if (error instanceof RangeError) throw new Error(`${path}: cannot be held in memory (${message})`);
     if (code === 'Z_BUF_ERROR') throw new Error(`${path}: truncated gzip stream (it ends after ${received} decompressed bytes)`);
     if (code?.startsWith('Z_')) throw new Error(`${path}: corrupt gzip stream (${message})`);
     throw error;
@@ -129,9 +126,9 @@ export async function writeNifti(path: string, bytes: Uint8Array): Promise<void>
 }
 
 /**
- * One gzip member, level 1, its blocks deflated in parallel in zlib's thread pool (as pigz does): every block but the last ends with a sync
- * flush, so that they join to one deflate stream. Several members would be as fast, but browsers' DecompressionStream refuses them.
- * Fields of floats hold no repeats but runs: Z_RLE takes a third of the default's time for the same size. Images do, so they get the default.
+ * One gzip member, level 1, its blocks deflated in parallel in zlib's thread pool (as pigz does): every block but the last ends with a
+ * sync flush, so that they join to one deflate stream. Several members would be as fast, but browsers' DecompressionStream refuses them.
+ * Fields of floats repeat nothing but zeros, and Z_RLE takes a third of the default's time for the same size; images gain from the default.
  */
 async function gzip(bytes: Uint8Array): Promise<Uint8Array[]> {
   const vectors = new DataView(bytes.buffer, bytes.byteOffset).getInt16(68, true) === INTENT_VECTOR;

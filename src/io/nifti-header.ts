@@ -84,7 +84,8 @@ function readAffine(name: string, header: NIFTI1 | NIFTI2, bytes: ArrayBuffer): 
   const fail = (what: string): never => { throw new Error(`${name}: ${what}`); };
   const view = new DataView(bytes);
   const { littleEndian } = header;
-  const srow = (n: number) => (header instanceof NIFTI1 ? view.getFloat32(280 + 4 * n, littleEndian) : view.getFloat64(400 + 8 * n, littleEndian));
+  const srow = (n: number) =>
+    header instanceof NIFTI1 ? view.getFloat32(280 + 4 * n, littleEndian) : view.getFloat64(400 + 8 * n, littleEndian);
   const spacing = header.pixDims.slice(1, 4);
   let source = 'sform', affine: number[];
   if (header.sform_code > 0) {

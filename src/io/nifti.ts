@@ -154,7 +154,7 @@ function encodeHeader(affine: Affine, extents: number[], dtype: Dtype, intent: n
   header.numBitsPerVoxel = 8 * BYTES[dtype];
   header.xyzt_units = NIFTI1.UNITS_MM;
   header.intent_code = intent;
-  header.description = description.slice(0, 79);
+  header.description = description.replace(/[^\x20-\x7e]/g, '?').slice(0, 79); // 80 bytes, the last one 0
   header.sform_code = NIFTI1.XFORM_SCANNER_ANAT;
   header.qform_code = rigid ? NIFTI1.XFORM_SCANNER_ANAT : NIFTI1.XFORM_UNKNOWN; // a sheared grid has no qform
   [header.quatern_b, header.quatern_c, header.quatern_d] = [b, c, d];

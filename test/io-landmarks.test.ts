@@ -1,0 +1,65 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { encodeLandmarks, parseLandmarks } from '../src/io/landmarks.ts';
+import { messageOf } from './io-make-nifti.ts';
+
+const HEADER = 'fix_i,fix_j,fix_k,mov_i,mov_j,mov_k (voxel indices in the common 8x9x10 2 mm grid)';
+const ROWS = ['59.3070,58.9150,114.5,59.4043,58.0291,-1', '44,88,44.5,46.4,8.97e1,+.5'];
+const FIXED = [59.307, 58.915, 114.5, 44, 88, 44.5];
+const MOVING = [59.4043, 58.0291, -1, 46.4, 89.7, 0.5];
+
+const check = (text: string, names?: string[]) => {
+  const landmarks = parseLandmarks('l.csv', text);
+  assert.equal([[...landmarks.fixed], [...landmarks.moving]], [FIXED, MOVING]);
+  assert.equal(landmarks.names, names);
+};
+
+test('commas, semicolons, tabs, CRLF, blank lines, a byte order mark, no header', () => {
+  const text = [HEADER, ...ROWS, ''].join('\n');
+  check(text);
+  check(text.replaceAll(',', ';'));
+  check(text.replaceAll(',', '\t'));
+  check(text.replaceAll(',', ' , '));
+  check(`\uFEFF\r\n${text.replaceAll('\n', '\r\n\r\n')}`);
+  check(ROWS.join('\n'));
+});
+
+test('a leading column of names', () => {
+  check([`name,${HEADER}`, `carina,${ROWS[0]}`, `2,${ROWS[1]}`].join('\n'), ['carina', '2']);
+  check(ROWS.map((row) => `p;${row.replaceAll(',', ';')}`).join('\n'), ['p', 'p']);
+});
+
+const BAD: [text: string, message: RegExp][] = [
+  ['', /^l\.csv: no landmarks; expected lines of/],
+  [HEADER, /^l\.csv: no landmarks/],
+  [`${HEADER}\n1,2,3,4,5`, /^l\.csv:2: 5 columns, expected 6 \(fixed i, j, k, moving i, j, k\)/],
+  [`${HEADER}\n\n${ROWS[0]}\n1,2,3,4,5,x`, /^l\.csv:4: "x" is not a number/],
+  [`${HEADER}\n1,2,3,4,,6`, /^l\.csv:2: "" is not a number/],
+  [`${HEADER}\n1,2,3,4,5,NaN`, /^l\.csv:2: "NaN" is not a number/],
+  [`${HEADER}\n1,2,3,4,5,0x10`, /^l\.csv:2: "0x10" is not a number/],
+  [`${HEADER}\n1,2,3,4,5,1e999`, /^l\.csv:2: "1e999" is not a number/],
+  [`${ROWS[0]}\na,${ROWS[1]}`, /^l\.csv:2: 7 columns, expected 6/],
+  [`a,${ROWS[0]}\n${ROWS[1]}`, /^l\.csv:2: 6 columns, expected 7 \(name, fixed/],
+  ['1,2,3,4,5,oops', /^l\.csv:1: "oops" is not a number/],
+  [`${HEADER}\n0.5,1,2,3,4,5,6`, /^l\.csv:2: the first of 7 columns is a name, got "0\.5"/],
+  ['1;2;3;4;5;6,5', /^l\.csv:1: "6,5" is not a number/],
+  ['1 2 3 4 5 6', /^l\.csv(:1)?: /],
+];
+
+for (const [text, message] of BAD) {
+  test(`refused: ${JSON.stringify(text.replace(HEADER, 'HEADER'))}`, async () => {
+    assert.match(await messageOf(() => parseLandmarks('l.csv', text)), message);
+  });
+}
+
+test('encodeLandmarks is read back exactly', async () => {
+  const fixed = Float64Array.of(0.1 + 0.2, 1e-9, -3, 4, 5, 6), moving = Float64Array.of(1 / 3, 2, 3, 4e20, 5, 6);
+  for (const names of [undefined, ['a b', '7']]) {
+    const back = parseLandmarks('l.csv', encodeLandmarks({ fixed, moving, names }));
+    assert.equal([back.fixed, back.moving, back.names], [fixed, moving, names]);
+  }
+  assert.match(await messageOf(() => encodeLandmarks({ fixed, moving, names: ['a,b', 'c'] })), /the name "a,b" contains a separator/);
+  assert.match(await messageOf(() => encodeLandmarks({ fixed, moving: moving.subarray(3) })), /2 fixed points, 1 moving points/);
+});
+
+test.run();
