@@ -1,0 +1,26 @@
+// Anderson acceleration, 3 of 3: z = Σ_j a_j · (F_j − (1 − β)·G_j), one pass over the ring; and best = f(z) where the newest
+// residual is the smallest so far. Nothing moves after a non-finite residual. One invocation: one item.
+// @use items$LANES
+// @use index
+// @use anderson
+struct Params { count: u32, undo: f32 }
+@group(0) @binding(0) var<storage, read> values: array<item>;
+@group(0) @binding(1) var<storage, read> residuals: array<item>;
+@group(0) @binding(2) var<storage, read> state: array<f32>;
+@group(0) @binding(3) var<storage, read_write> z: array<item>;
+@group(0) @binding(4) var<storage, read_write> best: array<item>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i >= params.count || state[FINITE] == 0.0) { return; }
+  var sum = item();
+  for (var j = 0u; j < u32(state[COUNT]); j++) {
+    let weight = state[WEIGHTS + j];
+    sum += weight * values[j * params.count + i];
+    if (DAMPED) { sum -= weight * params.undo * residuals[j * params.count + i]; }
+  }
+  z[i] = sum;
+  if (state[IMPROVED] == 1.0) { best[i] = values[u32(state[SLOT]) * params.count + i]; }
+}

@@ -1,0 +1,38 @@
+// Anderson acceleration, 1 of 3: puts f = f(z) and the residual g = f − z into the ring, and sums, per workgroup, the new row of
+// the Gram matrix ⟨g, G_j⟩ over the ring's slots j (slot of g itself included) and ‖f‖². Rings hold WINDOW vectors of `count` items.
+// Walker & Ni, SIAM J. Numer. Anal. 2011. One invocation: every groups·WG-th item.
+// @use items$LANES
+// @use reduce
+// @use anderson
+struct Params { count: u32 }
+@group(0) @binding(0) var<storage, read> f: array<item>;
+@group(0) @binding(1) var<storage, read> z: array<item>;
+@group(0) @binding(2) var<storage, read> state: array<f32>;
+@group(0) @binding(3) var<storage, read_write> values: array<item>;
+@group(0) @binding(4) var<storage, read_write> residuals: array<item>;
+@group(0) @binding(5) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(6) var<uniform> params: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32,
+        @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let slot = next_slot(state[STEP]);
+  let filled = u32(state[COUNT]);
+  var sums: array<f32, WINDOW + 1u>;
+  for (var i = id.x; i < params.count; i += groups.x * WG) {
+    let value = f[i];
+    let g = value - z[i];
+    values[slot * params.count + i] = value;
+    residuals[slot * params.count + i] = g;
+    for (var j = 0u; j < WINDOW; j++) {
+      if (j == slot) { sums[j] += inner(g, g); }
+      else if (j < filled) { sums[j] += inner(g, residuals[j * params.count + i]); }
+    }
+    sums[WINDOW] += inner(value, value);
+  }
+  for (var j = 0u; j <= WINDOW; j++) {
+    let total = workgroup_sum(sums[j], local);
+    if (local == 0u) { partials[group.x * (WINDOW + 1u) + j] = total; }
+    workgroupBarrier();
+  }
+}

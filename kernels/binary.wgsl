@@ -1,0 +1,31 @@
+// y[n,c,s] = f(a, b), f chosen by the constant OP. Each operand is FULL [N, C, S], CHANNEL [N, 1, S] (the same for all channels)
+// or SCALAR [1]. `alpha` and `beta` belong to axpby: alpha·a + beta·b. One invocation: one value; z runs over N·C.
+// @use index
+struct Params { spatial: u32, channels: u32, alpha: f32, beta: f32 }
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+const FULL = 0u;
+const CHANNEL = 1u;
+
+fn place(kind: u32, s: u32, z: u32) -> u32 {
+  if (kind == FULL) { return z * params.spatial + s; }
+  if (kind == CHANNEL) { return z / params.channels * params.spatial + s; }
+  return 0u;
+}
+
+fn f(p: f32, q: f32) -> f32 {
+  switch OP {
+    case 0u: { return params.alpha * p + params.beta * q; }
+    case 1u: { return p * q; }
+    default: { return p / q; }
+  }
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let s = flat_index(id, groups);
+  if (s < params.spatial) { y[id.z * params.spatial + s] = f(a[place(KIND_A, s, id.z)], b[place(KIND_B, s, id.z)]); }
+}

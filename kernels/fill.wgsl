@@ -1,0 +1,11 @@
+// y[i] = value. One invocation: one value.
+// @use index
+struct Params { count: u32, value: f32 }
+@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<uniform> params: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i < params.count) { y[i] = params.value; }
+}

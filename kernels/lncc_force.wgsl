@@ -1,0 +1,46 @@
+// force[p] = ∂s/∂b[p] · n for the window centred at p alone, s = c² / (va·vb + ε): 2c/q·(a − ā) − 2c²·va/q²·(b − b̄), q = va·vb + ε,
+// from sums t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the statistics (mean, variance) of a.
+// partial[g] = Σ s over workgroup g. Layout and sums as in lncc_terms.wgsl. Avants et al., Med. Image Anal. 2008, equation 6.
+// @use local
+// @use reduce
+struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
+@group(0) @binding(0) var<storage, read> t: array<vec4f>;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read> shift_a: array<f32>;
+@group(0) @binding(4) var<storage, read> shift_b: array<f32>;
+@group(0) @binding(5) var<storage, read> statistics: array<f32>;
+@group(0) @binding(6) var<storage, read_write> force: array<f32>;
+@group(0) @binding(7) var<storage, read_write> partial_sums: array<f32>;
+@group(0) @binding(8) var<uniform> params: Params;
+
+@compute @workgroup_size(WG_X, WG_Y, 1)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32,
+        @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let plane = params.w * params.h;
+  let voxels = plane * params.d;
+  let n = id.x / plane;
+  let column = id.x % plane;
+  let r = params.radius_d;
+  let start = select(params.d, id.y * RUN, id.x < params.lines && id.y < params.runs);
+  var sum = vec4f();
+  var similarity = 0.0;
+  for (var i = max(start, r) - r; i < min(start + r, params.d) && start < params.d; i++) { sum += t[n * voxels + i * plane + column]; }
+  for (var i = start; i < min(start + RUN, params.d); i++) {
+    if (i + r < params.d) { sum += t[n * voxels + (i + r) * plane + column]; }
+    let p = i * plane + column;
+    let count = window_count(p, vec3u(params.w, params.h, params.d), vec3u(params.radius_w, params.radius_h, r));
+    let mean_a = statistics[2u * n * voxels + p];
+    let var_a = statistics[(2u * n + 1u) * voxels + p];
+    let mean_b = sum.x / count;
+    let var_b = max(0.0, sum.y / count - mean_b * mean_b);
+    let c = sum.z / count - mean_a * mean_b;
+    let q = var_a * var_b + params.epsilon;
+    let at = n * voxels + p;
+    force[at] = 2.0 * c / q * (a[at] - shift_a[0] - mean_a - c * var_a / q * (b[at] - shift_b[0] - mean_b));
+    similarity += c * c / q;
+    if (i >= r) { sum -= t[n * voxels + (i - r) * plane + column]; }
+  }
+  let total = workgroup_sum(similarity, local);
+  if (local == 0u) { partial_sums[group.y * groups.x + group.x] = total; }
+}

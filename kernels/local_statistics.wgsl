@@ -1,0 +1,29 @@
+// y[n] = (mean, variance) of the voxels inside a window, from sums t = (Σa, Σa², ·, ·) over W and H; this kernel adds the D axis.
+// Means are of a less its constant. Layout t [N, D, H, W] vec4f, y [N, 2, D, H, W]. One invocation: RUN outputs along D.
+// @use local
+struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32 }
+@group(0) @binding(0) var<storage, read> t: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(WG_X, WG_Y, 1)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= params.lines || id.y >= params.runs) { return; }
+  let plane = params.w * params.h;
+  let voxels = plane * params.d;
+  let n = id.x / plane;
+  let column = id.x % plane;
+  let r = params.radius_d;
+  let start = id.y * RUN;
+  var sum = vec4f();
+  for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += t[n * voxels + i * plane + column]; }
+  for (var i = start; i < min(start + RUN, params.d); i++) {
+    if (i + r < params.d) { sum += t[n * voxels + (i + r) * plane + column]; }
+    let p = i * plane + column;
+    let count = window_count(p, vec3u(params.w, params.h, params.d), vec3u(params.radius_w, params.radius_h, r));
+    let mean = sum.x / count;
+    y[2u * n * voxels + p] = mean;
+    y[(2u * n + 1u) * voxels + p] = max(0.0, sum.y / count - mean * mean);
+    if (i >= r) { sum -= t[n * voxels + (i - r) * plane + column]; }
+  }
+}

@@ -1,0 +1,12 @@
+// y[i] = factor · s[0]: the cotangent of a sum, spread over what was summed. One invocation: one value.
+// @use index
+struct Params { count: u32, factor: f32 }
+@group(0) @binding(0) var<storage, read> s: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i < params.count) { y[i] = params.factor * s[0]; }
+}

@@ -1,0 +1,25 @@
+// y[i] = f(x[i]), f chosen by the constant OP; `factor` and `offset` belong to scale: factor·x + offset. One invocation: one value.
+// @use index
+struct Params { count: u32, factor: f32, offset: f32 }
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+fn f(v: f32) -> f32 {
+  switch OP {
+    case 0u: { return params.factor * v + params.offset; }
+    case 1u: { return v * v; }
+    case 2u: { return sqrt(v); }
+    case 3u: { return exp(v); }
+    case 4u: { return log(v); }
+    case 5u: { return abs(v); }
+    case 6u: { return 1.0 / v; }
+    default: { return sign(v); }
+  }
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i < params.count) { y[i] = f(x[i]); }
+}

@@ -1,0 +1,47 @@
+// Gradient of warp for the image, a scatter: every ȳ[n,c,p] goes to the 8 voxels it was sampled from, with their weights.
+// Sums are whole numbers, so that their order does not matter: t = round(w·ȳ·2^30/max|ȳ|) is added as (t mod 2^16, t div 2^16)
+// to two counters. Range: 65 536 contributions to one voxel; resolution 2^-30 of the largest |ȳ|. Layout as in warp.wgsl.
+// @use trilinear
+struct Params {
+  image_w: u32, image_h: u32, image_d: u32, channels: u32, w: u32, h: u32, d: u32,
+  m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
+}
+@group(0) @binding(0) var<storage, read> u: array<f32>;
+@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(2) var<storage, read> largest: array<f32>;
+@group(0) @binding(3) var<storage, read_write> low: array<atomic<u32>>;
+@group(0) @binding(4) var<storage, read_write> high: array<atomic<i32>>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+fn put(i: u32, value: f32) {
+  let t = i32(round(value));
+  if (t == 0) { return; }
+  atomicAdd(&low[i], u32(t) & 0xffffu);
+  atomicAdd(&high[i], t >> 16u);
+}
+
+@compute @workgroup_size(WG_X, WG_Y, 1)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= params.w || id.y >= params.h || largest[0] == 0.0) { return; }
+  let n = id.z / params.d;
+  let d = id.z % params.d;
+  let voxels = params.w * params.h * params.d;
+  let p = (d * params.h + id.y) * params.w + id.x;
+  let q = vec3f(f32(id.x), f32(id.y), f32(d))
+    + vec3f(u[n * 3u * voxels + p], u[(n * 3u + 1u) * voxels + p], u[(n * 3u + 2u) * voxels + p]);
+  let x = vec3f(
+    dot(vec3f(params.m00, params.m01, params.m02), q) + params.m03,
+    dot(vec3f(params.m10, params.m11, params.m12), q) + params.m13,
+    dot(vec3f(params.m20, params.m21, params.m22), q) + params.m23);
+  let size = vec3u(params.image_w, params.image_h, params.image_d);
+  let cell = locate(x, size);
+  for (var c = n * params.channels; c < (n + 1u) * params.channels; c++) {
+    let value = dy[c * voxels + p] / largest[0] * 1073741824.0;
+    for (var k = 0u; k < 8u; k++) {
+      let corner = vec3u(k & 1u, (k >> 1u) & 1u, k >> 2u);
+      let weight = select(1.0 - cell.at, cell.at, corner == vec3u(1u));
+      let offset = corner * cell.step;
+      put(c * size.x * size.y * size.z + cell.base + offset.x + offset.y + offset.z, value * weight.x * weight.y * weight.z);
+    }
+  }
+}

@@ -1,0 +1,20 @@
+// y[n,p] = (x, ∂x/∂w, ∂x/∂h, ∂x/∂d)[n,p], central differences: an image and its gradient, side by side for sampling together.
+// Layout [N, 1, D, H, W] → [N, D, H, W] vec4f. One invocation: one voxel.
+// @use difference
+struct Params { w: u32, h: u32, d: u32 }
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(2) var<uniform> params: Params;
+
+fn slope(p: u32, step: u32, i: u32, n: u32) -> f32 {
+  let at = difference_at(i, n);
+  return (x[p + at.up * step] - x[p - at.down * step]) * at.scale;
+}
+
+@compute @workgroup_size(WG_X, WG_Y, 1)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= params.w || id.y >= params.h) { return; }
+  let p = (id.z * params.h + id.y) * params.w + id.x;
+  y[p] = vec4f(x[p], slope(p, 1u, id.x, params.w), slope(p, params.w, id.y, params.h),
+    slope(p, params.w * params.h, id.z % params.d, params.d));
+}

@@ -1,0 +1,83 @@
+// Anderson acceleration as one op on the graph: the ring of past values, the Gram matrix and the mixing stay on the GPU.
+import mixSource from '../../kernels/anderson_mix.wgsl';
+import pushSource from '../../kernels/anderson_push.wgsl';
+import solveSource from '../../kernels/anderson_solve.wgsl';
+import { kernel } from '../gpu/kernel.ts';
+import { type Dispatch, numel, type Op, sameShape, show, type Tensor } from '../graph/graph.ts';
+import { flat, reset, WG } from '../ops/index.ts';
+
+const pushKernel = kernel('anderson_push', pushSource);
+const solveKernel = kernel('anderson_solve', solveSource);
+const mixKernel = kernel('anderson_mix', mixSource);
+
+export interface AndersonOptions {
+  /** Past values that are mixed; 1 is the plain (Picard) iteration. At most 8. */
+  window: number;
+  /** Mixing β: 1 takes the mixed values of f, less damps towards the mixed states. */
+  beta: number;
+  /** Tikhonov ridge relative to the Gram matrix's diagonal. */
+  ridge: number;
+}
+
+/** The state z of a fixed-point iteration and what the accelerator remembers; 2·window + 2 volumes in all. */
+export interface AndersonState { z: Tensor; best: Tensor; values: Tensor; residuals: Tensor; gram: Tensor; state: Tensor }
+
+/** Length of the state buffer, in f32; fields as in kernels/lib/anderson.wgsl. */
+const STATE = 32;
+
+const andersonOp: Op<AndersonOptions> = {
+  name: 'anderson',
+  shape([f], { window, beta, ridge }, [z]) {
+    if (!sameShape(f!, z!)) throw new Error(`anderson: the map returns ${show(f!)} for a state of ${show(z!)}`);
+    if (!Number.isInteger(window) || window < 1 || window > 8) throw new Error(`anderson: window must be 1 to 8, got ${window}`);
+    if (!(beta > 0 && beta <= 1)) throw new Error(`anderson: beta must lie in (0, 1], got ${beta}`);
+    if (!(ridge >= 0)) throw new Error(`anderson: ridge must be ≥ 0, got ${ridge}`);
+    return [];
+  },
+  launch(node): Dispatch[] {
+    const { inputs: [f], updates: [z, best, values, residuals, gram, state], attrs: { window, beta, ridge } } = node;
+    const lanes = numel(f!.shape) % 4 === 0 ? 4 : 1;
+    const count = numel(f!.shape) / lanes;
+    const groups = Math.min(256, Math.ceil(count / WG));
+    const partials = node.workspace('partials', [groups, window + 1]);
+    const constants = { WG, WINDOW: window };
+    return [
+      {
+        kernel: pushKernel, constants: { ...constants, LANES: lanes }, groups: [groups, 1, 1], params: { count },
+        bindings: { f: f!, z: z!, state: state!, values: values!, residuals: residuals!, partials },
+      },
+      { kernel: solveKernel, constants, groups: [1, 1, 1], bindings: { partials, gram: gram!, state: state! }, params: { groups, ridge } },
+      {
+        kernel: mixKernel, ...flat(count), constants: { ...constants, LANES: lanes, DAMPED: String(beta < 1) }, params: { count, undo: 1 - beta },
+        bindings: { values: values!, residuals: residuals!, state: state!, z: z!, best: best! },
+      },
+    ];
+  },
+};
+
+/** Declares what an iteration over a state variable needs. Trace `resetAnderson` in the phase that sets z. */
+export function andersonState(z: Tensor, window: number): AndersonState {
+  const { graph, label } = z;
+  const ring = [window, numel(z.shape)];
+  const history = (name: string, shape: readonly number[]) => graph.variable(`${label}.${name}`, shape, 'history');
+  return {
+    z, best: history('best', z.shape), values: history('values', ring), residuals: history('residuals', ring),
+    gram: history('gram', [window, window]), state: history('state', [STATE]),
+  };
+}
+
+/** Forgets the history, so that the next step is the first. */
+export const resetAnderson = ({ state }: AndersonState): void => reset(state);
+
+/**
+ * One step of Anderson acceleration (Walker & Ni, SIAM J. Numer. Anal. 2011): given f = f(z), replaces z by the mixture of past
+ * values whose mixed residual is least, and keeps in `best` the f(z) of the smallest residual ‖f(z) − z‖ so far.
+ */
+export function anderson({ z, best, values, residuals, gram, state }: AndersonState, f: Tensor, options: AndersonOptions): void {
+  z.graph.apply(andersonOp, [f], options, [z, best, values, residuals, gram, state]);
+}
+
+/** What the CPU reads of a step. */
+export interface StepStatistics { residual: number; magnitude: number; finite: boolean }
+
+export const readStatistics = (state: Float32Array): StepStatistics => ({ residual: state[3]!, magnitude: state[4]!, finite: state[8] === 1 });

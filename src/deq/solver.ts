@@ -1,0 +1,105 @@
+// Fixed-point solvers on one protocol: trace a step over any map, then run it until a verdict, which is data.
+import type { Schedule } from '../graph/schedule.ts';
+import { type Graph, numel, type Shape, type Tensor } from '../graph/graph.ts';
+import { assign, reset } from '../ops/index.ts';
+import { anderson, andersonState, type AndersonOptions, readStatistics, resetAnderson, type StepStatistics } from './anderson.ts';
+
+/** How an iteration is advanced: plain steps, damped, or Anderson acceleration. */
+export type Method =
+  | { method: 'picard'; damping?: number }
+  | { method: 'anderson'; window?: number; beta?: number; ridge?: number };
+
+export interface StopRule {
+  maxIterations: number;
+  /** Stop at ‖f(z) − z‖ ≤ rtol·‖f(z)‖ + atol·√n, n the number of values; atol is thus an RMS, in the state's unit. */
+  rtol: number;
+  atol: number;
+  /** Stagnated: the best residual did not fall by 1 % in this many steps. */
+  patience: number;
+}
+
+/**
+ * `converged`: the tolerance is met. `stagnated`: no progress for `patience` steps. `diverged`: the residual grew to
+ * 10 times its smallest. `non-finite`: NaN or infinity; the last finite best iterate is returned.
+ */
+export type Verdict = 'converged' | 'max-iterations' | 'stagnated' | 'diverged' | 'non-finite';
+
+export interface Outcome {
+  result: Verdict;
+  /** Evaluations of the map. */
+  iterations: number;
+  /** RMS of f(z) − z after each evaluation, in the state's unit. */
+  residuals: number[];
+  /** Smallest RMS residual, and ‖f(z) − z‖/‖f(z)‖ at that step: those of the returned iterate. */
+  residual: number;
+  relativeResidual: number;
+}
+
+/** Steps that may be under way before the residual of the first of them is looked at. Fixed, so that runs are reproducible. */
+const LAG = 3;
+const DIVERGED = 10;
+
+/** A traced iteration: its phases, what it returns, and the buffer its statistics are read from. */
+export interface Iteration { start: string; step: string; value: Tensor; state: Tensor; size: number }
+
+/** Anderson's options for a method; plain iteration with damping τ is a window of one with β = τ. */
+export function andersonOptions(method: Method): AndersonOptions {
+  if (method.method === 'picard') return { window: 1, beta: method.damping ?? 1, ridge: 0 };
+  const { window = 5, beta = 1, ridge = 1e-3 } = method;
+  return { window, beta, ridge };
+}
+
+/**
+ * Traces the phases `<name>.start` (z ← initial, or 0; the history forgotten) and `<name>.step` (one evaluation of `map`
+ * and one update of z). `value` is the f(z) of the smallest residual.
+ */
+export function traceIteration(graph: Graph, name: string, method: Method, shape: Shape, map: (z: Tensor) => Tensor, initial?: () => Tensor): Iteration {
+  const options = andersonOptions(method);
+  const start = `${name}.start`, step = `${name}.step`;
+  const memory = andersonState(graph.variable(`${name}.z`, shape), options.window);
+  graph.phase(start, () => {
+    if (initial) assign(memory.z, initial());
+    else reset(memory.z);
+    resetAnderson(memory);
+  });
+  graph.phase(step, () => anderson(memory, map(memory.z), options));
+  return { start, step, value: memory.best, state: memory.state, size: numel(shape) };
+}
+
+/** Runs a traced iteration to its verdict. `onStep` hears of every step, in order, a few steps late. */
+export async function iterate(schedule: Schedule, { start, step, state, size }: Iteration, rule: StopRule, onStep?: (iteration: number, rms: number) => void): Promise<Outcome> {
+  if (!Number.isInteger(rule.maxIterations) || rule.maxIterations < 1) throw new Error(`max iterations must be a whole number above 0, got ${rule.maxIterations}`);
+  schedule.run(start);
+  const pending: Promise<Float32Array>[] = [];
+  const seen: StepStatistics[] = [];
+  let result: Verdict | undefined;
+  for (let sent = 0; !result && seen.length < rule.maxIterations;) {
+    if (sent < rule.maxIterations) {
+      pending.push(schedule.runAndRead(step, state));
+      sent++;
+    }
+    if (pending.length > LAG || sent === rule.maxIterations) {
+      seen.push(readStatistics(await pending.shift()!));
+      onStep?.(seen.length, seen[seen.length - 1]!.residual / Math.sqrt(size));
+      result = verdict(seen, rule, size);
+    }
+  }
+  const late = (await Promise.all(pending)).map(readStatistics);
+  const all = [...seen, ...late];
+  const best = all.reduce((a, b) => (b.finite && !(a.finite && a.residual <= b.residual) ? b : a));
+  return {
+    result: result ?? 'max-iterations', iterations: all.length, residuals: all.map((s) => s.residual / Math.sqrt(size)),
+    residual: best.residual / Math.sqrt(size), relativeResidual: best.residual / best.magnitude,
+  };
+}
+
+function verdict(seen: StepStatistics[], { rtol, atol, patience }: StopRule, size: number): Verdict | undefined {
+  const last = seen[seen.length - 1]!;
+  if (!last.finite) return 'non-finite';
+  if (last.residual <= rtol * last.magnitude + atol * Math.sqrt(size)) return 'converged';
+  const smallest = (steps: StepStatistics[]) => Math.min(...steps.map((s) => s.residual));
+  const best = smallest(seen);
+  if (last.residual > DIVERGED * best) return 'diverged';
+  if (seen.length > patience && best > 0.99 * smallest(seen.slice(0, -patience))) return 'stagnated';
+  return undefined;
+}

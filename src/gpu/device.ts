@@ -1,0 +1,163 @@
+// The device: limits, buffers with their ledger, pipelines, readback, and errors that surface at the next await.
+import { Ledger, type Tag } from './ledger.ts';
+import { specialise, type Constants, type Kernel } from './kernel.ts';
+
+export interface AdapterInfo {
+  vendor: string;
+  architecture: string;
+  device: string;
+  /** As the driver names itself, e.g. "llvmpipe: Mesa 25.0.7 (LLVM 15.0.6)". */
+  description: string;
+  /** True for a driver that computes on the CPU. */
+  software: boolean;
+}
+
+export interface Pipeline {
+  pipeline: GPUComputePipeline;
+  layout: GPUBindGroupLayout;
+}
+
+/** Usage flags by value, because not every host puts GPUBufferUsage on the global object. */
+export const usage = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128, queryResolve: 512 } as const;
+
+const wantedFeatures = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
+
+/** Reads a large buffer back through a window of this many bytes at most. */
+export const STAGING_BYTES = 16 * 2 ** 20;
+
+/** One WebGPU device with everything the engine keeps beside it. Make one with `Gpu.open`, end it with `close`. */
+export class Gpu {
+  readonly ledger = new Ledger();
+  private readonly pipelines = new Map<string, Promise<Pipeline>>();
+  private error: Error | undefined;
+  private closed = false;
+
+  private constructor(readonly device: GPUDevice, readonly info: AdapterInfo) {
+    device.addEventListener('uncapturederror', (event) => this.fail(new Error(`WebGPU: ${(event as GPUUncapturedErrorEvent).error.message}`)));
+    void device.lost.then((lost) => {
+      if (!this.closed) this.fail(new Error(`the GPU device was lost: ${lost.message || lost.reason}; run again, or choose another adapter`));
+    });
+  }
+
+  /** Opens a device with the adapter's full limits, or wraps a device that the caller made (its limits then hold). */
+  static async open({ adapter, device }: { adapter?: GPUAdapter; device?: GPUDevice }): Promise<Gpu> {
+    if (device) return new Gpu(device, describe(device.adapterInfo));
+    if (!adapter) throw new Error('Gpu.open needs an adapter or a device');
+    const limits: Record<string, number> = {};
+    for (const name in adapter.limits) {
+      const value = adapter.limits[name as keyof GPUSupportedLimits];
+      if (typeof value === 'number') limits[name] = value;
+    }
+    const requiredFeatures = wantedFeatures.filter((name) => adapter.features.has(name));
+    const made = await adapter.requestDevice({ label: 'deqreg', requiredLimits: limits, requiredFeatures });
+    return new Gpu(made, describe(adapter.info));
+  }
+
+  get limits(): GPUSupportedLimits { return this.device.limits; }
+
+  /** Creates a buffer and counts it. Refuses, with need and limit, what the adapter cannot hold. */
+  buffer(label: string, bytes: number, flags: number, tag: Tag): GPUBuffer {
+    const size = Math.ceil(bytes / 4) * 4;
+    if (size > this.limits.maxBufferSize) {
+      throw new Error(`${label} needs ${mebibytes(size)}, but a buffer of ${this.info.description} holds ${mebibytes(this.limits.maxBufferSize)}; use a smaller volume or coarser levels`);
+    }
+    const buffer = this.device.createBuffer({ label, size, usage: flags });
+    this.ledger.add(tag, size);
+    return buffer;
+  }
+
+  release(buffer: GPUBuffer, tag: Tag): void {
+    this.ledger.remove(tag, buffer.size);
+    buffer.destroy();
+  }
+
+  /** Compiles a kernel for one set of constants, once; explicit layout from the kernel's own bindings. */
+  pipeline(kernel: Kernel, constants: Constants = {}): Promise<Pipeline> {
+    const code = specialise(kernel, constants);
+    const key = `${kernel.name}\n${code}`;
+    let made = this.pipelines.get(key);
+    if (!made) this.pipelines.set(key, made = this.compile(kernel, code));
+    return made;
+  }
+
+  private async compile(kernel: Kernel, code: string): Promise<Pipeline> {
+    const label = kernel.name;
+    this.device.pushErrorScope('validation'); // told below with file and line, once
+    const module = this.device.createShaderModule({ label, code });
+    void this.device.popErrorScope();
+    const problems = (await module.getCompilationInfo()).messages.filter((m) => m.type === 'error');
+    if (problems.length) {
+      throw new Error(problems.map((m) => `kernels/${label}.wgsl:${m.lineNum}:${m.linePos} ${m.message}`).join('\n'));
+    }
+    const storage = kernel.bindings.filter((b) => b.access !== 'uniform').length;
+    if (storage > this.limits.maxStorageBuffersPerShaderStage) {
+      throw new Error(`kernels/${label}.wgsl binds ${storage} buffers; ${this.info.description} allows ${this.limits.maxStorageBuffersPerShaderStage}`);
+    }
+    const layout = this.device.createBindGroupLayout({
+      label,
+      entries: kernel.bindings.map(({ index, access }) => ({
+        binding: index, visibility: 4 /* compute */,
+        buffer: { type: access === 'uniform' ? 'uniform' : access === 'read' ? 'read-only-storage' : 'storage' },
+      })),
+    });
+    const pipeline = await this.device.createComputePipelineAsync({
+      label, layout: this.device.createPipelineLayout({ label, bindGroupLayouts: [layout] }), compute: { module, entryPoint: 'main' },
+    });
+    return { pipeline, layout };
+  }
+
+  /** Copies `bytes` of a buffer to the CPU, in windows of the given staging buffer. */
+  async read(source: GPUBuffer, bytes: number, staging: GPUBuffer): Promise<ArrayBuffer> {
+    const result = new Uint8Array(bytes);
+    for (let offset = 0; offset < bytes; offset += staging.size) {
+      const size = Math.min(staging.size, bytes - offset);
+      const encoder = this.device.createCommandEncoder({ label: `read ${source.label}` });
+      encoder.copyBufferToBuffer(source, offset, staging, 0, size);
+      this.device.queue.submit([encoder.finish()]);
+      await this.map(staging, size);
+      result.set(new Uint8Array(staging.getMappedRange(0, size)), offset);
+      staging.unmap();
+    }
+    return result.buffer;
+  }
+
+  /** Waits until a staging buffer can be read; this is where GPU errors surface. */
+  async map(staging: GPUBuffer, size: number): Promise<void> {
+    this.check();
+    try {
+      await staging.mapAsync(1 /* read */, 0, size);
+    } catch (error) {
+      await Promise.resolve();
+      this.check();
+      throw error;
+    }
+    this.check();
+  }
+
+  /** Throws the first error the device reported since it was opened. */
+  check(): void {
+    if (this.closed) throw new Error('the GPU device is closed');
+    if (this.error) throw this.error;
+  }
+
+  /** Waits for all submitted work. */
+  async idle(): Promise<void> {
+    await this.device.queue.onSubmittedWorkDone();
+    this.check();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.device.destroy();
+  }
+
+  private fail(error: Error): void { this.error ??= error; }
+}
+
+function describe(info: GPUAdapterInfo): AdapterInfo {
+  const { vendor, architecture, device, description } = info;
+  const software = architecture === 'software' || /llvmpipe|swiftshader|lavapipe|softpipe|basic render/i.test(`${device} ${description}`);
+  return { vendor, architecture, device, description: description || device || vendor || 'unknown adapter', software };
+}
+
+export const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(bytes < 2 ** 24 ? 2 : 0)} MiB`;

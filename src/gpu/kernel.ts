@@ -1,0 +1,83 @@
+// A kernel is a .wgsl file: this reads its bindings and parameters from the text, so that names and order have one source.
+import index from '../../kernels/lib/index.wgsl';
+import reduce from '../../kernels/lib/reduce.wgsl';
+import trilinear from '../../kernels/lib/trilinear.wgsl';
+import difference from '../../kernels/lib/difference.wgsl';
+import local from '../../kernels/lib/local.wgsl';
+import jacobian from '../../kernels/lib/jacobian.wgsl';
+import anderson from '../../kernels/lib/anderson.wgsl';
+import items1 from '../../kernels/lib/items1.wgsl';
+import items4 from '../../kernels/lib/items4.wgsl';
+
+/** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file. */
+const libraries: Record<string, string> = { index, reduce, trilinear, difference, local, jacobian, anderson, items1, items4 };
+
+export type Access = 'read' | 'read_write' | 'uniform';
+export interface Binding { index: number; name: string; access: Access }
+export interface ParamField { name: string; type: 'u32' | 'i32' | 'f32' }
+
+/** Values for a kernel's header line: whole numbers become `u32` constants, strings stand as they are. */
+export type Constants = Record<string, number | string>;
+
+export interface Kernel {
+  name: string;
+  source: string;
+  bindings: Binding[];
+  params: ParamField[];
+}
+
+const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(storage|uniform)\s*(?:,\s*(read|read_write)\s*)?>\s*(\w+)/g;
+const PARAMS = /struct\s+Params\s*\{([^}]*)\}/;
+const FIELD = /^(\w+)\s*:\s*(u32|i32|f32)$/;
+
+/**
+ * Reads a kernel's text. House style: one bind group, storage bindings named as in the formula, and at most one
+ * uniform `params: Params`, a struct of 4-byte scalars (so that packing needs no alignment rules).
+ */
+export function kernel(name: string, source: string): Kernel {
+  const body = source.replace(/\/\/.*$/gm, '');
+  const bindings = [...body.matchAll(BINDING)].map(([, i, space, access, binding]) => ({
+    index: Number(i), name: binding!, access: (space === 'uniform' ? 'uniform' : access ?? 'read') as Access,
+  }));
+  const params = (PARAMS.exec(body)?.[1] ?? '').split(',').map((line) => line.trim()).filter(Boolean).map((line) => {
+    const field = FIELD.exec(line);
+    if (!field) throw new Error(`kernels/${name}.wgsl: Params may hold u32, i32 and f32 only, got "${line}"`);
+    return { name: field[1]!, type: field[2] as ParamField['type'] };
+  });
+  if (params.length > 0 !== bindings.some((b) => b.access === 'uniform')) {
+    throw new Error(`kernels/${name}.wgsl: struct Params and a uniform binding come together`);
+  }
+  return { name, source, bindings, params };
+}
+
+/** The WGSL that is compiled: constants on the line of the file's first line (error lines stay the file's), libraries at the end. */
+export function specialise(k: Kernel, constants: Constants): string {
+  const header = Object.entries(constants).map(([name, value]) => {
+    if (typeof value === 'number' && !(Number.isInteger(value) && value >= 0)) {
+      throw new Error(`kernels/${k.name}.wgsl: constant ${name} = ${value} is not a whole number; pass a string such as "0.5f"`);
+    }
+    return `const ${name} = ${typeof value === 'number' ? `${value}u` : value};`;
+  });
+  const used = [...k.source.matchAll(/^\/\/ @use (\w+)(?:\$(\w+))?/gm)].map(([, name, choice]) => {
+    const library = `${name}${choice ? constants[choice] : ''}`;
+    if (!libraries[library]) throw new Error(`kernels/${k.name}.wgsl: no library kernels/lib/${library}.wgsl`);
+    return libraries[library];
+  });
+  return [`${header.join(' ')} ${k.source}`, ...used].join('\n');
+}
+
+/** Packs named values in the order of the kernel's `struct Params`. Every field must be given, and nothing else. */
+export function packParams(k: Kernel, values: Record<string, number>): ArrayBuffer {
+  const view = new DataView(new ArrayBuffer(4 * k.params.length));
+  k.params.forEach(({ name, type }, i) => {
+    const value = values[name];
+    if (value === undefined || Number.isNaN(value)) throw new Error(`kernels/${k.name}.wgsl: parameter ${name} is ${value}`);
+    if (type === 'f32') view.setFloat32(4 * i, value, true);
+    else if (!Number.isInteger(value)) throw new Error(`kernels/${k.name}.wgsl: parameter ${name} is ${type}, got ${value}`);
+    else if (type === 'i32') view.setInt32(4 * i, value, true);
+    else view.setUint32(4 * i, value, true);
+  });
+  const extra = Object.keys(values).filter((name) => !k.params.some((field) => field.name === name));
+  if (extra.length) throw new Error(`kernels/${k.name}.wgsl: unknown parameter ${extra.join(', ')}`);
+  return view.buffer;
+}

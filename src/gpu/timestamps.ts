@@ -1,0 +1,28 @@
+// GPU time from timestamp queries. Dawn quantises them to 65 µs unless its toggle `timestamp_quantization` is disabled.
+import { type Gpu, usage } from './device.ts';
+
+/** Runs each body in a compute pass of its own and returns the milliseconds each pass took on the device. */
+export async function timePasses(gpu: Gpu, bodies: ((pass: GPUComputePassEncoder) => void)[]): Promise<number[]> {
+  const { device } = gpu;
+  if (!device.features.has('timestamp-query')) throw new Error(`${gpu.info.description} offers no timestamp-query; time on the CPU instead`);
+  const count = 2 * bodies.length;
+  const querySet = device.createQuerySet({ type: 'timestamp', count });
+  const resolved = gpu.buffer('timestamps', 8 * count, usage.queryResolve | usage.copySrc, 'staging');
+  const staging = gpu.buffer('timestamps', 8 * count, usage.mapRead | usage.copyDst, 'staging');
+  try {
+    const encoder = device.createCommandEncoder({ label: 'timed' });
+    bodies.forEach((body, i) => {
+      const pass = encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
+      body(pass);
+      pass.end();
+    });
+    encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
+    device.queue.submit([encoder.finish()]);
+    const ns = new BigUint64Array(await gpu.read(resolved, 8 * count, staging));
+    return bodies.map((_, i) => Number(ns[2 * i + 1]! - ns[2 * i]!) / 1e6);
+  } finally {
+    querySet.destroy();
+    gpu.release(resolved, 'staging');
+    gpu.release(staging, 'staging');
+  }
+}

@@ -1,0 +1,38 @@
+// Reverse-mode differentiation: one functional sweep that appends the pullback's nodes to the graph.
+import type { Graph, Tensor } from './graph.ts';
+import { sameShape, show } from './graph.ts';
+
+/**
+ * The vector-Jacobian product: for outputs y and cotangents ȳ of the same shapes, the gradients of Σ⟨ȳ, y⟩ with
+ * respect to each of `wrt`. Nodes that lie on no path from `wrt` to `outputs` are not visited, and gradients that
+ * nobody wants are not computed. The nodes it appends belong to the phase being traced and may be replayed.
+ */
+export function reverse(outputs: readonly Tensor[], cotangents: readonly Tensor[], wrt: readonly Tensor[], add: (a: Tensor, b: Tensor) => Tensor): Tensor[] {
+  const graph: Graph = outputs[0]!.graph;
+  const depends = new Set<Tensor>(wrt);
+  const nodes = graph.nodes.slice();
+  for (const node of nodes) {
+    if (node.inputs.some((t) => depends.has(t))) node.outputs.forEach((t) => depends.add(t));
+  }
+  const bar = new Map<Tensor, Tensor>();
+  const accumulate = (t: Tensor, cotangent: Tensor) => {
+    if (!sameShape(t.shape, cotangent.shape)) throw new Error(`grad: the cotangent of ${t.label} ${show(t.shape)} has shape ${show(cotangent.shape)}`);
+    const before = bar.get(t);
+    bar.set(t, before ? add(before, cotangent) : cotangent);
+  };
+  outputs.forEach((t, i) => accumulate(t, cotangents[i]!));
+  for (const { op, inputs, outputs: made, attrs } of nodes.reverse()) {
+    const cotangent = made.map((t) => bar.get(t));
+    const wanted = inputs.map((t) => depends.has(t));
+    if (!wanted.includes(true) || !cotangent.some(Boolean)) continue;
+    if (!op.vjp) throw new Error(`grad: ${op.name} has no gradient`);
+    op.vjp({ inputs, outputs: made, cotangents: cotangent, wanted, attrs }).forEach((g, i) => {
+      if (wanted[i] && g) accumulate(inputs[i]!, g);
+    });
+  }
+  return wrt.map((t) => {
+    const g = bar.get(t);
+    if (!g) throw new Error(`grad: ${outputs.map((o) => o.label).join(', ')} does not depend on ${t.label}`);
+    return g;
+  });
+}

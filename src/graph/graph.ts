@@ -1,0 +1,136 @@
+// The static graph: ops on symbolic tensors append nodes; nothing is computed here and no device is needed.
+import type { Constants, Kernel } from '../gpu/kernel.ts';
+import type { Tag } from '../gpu/ledger.ts';
+
+/** Sizes, outermost first; volumes are [N, C, D, H, W], a scalar is [1]. Elements are f32. */
+export type Shape = readonly number[];
+
+export const numel = (shape: Shape): number => shape.reduce((product, n) => product * n, 1);
+export const bytesOf = (shape: Shape): number => 4 * numel(shape);
+export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((n, i) => n === b[i]);
+export const show = (shape: Shape): string => `[${shape.join(',')}]`;
+
+/**
+ * A symbolic tensor. `input`: uploaded by the CPU, read only. `variable`: keeps its value from run to run and may be
+ * updated. `result`: written once by the node that makes it. `workspace`: lives inside one node.
+ */
+export interface Tensor {
+  readonly graph: Graph;
+  readonly id: number;
+  readonly label: string;
+  readonly shape: Shape;
+  readonly tag: Tag;
+  readonly kind: 'input' | 'variable' | 'result' | 'workspace';
+  /** A persistent variable keeps its buffer through the whole schedule, also before and after the phases that touch it. */
+  readonly persistent: boolean;
+}
+
+/** One kernel launch: tensors by binding name, values by parameter name, workgroups along x, y, z. */
+export interface Dispatch {
+  kernel: Kernel;
+  constants?: Constants;
+  bindings: Record<string, Tensor>;
+  params?: Record<string, number>;
+  groups: readonly [number, number, number];
+}
+
+/** What an op's launch rule sees. `workspace` reserves memory for the time of this node only. */
+export interface Launch<A> {
+  inputs: readonly Tensor[];
+  updates: readonly Tensor[];
+  outputs: readonly Tensor[];
+  attrs: A;
+  workspace(label: string, shape: Shape): Tensor;
+}
+
+/** What an op's gradient rule sees: cotangents of the outputs that have one, and which inputs want theirs. */
+export interface Pullback<A> {
+  inputs: readonly Tensor[];
+  outputs: readonly Tensor[];
+  cotangents: readonly (Tensor | undefined)[];
+  wanted: readonly boolean[];
+  attrs: A;
+}
+
+/** An op family's rules, side by side: shape, launch, gradient. `vjp` is missing where there is no gradient. */
+export interface Op<A = any> {
+  name: string;
+  /** The outputs' shapes; throws, with the shapes, on inputs that do not fit. */
+  shape(inputs: readonly Shape[], attrs: A, updates: readonly Shape[]): Shape[];
+  launch(node: Launch<A>): Dispatch[];
+  vjp?(node: Pullback<A>): (Tensor | undefined)[];
+}
+
+export interface Node<A = any> {
+  op: Op<A>;
+  inputs: readonly Tensor[];
+  updates: readonly Tensor[];
+  outputs: readonly Tensor[];
+  attrs: A;
+  phase: number;
+}
+
+export class Graph {
+  readonly nodes: Node[] = [];
+  readonly phases: string[] = [];
+  readonly outputs = new Set<Tensor>();
+  readonly tensors: Tensor[] = [];
+  private current = -1;
+
+  input(label: string, shape: Shape, tag: Tag = 'input'): Tensor {
+    return this.tensor('input', label, shape, tag);
+  }
+
+  variable(label: string, shape: Shape, tag: Tag = 'activation', { persistent = false } = {}): Tensor {
+    return this.tensor('variable', label, shape, tag, persistent);
+  }
+
+  /**
+   * Everything traced inside `body` forms one phase: a program that is run as a whole, as often as wanted. A result
+   * used by a later phase stays in memory until that phase has ended; all other results share memory.
+   */
+  phase<T>(name: string, body: () => T): T {
+    if (this.current >= 0) throw new Error(`phase ${name}: phases do not nest (inside ${this.phases[this.current]})`);
+    if (this.phases.includes(name)) throw new Error(`phase ${name} is traced twice`);
+    this.current = this.phases.push(name) - 1;
+    try {
+      return body();
+    } finally {
+      this.current = -1;
+    }
+  }
+
+  /** Marks a tensor that the CPU reads: it stays in memory from its phase to the schedule's end. */
+  output(tensor: Tensor): Tensor {
+    this.outputs.add(tensor);
+    return tensor;
+  }
+
+  /** Appends a node. `updates` are variables that the op reads and writes in place. */
+  apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A, updates: readonly Tensor[] = []): Tensor[] {
+    if (this.current < 0) throw new Error(`${op.name}: trace ops inside graph.phase(name, () => …)`);
+    for (const t of [...inputs, ...updates]) {
+      if (t.graph !== this) throw new Error(`${op.name}: ${t.label} belongs to another graph`);
+    }
+    for (const t of updates) {
+      if (t.kind !== 'variable') throw new Error(`${op.name}: only a variable can be updated, ${t.label} is a ${t.kind}`);
+      if (inputs.includes(t)) throw new Error(`${op.name}: ${t.label} is read and updated by one op; WebGPU forbids it`);
+    }
+    const shapes = op.shape(inputs.map((t) => t.shape), attrs, updates.map((t) => t.shape));
+    const outputs = shapes.map((shape) => this.tensor('result', op.name, shape, 'activation'));
+    this.nodes.push({ op, inputs, updates, outputs, attrs, phase: this.current });
+    return outputs;
+  }
+
+  tensor(kind: Tensor['kind'], label: string, shape: Shape, tag: Tag, persistent = false): Tensor {
+    if (!shape.length || !shape.every((n) => Number.isInteger(n) && n > 0)) throw new Error(`${label}: a shape needs whole sizes above 0, got ${show(shape)}`);
+    const made: Tensor = { graph: this, id: this.tensors.length, label, shape: [...shape], tag, kind, persistent };
+    this.tensors.push(made);
+    return made;
+  }
+}
+
+/** Traces an op with one output. */
+export function trace<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor {
+  return inputs[0]!.graph.apply(op, inputs, attrs)[0]!;
+}

@@ -1,0 +1,131 @@
+// The planner: liveness over all phases → buffers, with exact bytes by tag, before any device is there.
+import { noBytes, type Bytes, type Tag } from '../gpu/ledger.ts';
+import { STAGING_BYTES, mebibytes } from '../gpu/device.ts';
+import { bytesOf, type Dispatch, type Graph, type Node, type Tensor } from './graph.ts';
+
+/** A buffer of the plan. It may serve several tensors whose lives do not overlap. */
+export interface Slot { bytes: number; tag: Tag; label: string; lives: [number, number][] }
+
+export interface PlannedPhase { name: string; dispatches: Dispatch[] }
+
+export interface Plan {
+  phases: PlannedPhase[];
+  slots: Slot[];
+  slotOf: Map<Tensor, Slot>;
+  /** Bytes of the CPU-visible window that outputs are read through. */
+  stagingBytes: number;
+  /** Bytes of the parameter buffer of all dispatches. */
+  paramBytes: number;
+  /** Peak GPU memory of the whole schedule: every buffer it will ever make. */
+  peak: Bytes;
+}
+
+/** Small values (solver statistics) read while later steps run: this many may be under way at once. */
+export const TAPS = 8;
+export const TAP_BYTES = 256;
+/** Every dispatch has its own parameter slot, because writes to a buffer precede all commands not yet submitted. */
+export const PARAM_ALIGNMENT = 256;
+
+/** Plans all phases of a graph, in the order in which they were traced. */
+export function plan(graph: Graph): Plan {
+  const live = liveNodes(graph);
+  const phases: PlannedPhase[] = graph.phases.map((name) => ({ name, dispatches: [] }));
+  const life = new Map<Tensor, [number, number]>();
+  const touch = (t: Tensor, from: number, to = from) => {
+    const old = life.get(t);
+    life.set(t, old ? [Math.min(old[0], from), Math.max(old[1], to)] : [from, to]);
+  };
+  const dispatches: { dispatch: Dispatch; phase: number }[] = [];
+  for (const node of live) {
+    for (const dispatch of launch(graph, node)) {
+      phases[node.phase]!.dispatches.push(dispatch);
+      dispatches.push({ dispatch, phase: node.phase });
+    }
+  }
+  const first: number[] = [], last: number[] = [];
+  dispatches.forEach(({ phase }, at) => { first[phase] ??= at; last[phase] = at; });
+  const end = dispatches.length;
+  const born = new Map<Tensor, number>();
+  dispatches.forEach(({ dispatch, phase }, at) => {
+    checkAccess(dispatch);
+    for (const t of Object.values(dispatch.bindings)) {
+      if (!born.has(t)) born.set(t, phase);
+      // A phase may run many times: what outlives one dispatch of it must survive the whole of it, unless made and used inside.
+      const local = (t.kind === 'result' || t.kind === 'workspace') && born.get(t) === phase;
+      if (t.kind === 'input') touch(t, 0, last[phase]!);
+      else if (local) touch(t, at);
+      else touch(t, first[phase]!, last[phase]!);
+    }
+  });
+  for (const t of graph.outputs) {
+    if (!life.has(t)) throw new Error(`plan: output ${t.label} is computed by no phase`);
+    touch(t, life.get(t)![0], end);
+  }
+  for (const t of life.keys()) if (t.persistent) touch(t, 0, end);
+
+  const slots: Slot[] = [];
+  const slotOf = new Map<Tensor, Slot>();
+  const order = [...life].sort(([a], [b]) => bytesOf(b.shape) - bytesOf(a.shape) || a.id - b.id);
+  for (const [t, [from, to]] of order) {
+    const tag = t.kind === 'workspace' ? 'workspace' : t.tag;
+    const free = slots.filter((s) => s.lives.every(([a, b]) => to < a || from > b));
+    let slot = free.filter((s) => s.tag === tag).sort((a, b) => a.bytes - b.bytes)[0] ?? free.sort((a, b) => a.bytes - b.bytes)[0];
+    if (!slot) slots.push(slot = { bytes: bytesOf(t.shape), tag, label: t.label, lives: [] });
+    slot.lives.push([from, to]);
+    slotOf.set(t, slot);
+  }
+
+  const outputBytes = Math.max(0, ...[...graph.outputs].map((t) => bytesOf(t.shape)));
+  const stagingBytes = Math.min(STAGING_BYTES, outputBytes);
+  const paramBytes = PARAM_ALIGNMENT * Math.max(1, dispatches.length);
+  const peak = noBytes();
+  const count = (tag: Tag, bytes: number) => { peak.byTag[tag] += bytes; peak.total += bytes; };
+  slots.forEach((s) => count(s.tag, s.bytes));
+  count('workspace', paramBytes);
+  count('staging', stagingBytes + TAPS * TAP_BYTES);
+  return { phases, slots, slotOf, stagingBytes, paramBytes, peak };
+}
+
+/** Refuses, before anything is allocated, a plan that an adapter cannot hold. */
+export function checkLimits(p: Plan, limits: { maxStorageBufferBindingSize: number; maxBufferSize: number }, adapter: string): void {
+  const most = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+  const worst = p.slots.reduce((a, b) => (b.bytes > a.bytes ? b : a), { bytes: 0, label: '' });
+  if (worst.bytes > most) {
+    throw new Error(`${worst.label} needs a buffer of ${mebibytes(worst.bytes)}, but ${adapter} binds at most ${mebibytes(most)}; ` +
+      'register at coarser levels, use a smaller Anderson window, or choose an adapter with larger bindings');
+  }
+}
+
+/** Nodes that matter: those that update variables or make outputs, and everything they need. Others are dropped. */
+function liveNodes(graph: Graph): Node[] {
+  const needed = new Set<Tensor>(graph.outputs);
+  return graph.nodes.slice().reverse().filter((node) => {
+    const alive = node.updates.length > 0 || node.outputs.some((t) => needed.has(t));
+    if (alive) node.inputs.forEach((t) => needed.add(t));
+    return alive;
+  }).reverse();
+}
+
+function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node): Dispatch[] {
+  const workspace = (label: string, shape: readonly number[]) => graph.tensor('workspace', `${op.name}.${label}`, shape, 'workspace');
+  return op.launch({ inputs, updates, outputs, attrs, workspace });
+}
+
+/** One buffer may not be read and written by one dispatch, and every binding of the kernel needs a tensor. */
+function checkAccess({ kernel, bindings, groups }: Dispatch): void {
+  const names = kernel.bindings.filter((b) => b.access !== 'uniform');
+  const missing = names.filter((b) => !bindings[b.name]).map((b) => b.name);
+  const extra = Object.keys(bindings).filter((name) => !names.some((b) => b.name === name));
+  if (missing.length || extra.length) throw new Error(`kernels/${kernel.name}.wgsl: bindings missing [${missing}], unknown [${extra}]`);
+  const written = names.filter((b) => b.access === 'read_write').map((b) => bindings[b.name]!);
+  for (const b of names) {
+    const t = bindings[b.name]!;
+    if (b.access === 'read' ? written.includes(t) : written.filter((w) => w === t).length > 1) {
+      throw new Error(`kernels/${kernel.name}.wgsl: ${t.label} is bound twice and written by one dispatch`);
+    }
+    if (b.access === 'read_write' && t.kind === 'input') throw new Error(`kernels/${kernel.name}.wgsl: writes the input ${t.label}`);
+  }
+  if (groups.some((n) => !Number.isInteger(n) || n < 1 || n > 65535)) {
+    throw new Error(`kernels/${kernel.name}.wgsl: ${groups.join('×')} workgroups; each axis takes 1 to 65535`);
+  }
+}

@@ -1,0 +1,145 @@
+// A schedule: a plan with its buffers, bind groups and pipelines on a device. Made once, its phases replayed many times.
+import { type Gpu, type Pipeline, usage } from '../gpu/device.ts';
+import { packParams } from '../gpu/kernel.ts';
+import type { Tag } from '../gpu/ledger.ts';
+import { timePasses } from '../gpu/timestamps.ts';
+import { bytesOf, numel, type Dispatch, type Graph, type Tensor } from './graph.ts';
+import { checkLimits, PARAM_ALIGNMENT, plan, TAP_BYTES, TAPS, type Plan, type Slot } from './plan.ts';
+
+interface Command { pipeline: GPUComputePipeline; group: GPUBindGroup; groups: readonly [number, number, number]; label: string }
+
+export interface Timing { label: string; ms: number }
+
+export class Schedule {
+  private readonly commands = new Map<string, Command[]>();
+  private readonly buffers = new Map<Slot, GPUBuffer>();
+  private readonly owned: [GPUBuffer, Tag][] = [];
+  private readonly taps: GPUBuffer[] = [];
+  private readonly staging: GPUBuffer | undefined;
+
+  private constructor(readonly gpu: Gpu, readonly plan: Plan) {
+    for (const slot of plan.slots) {
+      const buffer = this.own(slot.label, slot.bytes, usage.storage | usage.copySrc | usage.copyDst, slot.tag);
+      this.buffers.set(slot, buffer);
+    }
+    for (let i = 0; i < TAPS; i++) this.taps.push(this.own('tap', TAP_BYTES, usage.mapRead | usage.copyDst, 'staging'));
+    if (plan.stagingBytes) this.staging = this.own('staging', plan.stagingBytes, usage.mapRead | usage.copyDst, 'staging');
+  }
+
+  /** Plans the graph, checks the adapter's limits, compiles all pipelines in parallel, makes buffers and bind groups. */
+  static async build(gpu: Gpu, graph: Graph, planned: Plan = plan(graph)): Promise<Schedule> {
+    checkLimits(planned, gpu.limits, gpu.info.description);
+    const dispatches = planned.phases.flatMap((phase) => phase.dispatches);
+    const pipelines = await Promise.all(dispatches.map((d) => gpu.pipeline(d.kernel, d.constants)));
+    const schedule = new Schedule(gpu, planned);
+    schedule.bind(dispatches, pipelines);
+    return schedule;
+  }
+
+  private bind(dispatches: Dispatch[], pipelines: Pipeline[]): void {
+    const { device } = this.gpu;
+    const params = this.own('params', this.plan.paramBytes, usage.uniform | usage.copyDst, 'workspace');
+    const bytes = new Uint8Array(this.plan.paramBytes);
+    const commands = dispatches.map((d, i): Command => {
+      const packed = new Uint8Array(packParams(d.kernel, d.params ?? {}));
+      bytes.set(packed, i * PARAM_ALIGNMENT);
+      const entries = d.kernel.bindings.map((b): GPUBindGroupEntry => {
+        if (b.access === 'uniform') return { binding: b.index, resource: { buffer: params, offset: i * PARAM_ALIGNMENT, size: packed.length } };
+        const tensor = d.bindings[b.name]!;
+        return { binding: b.index, resource: { buffer: this.bufferOf(tensor), size: bytesOf(tensor.shape) } };
+      });
+      const { pipeline, layout } = pipelines[i]!;
+      return { pipeline, groups: d.groups, label: d.kernel.name, group: device.createBindGroup({ label: d.kernel.name, layout, entries }) };
+    });
+    device.queue.writeBuffer(params, 0, bytes);
+    let at = 0;
+    for (const phase of this.plan.phases) this.commands.set(phase.name, commands.slice(at, at += phase.dispatches.length));
+  }
+
+  /** Fills an input or a variable from the CPU. */
+  upload(tensor: Tensor, data: Float32Array): void {
+    if (data.length !== numel(tensor.shape)) throw new Error(`upload ${tensor.label}: ${data.length} values for shape [${tensor.shape.join(',')}]`);
+    if (!this.plan.slotOf.has(tensor)) return; // nothing reads it
+    this.gpu.device.queue.writeBuffer(this.bufferOf(tensor), 0, data as Float32Array<ArrayBuffer>);
+  }
+
+  /** Runs a phase: one compute pass, one submit. Does not wait. */
+  run(phase: string): void {
+    const encoder = this.encode(phase);
+    this.gpu.device.queue.submit([encoder.finish()]);
+  }
+
+  /**
+   * Runs a phase and reads a small tensor (≤ 256 bytes) as it stands right after. The promise may be awaited later,
+   * while further phases run; at most 8 may be under way.
+   */
+  async runAndRead(phase: string, tensor: Tensor): Promise<Float32Array> {
+    const bytes = bytesOf(tensor.shape);
+    if (bytes > TAP_BYTES) throw new Error(`runAndRead: ${tensor.label} has ${bytes} bytes, at most ${TAP_BYTES}`);
+    const tap = this.taps.pop();
+    if (!tap) throw new Error(`runAndRead: ${TAPS} reads are under way already; await one first`);
+    try {
+      const encoder = this.encode(phase);
+      encoder.copyBufferToBuffer(this.bufferOf(tensor), 0, tap, 0, bytes);
+      this.gpu.device.queue.submit([encoder.finish()]);
+      await this.gpu.map(tap, bytes);
+      const data = new Float32Array(tap.getMappedRange(0, bytes).slice(0));
+      tap.unmap();
+      return data;
+    } finally {
+      this.taps.push(tap);
+    }
+  }
+
+  /** Waits for the work submitted so far and reads a tensor marked as output (or a variable or input that is live). */
+  async read(tensor: Tensor): Promise<Float32Array> {
+    if (!this.staging) throw new Error(`read ${tensor.label}: the graph marks no output`);
+    return new Float32Array(await this.gpu.read(this.bufferOf(tensor), bytesOf(tensor.shape), this.staging));
+  }
+
+  /** GPU time of every dispatch of a phase, from timestamps; each dispatch in a pass of its own. For benches. */
+  async profile(phase: string): Promise<Timing[]> {
+    const commands = this.commandsOf(phase);
+    const ms = await timePasses(this.gpu, commands.map((c) => (pass) => dispatch(pass, c)));
+    return commands.map((c, i) => ({ label: c.label, ms: ms[i]! }));
+  }
+
+  /** Frees all buffers. */
+  destroy(): void {
+    for (const [buffer, tag] of this.owned) this.gpu.release(buffer, tag);
+    this.owned.length = 0;
+  }
+
+  private encode(phase: string): GPUCommandEncoder {
+    this.gpu.check();
+    const encoder = this.gpu.device.createCommandEncoder({ label: phase });
+    const pass = encoder.beginComputePass({ label: phase });
+    for (const command of this.commandsOf(phase)) dispatch(pass, command);
+    pass.end();
+    return encoder;
+  }
+
+  private commandsOf(phase: string): Command[] {
+    const commands = this.commands.get(phase);
+    if (!commands) throw new Error(`no phase ${phase}; there are ${[...this.commands.keys()].join(', ')}`);
+    return commands;
+  }
+
+  private bufferOf(tensor: Tensor): GPUBuffer {
+    const slot = this.plan.slotOf.get(tensor);
+    if (!slot) throw new Error(`${tensor.label} is not part of this schedule`);
+    return this.buffers.get(slot)!;
+  }
+
+  private own(label: string, bytes: number, flags: number, tag: Tag): GPUBuffer {
+    const buffer = this.gpu.buffer(label, bytes, flags, tag);
+    this.owned.push([buffer, tag]);
+    return buffer;
+  }
+}
+
+function dispatch(pass: GPUComputePassEncoder, { pipeline, group, groups }: Command): void {
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, group);
+  pass.dispatchWorkgroups(...groups);
+}

@@ -1,0 +1,44 @@
+// The library on Node: everything of index.ts, plus adapters through Dawn (npm `webgpu`) and volumes from files.
+import { create } from 'webgpu';
+import { type AdapterInfo, Gpu } from './gpu/device.ts';
+
+export * from './index.ts';
+export * from './io/files.ts';
+
+/** Dawn's own switches: timestamps in full resolution. */
+const toggles = ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'];
+
+/** Kept here, not on globalThis: Dawn lives as long as something holds it. */
+let instance: GPU | undefined;
+
+async function requestAdapter(powerPreference?: GPUPowerPreference): Promise<GPUAdapter | null> {
+  instance ??= create(toggles);
+  return instance.requestAdapter(powerPreference ? { powerPreference } : {});
+}
+
+/** Opens the machine's best adapter through Dawn; a software driver counts. Throws with the remedy when there is none. */
+export async function openGpu(): Promise<Gpu> {
+  const adapter = await requestAdapter('high-performance');
+  if (!adapter) throw new Error('no WebGPU adapter: Dawn needs a Vulkan driver (on Linux a GPU driver, or Mesa ≥ 23.2 for its software driver); run "deqreg setup"');
+  return Gpu.open({ adapter });
+}
+
+export interface FoundAdapter { info: AdapterInfo; features: string[]; limits: Record<string, number>; chosen: boolean }
+
+/** The adapters that Dawn offers for either power preference, the one that `openGpu` takes marked. */
+export async function listAdapters(): Promise<FoundAdapter[]> {
+  const found: FoundAdapter[] = [];
+  for (const preference of ['high-performance', 'low-power'] as const) {
+    const adapter = await requestAdapter(preference);
+    if (!adapter) continue;
+    const limits: Record<string, number> = {};
+    for (const name in adapter.limits) limits[name] = adapter.limits[name as keyof GPUSupportedLimits] as number;
+    const features = [...adapter.features].sort();
+    const gpu = await Gpu.open({ adapter });
+    gpu.close();
+    if (!found.some((other) => other.info.description === gpu.info.description)) {
+      found.push({ info: gpu.info, features, limits, chosen: found.length === 0 });
+    }
+  }
+  return found;
+}

@@ -1,0 +1,119 @@
+// Linear filters along the axes: resize, Gaussian smoothing, windowed sums. Each is a chain of one-axis passes; the adjoint
+// of a pass is the same kernel with TRANSPOSE (or itself), so gradients need no rule of their own for the chain.
+import gaussianSource from '../../kernels/gaussian.wgsl';
+import resizeSource from '../../kernels/resize.wgsl';
+import windowSumSource from '../../kernels/window_sum.wgsl';
+import { kernel } from '../gpu/kernel.ts';
+import { numel, type Op, type Tensor, trace } from '../graph/graph.ts';
+import { along, flat, lines, RUN, volume } from './launch.ts';
+
+const gaussianKernel = kernel('gaussian', gaussianSource);
+const resizeKernel = kernel('resize', resizeSource);
+const windowSumKernel = kernel('window_sum', windowSumSource);
+
+/** A value for each spatial axis (w, h, d), or one for all. */
+export type PerAxis = number | readonly [number, number, number];
+export const perAxis = (value: PerAxis): readonly [number, number, number] => (typeof value === 'number' ? [value, value, value] : value);
+
+interface ResizeAttrs { axis: number; length: number; transpose: boolean }
+
+const resizeOp: Op<ResizeAttrs> = {
+  name: 'resize',
+  shape([x], { axis, length }) {
+    volume('resize', 'x', x!);
+    if (!Number.isInteger(length) || length < 1) throw new Error(`resize: a size must be a whole number above 0, got ${length}`);
+    return [x!.map((n, i) => (i === 4 - axis ? length : n))];
+  },
+  launch({ inputs: [x], outputs: [y], attrs: { axis, transpose } }) {
+    const from = along(x!.shape, axis), to = along(y!.shape, axis);
+    const count = numel(y!.shape);
+    const { constants, groups } = flat(count);
+    return [{
+      kernel: resizeKernel, constants: { ...constants, TRANSPOSE: String(transpose) }, groups, bindings: { x: x!, y: y! },
+      params: { count, inner: from.inner, n_in: transpose ? to.n : from.n, n_out: transpose ? from.n : to.n },
+    }];
+  },
+  vjp: ({ inputs: [x], cotangents: [dy], attrs: { axis, transpose } }) =>
+    [trace(resizeOp, [dy!], { axis, length: along(x!.shape, axis).n, transpose: !transpose })],
+};
+
+/**
+ * x [N, C, D, H, W] on another grid over the same field of view: size is [D, H, W]. Trilinear when it enlarges
+ * (half-voxel offsets, as interpolate(align_corners=False)), with a triangle filter against aliasing when it shrinks.
+ */
+export function resize(x: Tensor, size: readonly [number, number, number]): Tensor {
+  // Shrinking axes first, enlarging ones last: the fewest voxels in between.
+  return [0, 1, 2]
+    .map((axis) => ({ axis, length: size[2 - axis]!, ratio: size[2 - axis]! / along(x.shape, axis).n }))
+    .filter(({ ratio }) => ratio !== 1)
+    .sort((a, b) => a.ratio - b.ratio)
+    .reduce((y, { axis, length }) => trace(resizeOp, [y], { axis, length, transpose: false }), x);
+}
+
+interface GaussianAttrs { axis: number; sigma: number; transpose: boolean }
+/** Outputs that one invocation of the Gaussian makes from registers. */
+const GAUSSIAN_RUN = 8;
+
+const gaussianOp: Op<GaussianAttrs> = {
+  name: 'gaussian',
+  shape([x]) {
+    volume('gaussian', 'x', x!);
+    return [x!];
+  },
+  launch({ inputs: [x], outputs: [y], attrs: { axis, sigma, transpose } }) {
+    const { n, inner } = along(x!.shape, axis);
+    const radius = Math.ceil(3 * sigma);
+    const weights = Array.from({ length: 2 * radius + 1 }, (_, k) => Math.exp(-((k - radius) ** 2) / (2 * sigma * sigma)));
+    const total = weights.reduce((a, b) => a + b);
+    const count = numel(x!.shape) / n;
+    const { constants, groups, runs } = lines(count, n, GAUSSIAN_RUN);
+    return [{
+      kernel: gaussianKernel, groups, bindings: { x: x!, y: y! }, params: { lines: count, n, inner, runs },
+      constants: {
+        ...constants, RUN: `${GAUSSIAN_RUN}i`, RADIUS: `${radius}i`, TRANSPOSE: String(transpose),
+        WEIGHTS: `array<f32, ${weights.length}>(${weights.map((v) => (v / total).toExponential(9)).join(', ')})`,
+      },
+    }];
+  },
+  vjp: ({ cotangents: [dy], attrs }) => [trace(gaussianOp, [dy!], { ...attrs, transpose: !attrs.transpose })],
+};
+
+/** Separable Gaussian smoothing of [N, C, D, H, W], σ in voxels, cut at 3σ, normalised over the voxels inside. σ = 0 leaves an axis. */
+export function gaussian(x: Tensor, sigma: PerAxis): Tensor {
+  const sigmas = perAxis(sigma);
+  if (!sigmas.every((s) => Number.isFinite(s) && s >= 0)) throw new Error(`gaussian: sigma must be ≥ 0, got ${sigmas}`);
+  return sigmas.reduce((y, s, axis) => (s > 0 ? trace(gaussianOp, [y], { axis, sigma: s, transpose: false }) : y), x);
+}
+
+interface WindowAttrs { axis: number; window: number }
+
+const windowSumOp: Op<WindowAttrs> = {
+  name: 'windowSum',
+  shape([x], { window }) {
+    volume('windowSum', 'x', x!);
+    checkWindow('windowSum', window);
+    return [x!];
+  },
+  launch({ inputs: [x], outputs: [y], attrs: { axis, window } }) {
+    return [windowPass(x!, y!, along(x!.shape, axis), window, numel(x!.shape), 1)];
+  },
+  vjp: ({ cotangents: [dy], attrs }) => [trace(windowSumOp, [dy!], attrs)],
+};
+
+export function checkWindow(op: string, window: number): void {
+  if (!Number.isInteger(window) || window < 1 || window % 2 === 0) throw new Error(`${op}: a window must be an odd whole number, got ${window}`);
+}
+
+/** One pass of the running window sum along an axis over `count` items of `lanes` f32. */
+export function windowPass(x: Tensor, y: Tensor, { n, inner }: { n: number; inner: number }, window: number, count: number, lanes: 1 | 4) {
+  const { constants, groups, runs } = lines(count / n, n);
+  return {
+    kernel: windowSumKernel, constants: { ...constants, RUN, LANES: lanes }, groups, bindings: { x, y },
+    params: { lines: count / n, n, inner, runs, radius: (window - 1) / 2 },
+  };
+}
+
+/** Sums over a box of `window` voxels around each voxel, those outside the volume counting 0. Costs the same for every window. */
+export function windowSum(x: Tensor, window: PerAxis): Tensor {
+  return perAxis(window).reduce((y, w, axis) => (w > 1 ? trace(windowSumOp, [y], { axis, window: w }) : y), x);
+}

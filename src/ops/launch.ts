@@ -1,0 +1,57 @@
+// How work is dealt to workgroups: over a volume's (w, h) plane, over a flat range, over lines along one axis.
+import fillSource from '../../kernels/fill.wgsl';
+import { kernel } from '../gpu/kernel.ts';
+import { type Dispatch, numel, show, type Shape, type Tensor } from '../graph/graph.ts';
+
+const fillKernel = kernel('fill', fillSource);
+
+/** Invocations of a workgroup that runs over a flat range. */
+export const WG = 64;
+/** Outputs in a row that one invocation of a line kernel makes. */
+export const RUN = 32;
+
+const MOST_GROUPS = 65535;
+
+/** Workgroups (and their constant) for a flat range of `count` items, with `z` copies of it along z. */
+export function flat(count: number, z = 1): { constants: { WG: number }; groups: [number, number, number] } {
+  const groups = Math.ceil(count / WG);
+  const x = Math.min(groups, MOST_GROUPS);
+  return { constants: { WG }, groups: [x, Math.ceil(groups / x), z] };
+}
+
+/** Workgroups for one invocation a voxel: x runs over w, y over h, z over everything outside. */
+export function planes(w: number, h: number, z: number): { constants: { WG: number; WG_X: number; WG_Y: number }; groups: [number, number, number] } {
+  const padded = (x: number) => Math.ceil(w / x) * x * Math.ceil(h / (WG / x)) * (WG / x);
+  const x = [64, 32, 16, 8].reduce((best, candidate) => (padded(candidate) < padded(best) ? candidate : best));
+  return { constants: { WG, WG_X: x, WG_Y: WG / x }, groups: [Math.ceil(w / x), Math.ceil(h / (WG / x)), z] };
+}
+
+/** Workgroups for line kernels: x runs over the lines, y over the runs of `run` outputs in a line of `n`. */
+export function lines(count: number, n: number, run = RUN): { constants: { WG: number; WG_X: number; WG_Y: number }; groups: [number, number, number]; runs: number } {
+  const runs = Math.ceil(n / run);
+  const groups = Math.ceil(count / WG);
+  if (groups > MOST_GROUPS) throw new Error(`a pass over ${count} lines needs ${groups} workgroups, at most ${MOST_GROUPS}; use a smaller volume`);
+  return { constants: { WG, WG_X: WG, WG_Y: 1 }, groups: [groups, runs, 1], runs };
+}
+
+export interface VolumeSize { n: number; c: number; d: number; h: number; w: number; voxels: number }
+
+/** Takes a [N, C, D, H, W] shape apart; throws, naming the op and the operand, when it is none. */
+export function volume(op: string, name: string, shape: Shape, channels?: number): VolumeSize {
+  if (shape.length !== 5) throw new Error(`${op}: ${name} must be [N, C, D, H, W], got ${show(shape)}`);
+  const [n, c, d, h, w] = shape as [number, number, number, number, number];
+  if (channels !== undefined && c !== channels) throw new Error(`${op}: ${name} needs ${channels} channel${channels > 1 ? 's' : ''}, got ${show(shape)}`);
+  return { n, c, d, h, w, voxels: d * h * w };
+}
+
+/** Layout along one spatial axis (0 = w, 1 = h, 2 = d) of a [N, C, D, H, W] shape: its length and the stride of a step. */
+export function along(shape: Shape, axis: number): { n: number; inner: number } {
+  const [, , d, h, w] = shape as [number, number, number, number, number];
+  return axis === 0 ? { n: w, inner: 1 } : axis === 1 ? { n: h, inner: w } : { n: d, inner: w * h };
+}
+
+/** One launch that writes `value` everywhere. */
+export function fillWith(y: Tensor, value: number): Dispatch {
+  const count = numel(y.shape);
+  return { kernel: fillKernel, ...flat(count), bindings: { y }, params: { count, value } };
+}

@@ -1,0 +1,56 @@
+// Sums and means of a whole tensor, in a fixed order, and the spreading of a scalar, which is their adjoint.
+import reduceSource from '../../kernels/reduce.wgsl';
+import spreadSource from '../../kernels/spread.wgsl';
+import { kernel } from '../gpu/kernel.ts';
+import { type Dispatch, type Launch, numel, type Op, type Shape, type Tensor, trace } from '../graph/graph.ts';
+import { flat, WG } from './launch.ts';
+
+const reduceKernel = kernel('reduce', reduceSource);
+const spreadKernel = kernel('spread', spreadSource);
+
+/** Workgroups of the first launch of a reduction over `count` items. */
+export const partialsOf = (count: number): number => Math.min(256, Math.ceil(count / WG));
+
+/** The second launch of a reduction: y[0] = scale · Σ partials (or their largest). */
+export function finish(partials: Tensor, y: Tensor, scale = 1, mode = 'SUM'): Dispatch {
+  return {
+    kernel: reduceKernel, constants: { WG, MODE: mode }, groups: [1, 1, 1],
+    bindings: { x: partials, y: partials, partials: y }, params: { count: numel(partials.shape), scale },
+  };
+}
+
+/** Both launches of a reduction of x (or of x·y) to y[0]. */
+export function reduceTo(node: Pick<Launch<unknown>, 'workspace'>, mode: 'SUM' | 'DOT' | 'LARGEST', x: Tensor, other: Tensor, y: Tensor, scale = 1): Dispatch[] {
+  const count = numel(x.shape);
+  const groups = partialsOf(count);
+  const partials = node.workspace('partials', [groups]);
+  return [
+    { kernel: reduceKernel, constants: { WG, MODE: mode }, groups: [groups, 1, 1], bindings: { x, y: other, partials }, params: { count, scale: 1 } },
+    finish(partials, y, scale, mode === 'LARGEST' ? mode : 'SUM'),
+  ];
+}
+
+const sumOp: Op<{ scale: number }> = {
+  name: 'sum',
+  shape: () => [[1]],
+  launch: (node) => reduceTo(node, 'SUM', node.inputs[0]!, node.inputs[0]!, node.outputs[0]!, node.attrs.scale),
+  vjp: ({ inputs: [x], cotangents: [dy], attrs: { scale } }) => [spread(dy!, x!.shape, scale)],
+};
+
+/** Σ x, shape [1]. */
+export const sum = (x: Tensor): Tensor => trace(sumOp, [x], { scale: 1 });
+/** Mean of x, shape [1]. */
+export const mean = (x: Tensor): Tensor => trace(sumOp, [x], { scale: 1 / numel(x.shape) });
+
+const spreadOp: Op<{ shape: Shape; factor: number }> = {
+  name: 'spread',
+  shape: (_, { shape }) => [shape],
+  launch({ inputs: [s], outputs: [y], attrs: { factor } }) {
+    const count = numel(y!.shape);
+    return [{ kernel: spreadKernel, ...flat(count), bindings: { s: s!, y: y! }, params: { count, factor } }];
+  },
+  vjp: ({ cotangents: [dy], attrs: { factor } }) => [trace(sumOp, [dy!], { scale: factor })],
+};
+
+/** factor · s everywhere, s of shape [1]. */
+export const spread = (s: Tensor, shape: Shape, factor = 1): Tensor => trace(spreadOp, [s], { shape, factor });

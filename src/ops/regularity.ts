@@ -1,0 +1,112 @@
+// How smooth a displacement is: diffusion energy, central differences, Jacobian determinant, and their gradients.
+import diffusionSource from '../../kernels/diffusion.wgsl';
+import diffusionDuSource from '../../kernels/diffusion_du.wgsl';
+import gradientSource from '../../kernels/gradient.wgsl';
+import gradientDxSource from '../../kernels/gradient_dx.wgsl';
+import jacobianSource from '../../kernels/jacobian_determinant.wgsl';
+import jacobianDuSource from '../../kernels/jacobian_determinant_du.wgsl';
+import { kernel } from '../gpu/kernel.ts';
+import { type Op, type Shape, type Tensor, trace } from '../graph/graph.ts';
+import { type PerAxis, perAxis } from './filter.ts';
+import { planes, volume } from './launch.ts';
+import { finish } from './reduce.ts';
+
+const diffusionKernel = kernel('diffusion', diffusionSource);
+const diffusionDuKernel = kernel('diffusion_du', diffusionDuSource);
+const gradientKernel = kernel('gradient', gradientSource);
+const gradientDxKernel = kernel('gradient_dx', gradientDxSource);
+const jacobianKernel = kernel('jacobian_determinant', jacobianSource);
+const jacobianDuKernel = kernel('jacobian_determinant_du', jacobianDuSource);
+
+interface DiffusionAttrs { weights: readonly [number, number, number] }
+
+function diffusionParams(shape: Shape, weights: readonly [number, number, number]) {
+  const { n, c, d, h, w } = volume('diffusion', 'u', shape);
+  const scale = (weight: number, length: number) => (length > 1 ? (weight * length) / (n * c * d * h * w) / (length - 1) : 0);
+  return { w, h, d, scale_w: scale(weights[0], w), scale_h: scale(weights[1], h), scale_d: scale(weights[2], d) };
+}
+
+const diffusionOp: Op<DiffusionAttrs> = {
+  name: 'diffusion',
+  shape([u]) {
+    volume('diffusion', 'u', u!);
+    return [[1]];
+  },
+  launch(node) {
+    const { inputs: [u], outputs: [y], attrs: { weights } } = node;
+    const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
+    const { constants, groups } = planes(w, h, n * c * d);
+    const partials = node.workspace('partials', [groups[0] * groups[1] * groups[2]]);
+    return [
+      { kernel: diffusionKernel, constants, groups, bindings: { u: u!, partials }, params: diffusionParams(u!.shape, weights) },
+      finish(partials, y!),
+    ];
+  },
+  vjp: ({ inputs: [u], cotangents: [dy], attrs }) => [trace(diffusionDuOp, [u!, dy!], attrs)],
+};
+
+const diffusionDuOp: Op<DiffusionAttrs> = {
+  name: 'diffusionDu',
+  shape: ([u]) => [u!],
+  launch({ inputs: [u, dy], outputs: [du], attrs: { weights } }) {
+    const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
+    return [{ kernel: diffusionDuKernel, ...planes(w, h, n * c * d), bindings: { u: u!, dy: dy!, du: du! }, params: diffusionParams(u!.shape, weights) }];
+  },
+};
+
+/** Diffusion regulariser Σ_axis weight · mean((u(p + e) − u(p))²), shape [1]; u [N, C, D, H, W] in voxels, weights (w, h, d). */
+export const diffusion = (u: Tensor, weights: PerAxis = 1): Tensor => trace(diffusionOp, [u], { weights: perAxis(weights) });
+
+const gradientOp: Op<object> = {
+  name: 'gradient',
+  shape([x]) {
+    const { n, c, d, h, w } = volume('gradient', 'x', x!);
+    return [[n, 3 * c, d, h, w]];
+  },
+  launch({ inputs: [x], outputs: [y] }) {
+    const { n, c, d, h, w } = volume('gradient', 'x', x!.shape);
+    return [{ kernel: gradientKernel, ...planes(w, h, n * c * d), bindings: { x: x!, y: y! }, params: { w, h, d } }];
+  },
+  vjp: ({ cotangents: [dy] }) => [trace(gradientDxOp, [dy!], {})],
+};
+
+const gradientDxOp: Op<object> = {
+  name: 'gradientDx',
+  shape([dy]) {
+    const { n, c, d, h, w } = volume('gradientDx', 'dy', dy!);
+    return [[n, c / 3, d, h, w]];
+  },
+  launch({ inputs: [dy], outputs: [dx] }) {
+    const { n, c, d, h, w } = volume('gradientDx', 'dx', dx!.shape);
+    return [{ kernel: gradientDxKernel, ...planes(w, h, n * c * d), bindings: { dy: dy!, dx: dx! }, params: { w, h, d } }];
+  },
+  vjp: ({ cotangents: [dx] }) => [trace(gradientOp, [dx!], {})],
+};
+
+/** Central differences (one-sided at the border) per voxel: [N, C, D, H, W] → [N, 3C, D, H, W], channels c·3 + (w, h, d). */
+export const gradient = (x: Tensor): Tensor => trace(gradientOp, [x], {});
+
+const jacobianOp: Op<object> = {
+  name: 'jacobianDeterminant',
+  shape([u]) {
+    const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!, 3);
+    return [[n, 1, d, h, w]];
+  },
+  launch({ inputs: [u], outputs: [y] }) {
+    const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!.shape);
+    return [{ kernel: jacobianKernel, ...planes(w, h, n * d), bindings: { u: u!, y: y! }, params: { w, h, d } }];
+  },
+  vjp: ({ inputs: [u], cotangents: [dy] }) => [trace(jacobianDuOp, [u!, dy!], {})],
+};
+
+const jacobianDuOp: Op<object> = {
+  name: 'jacobianDeterminantDu',
+  shape: ([u]) => [u!],
+  launch({ inputs: [u, dy], outputs: [du] }) {
+    const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!.shape);
+    return [{ kernel: jacobianDuKernel, ...planes(w, h, n * d), bindings: { u: u!, dy: dy!, du: du! }, params: { w, h, d } }];
+  },
+};
+
+/** det(I + ∇u), the local volume change of p + u(p): [N, 3, D, H, W] in voxels → [N, 1, D, H, W]. ≤ 0 is a fold. */
+export const jacobianDeterminant = (u: Tensor): Tensor => trace(jacobianOp, [u], {});

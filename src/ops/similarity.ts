@@ -1,0 +1,201 @@
+// Image similarities: local normalized cross-correlation (LNCC), global NCC, mean squared error, and their gradients.
+import gradientSource from '../../kernels/lncc_gradient.wgsl';
+import forceSource from '../../kernels/lncc_force.wgsl';
+import productsSource from '../../kernels/lncc_products.wgsl';
+import statisticsSource from '../../kernels/local_statistics.wgsl';
+import termsSource from '../../kernels/lncc_terms.wgsl';
+import sampleMeanSource from '../../kernels/sample_mean.wgsl';
+import { kernel } from '../gpu/kernel.ts';
+import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { checkWindow, type PerAxis, perAxis, windowPass } from './filter.ts';
+import { along, lines, RUN, volume, WG } from './launch.ts';
+import { div, mul, scale, sqrt, square, sub } from './pointwise.ts';
+import { finish, mean } from './reduce.ts';
+
+const sampleMeanKernel = kernel('sample_mean', sampleMeanSource);
+const productsKernel = kernel('lncc_products', productsSource);
+const statisticsKernel = kernel('local_statistics', statisticsSource);
+const termsKernel = kernel('lncc_terms', termsSource);
+const gradientKernel = kernel('lncc_gradient', gradientSource);
+const forceKernel = kernel('lncc_force', forceSource);
+
+const sampleMeanOp: Op<object> = {
+  name: 'sampleMean',
+  shape: () => [[1]],
+  launch({ inputs: [x], outputs: [y] }) {
+    const count = numel(x!.shape);
+    // An odd stride near 1/4096 of the volume does not fall in step with its rows.
+    const stride = Math.max(1, Math.floor(count / 4096)) | 1;
+    return [{ kernel: sampleMeanKernel, constants: { WG }, groups: [1, 1, 1], bindings: { x: x!, y: y! }, params: { count, stride } }];
+  },
+};
+
+/** Geometry that the kernels along D share: lines over the (n, h, w) columns, runs along d. */
+function columns(shape: Shape, window: readonly number[]) {
+  const { n, d, h, w } = volume('lncc', 'image', shape, 1);
+  const { constants, groups, runs } = lines(n * h * w, d);
+  const [radius_w, radius_h, radius_d] = window.map((x) => (x - 1) / 2) as [number, number, number];
+  return { constants: { ...constants, RUN }, groups, params: { lines: n * h * w, w, h, d, runs, radius_w, radius_h, radius_d } };
+}
+
+/** Sums of (b, b², a·b) over the window along W, then H, into t (through `between`). */
+function products(a: Tensor, b: Tensor, shiftA: Tensor, shiftB: Tensor, window: readonly number[], between: Tensor, t: Tensor): Dispatch[] {
+  const { n: w } = along(a.shape, 0);
+  const count = numel(a.shape);
+  const { constants, groups, runs } = lines(count / w, w);
+  return [
+    {
+      kernel: productsKernel, constants: { ...constants, RUN }, groups, bindings: { a, b, shift_a: shiftA, shift_b: shiftB, t: between },
+      params: { lines: count / w, n: w, runs, radius: (window[0]! - 1) / 2 },
+    },
+    windowPass(between, t, along(a.shape, 1), window[1]!, count, 4),
+  ];
+}
+
+const fields = (shape: Shape): Shape => [shape[0]!, ...shape.slice(2), 4];
+
+const statisticsOp: Op<{ window: readonly number[] }> = {
+  name: 'localStatistics',
+  shape([x], { window }) {
+    const { n, d, h, w } = volume('localStatistics', 'image', x!, 1);
+    window.forEach((size) => checkWindow('localStatistics', size));
+    return [[n, 2, d, h, w]];
+  },
+  launch(node) {
+    const { inputs: [x, shift], outputs: [y], attrs: { window } } = node;
+    const between = node.workspace('lines', fields(x!.shape)), t = node.workspace('planes', fields(x!.shape));
+    return [
+      ...products(x!, x!, shift!, shift!, window, between, t),
+      { kernel: statisticsKernel, ...columns(x!.shape, window), bindings: { t, y: y! } },
+    ];
+  },
+};
+
+/** What LNCC needs to know of an image that does not change: trace it once, before the loop. */
+export interface Statistics { image: Tensor; shift: Tensor; moments: Tensor; window: readonly number[] }
+
+/** Means and variances of image [N, 1, D, H, W] in a window of odd size (voxels; one, or w, h, d); voxels outside do not count. */
+export function localStatistics(image: Tensor, window: PerAxis): Statistics {
+  const sizes = perAxis(window);
+  const shift = trace(sampleMeanOp, [image], {});
+  return { image, shift, moments: trace(statisticsOp, [image, shift], { window: sizes }), window: sizes };
+}
+
+interface LnccAttrs { window: readonly number[]; epsilon: number }
+
+function checkPair(op: string, a: Shape, b: Shape): void {
+  volume(op, 'images', a, 1);
+  if (!sameShape(a, b)) throw new Error(`${op}: images ${show(a)} and ${show(b)} differ in shape`);
+}
+
+const lnccOp: Op<LnccAttrs> = {
+  name: 'lncc',
+  shape([a, b], { epsilon }) {
+    checkPair('lncc', a!, b!);
+    if (!(epsilon > 0)) throw new Error(`lncc: epsilon must be above 0, got ${epsilon}`);
+    return [[1], fields(a!)];
+  },
+  launch(node) {
+    const { inputs: [a, b, shiftA, shiftB, moments], outputs: [y, terms], attrs: { window, epsilon } } = node;
+    const between = node.workspace('lines', fields(a!.shape)), t = node.workspace('planes', fields(a!.shape));
+    const { constants, groups, params } = columns(a!.shape, window);
+    const partials = node.workspace('partials', [groups[0] * groups[1]]);
+    return [
+      ...products(a!, b!, shiftA!, shiftB!, window, between, t),
+      {
+        kernel: termsKernel, constants, groups, params: { ...params, epsilon },
+        bindings: { t, statistics: moments!, terms: terms!, partial_sums: partials },
+      },
+      finish(partials, y!, 1 / numel(a!.shape)),
+    ];
+  },
+  vjp({ inputs: [a, b, shiftA, shiftB], outputs: [, terms], cotangents: [dy], wanted, attrs }) {
+    if (!dy) return [];
+    const gradient = (of: Tensor, other: Tensor, fieldsOf: Tensor, shiftOther: Tensor, shiftOf: Tensor) =>
+      trace(lnccGradientOp, [fieldsOf, other, of, shiftOther, shiftOf, dy], { window: attrs.window });
+    // LNCC is symmetric: the gradient for a is that of LNCC(b, a) for its second image.
+    const forA = () => {
+      const swapped = localStatistics(b!, attrs.window as [number, number, number]);
+      const [, fieldsOf] = a!.graph.apply(lnccOp, [b!, a!, swapped.shift, shiftA!, swapped.moments], attrs);
+      return gradient(a!, b!, fieldsOf!, swapped.shift, shiftA!);
+    };
+    return [wanted[0] ? forA() : undefined, wanted[1] ? gradient(b!, a!, terms!, shiftA!, shiftB!) : undefined];
+  },
+};
+
+const lnccGradientOp: Op<{ window: readonly number[] }> = {
+  name: 'lnccGradient',
+  shape: ([, a]) => [a!],
+  launch(node) {
+    const { inputs: [terms, a, b, shiftA, shiftB, dy], outputs: [db], attrs: { window } } = node;
+    const count = numel(a!.shape);
+    const overW = node.workspace('lines', terms!.shape), overH = node.workspace('planes', terms!.shape);
+    const { constants, groups, params: { lines: columnCount, w, h, d, runs, radius_d } } = columns(a!.shape, window);
+    return [
+      windowPass(terms!, overW, along(a!.shape, 0), window[0]!, count, 4),
+      windowPass(overW, overH, along(a!.shape, 1), window[1]!, count, 4),
+      {
+        kernel: gradientKernel, constants, groups, params: { lines: columnCount, w, h, d, runs, radius: radius_d, scale: 1 / count },
+        bindings: { t: overH, a: a!, b: b!, shift_a: shiftA!, shift_b: shiftB!, dy: dy!, db: db! },
+      },
+    ];
+  },
+};
+
+/** LNCC's own default: smaller than the variance of any tissue in images scaled to 0…1, larger than rounding. */
+export const LNCC_EPSILON = 1e-6;
+
+/**
+ * Mean over all windows of the squared local correlation cov²/(var·var + ε), shape [1]; 1 is a perfect local linear
+ * relation. Images [N, 1, D, H, W] on one grid; windows count only voxels inside. Avants et al., Med. Image Anal. 2008.
+ */
+export function lncc(a: Tensor | Statistics, b: Tensor, window: PerAxis, epsilon = LNCC_EPSILON): Tensor {
+  const s = 'moments' in a ? a : localStatistics(a, window);
+  const shiftB = trace(sampleMeanOp, [b], {});
+  return b.graph.apply(lnccOp, [s.image, b, s.shift, shiftB, s.moments], { window: s.window, epsilon })[0]!;
+}
+
+const lnccForceOp: Op<LnccAttrs> = {
+  name: 'lnccForce',
+  shape([a, b]) {
+    checkPair('lnccForce', a!, b!);
+    return [a!, [1]];
+  },
+  launch(node) {
+    const { inputs: [a, b, shiftA, shiftB, moments], outputs: [force, y], attrs: { window, epsilon } } = node;
+    const between = node.workspace('lines', fields(a!.shape)), t = node.workspace('planes', fields(a!.shape));
+    const { constants, groups, params } = columns(a!.shape, window);
+    const partials = node.workspace('partials', [groups[0] * groups[1]]);
+    return [
+      ...products(a!, b!, shiftA!, shiftB!, window, between, t),
+      {
+        kernel: forceKernel, constants, groups, params: { ...params, epsilon },
+        bindings: { t, a: a!, b: b!, shift_a: shiftA!, shift_b: shiftB!, statistics: moments!, force: force!, partial_sums: partials },
+      },
+      finish(partials, y!, 1 / numel(a!.shape)),
+    ];
+  },
+};
+
+/**
+ * The derivative of each window's LNCC for its own centre voxel of b, [N, 1, D, H, W], and the mean LNCC [1]. It leaves out
+ * the windows that a voxel shares with its neighbours (Avants et al. 2008): half the passes of the gradient. Has no VJP.
+ */
+export function lnccForce(a: Statistics, b: Tensor, epsilon = LNCC_EPSILON): { force: Tensor; similarity: Tensor } {
+  const shiftB = trace(sampleMeanOp, [b], {});
+  const [force, similarity] = b.graph.apply(lnccForceOp, [a.image, b, a.shift, shiftB, a.moments], { window: a.window, epsilon });
+  return { force: force!, similarity: similarity! };
+}
+
+/** Global normalized cross-correlation cov/sqrt(var·var + ε), shape [1]: −1 … 1. */
+export function ncc(a: Tensor, b: Tensor, epsilon = 1e-5): Tensor {
+  if (!sameShape(a.shape, b.shape)) throw new Error(`ncc: images ${show(a.shape)} and ${show(b.shape)} differ in shape`);
+  const da = sub(a, mean(a)), db = sub(b, mean(b));
+  return div(mean(mul(da, db)), sqrt(scale(mul(mean(square(da)), mean(square(db))), 1, epsilon)));
+}
+
+/** Mean squared error, shape [1]. */
+export function mse(a: Tensor, b: Tensor): Tensor {
+  if (!sameShape(a.shape, b.shape)) throw new Error(`mse: images ${show(a.shape)} and ${show(b.shape)} differ in shape`);
+  return mean(square(sub(a, b)));
+}

@@ -1,0 +1,161 @@
+// Sampling: warp an image by a displacement, compose displacements, and the gradients of both.
+import composeSource from '../../kernels/compose.wgsl';
+import fixedPointSource from '../../kernels/fixed_point_value.wgsl';
+import warpSource from '../../kernels/warp.wgsl';
+import warpDimageSource from '../../kernels/warp_dimage.wgsl';
+import warpDuSource from '../../kernels/warp_du.wgsl';
+import warpWithGradientSource from '../../kernels/warp_with_gradient.wgsl';
+import withGradientSource from '../../kernels/with_gradient.wgsl';
+import { kernel } from '../gpu/kernel.ts';
+import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { fillWith, flat, planes, volume } from './launch.ts';
+import { add } from './pointwise.ts';
+import { reduceTo } from './reduce.ts';
+
+const warpKernel = kernel('warp', warpSource);
+const warpDuKernel = kernel('warp_du', warpDuSource);
+const warpDimageKernel = kernel('warp_dimage', warpDimageSource);
+const fixedPointKernel = kernel('fixed_point_value', fixedPointSource);
+const composeKernel = kernel('compose', composeSource);
+const withGradientKernel = kernel('with_gradient', withGradientSource);
+const warpWithGradientKernel = kernel('warp_with_gradient', warpWithGradientSource);
+
+/** 3×4, row-major: maps voxels (w, h, d) of the output grid to voxels of the image. */
+export type Matrix = readonly number[];
+export const identity: Matrix = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
+
+interface WarpAttrs { matrix: Matrix; nearest: boolean }
+
+function warpParams(image: Shape, u: Shape, matrix: Matrix): Record<string, number> {
+  const { c, d: image_d, h: image_h, w: image_w } = volume('warp', 'image', image);
+  const { d, h, w } = volume('warp', 'u', u);
+  const m = Object.fromEntries(matrix.map((value, i) => [`m${Math.floor(i / 4)}${i % 4}`, value]));
+  return { image_w, image_h, image_d, channels: c, w, h, d, ...m };
+}
+
+function checkWarp(image: Shape, u: Shape, matrix: Matrix): void {
+  const a = volume('warp', 'image', image), b = volume('warp', 'u', u, 3);
+  if (a.n !== b.n) throw new Error(`warp: image ${show(image)} and u ${show(u)} differ in N`);
+  if (matrix.length !== 12 || !matrix.every(Number.isFinite)) throw new Error(`warp: matrix needs 12 finite numbers, got [${matrix}]`);
+}
+
+const warpOp: Op<WarpAttrs> = {
+  name: 'warp',
+  shape([image, u], { matrix }) {
+    checkWarp(image!, u!, matrix);
+    return [[u![0]!, image![1]!, ...u!.slice(2)]];
+  },
+  launch({ inputs: [image, u], outputs: [y], attrs: { matrix, nearest } }) {
+    const { n, d, h, w } = volume('warp', 'u', u!.shape);
+    const { constants, groups } = planes(w, h, n * d);
+    return [{
+      kernel: warpKernel, constants: { ...constants, NEAREST: String(nearest) }, groups,
+      bindings: { image: image!, u: u!, y: y! }, params: warpParams(image!.shape, u!.shape, matrix),
+    }];
+  },
+  vjp({ inputs: [image, u], cotangents: [dy], wanted, attrs: { matrix, nearest } }) {
+    if (nearest) throw new Error('warp: nearest-neighbour sampling has no gradient');
+    return [
+      wanted[0] ? trace(warpDimageOp, [u!, dy!], { matrix, shape: image!.shape }) : undefined,
+      wanted[1] ? trace(warpDuOp, [image!, u!, dy!], { matrix }) : undefined,
+    ];
+  },
+};
+
+/**
+ * image [N, C, Di, Hi, Wi] sampled at M·(p + u(p)), trilinear, border clamped; u [N, 3, D, H, W] in voxels of its own grid.
+ * `matrix` M maps the output grid's voxels to the image's (default: the same grid). Returns [N, C, D, H, W].
+ */
+export const warp = (image: Tensor, u: Tensor, matrix: Matrix = identity): Tensor => trace(warpOp, [image, u], { matrix, nearest: false });
+/** As `warp`, nearest neighbour: for label maps. */
+export const warpNearest = (image: Tensor, u: Tensor, matrix: Matrix = identity): Tensor => trace(warpOp, [image, u], { matrix, nearest: true });
+
+const warpDuOp: Op<{ matrix: Matrix }> = {
+  name: 'warpDu',
+  shape: ([, u]) => [u!],
+  launch({ inputs: [image, u, dy], outputs: [du], attrs: { matrix } }) {
+    const { n, d, h, w } = volume('warp', 'u', u!.shape);
+    return [{
+      kernel: warpDuKernel, ...planes(w, h, n * d),
+      bindings: { image: image!, u: u!, dy: dy!, du: du! }, params: warpParams(image!.shape, u!.shape, matrix),
+    }];
+  },
+};
+
+const warpDimageOp: Op<{ matrix: Matrix; shape: Shape }> = {
+  name: 'warpDimage',
+  shape: (_, { shape }) => [shape],
+  launch(node): Dispatch[] {
+    const { inputs: [u, dy], outputs: [dimage], attrs: { matrix, shape } } = node;
+    const { n, d, h, w } = volume('warp', 'u', u!.shape);
+    const count = numel(shape);
+    const largest = node.workspace('largest', [1]);
+    const low = node.workspace('low', shape), high = node.workspace('high', shape);
+    return [
+      ...reduceTo(node, 'LARGEST', dy!, dy!, largest),
+      fillWith(low, 0),
+      fillWith(high, 0),
+      { kernel: warpDimageKernel, ...planes(w, h, n * d), bindings: { u: u!, dy: dy!, largest, low, high }, params: warpParams(shape, u!.shape, matrix) },
+      { kernel: fixedPointKernel, ...flat(count), bindings: { low, high, largest, y: dimage! }, params: { count } },
+    ];
+  },
+};
+
+const composeOp: Op<object> = {
+  name: 'compose',
+  shape([u, v]) {
+    volume('compose', 'u', u!, 3);
+    if (!sameShape(u!, v!)) throw new Error(`compose: displacements ${show(u!)} and ${show(v!)} differ in shape`);
+    return [u!];
+  },
+  launch({ inputs: [u, v], outputs: [y] }) {
+    const { n, d, h, w } = volume('compose', 'u', u!.shape);
+    return [{ kernel: composeKernel, ...planes(w, h, n * d), bindings: { u: u!, v: v!, y: y! }, params: { w, h, d } }];
+  },
+  vjp({ inputs: [u, v], cotangents: [dy], wanted }) {
+    return [
+      wanted[0] ? trace(warpDimageOp, [v!, dy!], { matrix: identity, shape: u!.shape }) : undefined,
+      wanted[1] ? add(dy!, trace(warpDuOp, [u!, v!, dy!], { matrix: identity })) : undefined,
+    ];
+  },
+};
+
+/** The displacement v(p) + u(p + v(p)) of the map (id + u) ∘ (id + v); both [N, 3, D, H, W] in voxels. */
+export const compose = (u: Tensor, v: Tensor): Tensor => trace(composeOp, [u, v], {});
+
+const withGradientOp: Op<object> = {
+  name: 'withGradient',
+  shape([x]) {
+    const { n, d, h, w } = volume('withGradient', 'image', x!, 1);
+    return [[n, d, h, w, 4]];
+  },
+  launch({ inputs: [x], outputs: [y] }) {
+    const { n, d, h, w } = volume('withGradient', 'image', x!.shape);
+    return [{ kernel: withGradientKernel, ...planes(w, h, n * d), bindings: { x: x!, y: y! }, params: { w, h, d } }];
+  },
+};
+
+/** An image [N, 1, D, H, W] with its central differences beside it, [N, D, H, W, 4], for `warpWithGradient`. */
+export const withGradient = (image: Tensor): Tensor => trace(withGradientOp, [image], {});
+
+const warpWithGradientOp: Op<object> = {
+  name: 'warpWithGradient',
+  shape([image, u]) {
+    const { n, d, h, w } = volume('warpWithGradient', 'u', u!, 3);
+    if (!sameShape(image!, [n, d, h, w, 4])) throw new Error(`warpWithGradient: image must be withGradient(…) on the grid of u ${show(u!)}, got ${show(image!)}`);
+    return [[n, 1, d, h, w], u!];
+  },
+  launch({ inputs: [image, u], outputs: [warped, gradient] }) {
+    const { n, d, h, w } = volume('warpWithGradient', 'u', u!.shape);
+    return [{
+      kernel: warpWithGradientKernel, ...planes(w, h, n * d),
+      bindings: { image: image!, u: u!, warped: warped!, gradient: gradient! }, params: { w, h, d },
+    }];
+  },
+};
+
+/** The warped image and the image's gradient at p + u(p), in one pass; for forces that are continuous in u. Has no VJP. */
+export function warpWithGradient(image: Tensor, u: Tensor): { warped: Tensor; gradient: Tensor } {
+  const [warped, gradient] = u.graph.apply(warpWithGradientOp, [image, u], {});
+  return { warped: warped!, gradient: gradient! };
+}

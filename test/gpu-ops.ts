@@ -1,0 +1,36 @@
+// The engine's ops under the names and attributes of the reference.
+import * as ops from '../src/ops/index.ts';
+import type { Tensor } from '../src/index.ts';
+
+export const gpuOps: Record<string, (xs: Tensor[], attrs: any) => Tensor> = {
+  warp: ([image, u], { matrix }) => ops.warp(image!, u!, matrix),
+  warpNearest: ([image, u], { matrix }) => ops.warpNearest(image!, u!, matrix),
+  resize: ([x], { size }) => ops.resize(x!, size),
+  gaussian: ([x], { sigma }) => ops.gaussian(x!, sigma),
+  windowSum: ([x], { window }) => ops.windowSum(x!, window),
+  lncc: ([a, b], { window, epsilon }) => ops.lncc(a!, b!, window, epsilon),
+  ncc: ([a, b], { epsilon }) => ops.ncc(a!, b!, epsilon),
+  mse: ([a, b]) => ops.mse(a!, b!),
+  diffusion: ([u], { weights }) => ops.diffusion(u!, weights),
+  jacobianDeterminant: ([u]) => ops.jacobianDeterminant(u!),
+  gradient: ([x]) => ops.gradient(x!),
+  add: ([x, y]) => ops.add(x!, y!),
+  sub: ([x, y]) => ops.sub(x!, y!),
+  mul: ([x, y]) => ops.mul(x!, y!),
+  div: ([x, y]) => ops.div(x!, y!),
+  neg: ([x]) => ops.neg(x!),
+  square: ([x]) => ops.square(x!),
+  sqrt: ([x]) => ops.sqrt(x!),
+  exp: ([x]) => ops.exp(x!),
+  log: ([x]) => ops.log(x!),
+  abs: ([x]) => ops.abs(x!),
+  reciprocal: ([x]) => ops.reciprocal(x!),
+  scale: ([x], { factor, offset }) => ops.scale(x!, factor, offset),
+  axpby: ([x, y], { a, b }) => ops.axpby(a, x!, b, y!),
+  concat: (xs) => ops.concat(...xs),
+  slice: ([x], { start, count }) => ops.slice(x!, start, count),
+  sumChannels: ([x]) => ops.sumChannels(x!),
+  sum: ([x]) => ops.sum(x!),
+  mean: ([x]) => ops.mean(x!),
+  dot: ([x, y]) => ops.dot(x!, y!),
+};

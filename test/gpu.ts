@@ -1,0 +1,45 @@
+// One device for all tests, and a way to run a traced function on it.
+import { Graph, Schedule, type Tensor, vjp } from '../src/index.ts';
+import type { Gpu } from '../src/index.ts';
+import { openGpu } from '../src/node.ts';
+import type { NdArray } from './reference/ndarray.ts';
+
+let shared: Promise<Gpu> | undefined;
+export const gpu = (): Promise<Gpu> => (shared ??= openGpu());
+
+export const f32 = (x: NdArray): Float32Array => Float32Array.from(x.data);
+
+/**
+ * Traces y = f(inputs) and, with a cotangent, the VJP for the inputs in `wanted`; runs it once.
+ * Also checks what holds for every program: the plan's bytes equal the ledger's, by tag.
+ */
+export async function evaluate(f: (xs: Tensor[]) => Tensor, inputs: NdArray[], cotangent?: NdArray, wanted = inputs.map(() => true)): Promise<{ y: Float32Array; grads: (Float32Array | null)[] }> {
+  const graph = new Graph();
+  const xs = inputs.map((x, i) => graph.input(`x${i}`, x.shape));
+  const dy = cotangent && graph.input('dy', cotangent.shape);
+  const { y, grads } = graph.phase('all', () => {
+    const y = graph.output(f(xs));
+    const asked = xs.filter((_, i) => wanted[i]);
+    const found = dy && asked.length ? vjp([y], [dy], asked) : [];
+    found.forEach((g) => graph.output(g));
+    return { y, grads: xs.map((_, i) => (dy && wanted[i] ? found[asked.indexOf(xs[i]!)]! : null)) };
+  });
+  const device = await gpu();
+  const before = JSON.stringify(device.ledger.live);
+  device.ledger.reset();
+  const schedule = await Schedule.build(device, graph);
+  try {
+    inputs.forEach((x, i) => schedule.upload(xs[i]!, f32(x)));
+    if (dy) schedule.upload(dy, f32(cotangent!));
+    schedule.run('all');
+    const result = { y: await schedule.read(y), grads: [] as (Float32Array | null)[] };
+    for (const g of grads) result.grads.push(g && await schedule.read(g));
+    if (JSON.stringify(device.ledger.peak) !== JSON.stringify(schedule.plan.peak)) {
+      throw new Error(`planned ${JSON.stringify(schedule.plan.peak)}, measured ${JSON.stringify(device.ledger.peak)}`);
+    }
+    return result;
+  } finally {
+    schedule.destroy();
+    if (JSON.stringify(device.ledger.live) !== before) throw new Error('buffers were left behind');
+  }
+}
