@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Affine } from '../src/io/affine.ts';
 import { dice, hd95, jacobianStats, presentLabels, tre, warpLabels } from '../src/register/metrics.ts';
+import { seededRandom } from '../src/register/random.ts';
 
 type Size = [number, number, number];
 const identity: Affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
@@ -93,6 +94,27 @@ test('hd95 of spheres and of noise on anisotropic voxels equals the comparison o
   for (const [a, b] of [spheres, scattered]) {
     near(hd95(a, b, [4], size, spacing).mean, hd95ByPairs(a, b, 4, size, spacing), 1e-5, 'hd95 mm');
     assert.is(hd95(a, a, [4], size, spacing).mean, 0);
+  }
+});
+
+test('hd95 of tiny maps, where borders matter and the percentile is the maximum', () => {
+  const size: Size = [5, 4, 3], spacing: Size = [1.5, 1, 2];
+  const random = seededRandom(1);
+  for (let round = 0; round < 200; round++) {
+    const [a, b] = [0, 1].map(() => {
+      const low = size.map(n => Math.floor(n * random())), high = size.map((n, axis) => low[axis] + Math.floor((n - low[axis]) * random()));
+      return labelMap(size, (...p) => p.every((x, axis) => x >= low[axis] && x <= high[axis]) ? 4 : 0);
+    });
+    near(hd95(a, b, [4], size, spacing).mean, hd95ByPairs(a, b, 4, size, spacing), 1e-5, `round ${round}, hd95 mm`);
+  }
+});
+
+test('hd95: voxels on the volume\'s border are surface', () => {
+  for (const holed of [0, 1]) { // all voxels of two layers are surface: 6 holes of 162 are below the percentile
+    const size: Size = [2, 9, 9];
+    const fixed = labelMap(size, () => 4);
+    const warped = labelMap(size, (w, h, d) => w === holed && h % 3 === 1 && d % 5 === 2 ? 0 : 4);
+    assert.is(hd95(fixed, warped, [4], size, [1, 1, 1]).mean, 0);
   }
 });
 
