@@ -7,3 +7,6 @@ export { Schedule, type Timing } from './graph/schedule.ts';
 export * from './ops/index.ts';
 export * from './deq/anderson.ts';
 export * from './deq/solver.ts';
+export { planRegistration, register, type LevelResult, type Progress, type Registration } from './register/register.ts';
+export type { RegisterOptions, ResolvedOptions } from './register/options.ts';
+export type { Grid, Volume } from './io/volume.ts';

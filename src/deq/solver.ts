@@ -39,8 +39,14 @@ export interface Outcome {
 const LAG = 3;
 const DIVERGED = 10;
 
-/** A traced iteration: its phases, what it returns, and the buffer its statistics are read from. */
-export interface Iteration { start: string; step: string; value: Tensor; state: Tensor; size: number }
+/** What a map returns: f(z), and optionally a scalar (a similarity, say) that is reported with every step. */
+export interface Mapped { next: Tensor; monitor?: Tensor }
+
+/** A traced iteration: its phases, the running iterate z, the best f(z), and what is read after each step. */
+export interface Iteration { name: string; start: string; step: string; z: Tensor; best: Tensor; reads: Tensor[]; size: number }
+
+/** A step as it is reported: its number from 1, the RMS of f(z) − z, and the map's monitor. */
+export interface Step { iteration: number; residual: number; monitor?: number }
 
 /** Anderson's options for a method; plain iteration with damping τ is a window of one with β = τ. */
 export function andersonOptions(method: Method): AndersonOptions {
@@ -50,10 +56,10 @@ export function andersonOptions(method: Method): AndersonOptions {
 }
 
 /**
- * Traces the phases `<name>.start` (z ← initial, or 0; the history forgotten) and `<name>.step` (one evaluation of `map`
+ * Traces the phases `<name>.start` (z ← initial, or 0; the history forgotten; `atStart`) and `<name>.step` (one evaluation of `map`
  * and one update of z). `value` is the f(z) of the smallest residual.
  */
-export function traceIteration(graph: Graph, name: string, method: Method, shape: Shape, map: (z: Tensor) => Tensor, initial?: () => Tensor): Iteration {
+export function traceIteration(graph: Graph, name: string, method: Method, shape: Shape, map: (z: Tensor) => Mapped, initial?: () => Tensor, atStart?: () => void): Iteration {
   const options = andersonOptions(method);
   const start = `${name}.start`, step = `${name}.step`;
   const memory = andersonState(graph.variable(`${name}.z`, shape), options.window);
@@ -61,30 +67,37 @@ export function traceIteration(graph: Graph, name: string, method: Method, shape
     if (initial) assign(memory.z, initial());
     else reset(memory.z);
     resetAnderson(memory);
+    atStart?.();
   });
-  graph.phase(step, () => anderson(memory, map(memory.z), options));
-  return { start, step, value: memory.best, state: memory.state, size: numel(shape) };
+  const monitor = graph.phase(step, () => {
+    const { next, monitor } = map(memory.z);
+    anderson(memory, next, options);
+    return monitor && graph.output(monitor);
+  });
+  return { name, start, step, z: memory.z, best: memory.best, reads: monitor ? [memory.state, monitor] : [memory.state], size: numel(shape) };
 }
 
 /** Runs a traced iteration to its verdict. `onStep` hears of every step, in order, a few steps late. */
-export async function iterate(schedule: Schedule, { start, step, state, size }: Iteration, rule: StopRule, onStep?: (iteration: number, rms: number) => void): Promise<Outcome> {
+export async function iterate(schedule: Schedule, { start, step, reads, size }: Iteration, rule: StopRule, onStep?: (step: Step) => void): Promise<Outcome> {
   if (!Number.isInteger(rule.maxIterations) || rule.maxIterations < 1) throw new Error(`max iterations must be a whole number above 0, got ${rule.maxIterations}`);
   schedule.run(start);
-  const pending: Promise<Float32Array>[] = [];
+  const pending: Promise<Float32Array[]>[] = [];
   const seen: StepStatistics[] = [];
   let result: Verdict | undefined;
   for (let sent = 0; !result && seen.length < rule.maxIterations;) {
     if (sent < rule.maxIterations) {
-      pending.push(schedule.runAndRead(step, state));
+      pending.push(schedule.runAndRead(step, reads));
       sent++;
     }
     if (pending.length > LAG || sent === rule.maxIterations) {
-      seen.push(readStatistics(await pending.shift()!));
-      onStep?.(seen.length, seen[seen.length - 1]!.residual / Math.sqrt(size));
+      const [state, monitor] = await pending.shift()!;
+      const statistics = readStatistics(state!);
+      seen.push(statistics);
+      onStep?.({ iteration: seen.length, residual: statistics.residual / Math.sqrt(size), monitor: monitor?.[0] });
       result = verdict(seen, rule, size);
     }
   }
-  const late = (await Promise.all(pending)).map(readStatistics);
+  const late = (await Promise.all(pending)).map(([state]) => readStatistics(state!));
   const all = [...seen, ...late];
   const best = all.reduce((a, b) => (b.finite && !(a.finite && a.residual <= b.residual) ? b : a));
   return {

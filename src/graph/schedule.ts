@@ -70,22 +70,24 @@ export class Schedule {
   }
 
   /**
-   * Runs a phase and reads a small tensor (≤ 256 bytes) as it stands right after. The promise may be awaited later,
-   * while further phases run; at most 8 may be under way.
+   * Runs a phase and reads small tensors (≤ 256 bytes together) as they stand right after. The promise may be awaited
+   * later, while further phases run; at most 8 may be under way.
    */
-  async runAndRead(phase: string, tensor: Tensor): Promise<Float32Array> {
-    const bytes = bytesOf(tensor.shape);
-    if (bytes > TAP_BYTES) throw new Error(`runAndRead: ${tensor.label} has ${bytes} bytes, at most ${TAP_BYTES}`);
+  async runAndRead(phase: string, tensors: readonly Tensor[]): Promise<Float32Array[]> {
+    let end = 0;
+    const ends = tensors.map((t) => (end += bytesOf(t.shape)));
+    const bytes = end;
+    if (bytes > TAP_BYTES) throw new Error(`runAndRead: ${tensors.map((t) => t.label).join(', ')} have ${bytes} bytes, at most ${TAP_BYTES}`);
     const tap = this.taps.pop();
     if (!tap) throw new Error(`runAndRead: ${TAPS} reads are under way already; await one first`);
     try {
       const encoder = this.encode(phase);
-      encoder.copyBufferToBuffer(this.bufferOf(tensor), 0, tap, 0, bytes);
+      tensors.forEach((t, i) => encoder.copyBufferToBuffer(this.bufferOf(t), 0, tap, ends[i]! - bytesOf(t.shape), bytesOf(t.shape)));
       this.gpu.device.queue.submit([encoder.finish()]);
       await this.gpu.map(tap, bytes);
       const data = new Float32Array(tap.getMappedRange(0, bytes).slice(0));
       tap.unmap();
-      return data;
+      return tensors.map((t, i) => data.slice((ends[i]! - bytesOf(t.shape)) / 4, ends[i]! / 4));
     } finally {
       this.taps.push(tap);
     }

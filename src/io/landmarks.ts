@@ -12,7 +12,7 @@ const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
  * none of its fields is a number. Throws `file:line: …` for a row that is not six numbers after an optional name.
  */
 export function parseLandmarks(name: string, text: string): Landmarks {
-  const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/);
+  const lines = text.split(/\r\n|\n|\r/);
   const first = lines.find((line) => line.trim()) ?? '';
   const separator = ['\t', ';', ','].find((mark) => first.split(mark).length >= 6) ?? ',';
   const rows = lines

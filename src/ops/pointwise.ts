@@ -11,7 +11,7 @@ const unaryKernel = kernel('unary', unarySource);
 const binaryKernel = kernel('binary', binarySource);
 
 /** The order is that of the switch in kernels/unary.wgsl. */
-const functions = ['scale', 'square', 'sqrt', 'exp', 'log', 'abs', 'reciprocal', 'sign'] as const;
+const functions = ['scale', 'square', 'sqrt', 'exp', 'log', 'abs', 'reciprocal', 'sign', 'window'] as const;
 type Function = (typeof functions)[number];
 interface UnaryAttrs { f: Function; factor: number; offset: number }
 
@@ -35,6 +35,7 @@ const unaryOp: Op<UnaryAttrs> = {
       case 'abs': return [mul(dy!, unary(x!, 'sign'))];
       case 'reciprocal': return [mul(dy!, scale(square(y!), -1))];
       case 'sign': return [undefined];
+      case 'window': throw new Error('intensityWindow has no gradient: images are prepared outside of what is differentiated');
     }
   },
 };
@@ -42,6 +43,8 @@ const unaryOp: Op<UnaryAttrs> = {
 const unary = (x: Tensor, f: Function, factor = 1, offset = 0) => trace(unaryOp, [x], { f, factor, offset });
 /** factor · x + offset */
 export const scale = (x: Tensor, factor: number, offset = 0): Tensor => unary(x, 'scale', factor, offset);
+/** (x − low)/(high − low), cut to 0…1: intensities for registration. Has no VJP. */
+export const intensityWindow = (x: Tensor, low: number, high: number): Tensor => unary(x, 'window', 1 / (high - low), -low / (high - low));
 export const neg = (x: Tensor): Tensor => scale(x, -1);
 export const square = (x: Tensor): Tensor => unary(x, 'square');
 export const sqrt = (x: Tensor): Tensor => unary(x, 'sqrt');

@@ -49,7 +49,7 @@ const warpOp: Op<WarpAttrs> = {
     const { n, d, h, w } = volume('warp', 'u', u!.shape);
     const { constants, groups } = planes(w, h, n * d);
     return [{
-      kernel: warpKernel, constants: { ...constants, NEAREST: String(nearest) }, groups,
+      kernel: warpKernel, constants: { ...constants, NEAREST: String(nearest), MOVES: 'true' }, groups,
       bindings: { image: image!, u: u!, y: y! }, params: warpParams(image!.shape, u!.shape, matrix),
     }];
   },
@@ -69,6 +69,26 @@ const warpOp: Op<WarpAttrs> = {
 export const warp = (image: Tensor, u: Tensor, matrix: Matrix = identity): Tensor => trace(warpOp, [image, u], { matrix, nearest: false });
 /** As `warp`, nearest neighbour: for label maps. */
 export const warpNearest = (image: Tensor, u: Tensor, matrix: Matrix = identity): Tensor => trace(warpOp, [image, u], { matrix, nearest: true });
+
+const resampleOp: Op<{ size: readonly [number, number, number]; matrix: Matrix }> = {
+  name: 'resample',
+  shape([image], { size, matrix }) {
+    const { n, c } = volume('resample', 'image', image!);
+    checkWarp(image!, [n, 3, ...size], matrix);
+    return [[n, c, ...size]];
+  },
+  launch({ inputs: [image], outputs: [y], attrs: { size: [d, h, w], matrix } }) {
+    const { n } = volume('resample', 'image', image!.shape);
+    const { constants, groups } = planes(w, h, n * d);
+    return [{
+      kernel: warpKernel, constants: { ...constants, NEAREST: 'false', MOVES: 'false' }, groups,
+      bindings: { image: image!, u: image!, y: y! }, params: warpParams(image!.shape, [n, 3, d, h, w], matrix),
+    }];
+  },
+};
+
+/** image [N, C, …] on another grid of size [D, H, W] whose voxels `matrix` maps to the image's. Trilinear, border clamped. No VJP. */
+export const resample = (image: Tensor, size: readonly [number, number, number], matrix: Matrix): Tensor => trace(resampleOp, [image], { size, matrix });
 
 const warpDuOp: Op<{ matrix: Matrix }> = {
   name: 'warpDu',

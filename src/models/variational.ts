@@ -1,0 +1,41 @@
+// The classical cell: one step of variational registration, written as a continuous map u ↦ f(u) whose fixed point is the result.
+import type { Tensor } from '../graph/graph.ts';
+import { compose, gaussian, lnccForce, mul, softNormalize, type Statistics, warpWithGradient } from '../ops/index.ts';
+import type { Mapped } from '../deq/solver.ts';
+
+export interface VariationalOptions {
+  /** Diffusion regularisation a step, in voxel²: the field is smoothed by a Gaussian of σ = √(2λ) voxels. */
+  lambda: number;
+  /** Longest step, in voxels. */
+  step: number;
+  /** Forces (LNCC per voxel) much smaller than this move in proportion, larger ones by `step`. */
+  softness: number;
+  /** σ of the Gaussian that smooths the force, in voxels. */
+  smoothing: number;
+}
+
+/** What the cell needs of a level: statistics of the fixed image, and the moving image with its gradient (`withGradient`). */
+export interface LevelImages { fixed: Statistics; moving: Tensor }
+
+/** σ in voxels of one diffusion step λ·Δu: the semi-implicit step (I − λΔ)⁻¹ to first order. */
+export const diffusionSigma = (lambda: number): number => Math.sqrt(2 * lambda);
+
+/** The similarity's force on the displacement, ∂LNCC/∂warped · (∇moving)(p + u(p)), [N, 3, D, H, W], and the mean LNCC. */
+export function lnccDisplacementForce({ fixed, moving }: LevelImages, u: Tensor): { force: Tensor; similarity: Tensor } {
+  const { warped, gradient } = warpWithGradient(moving, u);
+  const { force, similarity } = lnccForce(fixed, warped);
+  return { force: mul(force, gradient), similarity };
+}
+
+/**
+ * f(u) = G_λ[v + u∘(id + v)], v = step · F/√(|F|² + softness²), F = G_s[force(u)]. The fixed point balances the similarity's force
+ * against diffusion (the Euler-Lagrange equation of LNCC + λ·diffusion, with a force of bounded length); composing small
+ * invertible steps keeps the map from folding. Every part is continuous in u, which a fixed point needs.
+ */
+export function variationalCell(images: LevelImages, { lambda, step, softness, smoothing }: VariationalOptions) {
+  return (u: Tensor): Mapped => {
+    const { force, similarity } = lnccDisplacementForce(images, u);
+    const v = softNormalize(gaussian(force, smoothing), step, softness);
+    return { next: gaussian(compose(u, v), diffusionSigma(lambda)), monitor: similarity };
+  };
+}

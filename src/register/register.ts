@@ -1,0 +1,112 @@
+// register(): two volumes in, a displacement out.
+import { iterate, type Outcome } from '../deq/solver.ts';
+import { type Plan, plan } from '../graph/plan.ts';
+import { Schedule } from '../graph/schedule.ts';
+import type { Gpu } from '../gpu/device.ts';
+import type { Bytes } from '../gpu/ledger.ts';
+import { voxelSpacing } from '../io/affine.ts';
+import { checkFinite, checkNotConstant, type Grid, type Volume } from '../io/volume.ts';
+import { type IntensityWindow, intensityWindow } from './intensity.ts';
+import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
+import { checkOverlap } from './overlap.ts';
+import { FINISH, PREPARE, traceRegistration } from './trace.ts';
+
+/** Told of every evaluation of the update. Residual: RMS of f(u) − u in voxels of the level's grid; similarity: mean LNCC. */
+export interface Progress {
+  level: number;
+  levels: number;
+  factor: number;
+  iteration: number;
+  maxIterations: number;
+  residual: number;
+  similarity: number;
+  /** Work done so far, 0…1, if every level takes all its iterations. */
+  fraction: number;
+}
+
+export interface LevelResult extends Outcome { factor: number; size: readonly number[]; similarities: number[] }
+
+export interface Registration {
+  /** [3, D, H, W], channels (i, j, k), in voxels of the fixed grid: warped(p) = moving(p + u(p)). */
+  displacement: Float32Array;
+  /** The moving image on the fixed grid, trilinear, intensities untouched. */
+  warped: Volume;
+  levels: LevelResult[];
+  /** Mean LNCC on the finest level's grid. */
+  similarity: { before: number; after: number };
+  options: ResolvedOptions;
+  intensities: { fixed: IntensityWindow; moving: IntensityWindow };
+  seconds: { prepare: number; solve: number; finish: number };
+  /** GPU memory, bytes: what the plan foretold and what was allocated. */
+  memory: { planned: Bytes; measured: Bytes };
+}
+
+/** The exact GPU memory a registration will take, without a device. */
+export function planRegistration(fixed: Grid, moving: Grid, options: RegisterOptions = {}): { plan: Plan; options: ResolvedOptions } {
+  const spacing = voxelSpacing(fixed.affine);
+  const resolved = resolveOptions(options, fixed.size, spacing);
+  const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
+  return { plan: plan(traceRegistration(fixed, moving, spacing, { fixed: any, moving: any }, resolved).graph), options: resolved };
+}
+
+/**
+ * Registers a moving volume to a fixed one. Throws on volumes that cannot be registered (non-finite, constant, not
+ * overlapping) and on options out of range; how the solver ended is in `levels`, as data.
+ */
+export async function register(gpu: Gpu, fixed: Volume, moving: Volume, options: RegisterOptions = {}, onProgress?: (progress: Progress) => void): Promise<Registration> {
+  const started = performance.now();
+  const spacing = voxelSpacing(fixed.affine);
+  const resolved = resolveOptions(options, fixed.size, spacing);
+  for (const [name, volume] of [['fixed', fixed], ['moving', moving]] as const) {
+    checkFinite(name, volume);
+    checkNotConstant(name, volume);
+  }
+  checkOverlap(fixed, moving);
+  const intensities = { fixed: intensityWindow(fixed.data), moving: intensityWindow(moving.data) };
+  const traced = traceRegistration(fixed, moving, spacing, intensities, resolved);
+  gpu.ledger.reset();
+  const schedule = await Schedule.build(gpu, traced.graph);
+  try {
+    schedule.upload(traced.fixed, fixed.data);
+    schedule.upload(traced.moving, moving.data);
+    schedule.run(PREPARE);
+    await gpu.idle();
+    const prepared = performance.now();
+
+    const levels: LevelResult[] = [];
+    const work = traced.levels.map(({ iteration }, i) => iteration.size * resolved.iterations[i]!);
+    const all = work.reduce((a, b) => a + b);
+    let done = 0;
+    for (const [i, { level, iteration }] of traced.levels.entries()) {
+      const similarities: number[] = [];
+      const maxIterations = resolved.iterations[i]!;
+      schedule.run(`${iteration.name}.images`);
+      const rule = { maxIterations, rtol: 0, atol: resolved.tolerance, patience: maxIterations };
+      const outcome = await iterate(schedule, iteration, rule, (step) => {
+        similarities.push(step.monitor!);
+        onProgress?.({
+          level: i + 1, levels: traced.levels.length, factor: level.factor, iteration: step.iteration, maxIterations,
+          residual: step.residual, similarity: step.monitor!, fraction: (done + iteration.size * step.iteration) / all,
+        });
+      });
+      done += work[i]!;
+      levels.push({ factor: level.factor, size: level.size, ...outcome, similarities });
+      if (outcome.result === 'non-finite') throw new Error(`level ${level.factor}: the update became NaN or infinite at iteration ${outcome.iterations}; try a larger lambda or window`);
+    }
+    const solved = performance.now();
+
+    schedule.run(FINISH);
+    const displacement = await schedule.read(traced.displacement);
+    const warped = await schedule.read(traced.warped);
+    const [before] = await schedule.read(traced.similarity.before);
+    const [after] = await schedule.read(traced.similarity.after);
+    return {
+      displacement, warped: { size: fixed.size, affine: fixed.affine, data: warped, dtype: 'float32' }, levels,
+      similarity: { before: before!, after: after! }, options: resolved, intensities,
+      seconds: { prepare: (prepared - started) / 1e3, solve: (solved - prepared) / 1e3, finish: (performance.now() - solved) / 1e3 },
+      memory: { planned: schedule.plan.peak, measured: gpu.ledger.peak },
+    };
+  } finally {
+    schedule.destroy();
+  }
+}
