@@ -1,5 +1,5 @@
-// y[o] = Σ_i w(o,i)·x[i] along one axis: w = max(0, 1 − |i + ½ − (o + ½)·s| / max(s, 1)), s = n_in / n_out, normalised over the i inside.
-// Linear interpolation when it enlarges (align_corners=False), a triangle filter as wide as the step when it shrinks.
+// y[o] = Σ_i w(o,i)·x[i] / Σ_i w(o,i) along one axis, s = n_in / n_out. Where the axis grows, linear interpolation (align_corners=False):
+// w = max(0, 1 − |i + ½ − (o + ½)·s|); where it shrinks, the mean over the output voxel's extent: w = overlap of voxels i and o.
 // Layout [outer, n, inner]; one invocation: one y. TRANSPOSE: x̄[i] = Σ_o w(o,i)·ȳ[o].
 // @use index
 struct Params { count: u32, inner: u32, n_in: u32, n_out: u32 }
@@ -7,8 +7,9 @@ struct Params { count: u32, inner: u32, n_in: u32, n_out: u32 }
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
-fn tent(o: u32, i: u32, s: f32) -> f32 {
-  return max(0.0, 1.0 - abs(f32(i) + 0.5 - (f32(o) + 0.5) * s) / max(s, 1.0));
+fn weight(o: u32, i: u32, s: f32) -> f32 {
+  if (s > 1.0) { return max(0.0, min(f32(i) + 1.0, (f32(o) + 1.0) * s) - max(f32(i), f32(o) * s)); }
+  return max(0.0, 1.0 - abs(f32(i) + 0.5 - (f32(o) + 0.5) * s));
 }
 
 // The input voxels that output o may read: from, to (exclusive).
@@ -21,7 +22,7 @@ fn reach(o: u32, s: f32) -> vec2u {
 fn norm(o: u32, s: f32) -> f32 {
   var sum = 0.0;
   let r = reach(o, s);
-  for (var i = r.x; i < r.y; i++) { sum += tent(o, i, s); }
+  for (var i = r.x; i < r.y; i++) { sum += weight(o, i, s); }
   return sum;
 }
 
@@ -35,13 +36,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let first = k / (params.inner * n) * select(params.n_in, params.n_out, TRANSPOSE) * params.inner + k % params.inner;
   var sum = 0.0;
   if (TRANSPOSE) {
-    // Every output whose support may cover `at`, one more on both sides against rounding; tent() is 0 beyond.
+    // Every output whose support may cover `at`, one more on both sides against rounding; the weight is 0 beyond.
     let centre = (f32(at) + 0.5) / s - 0.5;
     let width = max(1.0, 1.0 / s) + 1.0;
     let begin = u32(max(0.0, floor(centre - width)));
     let end = min(params.n_out, u32(max(0.0, ceil(centre + width))) + 1u);
     for (var o = begin; o < end; o++) {
-      let w = tent(o, at, s);
+      let w = weight(o, at, s);
       if (w > 0.0) { sum += w / norm(o, s) * x[first + o * params.inner]; }
     }
     y[k] = sum;
@@ -49,7 +50,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let r = reach(at, s);
     var total = 0.0;
     for (var i = r.x; i < r.y; i++) {
-      let w = tent(at, i, s);
+      let w = weight(at, i, s);
       total += w;
       sum += w * x[first + i * params.inner];
     }

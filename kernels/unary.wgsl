@@ -1,4 +1,5 @@
-// y[i] = f(x[i]), f chosen by the constant OP; `factor` and `offset` belong to scale: factor·x + offset. One invocation: one value.
+// y[i] = f(x[i]), f chosen by the constant OP; `factor` and `offset` belong to scale, factor·x + offset, and to window, the same
+// cut to 0…1. One invocation: one value.
 // @use index
 struct Params { count: u32, factor: f32, offset: f32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -14,7 +15,8 @@ fn f(v: f32) -> f32 {
     case 4u: { return log(v); }
     case 5u: { return abs(v); }
     case 6u: { return 1.0 / v; }
-    default: { return sign(v); }
+    case 7u: { return sign(v); }
+    default: { return clamp(params.factor * v + params.offset, 0.0, 1.0); }
   }
 }
 

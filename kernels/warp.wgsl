@@ -1,5 +1,5 @@
 // y[n,c,p] = image[n,c] at x = M·(p + u[n,p]), trilinear (or nearest), border clamped. One invocation: one voxel p, all channels.
-// Layout [N, C, D, H, W]; u holds (w, h, d) in voxels. As grid_sample(align_corners=True, padding_mode='border').
+// Layout [N, C, D, H, W]; u holds (w, h, d) in voxels, and is 0 unless MOVES. As grid_sample(align_corners=True, padding_mode='border').
 // @use trilinear
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, channels: u32, w: u32, h: u32, d: u32,
@@ -26,7 +26,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let voxels = params.w * params.h * params.d;
   let p = (d * params.h + id.y) * params.w + id.x;
   var q = vec3f(f32(id.x), f32(id.y), f32(d));
-  q += vec3f(u[n * 3u * voxels + p], u[(n * 3u + 1u) * voxels + p], u[(n * 3u + 2u) * voxels + p]);
+  if (MOVES) { q += vec3f(u[n * 3u * voxels + p], u[(n * 3u + 1u) * voxels + p], u[(n * 3u + 2u) * voxels + p]); }
   let x = vec3f(
     dot(vec3f(params.m00, params.m01, params.m02), q) + params.m03,
     dot(vec3f(params.m10, params.m11, params.m12), q) + params.m13,

@@ -38,8 +38,8 @@ const resizeOp: Op<ResizeAttrs> = {
 };
 
 /**
- * x [N, C, D, H, W] on another grid over the same field of view: size is [D, H, W]. Trilinear when it enlarges
- * (half-voxel offsets, as interpolate(align_corners=False)), with a triangle filter against aliasing when it shrinks.
+ * x [N, C, D, H, W] on another grid over the same field of view: size is [D, H, W]. Along each axis linear where it grows
+ * (half-voxel offsets, as interpolate(align_corners=False)), against aliasing the mean over each new voxel where it shrinks.
  */
 export function resize(x: Tensor, size: readonly [number, number, number]): Tensor {
   // Shrinking axes first, enlarging ones last: the fewest voxels in between.

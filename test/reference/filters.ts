@@ -10,24 +10,22 @@ function separable(name: string, bands: (shape: number[], attrs: any) => Band[])
   };
 }
 
-/** Triangle filter of half-width max(n / size, 1) input voxels about the output voxel's centre, normalised over the voxels inside. */
-function triangle(n: number, size: number): Band {
+/** Linear interpolation at the output voxel's centre where the axis grows, the mean over the output voxel's extent where it shrinks. */
+function resizeBand(n: number, size: number): Band {
   const step = n / size;
-  const support = Math.max(step, 1);
   return normalised(Array.from({ length: size }, (_, o) => {
     const centre = (o + 0.5) * step;
-    const first = Math.max(0, Math.ceil(centre - support - 0.5));
-    const last = Math.min(n - 1, Math.floor(centre + support - 0.5));
-    const weight = (i: number) => Math.max(0, 1 - Math.abs(i + 0.5 - centre) / support);
-    return { first, weights: Array.from({ length: last - first + 1 }, (_, k) => weight(first + k)) };
+    const shrink = (i: number) => Math.max(0, Math.min(i + 1, (o + 1) * step) - Math.max(i, o * step));
+    const grow = (i: number) => Math.max(0, 1 - Math.abs(i + 0.5 - centre));
+    const first = Math.max(0, Math.floor(centre - Math.max(step, 1) - 0.5));
+    const last = Math.min(n - 1, Math.ceil(centre + Math.max(step, 1) - 0.5));
+    return { first, weights: Array.from({ length: last - first + 1 }, (_, k) => (step > 1 ? shrink : grow)(first + k)) };
   }));
 }
 
-/**
- * x → [N, C, ...size], size = [D, H, W]. Enlarging equals F.interpolate(trilinear, align_corners=False); reducing equals antialias=True.
- */
+/** size is [D, H, W], over the same field of view: interpolate(align_corners=False) where it grows, avg_pool where it shrinks. */
 export const resize = separable('resize', (shape, { size }: { size: number[] }) =>
-  axes.map((axis) => triangle(shape[4 - axis], size[2 - axis])));
+  axes.map((axis) => resizeBand(shape[4 - axis], size[2 - axis])));
 
 function gaussianBand(n: number, sigma: number): Band {
   if (sigma === 0) return windowBand(n, 0, () => 1);
