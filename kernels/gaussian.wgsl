@@ -1,9 +1,10 @@
 // y[i] = Σ_k g_k·x[i+k] / Σ_k g_k over the k in −R..R that stay inside, along one axis; g_k = WEIGHTS[k + R], Gaussian.
-// Layout [outer, n, inner]. One invocation: RUN outputs in a row, so that the 2R + RUN inputs are loaded once.
+// Layout [outer, n, inner] of items (f32, or vec4f: four neighbours along W at once). One invocation: RUN outputs in a row, so that the 2R + RUN inputs are loaded once.
 // TRANSPOSE divides x before the sum instead of y after it: the exact adjoint.
+// @use items$LANES
 struct Params { lines: u32, n: u32, inner: u32, runs: u32 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<item>;
+@group(0) @binding(1) var<storage, read_write> y: array<item>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 fn norm(i: i32) -> f32 {
@@ -22,10 +23,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let n = i32(params.n);
   let first = id.x / params.inner * params.n * params.inner + id.x % params.inner;
   let start = i32(id.y) * RUN;
-  var window: array<f32, RUN + 2 * RADIUS>;
+  var window: array<item, RUN + 2 * RADIUS>;
   for (var k = 0; k < RUN + 2 * RADIUS; k++) {
     let i = start + k - RADIUS;
-    var value = 0.0;
+    var value = item();
     if (i >= 0 && i < n) {
       value = x[first + u32(i) * params.inner];
       if (TRANSPOSE) { value /= norm(i); }
@@ -33,7 +34,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     window[k] = value;
   }
   for (var k = 0; k < RUN; k++) {
-    var sum = 0.0;
+    var sum = item();
     for (var j = 0; j <= 2 * RADIUS; j++) { sum += WEIGHTS[j] * window[k + j]; }
     let i = start + k;
     if (i < n) {

@@ -1,6 +1,7 @@
-// force[p] = ∂s/∂b[p] · n for the window centred at p alone, s = c² / (va·vb + ε): 2c/q·(a − ā) − 2c²·va/q²·(b − b̄), q = va·vb + ε,
-// from sums t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the statistics (mean, variance) of a.
-// partial[g] = Σ s over workgroup g. Layout and sums as in lncc_terms.wgsl. Avants et al., Med. Image Anal. 2008, equation 6.
+// force[·,p] = g(p) · gradient[·,p], g the derivative of the window centred at p alone by its own centre b[p], times the window's voxels:
+// g = ∂s/∂b[p] · n = 2c/q·(a − ā) − 2c²·va/q²·(b − b̄), s = c²/q, q = va·vb + ε. Avants et al., Med. Image Anal. 2008, equation 6.
+// From sums t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the statistics (mean, variance) of a.
+// partial[g] = Σ s over workgroup g. Layout and sums as in lncc_terms.wgsl; gradient and force [N, 3, D, H, W].
 // @use local
 // @use reduce
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
@@ -10,9 +11,10 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, ra
 @group(0) @binding(3) var<storage, read> shift_a: array<f32>;
 @group(0) @binding(4) var<storage, read> shift_b: array<f32>;
 @group(0) @binding(5) var<storage, read> statistics: array<f32>;
-@group(0) @binding(6) var<storage, read_write> force: array<f32>;
-@group(0) @binding(7) var<storage, read_write> partial_sums: array<f32>;
-@group(0) @binding(8) var<uniform> params: Params;
+@group(0) @binding(6) var<storage, read> gradient: array<f32>;
+@group(0) @binding(7) var<storage, read_write> force: array<f32>;
+@group(0) @binding(8) var<storage, read_write> partial_sums: array<f32>;
+@group(0) @binding(9) var<uniform> params: Params;
 
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32,
@@ -37,7 +39,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     let c = sum.z / count - mean_a * mean_b;
     let q = var_a * var_b + params.epsilon;
     let at = n * voxels + p;
-    force[at] = 2.0 * c / q * (a[at] - shift_a[0] - mean_a - c * var_a / q * (b[at] - shift_b[0] - mean_b));
+    let g = 2.0 * c / q * (a[at] - shift_a[0] - mean_a - c * var_a / q * (b[at] - shift_b[0] - mean_b));
+    let o = 3u * n * voxels + p;
+    force[o] = g * gradient[o];
+    force[o + voxels] = g * gradient[o + voxels];
+    force[o + 2u * voxels] = g * gradient[o + 2u * voxels];
     similarity += c * c / q;
     if (i >= r) { sum -= t[n * voxels + (i - r) * plane + column]; }
   }

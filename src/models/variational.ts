@@ -1,6 +1,6 @@
 // The classical cell: one step of variational registration, written as a continuous map u ↦ f(u) whose fixed point is the result.
 import type { Tensor } from '../graph/graph.ts';
-import { compose, gaussian, lnccForce, mul, softNormalize, type Statistics, warpWithGradient } from '../ops/index.ts';
+import { compose, gaussian, lnccForce, softNormalize, type Statistics, warpWithGradient } from '../ops/index.ts';
 import type { Mapped } from '../deq/solver.ts';
 
 export interface VariationalOptions {
@@ -23,8 +23,7 @@ export const diffusionSigma = (lambda: number): number => Math.sqrt(2 * lambda);
 /** The similarity's force on the displacement, ∂LNCC/∂warped · (∇moving)(p + u(p)), [N, 3, D, H, W], and the mean LNCC. */
 export function lnccDisplacementForce({ fixed, moving }: LevelImages, u: Tensor): { force: Tensor; similarity: Tensor } {
   const { warped, gradient } = warpWithGradient(moving, u);
-  const { force, similarity } = lnccForce(fixed, warped);
-  return { force: mul(force, gradient), similarity };
+  return lnccForce(fixed, warped, gradient);
 }
 
 /**

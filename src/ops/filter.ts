@@ -65,12 +65,13 @@ const gaussianOp: Op<GaussianAttrs> = {
     const radius = Math.ceil(3 * sigma);
     const weights = Array.from({ length: 2 * radius + 1 }, (_, k) => Math.exp(-((k - radius) ** 2) / (2 * sigma * sigma)));
     const total = weights.reduce((a, b) => a + b);
-    const count = numel(x!.shape) / n;
+    const lanes = inner % 4 === 0 ? 4 : 1;
+    const count = numel(x!.shape) / n / lanes;
     const { constants, groups, runs } = lines(count, n, GAUSSIAN_RUN);
     return [{
-      kernel: gaussianKernel, groups, bindings: { x: x!, y: y! }, params: { lines: count, n, inner, runs },
+      kernel: gaussianKernel, groups, bindings: { x: x!, y: y! }, params: { lines: count, n, inner: inner / lanes, runs },
       constants: {
-        ...constants, RUN: `${GAUSSIAN_RUN}i`, RADIUS: `${radius}i`, TRANSPOSE: String(transpose),
+        ...constants, LANES: lanes, RUN: `${GAUSSIAN_RUN}i`, RADIUS: `${radius}i`, TRANSPOSE: String(transpose),
         WEIGHTS: `array<f32, ${weights.length}>(${weights.map((v) => (v / total).toExponential(9)).join(', ')})`,
       },
     }];

@@ -155,7 +155,7 @@ const withGradientOp: Op<object> = {
   },
 };
 
-/** An image [N, 1, D, H, W] with its central differences beside it, [N, D, H, W, 4], for `warpWithGradient`. */
+/** An image [N, 1, D, H, W] with its gradient (fourth-order differences) beside it, [N, D, H, W, 4], for `warpWithGradient`. */
 export const withGradient = (image: Tensor): Tensor => trace(withGradientOp, [image], {});
 
 const warpWithGradientOp: Op<object> = {

@@ -81,7 +81,7 @@ export async function register(gpu: Gpu, fixed: Volume, moving: Volume, options:
       const similarities: number[] = [];
       const maxIterations = resolved.iterations[i]!;
       schedule.run(`${iteration.name}.images`);
-      const rule = { maxIterations, rtol: 0, atol: resolved.tolerance, patience: maxIterations };
+      const rule = { maxIterations, rtol: 0, atol: resolved.tolerance[i]!, patience: maxIterations };
       const outcome = await iterate(schedule, iteration, rule, (step) => {
         similarities.push(step.monitor!);
         onProgress?.({

@@ -55,14 +55,15 @@ export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, spacing: [n
     const name = `level ${level.factor}`;
     const shape = [1, 3, ...f.shape.slice(2)];
     const prepared = graph.phase(`${name}.images`, () => ({ fixed: localStatistics(f, options.window), moving: withGradient(m) }));
+    const cell = { lambda: options.lambda[i]!, step: options.step, softness: options.softness, smoothing: options.smoothing };
     const coarser = levels[i - 1];
     const initial = coarser && (() => resizeDisplacement(coarser.value, coarser.level, level));
     if (options.method === 'adam') {
       const memory = composedAdamState(graph, name, shape);
-      const iteration = traceIteration(graph, name, { method: 'picard' }, shape, composedAdam(prepared, memory, options.cell), initial, () => resetAdam(memory));
+      const iteration = traceIteration(graph, name, { method: 'picard' }, shape, composedAdam(prepared, memory, cell), initial, () => resetAdam(memory));
       levels.push({ level, iteration, value: iteration.z });
     } else {
-      const iteration = traceIteration(graph, name, { method: 'anderson' }, shape, variationalCell(prepared, options.cell), initial);
+      const iteration = traceIteration(graph, name, { method: 'anderson' }, shape, variationalCell(prepared, cell), initial);
       levels.push({ level, iteration, value: iteration.best });
     }
   });
