@@ -1,11 +1,46 @@
-// deqreg <command> [arguments]
+// deqreg <command> [options]. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. An error is one line on stderr.
+import { version } from '../../package.json';
+import { type Command, help, table, UsageError } from './args.ts';
+import * as apply from './commands/apply.ts';
+import * as info from './commands/info.ts';
+import * as phantom from './commands/phantom.ts';
+import * as quickstart from './commands/quickstart.ts';
+import * as register from './commands/register.ts';
 import * as setup from './commands/setup.ts';
+import { discardOutputs } from './outputs.ts';
 
-const commands: Record<string, { summary: string; run: (args: string[]) => Promise<number> }> = { setup };
-const [name = '', ...args] = process.argv.slice(2);
-const command = commands[name];
-if (!command) {
-  console.error(`usage: deqreg <command>\n${Object.entries(commands).map(([key, { summary }]) => `  ${key}  ${summary}`).join('\n')}`);
-  process.exit(2);
+const commands: Record<string, Command> = { register, apply, phantom, info, setup, quickstart };
+
+const overview = () => [
+  'usage: deqreg <command> [options]', '',
+  ...table(Object.entries(commands).map(([name, { summary }]) => [name, summary])), '',
+  'deqreg <command> --help tells its options; deqreg --version tells the version.',
+].join('\n');
+
+async function main([name, ...args]: string[]): Promise<number> {
+  if (name === undefined) throw new UsageError('no command; deqreg --help lists them');
+  if (name === '--version') return tell(version);
+  if (name === '--help' || name === '-h') return tell(overview());
+  if (!Object.hasOwn(commands, name)) throw new UsageError(`unknown command ${name}; there are ${Object.keys(commands).join(', ')}`);
+  if (args.includes('--help') || args.includes('-h')) return tell(help(commands[name]));
+  return commands[name].run(args);
 }
-process.exit(await command.run(args).catch((error: Error) => (console.error(error.message), 1)));
+
+function tell(message: string): number {
+  console.log(message);
+  return 0;
+}
+
+function interrupted(code: number): void {
+  discardOutputs();
+  process.exit(code);
+}
+
+process.once('SIGINT', () => interrupted(130));
+process.once('SIGTERM', () => interrupted(143));
+process.stdout.on('error', () => interrupted(1)); // whoever read it has gone
+const code = await main(process.argv.slice(2)).catch((error: Error) => {
+  console.error(`deqreg: ${error.message.trim().replace(/\s*\n\s*/g, ' ')}`);
+  return error instanceof UsageError ? 2 : 1;
+});
+process.exit(code); // Dawn would keep the process alive

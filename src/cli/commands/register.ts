@@ -1,0 +1,118 @@
+// deqreg register: two volumes from files, the displacement between them and everything about it to files.
+import { type Bytes, tags } from '../../gpu/ledger.ts';
+import { mebibytes } from '../../gpu/device.ts';
+import { voxelSpacing, voxelToVoxel } from '../../io/affine.ts';
+import { toPhysical } from '../../io/displacement.ts';
+import { encodeDisplacement, encodeNifti } from '../../io/nifti.ts';
+import { openGpu } from '../../node.ts';
+import { warpLabels } from '../../register/metrics.ts';
+import { methods, resolveOptions, type RegisterOptions } from '../../register/options.ts';
+import { planRegistration, register } from '../../register/register.ts';
+import { list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
+import { type Inputs, readInputs } from '../inputs.ts';
+import { quality, report, type Report } from '../metrics.ts';
+import { imageType, labelType, withOutputs, type Write } from '../outputs.ts';
+import { reporter } from '../progress.ts';
+import { summarise } from '../summary.ts';
+
+export const summary = 'register a moving volume to a fixed one';
+export const usage = 'deqreg register --fixed F --moving M --out DIR [options]';
+export const options = {
+  fixed: { value: 'FILE', parse: text, required: true, help: 'fixed volume, NIfTI: .nii, .nii.gz, .hdr with .img' },
+  moving: { value: 'FILE', parse: text, required: true, help: 'moving volume; on any grid, the affines bring the two together' },
+  out: { value: 'DIR', parse: text, help: 'folder for warped.nii.gz, displacement.nii.gz, warped_seg.nii.gz and metrics.json' },
+  'fixed-seg': { value: 'FILE', parse: text, help: 'labels on the fixed grid, to measure Dice and HD95' },
+  'moving-seg': { value: 'FILE', parse: text, help: 'labels on the moving grid' },
+  labels: { value: 'L,L,…', parse: list(whole), help: 'labels that count (default: all that are in both, but 0)' },
+  landmarks: { value: 'CSV', parse: text, help: 'a header, then [name,] fixed i,j,k, moving i,j,k in voxels, to measure TRE' },
+  method: { value: methods.join('|'), parse: oneOf(...methods), help: 'fixed point by Anderson acceleration, or composed Adam steps' },
+  levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
+  iterations: { value: 'N[,N,…]', parse: list(whole), help: 'evaluations of the update at most, one number or one a level' },
+  tolerance: { value: 'T', parse: number, help: 'a level ends when the RMS residual is below T of its voxels' },
+  lambda: { value: 'L', parse: number, help: 'regularisation a step, voxel²; larger is smoother' },
+  window: { value: 'N', parse: whole, help: 'width of the LNCC window in voxels, odd' },
+  'dry-run': { help: 'tell the exact GPU memory this run will need, without a GPU, and stop' },
+  quiet: { help: 'print nothing but errors' },
+  json: { help: 'print metrics.json (or the dry run) instead of the summary' },
+} satisfies Options;
+
+export async function run(args: string[]): Promise<number> {
+  const given = parse(options, args);
+  const { fixed, moving, out, labels, landmarks, method, levels, tolerance, lambda, window, quiet, json } = given;
+  const { 'fixed-seg': fixedSeg, 'moving-seg': movingSeg, 'dry-run': dryRun } = given;
+  if (!fixedSeg !== !movingSeg) throw new UsageError(`--${fixedSeg ? 'moving' : 'fixed'}-seg FILE is missing: Dice needs both label maps`);
+  if (labels && !fixedSeg) throw new UsageError('--labels needs --fixed-seg and --moving-seg');
+  if (!out && !dryRun) throw new UsageError('--out DIR is missing');
+  const iterations = given.iterations?.length === 1 ? given.iterations[0] : given.iterations;
+  const requested: RegisterOptions = { method, levels, iterations, tolerance, lambda, window };
+
+  const inputs = await readInputs({ fixed, moving, fixedSeg, movingSeg, landmarks }, labels);
+  const read = performance.now() / 1e3;
+  const { plan, options: resolved } = planFor(inputs, requested);
+  if (dryRun) {
+    if (json) print(JSON.stringify({ memory: { planned: plan.peak }, options: resolved }, null, 2));
+    else if (!quiet) print(`GPU memory this registration needs:\n${memoryTable(plan.peak)}`);
+    return 0;
+  }
+  const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, quiet, read));
+  if (json) print(JSON.stringify(done, null, 2));
+  else if (!quiet) print(summarise(done, out!));
+  return 0;
+}
+
+/** Resolves the options against the volumes and traces the whole registration: what is wrong with it shows here, without a GPU. */
+function planFor({ fixed, moving }: Inputs, requested: RegisterOptions) {
+  const { size, affine } = fixed;
+  try {
+    resolveOptions(requested, size, voxelSpacing(affine));
+  } catch (error) {
+    throw new UsageError(`--${(error as Error).message}`); // its messages begin with the option's name
+  }
+  return planRegistration(fixed, moving, requested);
+}
+
+/** Registers, and writes all files; compression runs in threads while the metrics are computed. */
+async function registerInto(write: Write, inputs: Inputs, requested: RegisterOptions, quiet: boolean, read: number): Promise<Report> {
+  const { fixed, moving, segmentation } = inputs;
+  const opening = performance.now();
+  const gpu = await openGpu();
+  const opened = (performance.now() - opening) / 1e3;
+  const progress = reporter(quiet);
+  try {
+    const registration = await register(gpu, fixed, moving, requested, progress.show).finally(progress.end);
+    const { displacement, warped, seconds } = registration;
+    const { size, affine } = fixed;
+
+    const writing = performance.now();
+    const files = [
+      write('displacement.nii.gz', encodeDisplacement({ size, affine, data: toPhysical(displacement, fixed) })),
+      write('warped.nii.gz', encodeNifti({ size, affine, data: warped.data, dtype: imageType(moving) })),
+    ];
+    let labels: Float32Array | undefined;
+    if (segmentation) {
+      const { data } = segmentation.moving;
+      labels = warpLabels(data, moving.size, displacement, size, voxelToVoxel(affine, moving.affine));
+      files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(segmentation.moving) })));
+    }
+    const measuring = performance.now();
+    const figures = quality(inputs, registration, labels);
+    const measured = performance.now();
+    await Promise.all(files);
+    const now = performance.now();
+    const done = report(inputs, registration, figures, gpu.info, {
+      read, prepare: opened + seconds.prepare, solve: seconds.solve + seconds.finish,
+      metrics: (measured - measuring) / 1e3, write: (measuring - writing + now - measured) / 1e3, total: now / 1e3,
+    });
+    await write('metrics.json', `${JSON.stringify(done, null, 2)}\n`);
+    return done;
+  } finally {
+    gpu.close();
+  }
+}
+
+function memoryTable({ total, byTag }: Bytes): string {
+  const rows = tags.filter((tag) => byTag[tag]).map((tag) => [tag, byTag[tag]] as const);
+  return [...rows, ['total', total] as const].map(([name, bytes]) => `  ${name.padEnd(10)}  ${mebibytes(bytes).padStart(9)}  ${bytes} bytes`).join('\n');
+}
+
+const print = (message: string) => console.log(message);

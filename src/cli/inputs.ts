@@ -1,0 +1,61 @@
+// Files in: everything a registration reads, validated before the GPU is touched. Every error begins with the file's name.
+import { voxelToVoxel } from '../io/affine.ts';
+import { readLandmarks, readVolume } from '../io/files.ts';
+import type { Landmarks } from '../io/landmarks.ts';
+import { checkFinite, checkNotConstant, type Grid, sameGrid, type Volume } from '../io/volume.ts';
+import { presentLabels, tre } from '../register/metrics.ts';
+import { checkOverlap } from '../register/overlap.ts';
+
+export interface InputPaths { fixed: string; moving: string; fixedSeg?: string; movingSeg?: string; landmarks?: string }
+
+export interface Inputs {
+  paths: InputPaths;
+  fixed: Volume;
+  moving: Volume;
+  /** Label maps on the grids of their images, and the labels that count. */
+  segmentation?: { fixed: Volume; moving: Volume; labels: number[] };
+  landmarks?: Landmarks;
+}
+
+/** Reads all files in parallel. `labels` are the wanted ones; without them, all but 0 that are in both maps count. */
+export async function readInputs(paths: InputPaths, labels?: readonly number[]): Promise<Inputs> {
+  const optional = (path: string | undefined) => path === undefined ? undefined : readVolume(path);
+  const [fixed, moving, fixedSeg, movingSeg, landmarks] = await Promise.all([
+    readVolume(paths.fixed), readVolume(paths.moving), optional(paths.fixedSeg), optional(paths.movingSeg),
+    paths.landmarks === undefined ? undefined : readLandmarks(paths.landmarks),
+  ]);
+  for (const [path, volume] of [[paths.fixed, fixed], [paths.moving, moving]] as const) {
+    checkFinite(path, volume);
+    checkNotConstant(path, volume);
+  }
+  within(`${paths.fixed}, ${paths.moving}`, () => checkOverlap(fixed, moving));
+  const inputs: Inputs = { paths, fixed, moving, landmarks };
+  if (fixedSeg && movingSeg) {
+    checkLabels(paths.fixedSeg!, fixedSeg, paths.fixed, fixed);
+    checkLabels(paths.movingSeg!, movingSeg, paths.moving, moving);
+    const common = within(`${paths.fixedSeg}, ${paths.movingSeg}`, () => presentLabels(fixedSeg.data, movingSeg.data, labels));
+    inputs.segmentation = { fixed: fixedSeg, moving: movingSeg, labels: common };
+  }
+  if (landmarks) {
+    within(paths.landmarks!, () => tre(landmarks, null, fixed.size, voxelToVoxel(fixed.affine, moving.affine), moving));
+  }
+  return inputs;
+}
+
+function checkLabels(path: string, map: Volume, imagePath: string, image: Grid): void {
+  if (map.size.some((n, axis) => n !== image.size[axis])) {
+    throw new Error(`${path}: ${map.size.join('×')} voxels, but its image ${imagePath} has ${image.size.join('×')}`);
+  }
+  if (!sameGrid(map, image)) throw new Error(`${path}: its affine differs from that of its image ${imagePath}`);
+  const odd = map.data.findIndex((label) => !Number.isInteger(label));
+  if (odd >= 0) throw new Error(`${path}: not a label map: voxel ${odd} has the value ${map.data[odd]}, labels are whole numbers`);
+}
+
+/** Puts the file's name in front of what is thrown. */
+export function within<T>(path: string, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message.replace(/^(tre|labels): /, '')}`);
+  }
+}

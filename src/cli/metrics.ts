@@ -1,0 +1,63 @@
+// metrics.json: what a registration reached, what it took, and how it was made.
+import { version } from '../../package.json';
+import type { AdapterInfo } from '../gpu/device.ts';
+import { type Affine, voxelSpacing, voxelToVoxel } from '../io/affine.ts';
+import { dice, hd95, jacobianStats, tre, warpLabels } from '../register/metrics.ts';
+import type { Registration } from '../register/register.ts';
+import type { Inputs } from './inputs.ts';
+
+/** Share of the intensity window above which a voxel of the fixed image is foreground. */
+const FOREGROUND = 0.05;
+
+/** How good a registration is; computed on the CPU. Dice has no unit, HD95 and TRE are in mm. */
+export function quality(inputs: Inputs, { displacement: u, intensities, similarity }: Registration, warpedLabels?: Float32Array) {
+  const { fixed, moving, segmentation, landmarks } = inputs;
+  const toMoving = voxelToVoxel(fixed.affine, moving.affine);
+  return {
+    ...(segmentation && warpedLabels && overlaps(segmentation, warpedLabels, toMoving)),
+    ...(landmarks && {
+      tre: {
+        before: tre(landmarks, null, fixed.size, toMoving, moving).mean,
+        after: tre(landmarks, u, fixed.size, toMoving, moving).mean,
+      },
+    }),
+    ...regularity(u, inputs, intensities.fixed),
+    similarity,
+  };
+}
+
+function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>, warped: Float32Array, toMoving: Affine) {
+  const unmoved = warpLabels(moving.data, moving.size, new Float32Array(3 * fixed.data.length), fixed.size, toMoving);
+  const { mean, perLabel } = dice(fixed.data, warped, labels);
+  return {
+    dice: { mean, before: dice(fixed.data, unmoved, labels).mean, perLabel },
+    hd95: hd95(fixed.data, warped, labels, fixed.size, voxelSpacing(fixed.affine)),
+  };
+}
+
+/** Folds and spread of the Jacobian inside the fixed labels, or else the foreground; and in the whole grid. */
+function regularity(u: Float32Array, { fixed, segmentation }: Inputs, { low, high }: { low: number; high: number }) {
+  const threshold = low + FOREGROUND * (high - low);
+  const inside = segmentation ? segmentation.fixed.data : Uint8Array.from(fixed.data, (value) => Number(value > threshold));
+  const { mask, grid } = jacobianStats(u, fixed.size, inside);
+  const { foldingPercent, sdLogJ, sdLogJLearn2Reg } = mask;
+  return {
+    region: segmentation ? 'fixed labels' : 'fixed foreground', foldingPercent, sdLogJ, sdLogJLearn2Reg,
+    grid: { foldingPercent: grid.foldingPercent, sdLogJ: grid.sdLogJ, sdLogJLearn2Reg: grid.sdLogJLearn2Reg },
+  };
+}
+
+export interface Seconds { read: number; prepare: number; solve: number; metrics: number; write: number; total: number }
+
+/** The content of metrics.json. A number that does not exist, such as the HD95 of a label lost by the warp, is null. */
+export function report(inputs: Inputs, registration: Registration, figures: ReturnType<typeof quality>, adapter: AdapterInfo, seconds: Seconds) {
+  const { levels, options, intensities, memory } = registration;
+  return {
+    ...figures,
+    solver: { method: options.method, levels },
+    seconds, memory, adapter, version,
+    options: { ...options, ...(inputs.segmentation && { labels: inputs.segmentation.labels }) },
+    intensities, inputs: inputs.paths,
+  };
+}
+export type Report = ReturnType<typeof report>;

@@ -1,0 +1,92 @@
+// Files out: all files of a command appear together when it has ended well, and nothing of them when it has not.
+import { rmdirSync, rmSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { writeAtomic, writeNifti } from '../io/files.ts';
+import type { NiftiImage } from '../io/nifti.ts';
+import type { Volume } from '../io/volume.ts';
+
+/** Starts to write a file of the folder; the bytes of a NIfTI are gzipped when its name ends in .gz. */
+export type Write = (name: string, bytes: Uint8Array | string) => Promise<void>;
+
+const unfinished = new Set<() => void>();
+
+/** Takes away everything that is not finished; for a process that is about to end. */
+export function discardOutputs(): void {
+  for (const discard of unfinished) discard();
+}
+
+/**
+ * Makes a folder and runs the work that fills it. Files go to a hidden folder inside and are renamed when the work and all writes have
+ * ended; when one fails, they are removed, and so is every folder that was made here.
+ */
+export async function withOutputs<T>(folder: string, work: (write: Write) => Promise<T>): Promise<T> {
+  const made = await mkdir(folder, { recursive: true }).catch((error: Error) => cannotWrite(folder, error));
+  const staging = await mkdtemp(join(folder, '.deqreg-')).catch((error: Error) => cannotWrite(folder, error));
+  const writes = new Map<string, Promise<void>>();
+  const write: Write = (name, bytes) => {
+    const path = join(staging, name);
+    const writing = (typeof bytes === 'string' ? writeAtomic(path, bytes) : writeNifti(path, bytes)).catch((error: Error) => {
+      throw new Error(error.message.replace(path, join(folder, name)));
+    });
+    writing.catch(() => {}); // told below
+    writes.set(name, writing);
+    return writing;
+  };
+  const discard = () => {
+    rmSync(staging, { recursive: true, force: true });
+    if (made) removeEmpty(resolve(folder), resolve(made));
+  };
+  unfinished.add(discard);
+  try {
+    const result = await work(write);
+    await Promise.all(writes.values());
+    for (const name of writes.keys()) {
+      const path = join(folder, name);
+      await rename(join(staging, name), path).catch((error: Error) => cannotWrite(path, error));
+    }
+    await rm(staging, { recursive: true });
+    return result;
+  } catch (error) {
+    await Promise.allSettled(writes.values());
+    discard();
+    throw error;
+  } finally {
+    unfinished.delete(discard);
+  }
+}
+
+function cannotWrite(path: string, error: NodeJS.ErrnoException): never {
+  const known: Record<string, string> = { EEXIST: 'a file of that name exists', ENOTDIR: 'a part of the path is not a folder', EISDIR: 'is a folder' };
+  throw new Error(`${path}: cannot write: ${known[error.code ?? ''] ?? error.message}`);
+}
+
+/** Removes a folder and those above it up to `last`, as long as they are empty. */
+function removeEmpty(folder: string, last: string): void {
+  try {
+    rmdirSync(folder);
+    if (folder !== last) removeEmpty(dirname(folder), last);
+  } catch {
+    // somebody else has put something there
+  }
+}
+
+const ranges = { uint8: [0, 255], int16: [-32768, 32767], uint16: [0, 65535], int32: [-(2 ** 31), 2 ** 31 - 1] } as const;
+type IntegerType = keyof typeof ranges;
+
+/** The type that warped voxels of an image are stored in: its own if that is uint8, int16 or uint16 and unscaled, else float32. */
+export function imageType({ dtype, data }: Volume): NiftiImage['dtype'] {
+  const own = (['uint8', 'int16', 'uint16'] as const).find((type) => type === dtype);
+  return own && data.every((value) => Number.isInteger(value) && value >= ranges[own][0] && value <= ranges[own][1]) ? own : 'float32';
+}
+
+/** The type that a label map is stored in: its own if that is an integer type this project writes, else the smallest that fits. */
+export function labelType({ dtype, data }: Volume): IntegerType {
+  if (Object.hasOwn(ranges, dtype)) return dtype as IntegerType;
+  let low = 0, high = 0;
+  for (const label of data) {
+    if (label < low) low = label;
+    if (label > high) high = label;
+  }
+  return (Object.keys(ranges) as IntegerType[]).find((type) => low >= ranges[type][0] && high <= ranges[type][1]) ?? 'int32';
+}

@@ -1,0 +1,55 @@
+// What a registration tells while it runs, on stderr: one line that is updated on a terminal, a line a level elsewhere.
+import { clearLine, cursorTo } from 'node:readline';
+import type { Progress } from '../register/register.ts';
+
+export interface Reporter {
+  show(progress: Progress): void;
+  /** Ends the report; call it also when the registration failed. */
+  end(): void;
+}
+
+export function reporter(quiet: boolean): Reporter {
+  if (quiet) return { show() {}, end() {} };
+  return process.stderr.isTTY ? updatedLine() : lineALevel();
+}
+
+function updatedLine(): Reporter {
+  const started = performance.now();
+  const stream = process.stderr;
+  const clear = () => {
+    cursorTo(stream, 0);
+    clearLine(stream, 0);
+  };
+  return {
+    show(progress) {
+      const left = (performance.now() - started) / 1e3 * (1 / progress.fraction - 1);
+      const line = `level ${progress.level}/${progress.levels}, iteration ${progress.iteration}/${progress.maxIterations}, ${figures(progress)}, ` +
+        `${left < 1 ? '< 1' : `≤ ${Math.ceil(left)}`} s left`; // at most: a level may converge early
+      clear();
+      stream.write(line.slice(0, stream.columns - 1));
+    },
+    end: clear,
+  };
+}
+
+function lineALevel(): Reporter {
+  const started = performance.now();
+  let last: Progress | undefined;
+  const finish = () => {
+    if (!last) return;
+    const seconds = (performance.now() - started) / 1e3;
+    console.error(`level ${last.level}/${last.levels}: ${last.iteration} iterations, ${figures(last)}, ${seconds.toFixed(1)} s`);
+  };
+  return {
+    show(progress) {
+      if (last?.level !== progress.level) {
+        finish();
+        console.error(`level ${progress.level}/${progress.levels}: at 1/${progress.factor} resolution, at most ${progress.maxIterations} iterations`);
+      }
+      last = progress;
+    },
+    end: finish,
+  };
+}
+
+const figures = ({ residual, similarity }: Progress) => `residual ${residual.toFixed(4)} voxel, LNCC ${similarity.toFixed(3)}`;
