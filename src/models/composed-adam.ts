@@ -9,14 +9,14 @@ export const composedAdamState = (graph: Graph, name: string, shape: readonly nu
   adamState(graph.variable(`${name}.direction`, shape, 'optimizer'));
 
 /**
- * u ← G_λ[v + u∘(id + v)], v = G_s[step · m̂/(√v̂ + ε)], m̂ and v̂ Adam's moments of the LNCC force. Reaches a good alignment in few
+ * u ← G_λ[v + u∘(id + v)], v = G_s[step · m̂/(√v̂ + softness)], m̂ and v̂ Adam's moments of the LNCC force. Reaches a good alignment in few
  * steps, but remembers: it is no map of u alone, and has no fixed point to report a residual of.
  */
-export function composedAdam(images: LevelImages, memory: AdamState, { lambda, step, smoothing }: VariationalOptions) {
+export function composedAdam(images: LevelImages, memory: AdamState, { lambda, step, softness, smoothing }: VariationalOptions) {
   return (u: Tensor): Mapped => {
     const { force, similarity } = lnccDisplacementForce(images, u);
     reset(memory.parameter); // Adam moves a parameter; from zero, uphill, what it leaves is the direction
-    adam(memory, force, { rate: -step });
+    adam(memory, force, { rate: -step, epsilon: softness });
     const v = gaussian(memory.parameter, smoothing);
     return { next: gaussian(compose(u, v), diffusionSigma(lambda)), monitor: similarity };
   };

@@ -37,7 +37,7 @@ export interface ResolvedOptions {
 /** Found on brain MRI, lung CT and cardiac MRI together: one setting for all. Lists are for the three default levels. */
 const presets = {
   equilibrium: { iterations: [40, 40, 20], tolerance: [0.002, 0.002, 0.006], lambda: [0.245, 0.18, 0.08], window: 11, step: 0.375, softness: 0.3, smoothing: 0.8 },
-  adam: { iterations: [60, 60, 40], tolerance: [0, 0, 0], lambda: [0.125, 0.125, 0.08], window: 11, step: 0.5, softness: 0.3, smoothing: 0.8 },
+  adam: { iterations: [60, 60, 40], tolerance: [0, 0, 0], lambda: [0.245, 0.18, 0.08], window: 11, step: 0.5, softness: 0.1, smoothing: 0.8 },
 };
 
 /** Fills in defaults for a fixed grid and refuses what cannot work, naming the option. */

@@ -1,0 +1,27 @@
+// What every bench writes: a Markdown page in bench/results with its date, adapter, machine and commit, and the command behind it.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import type { AdapterInfo } from '../src/node.ts';
+
+/** A Markdown table; the first column is text, the others are aligned to the right. */
+export function table(columns: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const line = (cells: readonly (string | number)[]) => `| ${cells.join(' | ')} |`;
+  return [line(columns), line(columns.map((_, i) => (i ? '--:' : '---'))), ...rows.map(line)].join('\n');
+}
+
+const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
+
+/** Writes bench/results/<name>.md and prints it. */
+export function writeReport(name: string, title: string, adapter: AdapterInfo, command: string, sections: readonly string[]): void {
+  const changed = git('status', '--porcelain', '--', 'src', 'kernels') ? ' with uncommitted changes' : '';
+  const head = [
+    `# ${title}`, '',
+    `${new Date().toISOString().slice(0, 10)} · commit ${git('rev-parse', '--short', 'HEAD')}${changed} · ${adapter.description}${adapter.software ? ' (software)' : ''} · ${cpus().length} cores`,
+    '', `\`${command}\``, '',
+  ].join('\n');
+  const text = `${head}\n${sections.join('\n\n')}\n`;
+  mkdirSync('bench/results', { recursive: true });
+  writeFileSync(`bench/results/${name}.md`, text);
+  console.log(text);
+}
