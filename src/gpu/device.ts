@@ -1,6 +1,6 @@
 // The device: limits, buffers with their ledger, pipelines, readback, and errors that surface at the next await.
 import { Ledger, type Tag } from './ledger.ts';
-import { specialise, type Constants, type Kernel } from './kernel.ts';
+import { placeOf, specialise, type Constants, type Kernel } from './kernel.ts';
 
 export interface AdapterInfo {
   vendor: string;
@@ -76,18 +76,18 @@ export class Gpu {
     const code = specialise(kernel, constants);
     const key = `${kernel.name}\n${code}`;
     let made = this.pipelines.get(key);
-    if (!made) this.pipelines.set(key, made = this.compile(kernel, code));
+    if (!made) this.pipelines.set(key, made = this.compile(kernel, constants, code));
     return made;
   }
 
-  private async compile(kernel: Kernel, code: string): Promise<Pipeline> {
+  private async compile(kernel: Kernel, constants: Constants, code: string): Promise<Pipeline> {
     const label = kernel.name;
     this.device.pushErrorScope('validation'); // told below with file and line, once
     const module = this.device.createShaderModule({ label, code });
     void this.device.popErrorScope();
     const problems = (await module.getCompilationInfo()).messages.filter((m) => m.type === 'error');
     if (problems.length) {
-      throw new Error(problems.map((m) => `kernels/${label}.wgsl:${m.lineNum}:${m.linePos} ${m.message}`).join('\n'));
+      throw new Error(problems.map((m) => `${placeOf(kernel, constants, m.lineNum)}:${m.linePos} ${m.message}`).join('\n'));
     }
     const storage = kernel.bindings.filter((b) => b.access !== 'uniform').length;
     if (storage > this.limits.maxStorageBuffersPerShaderStage) {

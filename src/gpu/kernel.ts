@@ -58,12 +58,27 @@ export function specialise(k: Kernel, constants: Constants): string {
     }
     return `const ${name} = ${typeof value === 'number' ? `${value}u` : value};`;
   });
-  const used = [...k.source.matchAll(/^\/\/ @use (\w+)(?:\$(\w+))?/gm)].map(([, name, choice]) => {
+  return [`${header.join(' ')} ${k.source}`, ...librariesOf(k, constants).map((name) => libraries[name])].join('\n');
+}
+
+/** File and line of a line of the specialised text, for error messages. */
+export function placeOf(k: Kernel, constants: Constants, line: number): string {
+  let rest = line;
+  for (const [file, text] of [[k.name, k.source], ...librariesOf(k, constants).map((name) => [`lib/${name}`, libraries[name]])]) {
+    const lines = text!.split('\n').length;
+    if (rest <= lines) return `kernels/${file}.wgsl:${rest}`;
+    rest -= lines;
+  }
+  return `kernels/${k.name}.wgsl:${line}`;
+}
+
+/** The libraries that a kernel uses under these constants, in the order of their lines. */
+function librariesOf(k: Kernel, constants: Constants): string[] {
+  return [...k.source.matchAll(/^\/\/ @use (\w+)(?:\$(\w+))?/gm)].map(([, name, choice]) => {
     const library = `${name}${choice ? constants[choice] : ''}`;
     if (!libraries[library]) throw new Error(`kernels/${k.name}.wgsl: no library kernels/lib/${library}.wgsl`);
-    return libraries[library];
+    return library;
   });
-  return [`${header.join(' ')} ${k.source}`, ...used].join('\n');
 }
 
 /** Packs named values in the order of the kernel's `struct Params`. Every field must be given, and nothing else. */
@@ -73,7 +88,7 @@ export function packParams(k: Kernel, values: Record<string, number>): ArrayBuff
     const value = values[name];
     if (value === undefined || Number.isNaN(value)) throw new Error(`kernels/${k.name}.wgsl: parameter ${name} is ${value}`);
     if (type === 'f32') view.setFloat32(4 * i, value, true);
-    else if (!Number.isInteger(value)) throw new Error(`kernels/${k.name}.wgsl: parameter ${name} is ${type}, got ${value}`);
+    else if ((type === 'i32' ? value | 0 : value >>> 0) !== value) throw new Error(`kernels/${k.name}.wgsl: parameter ${name} is ${type}, got ${value}`);
     else if (type === 'i32') view.setInt32(4 * i, value, true);
     else view.setUint32(4 * i, value, true);
   });

@@ -1,0 +1,163 @@
+// Every kernel, compiled in every variant that the ops launch; and how a kernel's text is read, specialised and packed.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { readdirSync, readFileSync } from 'node:fs';
+import { kernel, packParams, specialise, type Constants, type Kernel } from '../src/gpu/kernel.ts';
+import { resolveOptions } from '../src/register/options.ts';
+import { traceRegistration } from '../src/register/trace.ts';
+import {
+  adam, adamState, anderson, andersonState, compose, Graph, lnccForce, localStatistics, plan, resetAdam, softNormalize, type Tensor,
+  vjp, warpWithGradient, withGradient,
+} from '../src/index.ts';
+import { gpuOps } from './gpu-ops.ts';
+import { gpu } from './gpu.ts';
+import { cases } from './reference/cases.ts';
+import { at } from './root.ts';
+
+interface Variant { kernel: Kernel; constants: Constants }
+const variants = new Map<string, Variant>();
+
+/** Traces, plans (no device) and notes every variant that would be launched. */
+function collect(trace: (graph: Graph) => void): void {
+  const graph = new Graph();
+  graph.phase('all', () => trace(graph));
+  note(graph);
+}
+
+function note(graph: Graph): void {
+  for (const { kernel, constants = {} } of plan(graph).phases.flatMap((phase) => phase.dispatches)) {
+    // How a volume's plane is cut into workgroups follows its size: all four ways are possible wherever one is.
+    const cuts = 'WG_Y' in constants && constants.WG_Y !== 1 ? [64, 32, 16, 8].map((x) => ({ WG_X: x, WG_Y: 64 / x })) : [{}];
+    for (const cut of cuts) variants.set(specialise(kernel, { ...constants, ...cut }), { kernel, constants: { ...constants, ...cut } });
+  }
+}
+
+/** Marks y, and its gradients where it has some, as what is wanted. */
+function differentiate(graph: Graph, y: Tensor, xs: Tensor[]): void {
+  graph.output(y);
+  vjp([y], [graph.input('dy', y.shape)], xs).forEach((g) => graph.output(g));
+}
+
+for (const { op, inputs, attrs } of cases) {
+  collect((graph) => {
+    const xs = inputs.map((x, i) => graph.input(`x${i}`, x.shape));
+    const y = gpuOps[op]!(xs, attrs);
+    if (op === 'warpNearest') graph.output(y);
+    else differentiate(graph, y, xs);
+  });
+}
+for (const size of [[1, 1, 3, 3, 5], [1, 1, 4, 4, 4]] as const) {
+  for (let window = 1; window <= 8; window++) {
+    for (const beta of [1, 0.5]) {
+      collect((graph) => anderson(andersonState(graph.variable('z', size), window), graph.input('f', size), { window, beta, ridge: 1e-3 }));
+    }
+  }
+}
+const field = [2, 3, 3, 4, 5] as const, image = [2, 1, 3, 4, 5] as const;
+collect((graph) => {
+  const state = adamState(graph.variable('p', field));
+  resetAdam(state);
+  adam(state, graph.input('g', field), { rate: 0.1 });
+});
+collect((graph) => {
+  const [u, v] = [graph.input('u', field), graph.input('v', field)];
+  differentiate(graph, softNormalize(compose(u, v), 0.5, 0.1), [u, v]);
+});
+collect((graph) => {
+  const { warped, gradient } = warpWithGradient(withGradient(graph.input('moving', image)), graph.input('u', field));
+  const { force, similarity } = lnccForce(localStatistics(graph.input('fixed', image), [3, 5, 7]), warped, gradient);
+  [force, similarity].forEach((t) => graph.output(t));
+});
+for (const method of ['equilibrium', 'adam'] as const) {
+  const fixed = { size: [20, 17, 9] as [number, number, number], affine: [2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0] };
+  const moving = { size: [16, 18, 10] as [number, number, number], affine: [0, 2, 0, 1, -2, 0, 0, 30, 0, 0, 4, 1] };
+  const window = { modality: 'mri' as const, low: 0, high: 1 };
+  const options = resolveOptions({ method }, fixed.size, [2, 1, 4]);
+  note(traceRegistration(fixed, moving, [2, 1, 4], { fixed: window, moving: window }, options).graph);
+}
+
+const files = readdirSync(at('kernels')).filter((file) => file.endsWith('.wgsl'));
+
+test('every kernel file is launched by some op', () => {
+  const launched = new Set([...variants.values()].map(({ kernel }) => `${kernel.name}.wgsl`));
+  assert.equal(files.filter((file) => !launched.has(file)), []);
+});
+
+test(`${variants.size} variants compile without a message`, async () => {
+  const device = await gpu();
+  const messages: string[] = [];
+  for (const [code, { kernel, constants }] of variants) {
+    const { messages: found } = await device.device.createShaderModule({ code }).getCompilationInfo();
+    messages.push(...found.map((m) => `${kernel.name}.wgsl:${m.lineNum} ${m.type}: ${m.message} (${JSON.stringify(constants)})`));
+  }
+  assert.equal(messages, []);
+  await Promise.all([...variants.values()].map(({ kernel, constants }) => device.pipeline(kernel, constants)));
+  await device.idle(); // a layout that does not fit the text surfaces here
+});
+
+test('a kernel file says first what it computes, in 150 lines at most', () => {
+  for (const file of [...files, ...readdirSync(at('kernels/lib')).map((file) => `lib/${file}`)]) {
+    const lines = readFileSync(at('kernels', file), 'utf8').trimEnd().split('\n');
+    assert.match(lines[0]!, /^\/\/ \S/, file);
+    assert.ok(lines.length <= 150, `${file}: ${lines.length} lines`);
+  }
+});
+
+const body = (text: string) => `// y = x\n${text}
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>; // var<storage, read> not this one
+@compute @workgroup_size(WG) fn main(@builtin(global_invocation_id) id: vec3u) {
+  y[id.x] = x[id.x];
+}
+`;
+
+test('bindings and parameters are read from the text', () => {
+  const k = kernel('copy', body('struct Params { n: u32, shift: i32, // a comment, with a comma\n scale: f32 }\n@group(0) @binding(7) var<uniform> params: Params;'));
+  assert.equal(k.params, [{ name: 'n', type: 'u32' }, { name: 'shift', type: 'i32' }, { name: 'scale', type: 'f32' }]);
+  assert.equal(k.bindings, [
+    { index: 7, name: 'params', access: 'uniform' }, { index: 0, name: 'x', access: 'read' }, { index: 1, name: 'y', access: 'read_write' },
+  ]);
+  assert.throws(() => kernel('k', body('struct Params { size: vec3u }')), /kernels\/k\.wgsl: Params may hold u32, i32 and f32 only, got "size: vec3u"/);
+  assert.throws(() => kernel('k', body('struct Params { n: u32 }')), /struct Params and a uniform binding come together/);
+  assert.throws(() => kernel('k', body('@group(0) @binding(7) var<uniform> params: u32;')), /come together/);
+});
+
+test('specialise: constants stand on line 1, libraries at the end, and what cannot be is refused', () => {
+  const k = kernel('copy', body('// @use index\n// @use items$LANES'));
+  const code = specialise(k, { WG: 64, LANES: 4, SCALE: '0.5f' });
+  assert.ok(code.startsWith('const WG = 64u; const LANES = 4u; const SCALE = 0.5f; // y = x\n'));
+  assert.ok(code.includes('fn flat_index') && code.includes('alias item = vec4f'));
+  assert.equal(code.split('\n').slice(1, 9), k.source.split('\n').slice(1, 9));
+  assert.throws(() => specialise(k, { WG: 64 }), /no library kernels\/lib\/itemsundefined\.wgsl/);
+  assert.throws(() => specialise(kernel('k', body('// @use nothing')), { WG: 64 }), /kernels\/k\.wgsl: no library kernels\/lib\/nothing\.wgsl/);
+  assert.throws(() => specialise(k, { WG: 64.5, LANES: 4 }), /constant WG = 64.5 is not a whole number/);
+  assert.throws(() => specialise(k, { WG: -1, LANES: 4 }), /constant WG = -1/);
+});
+
+const rejection = async (promise: Promise<unknown>): Promise<string> => promise.then(() => 'nothing was refused', (error: Error) => error.message);
+
+test('an error in a kernel is reported with its file and line', async () => {
+  const device = await gpu();
+  const source = body('// @use index').replace('y[id.x] = x[id.x]', 'y[id.x] = nonsense');
+  const line = source.split('\n').findIndex((text) => text.includes('nonsense')) + 1;
+  assert.match(await rejection(device.pipeline(kernel('copy', source), { WG: 64 })), new RegExp(`^kernels/copy\\.wgsl:${line}:\\d+ .*nonsense`));
+  // Without the constant WG, the library index.wgsl is at fault, in its third line.
+  assert.match(await rejection(device.pipeline(kernel('copy', source.replace('(WG)', '(64)').replace('nonsense', 'flat_index(id, id)')))),
+    /^kernels\/lib\/index\.wgsl:3:\d+ .*WG/);
+  device.check(); // told once: the device does not report it a second time
+});
+
+test('packParams packs by name and refuses what is missing, unknown or does not fit', () => {
+  const k = kernel('k', body('struct Params { n: u32, shift: i32, scale: f32 }\n@group(0) @binding(7) var<uniform> params: Params;'));
+  const packed = new DataView(packParams(k, { scale: 0.5, n: 4294967295, shift: -2 }));
+  assert.equal([packed.byteLength, packed.getUint32(0, true), packed.getInt32(4, true), packed.getFloat32(8, true)], [12, 4294967295, -2, 0.5]);
+  const good = { n: 1, shift: 1, scale: 1 };
+  for (const [values, message] of [
+    [{ n: 1, scale: 1 }, /kernels\/k\.wgsl: parameter shift is undefined/], [{ ...good, scale: NaN }, /parameter scale is NaN/],
+    [{ ...good, n: 1.5 }, /parameter n is u32, got 1.5/], [{ ...good, n: -1 }, /parameter n is u32, got -1/],
+    [{ ...good, n: 2 ** 32 }, /parameter n is u32, got 4294967296/], [{ ...good, shift: 2 ** 31 }, /parameter shift is i32, got 2147483648/],
+    [{ ...good, more: 1 }, /unknown parameter more/],
+  ] as const) assert.throws(() => packParams(k, values), message);
+});
+
+test.run();
