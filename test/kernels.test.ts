@@ -86,10 +86,12 @@ test('every kernel file is launched by some op', () => {
 test(`${variants.size} variants compile without a message`, async () => {
   const device = await gpu();
   const messages: string[] = [];
+  device.device.pushErrorScope('validation');
   for (const [code, { kernel, constants }] of variants) {
     const { messages: found } = await device.device.createShaderModule({ code }).getCompilationInfo();
     messages.push(...found.map((m) => `${kernel.name}.wgsl:${m.lineNum} ${m.type}: ${m.message} (${JSON.stringify(constants)})`));
   }
+  await device.device.popErrorScope();
   assert.equal(messages, []);
   await Promise.all([...variants.values()].map(({ kernel, constants }) => device.pipeline(kernel, constants)));
   await device.idle(); // a layout that does not fit the text surfaces here
