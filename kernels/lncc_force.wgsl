@@ -1,5 +1,6 @@
-// force[·,p] = g(p) · gradient[·,p], g the derivative of the window centred at p alone by its own centre b[p], times the window's voxels:
-// g = ∂s/∂b[p] · n = 2c/q·(a − ā) − 2c²·va/q²·(b − b̄), s = c²/q, q = va·vb + ε. Avants et al., Med. Image Anal. 2008, equation 6.
+// force[·,p] = g(p) · gradient[·,p], g the derivative of s = c²/(va·vb), the window centred at p, by its own centre b[p] (times n):
+// g = 2c/(va·vb + ε) · [(a − ā) − c/(vb + FLAT)·(b − b̄)]. The bracket is what is left of a after its regression on b: 0 where the two
+// agree, so that equal images are at rest (ε in the bracket's ratio would push them). Avants et al., Med. Image Anal. 2008, equation 6.
 // From sums t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the statistics (mean, variance) of a.
 // partial[g] = Σ s over workgroup g. Layout and sums as in lncc_terms.wgsl; gradient and force [N, 3, D, H, W].
 // @use local
@@ -15,6 +16,9 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, ra
 @group(0) @binding(7) var<storage, read_write> force: array<f32>;
 @group(0) @binding(8) var<storage, read_write> partial_sums: array<f32>;
 @group(0) @binding(9) var<uniform> params: Params;
+
+// Variance of images in 0…1 that is rounding error: keeps the regression finite in windows of one value.
+const FLAT = 1e-8;
 
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32,
@@ -39,7 +43,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     let c = sum.z / count - mean_a * mean_b;
     let q = var_a * var_b + params.epsilon;
     let at = n * voxels + p;
-    let g = 2.0 * c / q * (a[at] - shift_a[0] - mean_a - c * var_a / q * (b[at] - shift_b[0] - mean_b));
+    let g = 2.0 * c / q * (a[at] - shift_a[0] - mean_a - c / (var_b + FLAT) * (b[at] - shift_b[0] - mean_b));
     let o = 3u * n * voxels + p;
     force[o] = g * gradient[o];
     force[o + voxels] = g * gradient[o + voxels];
