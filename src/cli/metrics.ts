@@ -1,7 +1,8 @@
 // metrics.json: what a registration reached, what it took, and how it was made.
 import { version } from '../../package.json';
 import type { AdapterInfo } from '../gpu/device.ts';
-import { type Affine, voxelSpacing, voxelToVoxel } from '../io/affine.ts';
+import { voxelSpacing, voxelToVoxel } from '../io/affine.ts';
+import { sameGrid } from '../io/volume.ts';
 import { dice, hd95, jacobianStats, tre, warpLabels } from '../register/metrics.ts';
 import type { Registration } from '../register/register.ts';
 import type { Inputs } from './inputs.ts';
@@ -14,7 +15,7 @@ export function quality(inputs: Inputs, { displacement: u, intensities, similari
   const { fixed, moving, segmentation, landmarks } = inputs;
   const toMoving = voxelToVoxel(fixed.affine, moving.affine);
   return {
-    ...(segmentation && warpedLabels && overlaps(segmentation, warpedLabels, toMoving)),
+    ...(segmentation && warpedLabels && overlaps(segmentation, warpedLabels)),
     ...(landmarks && {
       tre: {
         before: tre(landmarks, null, fixed.size, toMoving, moving).mean,
@@ -26,8 +27,10 @@ export function quality(inputs: Inputs, { displacement: u, intensities, similari
   };
 }
 
-function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>, warped: Float32Array, toMoving: Affine) {
-  const unmoved = warpLabels(moving.data, moving.size, new Float32Array(3 * fixed.data.length), fixed.size, toMoving);
+function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>, warped: Float32Array) {
+  const still = () => new Float32Array(3 * fixed.data.length);
+  const unmoved = sameGrid(fixed, moving) ? moving.data
+    : warpLabels(moving.data, moving.size, still(), fixed.size, voxelToVoxel(fixed.affine, moving.affine));
   const { mean, perLabel } = dice(fixed.data, warped, labels);
   return {
     dice: { mean, before: dice(fixed.data, unmoved, labels).mean, perLabel },

@@ -71,22 +71,23 @@ function removeEmpty(folder: string, last: string): void {
   }
 }
 
-const ranges = { uint8: [0, 255], int16: [-32768, 32767], uint16: [0, 65535], int32: [-(2 ** 31), 2 ** 31 - 1] } as const;
-type IntegerType = keyof typeof ranges;
+const ranges: Record<string, [number, number]> = {
+  uint8: [0, 255], int16: [-32768, 32767], uint16: [0, 65535], int32: [-(2 ** 31), 2 ** 31 - 1],
+};
+type StoredType = NiftiImage['dtype'];
 
 /** The type that warped voxels of an image are stored in: its own if that is uint8, int16 or uint16 and unscaled, else float32. */
-export function imageType({ dtype, data }: Volume): NiftiImage['dtype'] {
-  const own = (['uint8', 'int16', 'uint16'] as const).find((type) => type === dtype);
-  return own && data.every((value) => Number.isInteger(value) && value >= ranges[own][0] && value <= ranges[own][1]) ? own : 'float32';
-}
+export const imageType = ({ dtype, data }: Volume): StoredType =>
+  ['uint8', 'int16', 'uint16'].includes(dtype) && fits(dtype, data) ? dtype as StoredType : 'float32';
 
-/** The type that a label map is stored in: its own if that is an integer type this project writes, else the smallest that fits. */
-export function labelType({ dtype, data }: Volume): IntegerType {
-  if (Object.hasOwn(ranges, dtype)) return dtype as IntegerType;
-  let low = 0, high = 0;
-  for (const label of data) {
-    if (label < low) low = label;
-    if (label > high) high = label;
-  }
-  return (Object.keys(ranges) as IntegerType[]).find((type) => low >= ranges[type][0] && high <= ranges[type][1]) ?? 'int32';
+/** The type that a label map is stored in: its own if that is one of those above or int32, else the smallest that holds its labels. */
+export const labelType = ({ dtype, data }: Volume): StoredType =>
+  ([dtype, ...Object.keys(ranges)].find((type) => fits(type, data)) ?? 'float32') as StoredType;
+
+/** Is it an integer type that this project writes, and are all values whole numbers of it? */
+function fits(type: string, data: Float32Array): boolean {
+  if (!Object.hasOwn(ranges, type)) return false;
+  const [low, high] = ranges[type];
+  for (const value of data) if (!(value >= low && value <= high && Number.isInteger(value))) return false;
+  return true;
 }

@@ -44,7 +44,7 @@ function lineALevel(): Reporter {
     show(progress) {
       if (last?.level !== progress.level) {
         finish();
-        console.error(`level ${progress.level}/${progress.levels}: at 1/${progress.factor} resolution, at most ${progress.maxIterations} iterations`);
+        console.error(`level ${progress.level}/${progress.levels}: ${resolution(progress.factor)}, at most ${progress.maxIterations} iterations`);
       }
       last = progress;
     },
@@ -53,3 +53,4 @@ function lineALevel(): Reporter {
 }
 
 const figures = ({ residual, similarity }: Progress) => `residual ${residual.toFixed(4)} voxel, LNCC ${similarity.toFixed(3)}`;
+const resolution = (factor: number) => factor === 1 ? 'full resolution' : `1/${factor} resolution`;

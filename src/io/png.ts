@@ -1,5 +1,5 @@
 import { encode } from 'fast-png';
-import { voxelSpacing, type Affine } from './affine.ts';
+import { voxelSpacing, type Affine, type Vec3 } from './affine.ts';
 import type { Grid } from './volume.ts';
 
 /** Pixels of the longest edge of a panel's slices. */
@@ -14,10 +14,11 @@ export function grayPng(width: number, height: number, data: Uint8Array): Uint8A
 export interface PanelRow extends Grid {
   data: Float32Array;        // [D, H, W]
   window: [number, number];  // intensities shown black and white
+  at?: Vec3;                 // voxel that the slices go through; the middle by default
 }
 
 /**
- * One grey PNG: a row for each volume, with its sagittal, coronal and axial mid-plane side by side. Superior is up (anterior, in the axial
+ * One grey PNG: a row for each volume, with its sagittal, coronal and axial slice side by side. Superior is up (anterior, in the axial
  * plane), right and anterior are to the right. All slices have one scale in mm, and are enlarged linearly.
  */
 export function slicePanel(rows: readonly PanelRow[]): Uint8Array {
@@ -87,10 +88,10 @@ interface Plane {
 function drawSlice(
   out: Uint8Array, stride: number, left: number, top: number, volume: PanelRow & { axes: Axis[] }, plane: Plane, pixel: number,
 ): void {
-  const { size, axes, data, window: [black, white] } = volume;
+  const { size, axes, data, window: [black, white], at = size.map((n) => n >> 1) } = volume;
   const strides = [1, size[0], size[0] * size[1]];
   const through = axes[3 - plane.across - plane.up].voxel;
-  const start = (size[through] >> 1) * strides[through];
+  const start = at[through] * strides[through];
   /** Voxel offsets and weight of the two neighbours of each pixel along one image axis; the volume's centre is the slice's. */
   const samples = (pixels: number, { voxel, step, flip }: Axis) => Array.from({ length: pixels }, (_, n) => {
     const centre = (size[voxel] - 1) / 2;

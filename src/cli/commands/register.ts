@@ -37,6 +37,7 @@ export const options = {
 } satisfies Options;
 
 export async function run(args: string[]): Promise<number> {
+  const started = performance.now();
   const given = parse(options, args);
   const { fixed, moving, out, labels, landmarks, method, levels, tolerance, lambda, window, quiet, json } = given;
   const { 'fixed-seg': fixedSeg, 'moving-seg': movingSeg, 'dry-run': dryRun } = given;
@@ -47,14 +48,14 @@ export async function run(args: string[]): Promise<number> {
   const requested: RegisterOptions = { method, levels, iterations, tolerance, lambda, window };
 
   const inputs = await readInputs({ fixed, moving, fixedSeg, movingSeg, landmarks }, labels);
-  const read = performance.now() / 1e3;
+  const read = performance.now();
   const { plan, options: resolved } = planFor(inputs, requested);
   if (dryRun) {
     if (json) print(JSON.stringify({ memory: { planned: plan.peak }, options: resolved }, null, 2));
     else if (!quiet) print(`GPU memory this registration needs:\n${memoryTable(plan.peak)}`);
     return 0;
   }
-  const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, quiet, read));
+  const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, quiet, { started, read }));
   if (json) print(JSON.stringify(done, null, 2));
   else if (!quiet) print(summarise(done, out!));
   return 0;
@@ -72,18 +73,17 @@ function planFor({ fixed, moving }: Inputs, requested: RegisterOptions) {
 }
 
 /** Registers, and writes all files; compression runs in threads while the metrics are computed. */
-async function registerInto(write: Write, inputs: Inputs, requested: RegisterOptions, quiet: boolean, read: number): Promise<Report> {
+async function registerInto(write: Write, inputs: Inputs, requested: RegisterOptions, quiet: boolean, at: { started: number; read: number }): Promise<Report> {
   const { fixed, moving, segmentation } = inputs;
-  const opening = performance.now();
   const gpu = await openGpu();
-  const opened = (performance.now() - opening) / 1e3;
+  const opened = performance.now();
   const progress = reporter(quiet);
   try {
     const registration = await register(gpu, fixed, moving, requested, progress.show).finally(progress.end);
-    const { displacement, warped, seconds } = registration;
+    const { displacement, warped, seconds: { prepare, solve, finish } } = registration;
     const { size, affine } = fixed;
 
-    const writing = performance.now();
+    const registered = performance.now();
     const files = [
       write('displacement.nii.gz', encodeDisplacement({ size, affine, data: toPhysical(displacement, fixed) })),
       write('warped.nii.gz', encodeNifti({ size, affine, data: warped.data, dtype: imageType(moving) })),
@@ -94,14 +94,15 @@ async function registerInto(write: Write, inputs: Inputs, requested: RegisterOpt
       labels = warpLabels(data, moving.size, displacement, size, voxelToVoxel(affine, moving.affine));
       files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(segmentation.moving) })));
     }
-    const measuring = performance.now();
+    const encoded = performance.now();
     const figures = quality(inputs, registration, labels);
     const measured = performance.now();
     await Promise.all(files);
-    const now = performance.now();
+    const ended = performance.now();
+    const seconds = (ms: number) => ms / 1e3;
     const done = report(inputs, registration, figures, gpu.info, {
-      read, prepare: opened + seconds.prepare, solve: seconds.solve + seconds.finish,
-      metrics: (measured - measuring) / 1e3, write: (measuring - writing + now - measured) / 1e3, total: now / 1e3,
+      read: seconds(at.read - at.started), prepare: seconds(opened - at.read) + prepare, solve: solve + finish,
+      metrics: seconds(measured - encoded), write: seconds(encoded - registered + ended - measured), total: seconds(ended - at.started),
     });
     await write('metrics.json', `${JSON.stringify(done, null, 2)}\n`);
     return done;
