@@ -9,6 +9,7 @@ import { sameShape, show } from './graph.ts';
  */
 export function reverse(outputs: readonly Tensor[], cotangents: readonly Tensor[], wrt: readonly Tensor[], add: (a: Tensor, b: Tensor) => Tensor): Tensor[] {
   const graph: Graph = outputs[0]!.graph;
+  if (outputs.length !== cotangents.length) throw new Error(`grad: ${outputs.length} outputs and ${cotangents.length} cotangents`);
   const depends = new Set<Tensor>(wrt);
   const nodes = graph.nodes.slice();
   for (const node of nodes) {
@@ -21,11 +22,15 @@ export function reverse(outputs: readonly Tensor[], cotangents: readonly Tensor[
     bar.set(t, before ? add(before, cotangent) : cotangent);
   };
   outputs.forEach((t, i) => accumulate(t, cotangents[i]!));
-  for (const { op, inputs, outputs: made, attrs } of nodes.reverse()) {
+  const updated = new Set<Tensor>();
+  for (const { op, inputs, updates, outputs: made, attrs } of nodes.reverse()) {
+    updates.forEach((t) => updated.add(t));
     const cotangent = made.map((t) => bar.get(t));
     const wanted = inputs.map((t) => depends.has(t));
     if (!wanted.includes(true) || !cotangent.some(Boolean)) continue;
     if (!op.vjp) throw new Error(`grad: ${op.name} has no gradient`);
+    const changed = inputs.find((t) => updated.has(t));
+    if (changed) throw new Error(`grad: ${changed.label} was updated after ${op.name} read it; the gradient would see its new value`);
     op.vjp({ inputs, outputs: made, cotangents: cotangent, wanted, attrs }).forEach((g, i) => {
       if (wanted[i] && g) accumulate(inputs[i]!, g);
     });

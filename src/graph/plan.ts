@@ -1,6 +1,7 @@
 // The planner: liveness over all phases → buffers, with exact bytes by tag, before any device is there.
 import { noBytes, type Bytes, type Tag } from '../gpu/ledger.ts';
 import { STAGING_BYTES, mebibytes } from '../gpu/device.ts';
+import { packParams } from '../gpu/kernel.ts';
 import { bytesOf, type Dispatch, type Graph, type Node, type Tensor } from './graph.ts';
 
 /** A buffer of the plan. It may serve several tensors whose lives do not overlap. */
@@ -47,7 +48,7 @@ export function plan(graph: Graph): Plan {
   const end = dispatches.length;
   const born = new Map<Tensor, number>();
   dispatches.forEach(({ dispatch, phase }, at) => {
-    checkAccess(dispatch);
+    checkDispatch(dispatch);
     for (const t of Object.values(dispatch.bindings)) {
       if (!born.has(t)) born.set(t, phase);
       // A phase may run many times: what outlives one dispatch of it must survive the whole of it, unless made and used inside.
@@ -111,8 +112,9 @@ function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node): Di
   return op.launch({ inputs, updates, outputs, attrs, workspace });
 }
 
-/** One buffer may not be read and written by one dispatch, and every binding of the kernel needs a tensor. */
-function checkAccess({ kernel, bindings, groups }: Dispatch): void {
+/** One buffer may not be read and written by one dispatch, and every binding and parameter of the kernel needs a value. */
+function checkDispatch({ kernel, bindings, params = {}, groups }: Dispatch): void {
+  packParams(kernel, params);
   const names = kernel.bindings.filter((b) => b.access !== 'uniform');
   const missing = names.filter((b) => !bindings[b.name]).map((b) => b.name);
   const extra = Object.keys(bindings).filter((name) => !names.some((b) => b.name === name));

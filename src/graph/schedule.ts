@@ -1,21 +1,27 @@
 // A schedule: a plan with its buffers, bind groups and pipelines on a device. Made once, its phases replayed many times.
 import { type Gpu, type Pipeline, usage } from '../gpu/device.ts';
-import { packParams } from '../gpu/kernel.ts';
+import { type Access, packParams } from '../gpu/kernel.ts';
 import type { Tag } from '../gpu/ledger.ts';
 import { timePasses } from '../gpu/timestamps.ts';
-import { bytesOf, numel, type Dispatch, type Graph, type Tensor } from './graph.ts';
+import { bytesOf, type Dispatch, type Graph, numel, show, type Tensor } from './graph.ts';
 import { checkLimits, PARAM_ALIGNMENT, plan, TAP_BYTES, TAPS, type Plan, type Slot } from './plan.ts';
 
 interface Command { pipeline: GPUComputePipeline; group: GPUBindGroup; groups: readonly [number, number, number]; label: string }
 
+/** A phase ready to run: what it reads that must be there before, and whose values it leaves in the buffers it writes. */
+interface Phase { commands: Command[]; reads: Set<Tensor>; leaves: Map<Slot, Tensor> }
+
 export interface Timing { label: string; ms: number }
 
 export class Schedule {
-  private readonly commands = new Map<string, Command[]>();
+  private readonly phases = new Map<string, Phase>();
   private readonly buffers = new Map<Slot, GPUBuffer>();
+  /** Whose value each buffer holds: a slot serves many tensors, and phases may be run in any order. */
+  private readonly held = new Map<Slot, Tensor>();
   private readonly owned: [GPUBuffer, Tag][] = [];
   private readonly taps: GPUBuffer[] = [];
   private readonly staging: GPUBuffer | undefined;
+  private reading = false;
 
   private constructor(readonly gpu: Gpu, readonly plan: Plan) {
     for (const slot of plan.slots) {
@@ -32,38 +38,55 @@ export class Schedule {
     const dispatches = planned.phases.flatMap((phase) => phase.dispatches);
     const pipelines = await Promise.all(dispatches.map((d) => gpu.pipeline(d.kernel, d.constants)));
     const schedule = new Schedule(gpu, planned);
-    schedule.bind(dispatches, pipelines);
+    schedule.bind(pipelines);
     return schedule;
   }
 
-  private bind(dispatches: Dispatch[], pipelines: Pipeline[]): void {
+  private bind(pipelines: Pipeline[]): void {
     const { device } = this.gpu;
     const params = this.own('params', this.plan.paramBytes, usage.uniform | usage.copyDst, 'workspace');
     const bytes = new Uint8Array(this.plan.paramBytes);
-    const commands = dispatches.map((d, i): Command => {
-      const packed = new Uint8Array(packParams(d.kernel, d.params ?? {}));
-      bytes.set(packed, i * PARAM_ALIGNMENT);
-      const entries = d.kernel.bindings.map((b): GPUBindGroupEntry => {
-        if (b.access === 'uniform') return { binding: b.index, resource: { buffer: params, offset: i * PARAM_ALIGNMENT, size: packed.length } };
-        const tensor = d.bindings[b.name]!;
-        return { binding: b.index, resource: { buffer: this.bufferOf(tensor), size: bytesOf(tensor.shape) } };
-      });
-      const { pipeline, layout } = pipelines[i]!;
-      return { pipeline, groups: d.groups, label: d.kernel.name, group: device.createBindGroup({ label: d.kernel.name, layout, entries }) };
-    });
-    device.queue.writeBuffer(params, 0, bytes);
     let at = 0;
-    for (const phase of this.plan.phases) this.commands.set(phase.name, commands.slice(at, at += phase.dispatches.length));
+    for (const { name, dispatches } of this.plan.phases) {
+      const commands = dispatches.map((d): Command => {
+        const { pipeline, layout } = pipelines[at]!;
+        const offset = PARAM_ALIGNMENT * at++;
+        const packed = new Uint8Array(packParams(d.kernel, d.params ?? {}));
+        bytes.set(packed, offset);
+        const entries = d.kernel.bindings.map((b): GPUBindGroupEntry => {
+          if (b.access === 'uniform') return { binding: b.index, resource: { buffer: params, offset, size: packed.length } };
+          const tensor = d.bindings[b.name]!;
+          return { binding: b.index, resource: { buffer: this.buffers.get(this.slotOf(tensor))!, size: bytesOf(tensor.shape) } };
+        });
+        return { pipeline, groups: d.groups, label: d.kernel.name, group: device.createBindGroup({ label: d.kernel.name, layout, entries }) };
+      });
+      this.phases.set(name, { commands, ...this.traffic(dispatches) });
+    }
+    device.queue.writeBuffer(params, 0, bytes);
+  }
+
+  private traffic(dispatches: readonly Dispatch[]): Pick<Phase, 'reads' | 'leaves'> {
+    const reads = new Set<Tensor>(), leaves = new Map<Slot, Tensor>();
+    for (const { kernel, bindings } of dispatches) {
+      const bound = (access: Access) => kernel.bindings.filter((b) => b.access === access).map((b) => bindings[b.name]!);
+      for (const t of bound('read')) if (leaves.get(this.slotOf(t)) !== t) reads.add(t);
+      for (const t of bound('read_write')) leaves.set(this.slotOf(t), t);
+    }
+    return { reads, leaves };
   }
 
   /** Fills an input or a variable from the CPU. */
   upload(tensor: Tensor, data: Float32Array): void {
     if (data.length !== numel(tensor.shape)) throw new Error(`upload ${tensor.label}: ${data.length} values for shape [${tensor.shape.join(',')}]`);
     if (!this.plan.slotOf.has(tensor)) return; // nothing reads it
-    this.gpu.device.queue.writeBuffer(this.bufferOf(tensor), 0, data as Float32Array<ArrayBuffer>);
+    this.gpu.device.queue.writeBuffer(this.buffers.get(this.slotOf(tensor))!, 0, data as Float32Array<ArrayBuffer>);
+    this.held.set(this.slotOf(tensor), tensor);
   }
 
-  /** Runs a phase: one compute pass, one submit. Does not wait. */
+  /**
+   * Runs a phase: one compute pass, one submit. Does not wait. Refuses to run on values that are not there: not yet written, or
+   * overwritten because a later phase (in the order of tracing) has run since. Variables that a phase updates are not checked.
+   */
   run(phase: string): void {
     const encoder = this.encode(phase);
     this.gpu.device.queue.submit([encoder.finish()]);
@@ -82,7 +105,7 @@ export class Schedule {
     if (!tap) throw new Error(`runAndRead: ${TAPS} reads are under way already; await one first`);
     try {
       const encoder = this.encode(phase);
-      tensors.forEach((t, i) => encoder.copyBufferToBuffer(this.bufferOf(t), 0, tap, ends[i]! - bytesOf(t.shape), bytesOf(t.shape)));
+      tensors.forEach((t, i) => encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, tap, ends[i]! - bytesOf(t.shape), bytesOf(t.shape)));
       this.gpu.device.queue.submit([encoder.finish()]);
       await this.gpu.map(tap, bytes);
       const data = new Float32Array(tap.getMappedRange(0, bytes).slice(0));
@@ -93,15 +116,22 @@ export class Schedule {
     }
   }
 
-  /** Waits for the work submitted so far and reads a tensor marked as output (or a variable or input that is live). */
+  /** Waits for the work submitted so far and reads a tensor marked as output (or a variable or input that is live). One at a time. */
   async read(tensor: Tensor): Promise<Float32Array> {
     if (!this.staging) throw new Error(`read ${tensor.label}: the graph marks no output`);
-    return new Float32Array(await this.gpu.read(this.bufferOf(tensor), bytesOf(tensor.shape), this.staging));
+    if (this.reading) throw new Error(`read ${tensor.label}: another read is under way; await it first`);
+    this.reading = true;
+    try {
+      return new Float32Array(await this.gpu.read(this.bufferOf(tensor, 'read'), bytesOf(tensor.shape), this.staging));
+    } finally {
+      this.reading = false;
+    }
   }
 
   /** GPU time of every dispatch of a phase, from timestamps; each dispatch in a pass of its own. For benches. */
   async profile(phase: string): Promise<Timing[]> {
-    const commands = this.commandsOf(phase);
+    const { commands, leaves } = this.phaseOf(phase);
+    leaves.forEach((tensor, slot) => this.held.set(slot, tensor));
     const ms = await timePasses(this.gpu, commands.map((c) => (pass) => dispatch(pass, c)));
     return commands.map((c, i) => ({ label: c.label, ms: ms[i]! }));
   }
@@ -114,22 +144,35 @@ export class Schedule {
 
   private encode(phase: string): GPUCommandEncoder {
     this.gpu.check();
+    const { commands, reads, leaves } = this.phaseOf(phase);
+    reads.forEach((tensor) => this.bufferOf(tensor, `phase ${phase}`));
+    leaves.forEach((tensor, slot) => this.held.set(slot, tensor));
     const encoder = this.gpu.device.createCommandEncoder({ label: phase });
     const pass = encoder.beginComputePass({ label: phase });
-    for (const command of this.commandsOf(phase)) dispatch(pass, command);
+    for (const command of commands) dispatch(pass, command);
     pass.end();
     return encoder;
   }
 
-  private commandsOf(phase: string): Command[] {
-    const commands = this.commands.get(phase);
-    if (!commands) throw new Error(`no phase ${phase}; there are ${[...this.commands.keys()].join(', ')}`);
-    return commands;
+  private phaseOf(name: string): Phase {
+    const phase = this.phases.get(name);
+    if (!phase) throw new Error(`no phase ${name}; there are ${[...this.phases.keys()].join(', ')}`);
+    return phase;
   }
 
-  private bufferOf(tensor: Tensor): GPUBuffer {
+  private slotOf(tensor: Tensor): Slot {
     const slot = this.plan.slotOf.get(tensor);
     if (!slot) throw new Error(`${tensor.label} is not part of this schedule`);
+    return slot;
+  }
+
+  /** The buffer that holds a tensor's value; throws, naming the reader, when it holds another's. */
+  private bufferOf(tensor: Tensor, reader: string): GPUBuffer {
+    const slot = this.slotOf(tensor), held = this.held.get(slot);
+    if (held !== tensor) {
+      throw new Error(`${reader} reads ${tensor.label} ${show(tensor.shape)}, which ${held ? `${held.label} ${show(held.shape)} has overwritten` : 'nothing has written yet'}; ` +
+        'upload inputs and run phases in the order in which they were traced');
+    }
     return this.buffers.get(slot)!;
   }
 

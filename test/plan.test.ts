@@ -1,0 +1,265 @@
+// The planner: which values share memory, what a phase may rely on when phases are replayed, and that the bytes are what it says:
+// against the ledger, and once, in a process of its own, against the memory that the system sees.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { kernel } from '../src/gpu/kernel.ts';
+import type { Op } from '../src/graph/graph.ts';
+import {
+  add, assign, axpby, checkLimits, concat, Graph, mean, mul, plan, reset, scale, Schedule, type Shape, slice, spread, type Tensor, vjp,
+} from '../src/index.ts';
+import { openGpu } from '../src/node.ts';
+import { gpu } from './gpu.ts';
+import { random } from './reference/ndarray.ts';
+
+const MEMORY = 'resident-memory';
+
+/** y = x, scaled `times` times over. */
+const chain = (x: Tensor, times: number): Tensor => Array.from({ length: times }).reduce<Tensor>((y) => scale(y, 0.5, 1), x);
+const rejection = async (promise: Promise<unknown>): Promise<string> => promise.then(() => 'nothing was refused', (error: Error) => error.message);
+
+test('results of a phase take turns in two buffers; dead code takes none', () => {
+  const graph = new Graph();
+  const x = graph.input('x', [1000]);
+  graph.phase('all', () => {
+    chain(x, 5); // nobody wants it
+    graph.output(chain(x, 7));
+  });
+  const { phases, slots, peak } = plan(graph);
+  assert.is(phases[0]!.dispatches.length, 7);
+  assert.equal(slots.map(({ bytes }) => bytes), [4000, 4000, 4000]);
+  assert.is(peak.byTag.input + peak.byTag.activation, 12000);
+});
+
+test('a smaller value may sit in a larger buffer; persistent variables share with nobody', () => {
+  const graph = new Graph();
+  const x = graph.input('x', [1000]);
+  const kept = graph.variable('kept', [1000], 'weight', { persistent: true }), passing = graph.variable('passing', [1000], 'history');
+  graph.phase('first', () => assign(kept, scale(x, 2)));
+  graph.phase('second', () => assign(passing, chain(kept, 3)));
+  graph.phase('third', () => graph.output(spread(mean(chain(kept, 3)), [10])));
+  const { slotOf, slots } = plan(graph);
+  assert.equal(slots.filter((slot) => slot.lives.length === 1), [slotOf.get(kept)!]);
+  assert.is(slots.length, 4); // kept; passing; and two that the chains share with the small values
+});
+
+/** A random program of several phases, and the same on the CPU. Its sizes differ, so that slots are shared across sizes. */
+function randomProgram(seed: number) {
+  const next = random(seed);
+  const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)]!;
+  const graph = new Graph();
+  const shapes: Shape[] = [[1, 2, 1, 1, 3], [1, 2, 1, 1, 9], [1, 2, 1, 1, 16]];
+  const values = new Map<Tensor, Float64Array>();
+  const known = new Map<Shape, Tensor[]>(shapes.map((shape) => [shape, []]));
+  const uploads: Tensor[] = [];
+  const fresh = (t: Tensor, shape: Shape) => {
+    values.set(t, Float64Array.from({ length: 2 * shape[4]! }, () => Math.fround(2 * next() - 1)));
+    known.get(shape)!.push(t);
+    uploads.push(t);
+  };
+  const variables = shapes.flatMap((shape, i) => {
+    fresh(graph.input(`input ${i}`, shape), shape);
+    const persistent = graph.variable(`weight ${i}`, shape, 'weight', { persistent: true });
+    fresh(persistent, shape);
+    return [persistent, graph.variable(`state ${i}`, shape, 'history')].map((variable) => ({ variable, shape }));
+  });
+  const phases = Array.from({ length: 5 }, (_, p) => {
+    const steps: (() => void)[] = [], outputs: Tensor[] = [];
+    graph.phase(`${p}`, () => {
+      for (let k = 0; k < 8; k++) {
+        const shape = pick(shapes), x = pick(known.get(shape)!), y = pick(known.get(shape)!), other = pick(known.get(pick(shapes))!);
+        const v = (t: Tensor) => values.get(t)!;
+        const average = (a: Float64Array) => a.reduce((s, q) => s + q, 0) / a.length;
+        const half = shape[4]!;
+        const [made, compute] = pick<() => [Tensor, () => Float64Array]>([
+          () => [scale(x, -0.5, 0.25), () => v(x).map((a) => -0.5 * a + 0.25)],
+          () => [axpby(0.5, x, -0.5, y), () => v(x).map((a, i) => 0.5 * a - 0.5 * v(y)[i]!)],
+          () => [mul(x, y), () => v(x).map((a, i) => a * v(y)[i]!)],
+          () => [add(x, mean(other)), () => v(x).map((a) => a + average(v(other)))],
+          () => [spread(mean(other), shape), () => v(x).map(() => average(v(other)))],
+          () => [concat(slice(x, 1, 1), slice(y, 0, 1)), () => Float64Array.of(...v(x).subarray(half), ...v(y).subarray(0, half))],
+        ])();
+        steps.push(() => void values.set(made, compute()));
+        known.get(shape)!.push(made);
+        if (next() < 0.3) outputs.push(graph.output(made));
+      }
+      for (const { variable, shape } of variables) {
+        if (next() > 0.4) continue;
+        const source = pick(known.get(shape)!);
+        if (source === variable) continue;
+        assign(variable, source);
+        steps.push(() => void values.set(variable, values.get(source)!.slice()));
+        if (!known.get(shape)!.includes(variable)) known.get(shape)!.push(variable);
+      }
+    });
+    return { name: `${p}`, outputs, run: () => steps.forEach((step) => step()) };
+  });
+  return { graph, uploads, values, phases, next, pick };
+}
+
+test('phases replayed: in traced order values are right, in any other order right or refused', async () => {
+  const device = await gpu();
+  let right = 0, refused = 0, shared = 0;
+  for (let seed = 1; seed <= 30; seed++) {
+    const { graph, uploads, values, phases, next, pick } = randomProgram(seed);
+    const schedule = await Schedule.build(device, graph);
+    shared += schedule.plan.slotOf.size - schedule.plan.slots.length;
+    for (const t of uploads) schedule.upload(t, Float32Array.from(values.get(t)!));
+    const check = async (outputs: Tensor[]) => {
+      for (const t of outputs) {
+        const got = await schedule.read(t);
+        values.get(t)!.forEach((expected, i) => assert.ok(Math.abs(got[i]! - expected) < 1e-4, `seed ${seed}, ${t.label} ${t.id}: ${got[i]} for ${expected}`));
+      }
+    };
+    for (const [p, { name, run }] of phases.entries()) {
+      for (let times = Math.ceil(3 * next()); times > 0; times--) {
+        schedule.run(name);
+        run();
+      }
+      await check(phases.slice(0, p + 1).flatMap(({ outputs }) => outputs));
+    }
+    for (let k = 0; k < 12; k++) {
+      const { name, outputs, run } = pick(phases);
+      try {
+        schedule.run(name);
+      } catch (error) {
+        assert.match((error as Error).message, /^phase \d reads .* has overwritten; .*order in which they were traced$/);
+        refused++;
+        continue;
+      }
+      run();
+      await check(outputs);
+      right++;
+    }
+    schedule.destroy();
+  }
+  assert.ok(right > 50 && refused > 50 && shared > 300, `${right} right, ${refused} refused, ${shared} shared`);
+});
+
+test('a schedule refuses what is not there, and a second read before the first has ended', async () => {
+  const graph = new Graph();
+  const x = graph.input('x', [8]), state = graph.variable('state', [8]);
+  const y = graph.phase('a', () => graph.output(scale(x, 2)));
+  graph.phase('b', () => assign(state, add(y, x)));
+  const schedule = await Schedule.build(await gpu(), graph);
+  assert.throws(() => schedule.run('a'), /^phase a reads x \[8\], which nothing has written yet; upload inputs/);
+  assert.throws(() => schedule.run('c'), /no phase c; there are a, b/);
+  assert.throws(() => schedule.upload(x, new Float32Array(7)), /upload x: 7 values for shape \[8\]/);
+  schedule.upload(x, new Float32Array(8).fill(3));
+  schedule.run('a');
+  const first = schedule.read(y);
+  assert.match(await rejection(schedule.read(y)), /^read .*: another read is under way; await it first/);
+  assert.equal([...await first], Array(8).fill(6));
+  assert.match(await rejection(schedule.read(state)), /^read reads state \[8\], which nothing has written yet/);
+  assert.match(await rejection(schedule.runAndRead('b', [graph.tensor('result', 'large', [65], 'activation')])), /have 260 bytes, at most 256/);
+  schedule.destroy();
+});
+
+/** An op that binds its operands as it is told. */
+const bound = (bindings: (x: Tensor, y: Tensor) => Record<string, Tensor>, params: Record<string, number> = {}): Op<object> => ({
+  name: 'bound', shape: ([x]) => [x!],
+  launch: ({ inputs: [x], outputs: [y] }) => [{ kernel: twoKernel, bindings: bindings(x!, y!), params, groups: [1, 1, 1] }],
+});
+const twoKernel = kernel('two', `// x to y
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@compute @workgroup_size(1) fn main() { y[0] = x[0]; }`);
+
+test('the planner refuses dispatches that WebGPU or the kernel would not take', () => {
+  const planned = (op: Op<object>, shape: Shape = [4]) => () => {
+    const graph = new Graph();
+    const x = graph.input('x', shape);
+    graph.phase('all', () => graph.output(graph.apply(op, [x], {})[0]!));
+    plan(graph);
+  };
+  assert.throws(planned(bound((_, y) => ({ x: y, y }))), /kernels\/two\.wgsl: bound is bound twice and written by one dispatch/);
+  assert.throws(planned(bound((x) => ({ x, y: x }))), /bound twice/);
+  assert.throws(planned(bound((x) => ({ x }))), /kernels\/two\.wgsl: bindings missing \[y\], unknown \[\]/);
+  assert.throws(planned(bound((x, y) => ({ x, y, z: y }))), /unknown \[z\]/);
+  assert.throws(planned(bound((x, y) => ({ x, y }), { n: 1 })), /kernels\/two\.wgsl: unknown parameter n/);
+  const graph = new Graph(), other = new Graph();
+  const [x, y, v] = [graph.input('x', [4]), graph.input('y', [4]), graph.variable('v', [4])];
+  graph.phase('all', () => {
+    assert.throws(() => graph.apply(bound((a, b) => ({ x: a, y: b })), [v], {}, [v]), /v is read and updated by one op/);
+    assert.throws(() => reset(x), /only a variable can be updated, x is a input/);
+    assert.throws(() => add(x, other.input('y', [4])), /y belongs to another graph/);
+    assert.throws(() => graph.phase('inner', () => 0), /phases do not nest \(inside all\)/);
+    assert.throws(() => add(x, graph.input('z', [5])), /shapes \[4\] and \[5\] do not fit/);
+  });
+  assert.throws(() => add(x, y), /trace ops inside graph\.phase/);
+  assert.throws(() => graph.phase('all', () => 0), /phase all is traced twice/);
+  assert.throws(() => graph.input('x', [4, 0]), /x: a shape needs whole sizes above 0, got \[4,0\]/);
+  graph.output(x);
+  assert.throws(() => plan(graph), /output x is computed by no phase/);
+  const wide = new Graph();
+  wide.phase('all', () => wide.output(slice(wide.input('x', [70000, 2, 1]), 0, 1)));
+  assert.throws(() => plan(wide), /kernels\/copy_channels\.wgsl: 1×1×70000 workgroups; each axis takes 1 to 65535/);
+});
+
+test('gradients: a variable that was updated since, and cotangents that do not fit, are refused', () => {
+  const graph = new Graph();
+  const z = graph.variable('z', [4]), x = graph.input('x', [4]);
+  graph.phase('all', () => {
+    const y = mul(z, x);
+    assert.throws(() => vjp([y], [], [x]), /grad: 1 outputs and 0 cotangents/);
+    assert.throws(() => vjp([y], [graph.input('dy', [5])], [x]), /the cotangent of binary \[4\] has shape \[5\]/);
+    assert.throws(() => vjp([y], [y], [graph.input('w', [4])]), /grad: binary does not depend on w/);
+    assign(z, y);
+    assert.throws(() => vjp([y], [y], [x]), /grad: z was updated after .*; the gradient would see its new value/);
+  });
+});
+
+test('what an adapter cannot hold is refused before anything is allocated, with need, limit and remedy', async () => {
+  const graph = new Graph();
+  graph.phase('all', () => graph.output(scale(graph.input('image', [1, 64, 1024, 1024, 40]), 2)));
+  const p = plan(graph);
+  assert.is(p.peak.total, 2 * 4 * 64 * 40 * 2 ** 20 + 256 + 16 * 2 ** 20 + 8 * 256);
+  assert.throws(() => checkLimits(p, { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 31 }, 'some adapter'),
+    /needs a buffer of 10240 MiB, but some adapter binds at most 128 MiB; .*coarser/);
+  checkLimits(p, { maxStorageBufferBindingSize: 2 ** 34, maxBufferSize: 2 ** 34 }, 'some adapter');
+  const device = await gpu(), before = device.ledger.live.total;
+  assert.match(await rejection(Schedule.build(device, graph)), /needs a buffer of 10240 MiB, but .* binds at most/);
+  assert.is(device.ledger.live.total, before);
+});
+
+/** VmRSS of this process in bytes. */
+const resident = () => 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]);
+
+/** Bytes planned and bytes by which this process grows, for a schedule of six buffers that stay and a chain that shares two. */
+async function measureMemory(): Promise<void> {
+  const device = await openGpu();
+  if (!device.info.software) return void console.log(JSON.stringify({ adapter: device.info.description }));
+  const run = async (count: number) => {
+    const graph = new Graph();
+    const kept = Array.from({ length: 6 }, (_, i) => graph.variable(`kept ${i}`, [count], 'weight', { persistent: true }));
+    graph.phase('all', () => {
+      kept.forEach((t, i) => reset(t, i));
+      assign(kept[0]!, chain(kept[5]!, 20));
+    });
+    const schedule = await Schedule.build(device, graph);
+    schedule.run('all');
+    await device.idle();
+    return schedule.plan.peak.total;
+  };
+  await run(10 * 2 ** 18); // so that the driver's own 40 MiB or so, for whatever size, are there already
+  const before = resident();
+  const planned = await run(50 * 2 ** 18);
+  console.log(JSON.stringify({ planned, grown: resident() - before }));
+}
+
+test('the planned bytes are the bytes by which the process grows', () => {
+  const { stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), MEMORY], { encoding: 'utf8' });
+  const line = stdout.split('\n').find((text) => text.startsWith('{'));
+  assert.ok(line, stderr);
+  const { planned, grown, adapter } = JSON.parse(line!);
+  if (adapter) return void console.log(`skipped: the memory of ${adapter} is not this process's`);
+  assert.ok(planned > 400 * 2 ** 20 && planned < 401 * 2 ** 20, `planned ${planned}`);
+  assert.ok(Math.abs(grown / planned - 1) < 0.1, `planned ${planned} bytes, grown by ${grown}`);
+});
+
+if (process.argv[2] === MEMORY) {
+  await measureMemory();
+  process.exit();
+} else test.run();
