@@ -1,0 +1,183 @@
+// The commands end to end, on phantoms: files, figures, and their agreement with each other.
+import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { applyAffine, composeAffine, type Affine, type Vec3 } from '../src/io/affine.ts';
+import { fromPhysical } from '../src/io/displacement.ts';
+import { readDisplacement, readLandmarks, readVolume, writeNifti } from '../src/io/files.ts';
+import { encodeNifti } from '../src/io/nifti.ts';
+import { sameGrid, type Volume } from '../src/io/volume.ts';
+import { tre } from '../src/register/metrics.ts';
+import { deqreg } from './cli-run.ts';
+
+let folder = '';
+const at = (...parts: string[]) => join(folder, ...parts);
+const run = (args: string) => deqreg(folder, args.split(' '));
+const succeed = async (args: string) => {
+  const ran = await run(args);
+  assert.is(ran.code, 0, ran.stderr);
+  return ran;
+};
+const metricsOf = async (out: string) => JSON.parse(await readFile(at(out, 'metrics.json'), 'utf8'));
+const pair = '--fixed p/fixed.nii.gz --moving p/moving.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg p/moving_seg.nii.gz';
+const outputs = ['displacement.nii.gz', 'metrics.json', 'warped.nii.gz', 'warped_seg.nii.gz'];
+/** Without a Vulkan driver Dawn finds no adapter on Linux. */
+const noDriver = { env: { VK_DRIVER_FILES: '/nonexistent.json', VK_ICD_FILENAMES: '/nonexistent.json' } };
+
+test.before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'deqreg-cli-'));
+  await succeed('phantom --out p --kind brain --size 40,48,56 --seed 1');
+  await succeed(`register ${pair} --landmarks p/landmarks.csv --out o`);
+});
+test.after(() => rm(folder, { recursive: true }));
+
+test('phantom: all files, the same for the same seed, and the stored displacement is the true one', async () => {
+  assert.equal((await readdir(at('p'))).sort(), ['displacement.nii.gz', 'fixed.nii.gz', 'fixed_seg.nii.gz', 'landmarks.csv', 'moving.nii.gz', 'moving_seg.nii.gz']);
+  await succeed('phantom --out q --size 40,48,56');
+  assert.equal(await readFile(at('q', 'fixed.nii.gz')), await readFile(at('p', 'fixed.nii.gz')));
+  const [field, landmarks, moving] = await Promise.all([readDisplacement(at('p/displacement.nii.gz')), readLandmarks(at('p/landmarks.csv')), readVolume(at('p/moving.nii.gz'))]);
+  assert.equal([field.size, moving.dtype], [[40, 48, 56], 'uint8']);
+  const identity: Affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
+  assert.ok(tre(landmarks, fromPhysical(field.data, field), field.size, identity, moving).max < 1e-4);
+});
+
+test('register: files on the fixed grid, metrics.json complete', async () => {
+  assert.equal((await readdir(at('o'))).sort(), outputs);
+  const [fixed, warped, seg, field] = await Promise.all([
+    readVolume(at('p/fixed.nii.gz')), readVolume(at('o/warped.nii.gz')), readVolume(at('o/warped_seg.nii.gz')), readDisplacement(at('o/displacement.nii.gz')),
+  ]);
+  for (const grid of [warped, seg, field]) assert.ok(sameGrid(fixed, grid));
+  assert.equal([warped.dtype, seg.dtype], ['uint8', 'uint8']);
+
+  const m = await metricsOf('o');
+  assert.ok(m.dice.mean > 0.8 && m.dice.mean > m.dice.before + 0.1, JSON.stringify(m.dice));
+  assert.is(Object.keys(m.dice.perLabel).length, 18);
+  assert.equal(Object.keys(m.hd95.perLabel), Object.keys(m.dice.perLabel));
+  assert.ok(m.hd95.mean > 0 && m.hd95.mean < 10);
+  assert.ok(m.tre.after < m.tre.before / 2, JSON.stringify(m.tre));
+  assert.is(m.region, 'fixed labels');
+  for (const region of [m, m.grid]) {
+    assert.ok(region.foldingPercent <= 0.3 && region.sdLogJ > 0.01 && region.sdLogJ < 0.85);
+    assert.ok(region.sdLogJLearn2Reg > 0 && region.sdLogJLearn2Reg < region.sdLogJ / 2);
+  }
+  assert.ok(m.similarity.after > m.similarity.before);
+  assert.is(m.solver.method, m.options.method);
+  assert.equal(m.solver.levels.map((level: { factor: number }) => level.factor), m.options.levels);
+  for (const level of m.solver.levels) {
+    assert.ok(['converged', 'max-iterations', 'stagnated', 'diverged'].includes(level.result));
+    assert.ok(level.iterations > 0 && level.residuals.length === level.iterations && level.similarities.length > 0);
+  }
+  const { total, ...stages } = m.seconds;
+  assert.equal(Object.keys(stages), ['read', 'prepare', 'solve', 'metrics', 'write']);
+  const sum = (Object.values(stages) as number[]).reduce((a, b) => a + b);
+  assert.ok(Math.abs(total - sum) < 0.1 * total + 0.1, `${total} s in all, ${sum} s by stage`);
+  assert.equal(m.memory.planned, m.memory.measured);
+  assert.ok(m.adapter.description && m.version && m.intensities.fixed.high > 100);
+  assert.equal(m.options.labels, Object.keys(m.dice.perLabel).map(Number));
+  assert.is(m.inputs.fixed, 'p/fixed.nii.gz');
+});
+
+test('apply: agrees with what register has written', async () => {
+  await succeed('apply --moving p/moving.nii.gz --displacement o/displacement.nii.gz --out a/linear.nii.gz');
+  await succeed('apply --moving p/moving_seg.nii.gz --displacement o/displacement.nii.gz --out a/nearest.nii --interpolation nearest');
+  for (const [name, expected] of [['linear.nii.gz', 'warped.nii.gz'], ['nearest.nii', 'warped_seg.nii.gz']]) {
+    const [a, b] = await Promise.all([readVolume(at('a', name)), readVolume(at('o', expected))]);
+    assert.ok(sameGrid(a, b) && a.dtype === b.dtype);
+    const different = a.data.filter((value, v) => value !== b.data[v]).length / a.data.length; // values at the edge between two
+    assert.ok(different < 1e-3, `${name}: ${100 * different} % of the voxels differ`);
+  }
+  assert.equal((await readdir(at('a'))).sort(), ['linear.nii.gz', 'nearest.nii']);
+});
+
+test('dry run: the measured bytes by tag, without a GPU', async () => {
+  const ran = await deqreg(folder, `register ${pair} --dry-run --json`.split(' '), noDriver);
+  assert.equal([ran.code, ran.stderr], [0, '']);
+  const { memory, options } = JSON.parse(ran.stdout);
+  const { labels, ...used } = (await metricsOf('o')).options;
+  assert.equal(options, used);
+  assert.equal(memory.planned, (await metricsOf('o')).memory.measured);
+  assert.match((await succeed(`register ${pair} --dry-run`)).stdout, new RegExp(`total .* ${memory.planned.total} bytes`));
+});
+
+test('what is printed: a summary and a line a level, JSON alone, or nothing', async () => {
+  const plain = await succeed(`register ${pair} --out o2 --iterations 2`);
+  assert.match(plain.stdout, /Dice +0\.\d+ → 0\.\d+ \(mean of 18 labels\)/);
+  assert.match(plain.stderr, /^level 3\/3: 2 iterations, residual 0\.\d+ voxel, LNCC 0\.\d+/m);
+  const json = await succeed(`register ${pair} --out o2 --iterations 1 --json`);
+  assert.equal(JSON.parse(json.stdout), await metricsOf('o2'));
+  const quiet = await succeed(`register ${pair} --out o2 --iterations 1 --quiet`);
+  assert.equal([quiet.stdout, quiet.stderr], ['', '']);
+  assert.equal((await readdir(at('o2'))).sort(), outputs);
+});
+
+/** The same image with its axes in another order (j, k, i), the last one reversed: new voxel (a, b, c) = old (W − 1 − c, a, b). */
+function reordered({ size: [W, H, D], affine, data, dtype }: Volume): Volume {
+  const size: Vec3 = [H, D, W];
+  const out = new Float32Array(data.length);
+  for (let c = 0, v = 0; c < W; c++) for (let b = 0; b < D; b++) for (let a = 0; a < H; a++, v++) out[v] = data[(b * H + a) * W + W - 1 - c];
+  return { size, affine: composeAffine(affine, [0, 0, -1, W - 1, 1, 0, 0, 0, 0, 1, 0, 0]), data: out, dtype };
+}
+
+test('a moving image with other axes gives the same registration', async () => {
+  for (const name of ['moving.nii.gz', 'moving_seg.nii.gz']) {
+    await writeNifti(at(name), encodeNifti({ ...reordered(await readVolume(at('p', name))), dtype: 'uint8' }));
+  }
+  const [a, b] = await Promise.all([readVolume(at('moving.nii.gz')), readVolume(at('p/moving.nii.gz'))]);
+  assert.equal(applyAffine(a.affine, [3, 4, 39 - 2]), applyAffine(b.affine, [2, 3, 4]));
+  await succeed('register --fixed p/fixed.nii.gz --moving moving.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg moving_seg.nii.gz --out r');
+  const [r, o] = [await metricsOf('r'), await metricsOf('o')];
+  assert.ok(Math.abs(r.dice.before - o.dice.before) < 1e-3, `before: ${r.dice.before}, ${o.dice.before}`);
+  assert.ok(Math.abs(r.dice.mean - o.dice.mean) < 5e-3, `after: ${r.dice.mean}, ${o.dice.mean}`);
+});
+
+test('an image against itself: converged, Dice 1, no motion', async () => {
+  await succeed('register --fixed p/fixed.nii.gz --moving p/fixed.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg p/fixed_seg.nii.gz --out s');
+  const m = await metricsOf('s');
+  assert.is(m.dice.mean, 1);
+  assert.equal(m.solver.levels.map((level: { result: string }) => level.result), ['converged', 'converged', 'converged']);
+  const field = await readDisplacement(at('s/displacement.nii.gz'));
+  assert.ok(fromPhysical(field.data, field).every((x) => Math.abs(x) < 0.01));
+});
+
+test('CT: int16 stays int16, and landmarks come closer', async () => {
+  await succeed('phantom --out lung --kind lung --size 40,56,80 --seed 1');
+  await succeed('register --fixed lung/fixed.nii.gz --moving lung/moving.nii.gz --landmarks lung/landmarks.csv --out l');
+  const m = await metricsOf('l');
+  assert.equal([m.intensities.fixed.modality, m.region, m.dice], ['ct', 'fixed foreground', undefined]);
+  assert.ok(m.tre.after < m.tre.before / 2, JSON.stringify(m.tre));
+  assert.equal((await readdir(at('l'))).sort(), ['displacement.nii.gz', 'metrics.json', 'warped.nii.gz']);
+  assert.is((await readVolume(at('l/warped.nii.gz'))).dtype, 'int16');
+});
+
+test('interrupted: exit code 130, earlier results untouched, nothing else left', async () => {
+  await cp(at('o'), at('kept'), { recursive: true });
+  for (const out of ['kept', 'new/deep']) {
+    const ran = await deqreg(folder, `register ${pair} --out ${out} --tolerance 0 --iterations 200`.split(' '), { interruptAt: 'level 2/3' });
+    assert.equal([ran.code, ran.stdout], [130, '']);
+  }
+  assert.equal((await readdir(at('kept'))).sort(), outputs);
+  assert.equal(await metricsOf('kept'), await metricsOf('o'));
+  assert.not.ok((await readdir(folder)).includes('new'));
+});
+
+test('info: the adapter that is taken, as text and as JSON', async () => {
+  const { adapters, reason } = JSON.parse((await succeed('info --json')).stdout);
+  assert.ok(adapters.length > 0 && reason);
+  assert.equal(adapters.map((adapter: { chosen: boolean }) => adapter.chosen), adapters.map((_: unknown, n: number) => n === 0));
+  assert.ok(adapters[0].limits.maxBufferSize > 2 ** 27 && adapters[0].features.length > 0);
+  const { stdout } = await succeed('info');
+  assert.ok(stdout.includes(`* ${adapters[0].info.description} (${adapters[0].info.software ? 'software' : 'hardware'}`));
+});
+
+if (process.platform === 'linux') test('no adapter: one line with the remedy, nothing left behind', async () => {
+  const ran = await deqreg(folder, `register ${pair} --out none`.split(' '), noDriver);
+  assert.match(ran.stderr, /\ndeqreg: no WebGPU adapter: [^\n]*\n$/); // after Dawn's own complaints
+  assert.equal([ran.code, ran.stdout, (await readdir(folder)).includes('none')], [1, '', false]);
+  const info = await deqreg(folder, ['info'], noDriver);
+  assert.is(info.code, 1);
+  assert.match(info.stdout, /No GPU adapter/);
+});
+
+test.run();

@@ -1,0 +1,34 @@
+// Runs the real command, dist/deqreg.js, as its users do.
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** dist/deqreg.js; bundled tests run from below dist/, so look upwards for it. */
+const command = (() => {
+  for (let at = dirname(fileURLToPath(import.meta.url)); ; at = dirname(at)) {
+    const candidate = join(at, 'dist', 'deqreg.js');
+    if (existsSync(candidate)) return candidate;
+    if (at === dirname(at)) throw new Error('dist/deqreg.js: not found; run node build.mjs build');
+  }
+})();
+
+export interface Ran { code: number | null; stdout: string; stderr: string }
+
+interface How { env?: Record<string, string>; interruptAt?: string }
+
+/**
+ * Runs `deqreg args…` in a folder; `interruptAt`: sends SIGINT when this text appears on stderr. Dawn's own warnings about an
+ * adapter are left out of stderr.
+ */
+export function deqreg(cwd: string, args: readonly string[], { env, interruptAt }: How = {}): Promise<Ran> {
+  const child = spawn(process.execPath, [command, ...args], { cwd, env: { ...process.env, ...env } });
+  let stdout = '', stderr = '';
+  child.stdout.on('data', (chunk) => { stdout += chunk; });
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk;
+    if (interruptAt && stderr.includes(interruptAt)) child.kill('SIGINT');
+  });
+  return new Promise((resolve) => child.on('close', (code) =>
+    resolve({ code, stdout, stderr: stderr.replace(/^Warning: maxDynamic.*\n/gm, '') })));
+}
