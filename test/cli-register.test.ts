@@ -2,6 +2,7 @@
 import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { decode } from 'fast-png';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { applyAffine, composeAffine, type Affine, type Vec3 } from '../src/io/affine.ts';
@@ -169,6 +170,16 @@ test('info: the adapter that is taken, as text and as JSON', async () => {
   assert.ok(adapters[0].limits.maxBufferSize > 2 ** 27 && adapters[0].features.length > 0);
   const { stdout } = await succeed('info');
   assert.ok(stdout.includes(`* ${adapters[0].info.description} (${adapters[0].info.software ? 'software' : 'hardware'}`));
+});
+
+test('quickstart: both commands and two pictures', async () => {
+  const { stdout } = await succeed('quickstart');
+  assert.match(stdout, /^\$ deqreg register .*quickstart/m);
+  assert.match(stdout, /quickstart.images\.png .*\n.*quickstart.difference\.png/);
+  for (const [name, rows] of [['images.png', 3], ['difference.png', 2]] as const) {
+    const { width, height } = decode(await readFile(at('quickstart', name)));
+    assert.ok(width > 500 && Math.abs(height / rows - 258) < 3, `${name}: ${width}×${height}`);
+  }
 });
 
 if (process.platform === 'linux') test('no adapter: one line with the remedy, nothing left behind', async () => {

@@ -8,25 +8,30 @@ export interface Reporter {
   end(): void;
 }
 
+/** Share of the work from which on the time left is told: the first small levels say little about it. */
+const TELLING = 0.05;
+
 export function reporter(quiet: boolean): Reporter {
   if (quiet) return { show() {}, end() {} };
   return process.stderr.isTTY ? updatedLine() : lineALevel();
 }
 
 function updatedLine(): Reporter {
-  const started = performance.now();
   const stream = process.stderr;
+  let first: { time: number; fraction: number } | undefined;
   const clear = () => {
     cursorTo(stream, 0);
     clearLine(stream, 0);
   };
   return {
     show(progress) {
-      const left = (performance.now() - started) / 1e3 * (1 / progress.fraction - 1);
-      const line = `level ${progress.level}/${progress.levels}, iteration ${progress.iteration}/${progress.maxIterations}, ${figures(progress)}, ` +
-        `${left < 1 ? '< 1' : `≤ ${Math.ceil(left)}`} s left`; // at most: a level may converge early
+      const { level, levels, iteration, maxIterations, fraction } = progress;
+      first ??= { time: performance.now(), fraction };
+      const left = (performance.now() - first.time) / 1e3 * (1 - fraction) / (fraction - first.fraction);
+      const line = `level ${level}/${levels}, iteration ${iteration}/${maxIterations}, ${figures(progress)}` +
+        (fraction < TELLING ? '' : `, ${left < 1 ? '< 1' : Math.ceil(left)} s left`);
       clear();
-      stream.write(line.slice(0, stream.columns - 1));
+      stream.write(line.slice(0, (stream.columns || 80) - 1));
     },
     end: clear,
   };
