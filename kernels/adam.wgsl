@@ -15,5 +15,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.count) { return; }
   m[i] = params.beta1 * m[i] + (1.0 - params.beta1) * g[i];
   v[i] = params.beta2 * v[i] + (1.0 - params.beta2) * g[i] * g[i];
-  p[i] -= params.rate * m[i] * t[1] / (sqrt(v[i] * t[2]) + params.epsilon);
+  p[i] -= params.rate * m[i] * t[2] / (sqrt(v[i] * t[3]) + params.epsilon);
 }

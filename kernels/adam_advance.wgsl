@@ -1,12 +1,13 @@
-// t = (steps, 1/(1 − β1^steps), 1/(1 − β2^steps), 0): Adam's step counter and bias corrections, moved on by one step. One invocation.
+// t = (c1, c2, 1/c1, 1/c2), c = 1 − β^steps: Adam's bias corrections, moved on by one step (from 0): c ← c + (1 − β)·(1 − c), which is
+// exact at the first step, where 1 − pow(β, steps) is not. One invocation.
 struct Params { beta1: f32, beta2: f32 }
 @group(0) @binding(0) var<storage, read_write> t: array<f32>;
 @group(0) @binding(1) var<uniform> params: Params;
 
 @compute @workgroup_size(1)
 fn main() {
-  let steps = t[0] + 1.0;
-  t[0] = steps;
-  t[1] = 1.0 / (1.0 - pow(params.beta1, steps));
-  t[2] = 1.0 / (1.0 - pow(params.beta2, steps));
+  t[0] += (1.0 - params.beta1) * (1.0 - t[0]);
+  t[1] += (1.0 - params.beta2) * (1.0 - t[1]);
+  t[2] = 1.0 / t[0];
+  t[3] = 1.0 / t[1];
 }

@@ -46,8 +46,8 @@ export const softNormalize = (x: Tensor, limit: number, epsilon: number): Tensor
 
 export interface AdamOptions { rate: number; beta1?: number; beta2?: number; epsilon?: number }
 
-/** A parameter with Adam's moments and step counter. */
-export interface AdamState { parameter: Tensor; first: Tensor; second: Tensor; steps: Tensor }
+/** A parameter with Adam's moments and bias corrections. */
+export interface AdamState { parameter: Tensor; first: Tensor; second: Tensor; corrections: Tensor }
 
 const adamOp: Op<Required<AdamOptions>> = {
   name: 'adam',
@@ -68,15 +68,15 @@ const adamOp: Op<Required<AdamOptions>> = {
 export function adamState(parameter: Tensor): AdamState {
   const { graph, shape, label, persistent } = parameter;
   const moment = (name: string, size = shape) => graph.variable(`${label}.${name}`, size, 'optimizer', { persistent });
-  return { parameter, first: moment('first'), second: moment('second'), steps: moment('steps', [4]) };
+  return { parameter, first: moment('first'), second: moment('second'), corrections: moment('corrections', [4]) };
 }
 
-export function resetAdam({ first, second, steps }: AdamState): void {
-  [first, second, steps].forEach((t) => reset(t));
+export function resetAdam({ first, second, corrections }: AdamState): void {
+  [first, second, corrections].forEach((t) => reset(t));
 }
 
 /** One step of Adam (Kingma & Ba, ICLR 2015) down the gradient. */
-export function adam({ parameter, first, second, steps }: AdamState, gradient: Tensor, options: AdamOptions): void {
+export function adam({ parameter, first, second, corrections }: AdamState, gradient: Tensor, options: AdamOptions): void {
   const attrs = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, ...options };
-  parameter.graph.apply(adamOp, [gradient], attrs, [parameter, first, second, steps]);
+  parameter.graph.apply(adamOp, [gradient], attrs, [parameter, first, second, corrections]);
 }
