@@ -27,9 +27,10 @@ const STATE = 32;
 
 const andersonOp: Op<AndersonOptions> = {
   name: 'anderson',
-  shape([f], { window, beta, ridge }, [z]) {
+  shape([f], { window, beta, ridge }, [z, , ring]) {
     if (!sameShape(f!, z!)) throw new Error(`anderson: the map returns ${show(f!)} for a state of ${show(z!)}`);
     if (!Number.isInteger(window) || window < 1 || window > 8) throw new Error(`anderson: window must be 1 to 8, got ${window}`);
+    if (ring![0] !== window) throw new Error(`anderson: a window of ${window} over a history of ${ring![0]}`);
     if (!(beta > 0 && beta <= 1)) throw new Error(`anderson: beta must lie in (0, 1], got ${beta}`);
     if (!(ridge >= 0)) throw new Error(`anderson: ridge must be ≥ 0, got ${ridge}`);
     return [];

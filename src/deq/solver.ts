@@ -20,7 +20,8 @@ export interface StopRule {
 
 /**
  * `converged`: the tolerance is met. `stagnated`: no progress for `patience` steps. `diverged`: the residual grew to
- * 10 times its smallest. `non-finite`: NaN or infinity; the last finite best iterate is returned.
+ * 10 times its smallest. `non-finite`: NaN or infinity. What is returned is always the f(z) of the smallest finite residual, or the
+ * start where there is none.
  */
 export type Verdict = 'converged' | 'max-iterations' | 'stagnated' | 'diverged' | 'non-finite';
 
@@ -66,6 +67,7 @@ export function traceIteration(graph: Graph, name: string, method: Method, shape
   graph.phase(start, () => {
     if (initial) assign(memory.z, initial());
     else reset(memory.z);
+    assign(memory.best, memory.z); // what is best when the very first f(z) is not finite
     resetAnderson(memory);
     atStart?.();
   });
@@ -86,7 +88,9 @@ export async function iterate(schedule: Schedule, { start, step, reads, size }: 
   let result: Verdict | undefined;
   for (let sent = 0; !result && seen.length < rule.maxIterations;) {
     if (sent < rule.maxIterations) {
-      pending.push(schedule.runAndRead(step, reads));
+      const read = schedule.runAndRead(step, reads);
+      read.catch(() => undefined); // an error is thrown where it is awaited; those under way behind it need no one
+      pending.push(read);
       sent++;
     }
     if (pending.length > LAG || sent === rule.maxIterations) {
@@ -102,7 +106,7 @@ export async function iterate(schedule: Schedule, { start, step, reads, size }: 
   const best = all.reduce((a, b) => (b.finite && !(a.finite && a.residual <= b.residual) ? b : a));
   return {
     result: result ?? 'max-iterations', iterations: all.length, residuals: all.map((s) => s.residual / Math.sqrt(size)),
-    residual: best.residual / Math.sqrt(size), relativeResidual: best.residual / best.magnitude,
+    residual: best.residual / Math.sqrt(size), relativeResidual: best.residual === 0 ? 0 : best.residual / best.magnitude,
   };
 }
 

@@ -1,0 +1,199 @@
+// The fixed-point solvers on the GPU against the float64 Anderson; every verdict as data; Adam against PyTorch.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  adam, adamState, add, anderson, andersonState, axpby, gaussian, Graph, iterate, type Iteration, log, type Method, mul, type Outcome, resetAdam,
+  scale, Schedule, type Step, type StopRule, sum, type Tensor, traceIteration,
+} from '../src/index.ts';
+import { goldens } from './golden/load.ts';
+import { f32, gpu } from './gpu.ts';
+import { gaussian as gaussianReference } from './reference/filters.ts';
+import { type NdArray, ndarray, norm, relativeError, uniform, zeros } from './reference/ndarray.ts';
+import { anderson as andersonReference } from './reference/steps.ts';
+
+const picard: Method = { method: 'picard' };
+const rule = (maxIterations: number, more: Partial<StopRule> = {}): StopRule => ({ maxIterations, rtol: 0, atol: 0, patience: maxIterations, ...more });
+const constant = (value: number, n = 8): NdArray => ndarray([1, 1, 1, 1, n], Array<number>(n).fill(value));
+
+interface Solved extends Outcome { best: Float32Array; steps: Step[] }
+
+/** Solves z = f(z, constants) from z0 and, with `times`, again on the same schedule; the last solution. */
+async function solve(method: Method, z0: NdArray, f: (z: Tensor, constants: Tensor[]) => Tensor, stop: StopRule, constants: NdArray[] = [], times = 1): Promise<Solved> {
+  const graph = new Graph();
+  const inputs = [z0, ...constants].map((x, i) => graph.input(`input ${i}`, x.shape));
+  const iteration = traceIteration(graph, 'it', method, z0.shape, (z) => ({ next: f(z, inputs.slice(1)), monitor: sum(z) }), () => scale(inputs[0]!, 1));
+  graph.output(iteration.best);
+  const schedule = await Schedule.build(await gpu(), graph);
+  let solved: Solved;
+  do {
+    const steps: Step[] = [];
+    [z0, ...constants].forEach((x, i) => schedule.upload(inputs[i]!, f32(x)));
+    const outcome = await iterate(schedule, iteration, stop, (step) => steps.push(step));
+    solved = { ...outcome, best: await schedule.read(iteration.best), steps };
+  } while (--times);
+  schedule.destroy();
+  assert.is(solved.residuals.length, solved.iterations);
+  assert.ok(solved.iterations <= stop.maxIterations, `${solved.iterations} evaluations, ${stop.maxIterations} allowed`);
+  assert.equal(solved.steps.map(({ iteration, residual }) => [iteration, residual]), solved.residuals.slice(0, solved.steps.length).map((r, i) => [i + 1, r]));
+  return solved;
+}
+
+/** f(z) = d·z + ⅓·G(z) + b: a contraction (‖f′‖ < 0.94) that couples neighbours, on the GPU and in float64. */
+function contraction(shape: number[]) {
+  const z0 = uniform(shape, 3), d = uniform(shape, 1, 0, 0.6), b = uniform(shape, 2);
+  return {
+    z0, constants: [d, b],
+    f: (z: Tensor, [d, b]: Tensor[]) => add(axpby(1, mul(z, d!), 1 / 3, gaussian(z, 1)), b!),
+    reference: (z: Float64Array) => {
+      const smooth = gaussianReference.forward([{ shape, data: z }], { sigma: [1, 1, 1] }).data;
+      return z.map((x, i) => d.data[i]! * x + smooth[i]! / 3 + b.data[i]!);
+    },
+  };
+}
+
+for (const shape of [[1, 3, 3, 5, 7], [1, 2, 4, 4, 4]]) {
+  for (const window of [1, 2, 5, 8]) {
+    for (const beta of [1, 0.5]) {
+      test(`window ${window}, β ${beta}, [${shape}]: residuals and best iterate as in float64`, async () => {
+        const { z0, constants, f, reference } = contraction(shape);
+        const options = { window, beta, ridge: 1e-3 };
+        const { result, residuals, residual, relativeResidual, best } = await solve({ method: 'anderson', ...options }, z0, f, rule(10), constants);
+        const expected = andersonReference(reference, z0.data, { ...options, maxIterations: 10, rtol: 0, atol: 0 });
+        assert.is(result, 'max-iterations');
+        residuals.forEach((r, k) => {
+          const error = Math.abs(r / (expected.residuals[k]! / Math.sqrt(z0.data.length)) - 1);
+          assert.ok(error < 1e-3, `residual ${k + 1}: ${r}, relative error ${error}`);
+        });
+        const value = reference(expected.value);
+        assert.ok(relativeError(best, value) < 1e-5, `best: ${relativeError(best, value)}`);
+        assert.is(residual, Math.min(...residuals));
+        assert.ok(Math.abs(relativeResidual / (expected.residual / norm(value)) - 1) < 1e-3);
+      });
+    }
+  }
+}
+
+test('one and two iterations work, and return f(z), not the start', async () => {
+  const { z0, constants, f, reference } = contraction([1, 1, 3, 5, 7]);
+  const once = reference(z0.data), twice = reference(once);
+  for (const method of [picard, { method: 'anderson' }] as Method[]) {
+    const one = await solve(method, z0, f, rule(1), constants), two = await solve(method, z0, f, rule(2), constants);
+    assert.equal([one.result, one.iterations, two.result, two.iterations], ['max-iterations', 1, 'max-iterations', 2]);
+    assert.ok(relativeError(one.best, once) < 1e-6);
+    assert.ok(relativeError(two.best, twice) < 1e-6);
+  }
+});
+
+test('converged: at once where f(z) = z, and by each tolerance at the step that meets it', async () => {
+  for (const method of [picard, { method: 'anderson' }] as Method[]) {
+    const still = await solve(method, constant(2), (z) => scale(z, 1), rule(50));
+    assert.is(still.result, 'converged');
+    assert.equal([still.steps.length, still.residual, still.relativeResidual], [1, 0, 0]);
+    assert.equal([...still.best], Array(8).fill(2));
+    const zero = await solve(method, constant(0), (z) => scale(z, 1), rule(50));
+    assert.equal([zero.result, zero.residual, zero.relativeResidual], ['converged', 0, 0]);
+  }
+  // f(z) = z/2 + 1 from 0: residuals 2^(1−k) at step k = 1, 2, …, f(z) = 2 − 2^(1−k).
+  const halves = (more: Partial<StopRule>) => solve(picard, constant(0), (z) => scale(z, 0.5, 1), rule(50, more));
+  const absolute = await halves({ atol: 0.13 }), relative = await halves({ rtol: 0.13 });
+  assert.equal([absolute.result, absolute.steps.length, relative.result, relative.steps.length], ['converged', 4, 'converged', 4]);
+  assert.equal((await halves({ atol: 0.12 })).steps.length, 5);
+  assert.equal((await halves({ rtol: 0.06 })).steps.length, 5); // residual over ‖f(z)‖: 0.125/1.875, 0.0625/1.9375
+});
+
+test('stagnated, diverged and non-finite are results, and the best iterate is finite', async () => {
+  const flipped = await solve(picard, constant(1), (z) => scale(z, -1), rule(50, { patience: 5 }));
+  assert.equal([flipped.result, flipped.steps.length], ['stagnated', 6]);
+  const growing = await solve(picard, constant(1), (z) => scale(z, 3), rule(50));
+  assert.equal([growing.result, growing.steps.length, growing.residual.toFixed(5)], ['diverged', 4, '2.00000']); // 2, 6, 18, 54
+  assert.equal([...growing.best], Array(8).fill(3));
+  for (const method of [picard, { method: 'anderson' }] as Method[]) {
+    // log 1 = 0, log 0 = −∞.
+    const broken = await solve(method, constant(1), (z) => log(z), rule(50));
+    assert.equal([broken.result, broken.steps.length, broken.residual.toFixed(5)], ['non-finite', 2, '1.00000']);
+    assert.equal([...broken.best], Array(8).fill(0));
+    const never = await solve(method, constant(-1), (z) => log(z), rule(50));
+    assert.equal([never.result, never.steps.length], ['non-finite', 1]);
+    assert.equal([...never.best], Array(8).fill(-1)); // nothing better than the start
+  }
+});
+
+test('a run is reproducible to the bit, on one schedule and on another', async () => {
+  const { z0, constants, f } = contraction([1, 3, 5, 7, 9]);
+  const stop = rule(30, { rtol: 1e-4 });
+  const [first, again, twice] = [await solve({ method: 'anderson' }, z0, f, stop, constants), await solve({ method: 'anderson' }, z0, f, stop, constants),
+    await solve({ method: 'anderson' }, z0, f, stop, constants, 2)];
+  assert.is(first.result, 'converged');
+  assert.equal(again, first);
+  assert.equal(twice, first);
+});
+
+test('Anderson needs a fraction of the plain evaluations on an ill-conditioned map', async () => {
+  const shape = [1, 1, 1, 15, 17];
+  const d = uniform(shape, 5, 0, 0.99), b = uniform(shape, 6);
+  const evaluations = async (method: Method) => {
+    const { result, steps } = await solve(method, zeros(shape), (z, [d, b]) => add(mul(z, d!), b!), rule(1000, { rtol: 1e-4 }), [d, b]);
+    assert.is(result, 'converged');
+    return steps.length;
+  };
+  const plain = await evaluations(picard), accelerated = await evaluations({ method: 'anderson', window: 5, ridge: 1e-6 });
+  assert.ok(accelerated * 4 < plain, `${accelerated} against ${plain}`);
+});
+
+test('options and rules out of range are refused', async () => {
+  const graph = new Graph();
+  const z = graph.variable('z', [4]), f = graph.input('f', [4]);
+  graph.phase('all', () => {
+    const step = (options: object) => () => anderson(andersonState(z, 3), f, { window: 3, beta: 1, ridge: 0, ...options });
+    assert.throws(step({ beta: 0 }), /beta must lie in \(0, 1\], got 0/);
+    assert.throws(step({ ridge: -1 }), /ridge must be ≥ 0, got -1/);
+    assert.throws(() => anderson(andersonState(z, 9), f, { window: 9, beta: 1, ridge: 0 }), /window must be 1 to 8, got 9/);
+    assert.throws(step({ window: 4 }), /anderson: a window of 4 over a history of 3/);
+    assert.throws(() => anderson(andersonState(z, 1), graph.input('g', [5]), { window: 1, beta: 1, ridge: 0 }), /returns \[5\] for a state of \[4\]/);
+  });
+  let message = '';
+  await iterate({} as Schedule, {} as Iteration, rule(0)).catch((error) => { message = error.message; });
+  assert.match(message, /max iterations must be a whole number above 0, got 0/);
+});
+
+test('a device that fails is reported once, though several steps are under way', async () => {
+  const unhandled: unknown[] = [];
+  const listen = (reason: unknown) => unhandled.push(reason);
+  process.on('unhandledRejection', listen);
+  const lost = { run() {}, runAndRead: () => Promise.reject(new Error('the device was lost')) } as unknown as Schedule;
+  let message = '';
+  await iterate(lost, { start: 'a', step: 'b', reads: [], size: 1 } as unknown as Iteration, rule(10)).catch((error) => { message = error.message; });
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  process.off('unhandledRejection', listen);
+  assert.is(message, 'the device was lost');
+  assert.equal(unhandled, []);
+});
+
+test('five steps of Adam as PyTorch takes them', async () => {
+  const { attrs: { lr, beta1, beta2, epsilon }, inputs: [start, ...gradients], outputs } = goldens().find(({ op }) => op === 'adamStep')!;
+  const graph = new Graph();
+  const p = graph.variable('p', start!.shape, 'weight', { persistent: true });
+  const g = graph.input('g', start!.shape);
+  const state = adamState(p);
+  graph.phase('start', () => resetAdam(state));
+  graph.phase('step', () => adam(state, g, { rate: lr, beta1, beta2, epsilon }));
+  [p, state.first, state.second].forEach((t) => graph.output(t));
+  const schedule = await Schedule.build(await gpu(), graph);
+  schedule.upload(p, f32(start!));
+  schedule.run('start');
+  for (const [i, gradient] of gradients.entries()) {
+    schedule.upload(g, f32(gradient));
+    schedule.run('step');
+    const error = relativeError(await schedule.read(p), outputs[i]!.data);
+    assert.ok(error < 1e-6, `step ${i + 1}: ${error}`);
+    // The movement, not only the place: what the bias corrections decide.
+    const moved = (x: ArrayLike<number>) => Float64Array.from(x, (value, k) => value - start!.data[k]!);
+    const drift = relativeError(moved(await schedule.read(p)), moved(outputs[i]!.data));
+    assert.ok(drift < 2e-5, `step ${i + 1}, movement: ${drift}`);
+  }
+  assert.ok(relativeError(await schedule.read(state.first), outputs[5]!.data) < 1e-6);
+  assert.ok(relativeError(await schedule.read(state.second), outputs[6]!.data) < 2e-5); // 1 − 0.999 in f32; v/(1 − β2ᵗ) is exact again
+  schedule.destroy();
+});
+
+test.run();
