@@ -13,7 +13,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const fail = (message) => { console.error(`build.mjs: ${message}`); process.exit(1); };
-if (parseInt(process.versions.node, 10) < 20) fail(`needs Node 20 or newer, this is ${process.versions.node}`);
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 15)) fail(`needs Node 20.15 or newer, this is ${process.versions.node}`);
 
 const root = dirname(fileURLToPath(import.meta.url));
 const at = (...parts) => join(root, ...parts);

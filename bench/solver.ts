@@ -3,16 +3,15 @@
 import { type Iteration, iterate, type Method, traceIteration } from '../src/deq/solver.ts';
 import { Graph, type Tensor } from '../src/graph/graph.ts';
 import { Schedule } from '../src/graph/schedule.ts';
-import { voxelSpacing } from '../src/io/affine.ts';
 import type { Vec3 } from '../src/io/affine.ts';
 import type { Volume } from '../src/io/volume.ts';
 import { variationalCell } from '../src/models/variational.ts';
-import { intensityWindow as windowOp, localStatistics, resize, scale, withGradient } from '../src/ops/index.ts';
+import { identity, intensityWindow as windowOp, localStatistics, resize, scale, withGradient } from '../src/ops/index.ts';
 import { openGpu, readVolume } from '../src/node.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { resolveOptions } from '../src/register/options.ts';
 import { phantom } from '../src/register/phantom.ts';
-import { levelGrid } from '../src/register/pyramid.ts';
+import { levelGrid, levelSpacing } from '../src/register/pyramid.ts';
 import { realCases } from '../test/data.ts';
 import { table, writeReport } from './report.ts';
 
@@ -30,8 +29,7 @@ export async function main(): Promise<void> {
   const gpu = await openGpu();
   const real = realCases()[0];
   const [fixed, moving]: Volume[] = real ? await Promise.all([readVolume(real.fixed), readVolume(real.moving)]) : Object.values(phantom('brain', [80, 96, 112], 1)).slice(0, 2) as Volume[];
-  const spacing = voxelSpacing(fixed!.affine);
-  const options = resolveOptions({}, fixed!.size, spacing);
+  const options = resolveOptions({}, fixed!);
   const sections: string[] = [];
   const graph = new Graph();
   const shape = ([w, h, d]: Vec3) => [d, h, w] as const;
@@ -40,10 +38,10 @@ export async function main(): Promise<void> {
   const levels: { factor: number; runs: [string, Iteration][] }[] = [];
   let start: { u: Tensor; size: Vec3 } | undefined;
   options.levels.forEach((factor, i) => {
-    const { size } = levelGrid(fixed!.size, spacing, factor);
+    const { size } = levelGrid(fixed!, levelSpacing(fixed!, factor));
     const images = graph.phase(`images ${factor}`, () => {
       const [a, b] = [f, m].map((x, k) => resize(windowOp(x, windows[k]!.low, windows[k]!.high), shape(size)));
-      return { fixed: localStatistics(a!, options.window), moving: withGradient(b!) };
+      return { fixed: localStatistics(a!, options.window), moving: withGradient(b!), matrix: identity };
     });
     const from = start;
     const initial = from && (() => scale(resize(from.u, shape(size)), size[0] / from.size[0]));

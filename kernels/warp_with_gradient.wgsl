@@ -1,8 +1,11 @@
-// warped[n,p] and gradient[n,·,p]: the image and its gradient (with_gradient.wgsl) at p + u[n,p], trilinear, border clamped.
-// Interpolating the gradient, rather than differentiating the interpolation, makes a force that is continuous in u.
-// Layout image [N, D, H, W] vec4f, u and gradient [N, 3, D, H, W], warped [N, 1, D, H, W]. One invocation: one voxel.
+// warped[n,p] and gradient[n,·,p]: the image and its gradient by u, at x = M·(p + u[n,p]), trilinear, border clamped. The gradient is
+// Mᵀ times that of with_gradient.wgsl, interpolated: unlike the derivative of the interpolation, it is continuous in u.
+// Layout image [N, Di, Hi, Wi] vec4f, u and gradient [N, 3, D, H, W], warped [N, 1, D, H, W]. One invocation: one voxel.
 // @use trilinear
-struct Params { w: u32, h: u32, d: u32 }
+struct Params {
+  image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
+  m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
+}
 @group(0) @binding(0) var<storage, read> image: array<vec4f>;
 @group(0) @binding(1) var<storage, read> u: array<f32>;
 @group(0) @binding(2) var<storage, read_write> warped: array<f32>;
@@ -17,14 +20,20 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let voxels = params.w * params.h * params.d;
   let p = (d * params.h + id.y) * params.w + id.x;
   let o = n * 3u * voxels + p;
-  let c = locate(vec3f(f32(id.x) + u[o], f32(id.y) + u[o + voxels], f32(d) + u[o + 2u * voxels]), vec3u(params.w, params.h, params.d));
-  let i = n * voxels + c.base;
+  let q = vec3f(f32(id.x) + u[o], f32(id.y) + u[o + voxels], f32(d) + u[o + 2u * voxels]);
+  let m0 = vec3f(params.m00, params.m01, params.m02);
+  let m1 = vec3f(params.m10, params.m11, params.m12);
+  let m2 = vec3f(params.m20, params.m21, params.m22);
+  let size = vec3u(params.image_w, params.image_h, params.image_d);
+  let c = locate(vec3f(dot(m0, q) + params.m03, dot(m1, q) + params.m13, dot(m2, q) + params.m23), size);
+  let i = n * size.x * size.y * size.z + c.base;
   let j = i + c.step.z;
   let near = mix(mix(image[i], image[i + c.step.x], c.at.x), mix(image[i + c.step.y], image[i + c.step.y + c.step.x], c.at.x), c.at.y);
   let far = mix(mix(image[j], image[j + c.step.x], c.at.x), mix(image[j + c.step.y], image[j + c.step.y + c.step.x], c.at.x), c.at.y);
   let value = mix(near, far, c.at.z);
   warped[n * voxels + p] = value.x;
-  gradient[o] = value.y;
-  gradient[o + voxels] = value.z;
-  gradient[o + 2u * voxels] = value.w;
+  let slope = value.y * m0 + value.z * m1 + value.w * m2;
+  gradient[o] = slope.x;
+  gradient[o + voxels] = slope.y;
+  gradient[o + 2u * voxels] = slope.z;
 }

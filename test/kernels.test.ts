@@ -72,8 +72,8 @@ for (const method of ['equilibrium', 'adam'] as const) {
   const fixed = { size: [20, 17, 9] as [number, number, number], affine: [2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0] };
   const moving = { size: [16, 18, 10] as [number, number, number], affine: [0, 2, 0, 1, -2, 0, 0, 30, 0, 0, 4, 1] };
   const window = { modality: 'mri' as const, low: 0, high: 1 };
-  const options = resolveOptions({ method }, fixed.size, [2, 1, 4]);
-  note(traceRegistration(fixed, moving, [2, 1, 4], { fixed: window, moving: window }, options).graph);
+  const options = resolveOptions({ method }, fixed);
+  note(traceRegistration(fixed, moving, { fixed: window, moving: window }, options).graph);
 }
 
 const files = readdirSync(at('kernels')).filter((file) => file.endsWith('.wgsl'));

@@ -1,6 +1,6 @@
 // The classical cell: one step of variational registration, written as a continuous map u ↦ f(u) whose fixed point is the result.
 import type { Tensor } from '../graph/graph.ts';
-import { compose, gaussian, lnccForce, softNormalize, type Statistics, warpWithGradient } from '../ops/index.ts';
+import { compose, gaussian, lnccForce, type Matrix, softNormalize, type Statistics, warpWithGradient } from '../ops/index.ts';
 import type { Mapped } from '../deq/solver.ts';
 
 export interface VariationalOptions {
@@ -14,15 +14,15 @@ export interface VariationalOptions {
   smoothing: number;
 }
 
-/** What the cell needs of a level: statistics of the fixed image, and the moving image with its gradient (`withGradient`). */
-export interface LevelImages { fixed: Statistics; moving: Tensor }
+/** What the cell needs of a level: statistics of the fixed image, the moving image `withGradient`, and the map between their grids. */
+export interface LevelImages { fixed: Statistics; moving: Tensor; matrix: Matrix }
 
 /** σ in voxels of one diffusion step λ·Δu: the semi-implicit step (I − λΔ)⁻¹ to first order. */
 export const diffusionSigma = (lambda: number): number => Math.sqrt(2 * lambda);
 
-/** The similarity's force on the displacement, ∂LNCC/∂warped · (∇moving)(p + u(p)), [N, 3, D, H, W], and the mean LNCC. */
-export function lnccDisplacementForce({ fixed, moving }: LevelImages, u: Tensor): { force: Tensor; similarity: Tensor } {
-  const { warped, gradient } = warpWithGradient(moving, u);
+/** The similarity's force on the displacement, ∂LNCC/∂warped · (∇moving)(M·(p + u(p))), [N, 3, D, H, W], and the mean LNCC. */
+export function lnccDisplacementForce({ fixed, moving, matrix }: LevelImages, u: Tensor): { force: Tensor; similarity: Tensor } {
+  const { warped, gradient } = warpWithGradient(moving, u, matrix);
   return lnccForce(fixed, warped, gradient);
 }
 

@@ -52,7 +52,7 @@ export function resize(x: Tensor, size: readonly [number, number, number]): Tens
 
 interface GaussianAttrs { axis: number; sigma: number; transpose: boolean }
 /** Outputs that one invocation of the Gaussian makes from registers. */
-const GAUSSIAN_RUN = 8;
+const GAUSSIAN_RUN = 4;
 
 const gaussianOp: Op<GaussianAttrs> = {
   name: 'gaussian',

@@ -158,24 +158,29 @@ const withGradientOp: Op<object> = {
 /** An image [N, 1, D, H, W] with its gradient (fourth-order differences) beside it, [N, D, H, W, 4], for `warpWithGradient`. */
 export const withGradient = (image: Tensor): Tensor => trace(withGradientOp, [image], {});
 
-const warpWithGradientOp: Op<object> = {
+const warpWithGradientOp: Op<{ matrix: Matrix }> = {
   name: 'warpWithGradient',
-  shape([image, u]) {
-    const { n, d, h, w } = volume('warpWithGradient', 'u', u!, 3);
-    if (!sameShape(image!, [n, d, h, w, 4])) throw new Error(`warpWithGradient: image must be withGradient(…) on the grid of u ${show(u!)}, got ${show(image!)}`);
-    return [[n, 1, d, h, w], u!];
+  shape([image, u], { matrix }) {
+    const [n, ...size] = image!;
+    if (image!.length !== 5 || image![4] !== 4) throw new Error(`warpWithGradient: image must be withGradient(…), [N, D, H, W, 4], got ${show(image!)}`);
+    checkWarp([n!, 1, ...size.slice(0, 3)], u!, matrix);
+    return [[n!, 1, ...u!.slice(2)], u!];
   },
-  launch({ inputs: [image, u], outputs: [warped, gradient] }) {
+  launch({ inputs: [image, u], outputs: [warped, gradient], attrs: { matrix } }) {
     const { n, d, h, w } = volume('warpWithGradient', 'u', u!.shape);
+    const { channels: _, ...params } = warpParams([n, 1, ...image!.shape.slice(1, 4)], u!.shape, matrix);
     return [{
-      kernel: warpWithGradientKernel, ...planes(w, h, n * d),
-      bindings: { image: image!, u: u!, warped: warped!, gradient: gradient! }, params: { w, h, d },
+      kernel: warpWithGradientKernel, ...planes(w, h, n * d), params,
+      bindings: { image: image!, u: u!, warped: warped!, gradient: gradient! },
     }];
   },
 };
 
-/** The warped image and the image's gradient at p + u(p), in one pass; for forces that are continuous in u. Has no VJP. */
-export function warpWithGradient(image: Tensor, u: Tensor): { warped: Tensor; gradient: Tensor } {
-  const [warped, gradient] = u.graph.apply(warpWithGradientOp, [image, u], {});
+/**
+ * The image at M·(p + u(p)) and its gradient by u there, in one pass; for forces that are continuous in u. `image` is
+ * `withGradient` of an image on any grid, u [N, 3, D, H, W]; `matrix` as in `warp`. Has no VJP.
+ */
+export function warpWithGradient(image: Tensor, u: Tensor, matrix: Matrix = identity): { warped: Tensor; gradient: Tensor } {
+  const [warped, gradient] = u.graph.apply(warpWithGradientOp, [image, u], { matrix });
   return { warped: warped!, gradient: gradient! };
 }

@@ -1,5 +1,5 @@
 // Options of a registration: names, defaults, and what is refused.
-import type { Vec3 } from '../io/affine.ts';
+import type { Grid } from '../io/volume.ts';
 import { defaultLevels } from './pyramid.ts';
 
 export const methods = ['equilibrium', 'adam'] as const;
@@ -41,14 +41,14 @@ const presets = {
 };
 
 /** Fills in defaults for a fixed grid and refuses what cannot work, naming the option. */
-export function resolveOptions(options: RegisterOptions, size: Vec3, spacing: Vec3): ResolvedOptions {
+export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedOptions {
   const known = ['method', 'levels', 'iterations', 'tolerance', 'lambda', 'window'];
   const unknown = Object.keys(options).filter((name) => !known.includes(name));
   if (unknown.length) throw new Error(`register: unknown option ${unknown.join(', ')}; there are ${known.join(', ')}`);
   const method = options.method ?? 'equilibrium';
   if (!methods.includes(method)) throw new Error(`method must be ${methods.join(' or ')}, got ${method}`);
   const preset = presets[method];
-  const levels = options.levels ?? defaultLevels(size, spacing);
+  const levels = options.levels ?? defaultLevels(fixed);
   if (!levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1)) throw new Error(`levels must be powers of two such as 8,4,2, got ${levels}`);
   if (levels.some((f, i) => i > 0 && f >= levels[i - 1]!)) throw new Error(`levels must go from coarse to fine, got ${levels}`);
   const perLevel = (name: 'iterations' | 'tolerance' | 'lambda', valid: (value: number) => boolean, rule: string) => {

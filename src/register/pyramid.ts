@@ -1,8 +1,9 @@
 // The levels of a coarse-to-fine registration: which grid each one solves on.
-import type { Vec3 } from '../io/affine.ts';
+import { composeAffine, type Vec3, voxelSpacing } from '../io/affine.ts';
+import { type Grid, voxelCount } from '../io/volume.ts';
 
-/** A level's grid over the whole field of view: voxels along (w, h, d), and how many of the finest voxels one of its voxels is. */
-export interface Level { factor: number; size: Vec3; scale: Vec3 }
+/** A level's grid over the whole field of view of a finer one, of whose voxels one of its own is `scale` along (w, h, d). */
+export interface Level extends Grid { scale: Vec3 }
 
 /** Three halvings by default, the finest of them on at most this many voxels (a 128³ grid). */
 const FINEST_VOXELS = 2 ** 21;
@@ -10,22 +11,28 @@ const FINEST_VOXELS = 2 ** 21;
 const LEAST = 9;
 
 /**
- * The grid of a level: voxels of `factor` times the finest spacing. The finest axes are coarsened first, and an axis whose
- * spacing is coarser already (thick slices), or that would fall below 9 voxels, keeps its voxels.
+ * The grid of a level: the volume's, with its voxels joined up to `spacing` mm. The finest axes are coarsened first, and an
+ * axis whose spacing is as coarse already (thick slices), or that would fall below 9 voxels, keeps its voxels.
  */
-export function levelGrid(size: Vec3, spacing: Vec3, factor: number): Level {
-  const target = Math.min(...spacing) * factor * 1.01;
+export function levelGrid({ size, affine }: Grid, spacing: number): Level {
+  const own = voxelSpacing(affine);
   const coarse = size.map((n, axis) => {
     let f = 1;
-    while (2 * f * spacing[axis]! <= target && n / (2 * f) >= LEAST) f *= 2;
+    while (2 * f * own[axis]! <= 1.01 * spacing && n / (2 * f) >= LEAST) f *= 2;
     return Math.ceil(n / f);
   }) as Vec3;
-  return { factor, size: coarse, scale: coarse.map((n, axis) => size[axis]! / n) as Vec3 };
+  const scale = coarse.map((n, axis) => size[axis]! / n) as Vec3;
+  // Both cover the same space: the middle of a voxel is (i + ½)·s − ½ of the finer grid's.
+  const toFine = [scale[0], 0, 0, (scale[0] - 1) / 2, 0, scale[1], 0, (scale[1] - 1) / 2, 0, 0, scale[2], (scale[2] - 1) / 2];
+  return { size: coarse, affine: composeAffine(affine, toFine), scale };
 }
 
+/** Millimetres that a level's factor means: that many of the finest spacing of the fixed grid. */
+export const levelSpacing = (fixed: Grid, factor: number): number => factor * Math.min(...voxelSpacing(fixed.affine));
+
 /** Default factors, coarse to fine: f·4, f·2, f with the smallest f (a power of two) whose grid has at most 2²¹ voxels. */
-export function defaultLevels(size: Vec3, spacing: Vec3): number[] {
+export function defaultLevels(fixed: Grid): number[] {
   let finest = 1;
-  while (levelGrid(size, spacing, finest).size.reduce((a, b) => a * b) > FINEST_VOXELS) finest *= 2;
+  while (voxelCount(levelGrid(fixed, levelSpacing(fixed, finest))) > FINEST_VOXELS) finest *= 2;
   return [4 * finest, 2 * finest, finest];
 }

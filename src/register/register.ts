@@ -4,7 +4,6 @@ import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { Bytes } from '../gpu/ledger.ts';
-import { voxelSpacing } from '../io/affine.ts';
 import { checkFinite, checkNotConstant, type Grid, type Volume } from '../io/volume.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
@@ -43,10 +42,9 @@ export interface Registration {
 
 /** The exact GPU memory a registration will take, without a device. */
 export function planRegistration(fixed: Grid, moving: Grid, options: RegisterOptions = {}): { plan: Plan; options: ResolvedOptions } {
-  const spacing = voxelSpacing(fixed.affine);
-  const resolved = resolveOptions(options, fixed.size, spacing);
+  const resolved = resolveOptions(options, fixed);
   const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
-  return { plan: plan(traceRegistration(fixed, moving, spacing, { fixed: any, moving: any }, resolved).graph), options: resolved };
+  return { plan: plan(traceRegistration(fixed, moving, { fixed: any, moving: any }, resolved).graph), options: resolved };
 }
 
 /**
@@ -55,15 +53,14 @@ export function planRegistration(fixed: Grid, moving: Grid, options: RegisterOpt
  */
 export async function register(gpu: Gpu, fixed: Volume, moving: Volume, options: RegisterOptions = {}, onProgress?: (progress: Progress) => void): Promise<Registration> {
   const started = performance.now();
-  const spacing = voxelSpacing(fixed.affine);
-  const resolved = resolveOptions(options, fixed.size, spacing);
+  const resolved = resolveOptions(options, fixed);
   for (const [name, volume] of [['fixed', fixed], ['moving', moving]] as const) {
     checkFinite(name, volume);
     checkNotConstant(name, volume);
   }
   checkOverlap(fixed, moving);
   const intensities = { fixed: intensityWindow(fixed.data), moving: intensityWindow(moving.data) };
-  const traced = traceRegistration(fixed, moving, spacing, intensities, resolved);
+  const traced = traceRegistration(fixed, moving, intensities, resolved);
   gpu.ledger.reset();
   const schedule = await Schedule.build(gpu, traced.graph);
   try {
@@ -77,7 +74,7 @@ export async function register(gpu: Gpu, fixed: Volume, moving: Volume, options:
     const work = traced.levels.map(({ iteration }, i) => iteration.size * resolved.iterations[i]!);
     const all = work.reduce((a, b) => a + b);
     let done = 0;
-    for (const [i, { level, iteration }] of traced.levels.entries()) {
+    for (const [i, { factor, grid, iteration }] of traced.levels.entries()) {
       const similarities: number[] = [];
       const maxIterations = resolved.iterations[i]!;
       schedule.run(`${iteration.name}.images`);
@@ -85,13 +82,13 @@ export async function register(gpu: Gpu, fixed: Volume, moving: Volume, options:
       const outcome = await iterate(schedule, iteration, rule, (step) => {
         similarities.push(step.monitor!);
         onProgress?.({
-          level: i + 1, levels: traced.levels.length, factor: level.factor, iteration: step.iteration, maxIterations,
+          level: i + 1, levels: traced.levels.length, factor, iteration: step.iteration, maxIterations,
           residual: step.residual, similarity: step.monitor!, fraction: (done + iteration.size * step.iteration) / all,
         });
       });
       done += work[i]!;
-      levels.push({ factor: level.factor, size: level.size, ...outcome, similarities });
-      if (outcome.result === 'non-finite') throw new Error(`level ${level.factor}: the update became NaN or infinite at iteration ${outcome.iterations}; try a larger lambda or window`);
+      levels.push({ factor, size: grid.size, ...outcome, similarities });
+      if (outcome.result === 'non-finite') throw new Error(`level ${factor}: the update became NaN or infinite at iteration ${outcome.iterations}; try a larger lambda or window`);
     }
     const solved = performance.now();
 

@@ -1,7 +1,7 @@
 // deqreg register: two volumes from files, the displacement between them and everything about it to files.
 import { type Bytes, tags } from '../../gpu/ledger.ts';
 import { mebibytes } from '../../gpu/device.ts';
-import { voxelSpacing, voxelToVoxel } from '../../io/affine.ts';
+import { voxelToVoxel } from '../../io/affine.ts';
 import { toPhysical } from '../../io/displacement.ts';
 import { encodeDisplacement, encodeNifti } from '../../io/nifti.ts';
 import { openGpu } from '../../node.ts';
@@ -28,8 +28,8 @@ export const options = {
   method: { value: methods.join('|'), parse: oneOf(...methods), help: 'fixed point by Anderson acceleration, or composed Adam steps' },
   levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
   iterations: { value: 'N[,N,…]', parse: list(whole), help: 'evaluations of the update at most, one number or one a level' },
-  tolerance: { value: 'T', parse: number, help: 'a level ends when the RMS residual is below T of its voxels' },
-  lambda: { value: 'L', parse: number, help: 'regularisation a step, voxel²; larger is smoother' },
+  tolerance: { value: 'T[,T,…]', parse: list(number), help: 'a level ends when the RMS residual is below T of its voxels' },
+  lambda: { value: 'L[,L,…]', parse: list(number), help: 'regularisation a step, voxel² of each level; larger is smoother' },
   window: { value: 'N', parse: whole, help: 'width of the LNCC window in voxels, odd' },
   'dry-run': { help: 'tell the exact GPU memory this run will need, without a GPU, and stop' },
   quiet: { help: 'print nothing but errors' },
@@ -39,12 +39,13 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const started = performance.now();
   const given = parse(options, args);
-  const { fixed, moving, out, labels, landmarks, method, levels, tolerance, lambda, window, quiet, json } = given;
+  const { fixed, moving, out, labels, landmarks, method, levels, window, quiet, json } = given;
   const { 'fixed-seg': fixedSeg, 'moving-seg': movingSeg, 'dry-run': dryRun } = given;
   if (!fixedSeg !== !movingSeg) throw new UsageError(`--${fixedSeg ? 'moving' : 'fixed'}-seg FILE is missing: Dice needs both label maps`);
   if (labels && !fixedSeg) throw new UsageError('--labels needs --fixed-seg and --moving-seg');
   if (!out && !dryRun) throw new UsageError('--out DIR is missing');
-  const iterations = given.iterations?.length === 1 ? given.iterations[0] : given.iterations;
+  const perLevel = (values?: number[]) => (values?.length === 1 ? values[0] : values);
+  const [iterations, tolerance, lambda] = [given.iterations, given.tolerance, given.lambda].map(perLevel);
   const requested: RegisterOptions = { method, levels, iterations, tolerance, lambda, window };
 
   const inputs = await readInputs({ fixed, moving, fixedSeg, movingSeg, landmarks }, labels);
@@ -63,9 +64,8 @@ export async function run(args: string[]): Promise<number> {
 
 /** Resolves the options against the volumes and traces the whole registration: what is wrong with it shows here, without a GPU. */
 function planFor({ fixed, moving }: Inputs, requested: RegisterOptions) {
-  const { size, affine } = fixed;
   try {
-    resolveOptions(requested, size, voxelSpacing(affine));
+    resolveOptions(requested, fixed);
   } catch (error) {
     throw new UsageError(`--${(error as Error).message}`); // its messages begin with the option's name
   }
