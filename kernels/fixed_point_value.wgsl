@@ -1,4 +1,4 @@
-// y[i] = (low[i] + 2^16·high[i]) · largest / 2^30: reads the whole-number sums that warp_dimage.wgsl leaves.
+// y[i] = (low[i] + 2^32·high[i]) · largest / 2^30: reads the 64-bit sums that warp_dimage.wgsl leaves. One invocation: one value.
 // @use index
 struct Params { count: u32 }
 @group(0) @binding(0) var<storage, read> low: array<u32>;
@@ -11,8 +11,10 @@ struct Params { count: u32 }
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = flat_index(id, groups);
   if (i >= params.count) { return; }
-  // The carry of the low counter moves up first, so that the final sum loses nothing to rounding.
-  let carry = i32(low[i] >> 16u);
-  let total = f32(high[i] + carry) * 65536.0 + f32(low[i] & 0xffffu);
-  y[i] = total * largest[0] / 1073741824.0;
+  // The magnitude of the two's complement number, so that the words of a small negative sum do not cancel in f32.
+  let negative = high[i] < 0;
+  let low_word = select(low[i], ~low[i] + 1u, negative);
+  let high_word = select(high[i], ~high[i] + select(0, 1, low[i] == 0u), negative);
+  let total = f32(high_word) * 4294967296.0 + f32(low_word);
+  y[i] = select(total, -total, negative) * largest[0] / 1073741824.0;
 }

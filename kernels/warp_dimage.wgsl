@@ -1,6 +1,6 @@
 // Gradient of warp for the image, a scatter: every ȳ[n,c,p] goes to the 8 voxels it was sampled from, with their weights.
-// Sums are whole numbers, so that their order does not matter: t = round(w·ȳ·2^30/max|ȳ|) is added as (t mod 2^16, t div 2^16)
-// to two counters. Range: 65 536 contributions to one voxel; resolution 2^-30 of the largest |ȳ|. Layout as in warp.wgsl.
+// Sums are whole numbers, so that their order does not matter: t = round(w·ȳ·2^30/max|ȳ|) is added to a 64-bit integer in two words.
+// Range: 2^33 contributions to one voxel; resolution 2^-30 of the largest |ȳ|. Layout as in warp.wgsl.
 // @use trilinear
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, channels: u32, w: u32, h: u32, d: u32,
@@ -16,8 +16,10 @@ struct Params {
 fn put(i: u32, value: f32) {
   let t = i32(round(value));
   if (t == 0) { return; }
-  atomicAdd(&low[i], u32(t) & 0xffffu);
-  atomicAdd(&high[i], t >> 16u);
+  let before = atomicAdd(&low[i], bitcast<u32>(t));
+  let carry = select(0, 1, before > ~bitcast<u32>(t));
+  let up = carry + (t >> 31u);
+  if (up != 0) { atomicAdd(&high[i], up); }
 }
 
 @compute @workgroup_size(WG_X, WG_Y, 1)
