@@ -6,7 +6,7 @@ import { Schedule } from '../src/graph/schedule.ts';
 import type { Vec3 } from '../src/io/affine.ts';
 import type { Volume } from '../src/io/volume.ts';
 import { variationalCell } from '../src/models/variational.ts';
-import { identity, intensityWindow as windowOp, localStatistics, resize, scale, withGradient } from '../src/ops/index.ts';
+import { centre, identity, intensityWindow as windowOp, localStatistics, resize, scale, withGradient } from '../src/ops/index.ts';
 import { openGpu, readVolume } from '../src/node.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { resolveOptions } from '../src/register/options.ts';
@@ -41,7 +41,7 @@ export async function main(): Promise<void> {
     const { size } = levelGrid(fixed!, levelSpacing(fixed!, factor));
     const images = graph.phase(`images ${factor}`, () => {
       const [a, b] = [f, m].map((x, k) => resize(windowOp(x, windows[k]!.low, windows[k]!.high), shape(size)));
-      return { fixed: localStatistics(a!, options.window), moving: withGradient(b!), matrix: identity };
+      return { fixed: localStatistics(a!, options.window), moving: withGradient(centre(b!)), matrix: identity };
     });
     const from = start;
     const initial = from && (() => scale(resize(from.u, shape(size)), size[0] / from.size[0]));

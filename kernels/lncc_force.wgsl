@@ -1,21 +1,20 @@
 // force[·,p] = g(p) · gradient[·,p], g the derivative of s = c²/(va·vb), the window centred at p, by its own centre b[p] (times n):
 // g = 2c/(va·vb + ε) · [(a − ā) − c/(vb + FLAT)·(b − b̄)]. The bracket is what is left of a after its regression on b: 0 where the two
 // agree, so that equal images are at rest (ε in the bracket's ratio would push them). Avants et al., Med. Image Anal. 2008, equation 6.
-// From sums t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the statistics (mean, variance) of a.
-// partial[g] = Σ s over workgroup g. Layout and sums as in lncc_terms.wgsl; gradient and force [N, 3, D, H, W].
+// Both are multiplied by weight[p] where WEIGHTED. From sums t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the statistics (mean, variance) of a.
+// partial[g] = Σ weight·s over workgroup g. Layout and sums as in lncc_terms.wgsl; gradient and force [N, 3, D, H, W].
 // @use local
 // @use reduce
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
 @group(0) @binding(0) var<storage, read> t: array<vec4f>;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> shift_a: array<f32>;
-@group(0) @binding(4) var<storage, read> shift_b: array<f32>;
-@group(0) @binding(5) var<storage, read> statistics: array<f32>;
-@group(0) @binding(6) var<storage, read> gradient: array<f32>;
-@group(0) @binding(7) var<storage, read_write> force: array<f32>;
-@group(0) @binding(8) var<storage, read_write> partial_sums: array<f32>;
-@group(0) @binding(9) var<uniform> params: Params;
+@group(0) @binding(3) var<storage, read> statistics: array<f32>;
+@group(0) @binding(4) var<storage, read> gradient: array<f32>;
+@group(0) @binding(5) var<storage, read> weight: array<f32>;
+@group(0) @binding(6) var<storage, read_write> force: array<f32>;
+@group(0) @binding(7) var<storage, read_write> partial_sums: array<f32>;
+@group(0) @binding(8) var<uniform> params: Params;
 
 // Variance of images in 0…1 that is rounding error: keeps the regression finite in windows of one value.
 const FLAT = 1e-8;
@@ -43,12 +42,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     let c = sum.z / count - mean_a * mean_b;
     let q = var_a * var_b + params.epsilon;
     let at = n * voxels + p;
-    let g = 2.0 * c / q * (a[at] - shift_a[0] - mean_a - c / (var_b + FLAT) * (b[at] - shift_b[0] - mean_b));
+    var share = 1.0;
+    if (WEIGHTED) { share = weight[at]; }
+    let g = share * 2.0 * c / q * (a[at] - mean_a - c / (var_b + FLAT) * (b[at] - mean_b));
     let o = 3u * n * voxels + p;
     force[o] = g * gradient[o];
     force[o + voxels] = g * gradient[o + voxels];
     force[o + 2u * voxels] = g * gradient[o + 2u * voxels];
-    similarity += c * c / q;
+    similarity += share * c * c / q;
     if (i >= r) { sum -= t[n * voxels + (i - r) * plane + column]; }
   }
   let total = workgroup_sum(similarity, local);

@@ -1,14 +1,12 @@
 // Gradient of the mean LNCC for b: b̄[p] = ȳ/count · (a·ΣP − ΣR + 2b·ΣQ), sums of terms (P, Q, R, ·) over the window around p.
-// t holds the sums over W and H; this kernel adds the D axis. a and b are less their constants. Layout as in lncc_terms.wgsl.
+// t holds the sums over W and H; this kernel adds the D axis. a and b are centred. Layout as in lncc_terms.wgsl.
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> t: array<vec4f>;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read> shift_a: array<f32>;
-@group(0) @binding(4) var<storage, read> shift_b: array<f32>;
-@group(0) @binding(5) var<storage, read> dy: array<f32>;
-@group(0) @binding(6) var<storage, read_write> db: array<f32>;
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(3) var<storage, read> dy: array<f32>;
+@group(0) @binding(4) var<storage, read_write> db: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
 
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -22,7 +20,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var i = start; i < min(start + RUN, params.d); i++) {
     if (i + r < params.d) { sum += t[first + (i + r) * plane]; }
     let p = first + i * plane;
-    db[p] = dy[0] * params.scale * ((a[p] - shift_a[0]) * sum.x - sum.z + 2.0 * (b[p] - shift_b[0]) * sum.y);
+    db[p] = dy[0] * params.scale * (a[p] * sum.x - sum.z + 2.0 * b[p] * sum.y);
     if (i >= r) { sum -= t[first + (i - r) * plane]; }
   }
 }

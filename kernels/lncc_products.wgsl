@@ -1,17 +1,13 @@
-// t[i] = Σ_{|k| ≤ R} (b, b², a·b, 0)[i+k] along W, 0 outside, of a and b less a constant each: LNCC's moments, first axis.
+// t[i] = Σ_{|k| ≤ R} (b, b², a·b, 0)[i+k] along W, 0 outside, of centred a and b: LNCC's moments, first axis.
 // Running sums as in window_sum.wgsl; layout [lines, W]. One invocation: RUN outputs in a row.
 struct Params { lines: u32, n: u32, runs: u32, radius: u32 }
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read> shift_a: array<f32>;
-@group(0) @binding(3) var<storage, read> shift_b: array<f32>;
-@group(0) @binding(4) var<storage, read_write> t: array<vec4f>;
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(2) var<storage, read_write> t: array<vec4f>;
+@group(0) @binding(3) var<uniform> params: Params;
 
 fn products(i: u32) -> vec4f {
-  let x = a[i] - shift_a[0];
-  let y = b[i] - shift_b[0];
-  return vec4f(y, y * y, x * y, 0.0);
+  return vec4f(b[i], b[i] * b[i], a[i] * b[i], 0.0);
 }
 
 @compute @workgroup_size(WG_X, WG_Y, 1)

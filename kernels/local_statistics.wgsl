@@ -1,5 +1,5 @@
 // y[n] = (mean, variance) of the voxels inside a window, from sums t = (Σa, Σa², ·, ·) over W and H; this kernel adds the D axis.
-// Means are of a less its constant. Layout t [N, D, H, W] vec4f, y [N, 2, D, H, W]. One invocation: RUN outputs along D.
+// Layout t [N, D, H, W] vec4f, y [N, 2, D, H, W]. One invocation: RUN outputs along D.
 // @use local
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32 }
 @group(0) @binding(0) var<storage, read> t: array<vec4f>;

@@ -2,7 +2,7 @@
 import binarySource from '../../kernels/binary.wgsl';
 import unarySource from '../../kernels/unary.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Graph, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { type Dispatch, type Graph, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { fillWith, flat } from './launch.ts';
 import { copy, sumChannels } from './channels.ts';
 import { reduceTo, sum } from './reduce.ts';
@@ -52,6 +52,16 @@ export const exp = (x: Tensor): Tensor => unary(x, 'exp');
 export const log = (x: Tensor): Tensor => unary(x, 'log');
 export const abs = (x: Tensor): Tensor => unary(x, 'abs');
 export const reciprocal = (x: Tensor): Tensor => unary(x, 'reciprocal');
+
+/** One launch of y = x − s, s of shape [1]. */
+export function subtractScalar(x: Tensor, s: Tensor, y: Tensor): Dispatch {
+  const spatial = numel(x.shape);
+  const { constants, groups } = flat(spatial);
+  return {
+    kernel: binaryKernel, groups, constants: { ...constants, OP: 0, KIND_A: 0, KIND_B: 2 },
+    bindings: { a: x, b: s, y }, params: { spatial, channels: 1, alpha: 1, beta: -1 },
+  };
+}
 
 type BinaryFunction = 'axpby' | 'mul' | 'div';
 interface BinaryAttrs { f: BinaryFunction; a: number; b: number }

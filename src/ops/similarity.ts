@@ -9,7 +9,7 @@ import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { checkWindow, type PerAxis, perAxis, windowPass } from './filter.ts';
 import { along, lines, RUN, volume, WG } from './launch.ts';
-import { div, mul, scale, sqrt, square, sub } from './pointwise.ts';
+import { div, mul, scale, sqrt, square, sub, subtractScalar } from './pointwise.ts';
 import { finish, mean } from './reduce.ts';
 
 const sampleMeanKernel = kernel('sample_mean', sampleMeanSource);
@@ -19,16 +19,28 @@ const termsKernel = kernel('lncc_terms', termsSource);
 const gradientKernel = kernel('lncc_gradient', gradientSource);
 const forceKernel = kernel('lncc_force', forceSource);
 
-const sampleMeanOp: Op<object> = {
-  name: 'sampleMean',
-  shape: () => [[1]],
-  launch({ inputs: [x], outputs: [y] }) {
+const centreOp: Op<object> = {
+  name: 'centre',
+  shape: ([x]) => [x!],
+  launch(node): Dispatch[] {
+    const { inputs: [x], outputs: [y] } = node;
     const count = numel(x!.shape);
     // An odd stride near 1/4096 of the volume does not fall in step with its rows.
     const stride = Math.max(1, Math.floor(count / 4096)) | 1;
-    return [{ kernel: sampleMeanKernel, constants: { WG }, groups: [1, 1, 1], bindings: { x: x!, y: y! }, params: { count, stride } }];
+    const level = node.workspace('level', [1]);
+    return [
+      { kernel: sampleMeanKernel, constants: { WG }, groups: [1, 1, 1], bindings: { x: x!, y: level }, params: { count, stride } },
+      subtractScalar(x!, level, y!),
+    ];
   },
+  vjp: ({ cotangents: [dy] }) => [dy], // of what does not depend on the constant, as LNCC
 };
+
+/**
+ * x less a constant near its mean. LNCC does not depend on it, but in f32 its variances do: E[x²] − E[x]² of values
+ * 1000 ± 1 is rounding error. The gradient leaves the constant out.
+ */
+export const centre = (x: Tensor): Tensor => trace(centreOp, [x], {});
 
 /** Geometry that the kernels along D share: lines over the (n, h, w) columns, runs along d. */
 function columns(shape: Shape, window: readonly number[]) {
@@ -39,13 +51,13 @@ function columns(shape: Shape, window: readonly number[]) {
 }
 
 /** Sums of (b, b², a·b) over the window along W, then H, into t (through `between`). */
-function products(a: Tensor, b: Tensor, shiftA: Tensor, shiftB: Tensor, window: readonly number[], between: Tensor, t: Tensor): Dispatch[] {
+function products(a: Tensor, b: Tensor, window: readonly number[], between: Tensor, t: Tensor): Dispatch[] {
   const { n: w } = along(a.shape, 0);
   const count = numel(a.shape);
   const { constants, groups, runs } = lines(count / w, w);
   return [
     {
-      kernel: productsKernel, constants: { ...constants, RUN }, groups, bindings: { a, b, shift_a: shiftA, shift_b: shiftB, t: between },
+      kernel: productsKernel, constants: { ...constants, RUN }, groups, bindings: { a, b, t: between },
       params: { lines: count / w, n: w, runs, radius: (window[0]! - 1) / 2 },
     },
     windowPass(between, t, along(a.shape, 1), window[1]!, count, 4),
@@ -62,23 +74,23 @@ const statisticsOp: Op<{ window: readonly number[] }> = {
     return [[n, 2, d, h, w]];
   },
   launch(node) {
-    const { inputs: [x, shift], outputs: [y], attrs: { window } } = node;
+    const { inputs: [x], outputs: [y], attrs: { window } } = node;
     const between = node.workspace('lines', fields(x!.shape)), t = node.workspace('planes', fields(x!.shape));
     return [
-      ...products(x!, x!, shift!, shift!, window, between, t),
+      ...products(x!, x!, window, between, t),
       { kernel: statisticsKernel, ...columns(x!.shape, window), bindings: { t, y: y! } },
     ];
   },
 };
 
-/** What LNCC needs to know of an image that does not change: trace it once, before the loop. */
-export interface Statistics { image: Tensor; shift: Tensor; moments: Tensor; window: readonly number[] }
+/** What LNCC needs to know of an image that does not change, the image centred: trace it once, before the loop. */
+export interface Statistics { image: Tensor; moments: Tensor; window: readonly number[] }
 
 /** Means and variances of image [N, 1, D, H, W] in a window of odd size (voxels; one, or w, h, d); voxels outside do not count. */
 export function localStatistics(image: Tensor, window: PerAxis): Statistics {
   const sizes = perAxis(window);
-  const shift = trace(sampleMeanOp, [image], {});
-  return { image, shift, moments: trace(statisticsOp, [image, shift], { window: sizes }), window: sizes };
+  const centred = centre(image);
+  return { image: centred, moments: trace(statisticsOp, [centred], { window: sizes }), window: sizes };
 }
 
 interface LnccAttrs { window: readonly number[]; epsilon: number }
@@ -96,12 +108,12 @@ const lnccOp: Op<LnccAttrs> = {
     return [[1], fields(a!)];
   },
   launch(node) {
-    const { inputs: [a, b, shiftA, shiftB, moments], outputs: [y, terms], attrs: { window, epsilon } } = node;
+    const { inputs: [a, b, moments], outputs: [y, terms], attrs: { window, epsilon } } = node;
     const between = node.workspace('lines', fields(a!.shape)), t = node.workspace('planes', fields(a!.shape));
     const { constants, groups, params } = columns(a!.shape, window);
     const partials = node.workspace('partials', [groups[0] * groups[1]]);
     return [
-      ...products(a!, b!, shiftA!, shiftB!, window, between, t),
+      ...products(a!, b!, window, between, t),
       {
         kernel: termsKernel, constants, groups, params: { ...params, epsilon },
         bindings: { t, statistics: moments!, terms: terms!, partial_sums: partials },
@@ -109,17 +121,16 @@ const lnccOp: Op<LnccAttrs> = {
       finish(partials, y!, 1 / numel(a!.shape)),
     ];
   },
-  vjp({ inputs: [a, b, shiftA, shiftB], outputs: [, terms], cotangents: [dy], wanted, attrs }) {
+  vjp({ inputs: [a, b], outputs: [, terms], cotangents: [dy], wanted, attrs }) {
     if (!dy) return [];
-    const gradient = (of: Tensor, other: Tensor, fieldsOf: Tensor, shiftOther: Tensor, shiftOf: Tensor) =>
-      trace(lnccGradientOp, [fieldsOf, other, of, shiftOther, shiftOf, dy], { window: attrs.window });
+    const gradient = (of: Tensor, other: Tensor, fieldsOf: Tensor) => trace(lnccGradientOp, [fieldsOf, other, of, dy], { window: attrs.window });
     // LNCC is symmetric: the gradient for a is that of LNCC(b, a) for its second image.
     const forA = () => {
-      const swapped = localStatistics(b!, attrs.window as [number, number, number]);
-      const [, fieldsOf] = a!.graph.apply(lnccOp, [b!, a!, swapped.shift, shiftA!, swapped.moments], attrs);
-      return gradient(a!, b!, fieldsOf!, swapped.shift, shiftA!);
+      const moments = trace(statisticsOp, [b!], { window: attrs.window });
+      const [, fieldsOf] = a!.graph.apply(lnccOp, [b!, a!, moments], attrs);
+      return gradient(a!, b!, fieldsOf!);
     };
-    return [wanted[0] ? forA() : undefined, wanted[1] ? gradient(b!, a!, terms!, shiftA!, shiftB!) : undefined];
+    return [wanted[0] ? forA() : undefined, wanted[1] ? gradient(b!, a!, terms!) : undefined];
   },
 };
 
@@ -127,7 +138,7 @@ const lnccGradientOp: Op<{ window: readonly number[] }> = {
   name: 'lnccGradient',
   shape: ([, a]) => [a!],
   launch(node) {
-    const { inputs: [terms, a, b, shiftA, shiftB, dy], outputs: [db], attrs: { window } } = node;
+    const { inputs: [terms, a, b, dy], outputs: [db], attrs: { window } } = node;
     const count = numel(a!.shape);
     const overW = node.workspace('lines', terms!.shape), overH = node.workspace('planes', terms!.shape);
     const { constants, groups, params: { lines: columnCount, w, h, d, runs, radius_d } } = columns(a!.shape, window);
@@ -136,7 +147,7 @@ const lnccGradientOp: Op<{ window: readonly number[] }> = {
       windowPass(overW, overH, along(a!.shape, 1), window[1]!, count, 4),
       {
         kernel: gradientKernel, constants, groups, params: { lines: columnCount, w, h, d, runs, radius: radius_d, scale: 1 / count },
-        bindings: { t: overH, a: a!, b: b!, shift_a: shiftA!, shift_b: shiftB!, dy: dy!, db: db! },
+        bindings: { t: overH, a: a!, b: b!, dy: dy!, db: db! },
       },
     ];
   },
@@ -151,30 +162,28 @@ export const LNCC_EPSILON = 1e-6;
  */
 export function lncc(a: Tensor | Statistics, b: Tensor, window: PerAxis, epsilon = LNCC_EPSILON): Tensor {
   const s = 'moments' in a ? a : localStatistics(a, window);
-  const shiftB = trace(sampleMeanOp, [b], {});
-  return b.graph.apply(lnccOp, [s.image, b, s.shift, shiftB, s.moments], { window: s.window, epsilon })[0]!;
+  return b.graph.apply(lnccOp, [s.image, centre(b), s.moments], { window: s.window, epsilon })[0]!;
 }
 
 const lnccForceOp: Op<LnccAttrs> = {
   name: 'lnccForce',
-  shape([a, b, , , , gradient]) {
+  shape([a, b, , gradient, weight]) {
     checkPair('lnccForce', a!, b!);
     const { n, d, h, w } = volume('lnccForce', 'image', a!);
     if (!sameShape(gradient!, [n, 3, d, h, w])) throw new Error(`lnccForce: the gradient of ${show(b!)} must be [N, 3, D, H, W], got ${show(gradient!)}`);
+    if (weight) checkPair('lnccForce', a!, weight);
     return [gradient!, [1]];
   },
-  launch(node) {
-    const { inputs: [a, b, shiftA, shiftB, moments, gradient], outputs: [force, y], attrs: { window, epsilon } } = node;
+  launch(node): Dispatch[] {
+    const { inputs: [a, b, moments, gradient, weight], outputs: [force, y], attrs: { window, epsilon } } = node;
     const between = node.workspace('lines', fields(a!.shape)), t = node.workspace('planes', fields(a!.shape));
     const { constants, groups, params } = columns(a!.shape, window);
     const partials = node.workspace('partials', [groups[0] * groups[1]]);
     return [
-      ...products(a!, b!, shiftA!, shiftB!, window, between, t),
+      ...products(a!, b!, window, between, t),
       {
-        kernel: forceKernel, constants, groups, params: { ...params, epsilon },
-        bindings: {
-          t, a: a!, b: b!, shift_a: shiftA!, shift_b: shiftB!, statistics: moments!, gradient: gradient!, force: force!, partial_sums: partials,
-        },
+        kernel: forceKernel, constants: { ...constants, WEIGHTED: String(!!weight) }, groups, params: { ...params, epsilon },
+        bindings: { t, a: a!, b: b!, statistics: moments!, gradient: gradient!, weight: weight ?? a!, force: force!, partial_sums: partials },
       },
       finish(partials, y!, 1 / numel(a!.shape)),
     ];
@@ -184,12 +193,13 @@ const lnccForceOp: Op<LnccAttrs> = {
 /**
  * The force of LNCC on a displacement, [N, 3, D, H, W]: the derivative of each window's LNCC by its own centre voxel of b, times
  * the image gradient there; and the mean LNCC [1]. It leaves out the windows that a voxel shares with its neighbours
- * (Avants et al. 2008), which costs half of what the exact gradient costs. Has no VJP.
+ * (Avants et al. 2008), which costs half of what the exact gradient costs. b is centred (`centre`); `weight` [N, 1, D, H, W], a
+ * mask, multiplies the force and weighs the mean. Has no VJP.
  */
-export function lnccForce(a: Statistics, b: Tensor, gradient: Tensor, epsilon = LNCC_EPSILON): { force: Tensor; similarity: Tensor } {
-  const shiftB = trace(sampleMeanOp, [b], {});
-  const [force, similarity] = b.graph.apply(lnccForceOp, [a.image, b, a.shift, shiftB, a.moments, gradient], { window: a.window, epsilon });
-  return { force: force!, similarity: similarity! };
+export function lnccForce(a: Statistics, b: Tensor, gradient: Tensor, weight?: Tensor, epsilon = LNCC_EPSILON): { force: Tensor; similarity: Tensor } {
+  const inputs = [a.image, b, a.moments, gradient, ...(weight ? [weight] : [])];
+  const [force, similarity] = b.graph.apply(lnccForceOp, inputs, { window: a.window, epsilon });
+  return { force: force!, similarity: weight ? div(similarity!, mean(weight)) : similarity! };
 }
 
 /** Global normalized cross-correlation cov/sqrt(var·var + ε), shape [1]: −1 … 1. */

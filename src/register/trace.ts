@@ -5,7 +5,7 @@ import { voxelToVoxel } from '../io/affine.ts';
 import { type Grid, sameGrid } from '../io/volume.ts';
 import { composedAdam, composedAdamState } from '../models/composed-adam.ts';
 import { variationalCell } from '../models/variational.ts';
-import { concat, identity, intensityWindow, lncc, localStatistics, type Matrix, resample, resetAdam, resize, scale, split, warp, withGradient } from '../ops/index.ts';
+import { centre, concat, identity, intensityWindow, lncc, localStatistics, type Matrix, resample, resetAdam, resize, scale, split, warp, withGradient } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { ResolvedOptions } from './options.ts';
 import { type Level, levelGrid, levelSpacing } from './pyramid.ts';
@@ -48,7 +48,7 @@ export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, windows: { 
     const [f, m, grid, matrix] = [images.fixed[i]!, images.moving[i]!, grids.fixed[i]!, matrices[i]!];
     const name = `level ${factor}`;
     const shape = [1, 3, ...shapeOf(grid)];
-    const prepared = graph.phase(`${name}.images`, () => ({ fixed: localStatistics(f, options.window), moving: withGradient(m), matrix }));
+    const prepared = graph.phase(`${name}.images`, () => ({ fixed: localStatistics(f, options.window), moving: withGradient(centre(m)), matrix }));
     const cell = { lambda: options.lambda[i]!, step: options.step, softness: options.softness, smoothing: options.smoothing };
     const coarser = levels[i - 1];
     const initial = coarser && (() => resizeDisplacement(coarser.value, coarser.grid, grid));
