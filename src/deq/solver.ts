@@ -27,7 +27,7 @@ export type Verdict = 'converged' | 'max-iterations' | 'stagnated' | 'diverged' 
 
 export interface Outcome {
   result: Verdict;
-  /** Evaluations of the map. */
+  /** Evaluations of the map: up to three more than the verdict needed, because steps are sent before the last residual is known. */
   iterations: number;
   /** RMS of f(z) − z after each evaluation, in the state's unit. */
   residuals: number[];
@@ -85,6 +85,12 @@ export async function iterate(schedule: Schedule, { start, step, reads, size }: 
   schedule.run(start);
   const pending: Promise<Float32Array[]>[] = [];
   const seen: StepStatistics[] = [];
+  const look = async () => {
+    const [state, monitor] = await pending.shift()!;
+    const statistics = readStatistics(state!);
+    seen.push(statistics);
+    onStep?.({ iteration: seen.length, residual: statistics.residual / Math.sqrt(size), monitor: monitor?.[0] });
+  };
   let result: Verdict | undefined;
   for (let sent = 0; !result && seen.length < rule.maxIterations;) {
     if (sent < rule.maxIterations) {
@@ -94,18 +100,14 @@ export async function iterate(schedule: Schedule, { start, step, reads, size }: 
       sent++;
     }
     if (pending.length > LAG || sent === rule.maxIterations) {
-      const [state, monitor] = await pending.shift()!;
-      const statistics = readStatistics(state!);
-      seen.push(statistics);
-      onStep?.({ iteration: seen.length, residual: statistics.residual / Math.sqrt(size), monitor: monitor?.[0] });
+      await look();
       result = verdict(seen, rule, size);
     }
   }
-  const late = (await Promise.all(pending)).map(([state]) => readStatistics(state!));
-  const all = [...seen, ...late];
-  const best = all.reduce((a, b) => (b.finite && !(a.finite && a.residual <= b.residual) ? b : a));
+  while (pending.length) await look(); // under way when the verdict fell; they count, and may be the best
+  const best = seen.reduce((a, b) => (b.finite && !(a.finite && a.residual <= b.residual) ? b : a));
   return {
-    result: result ?? 'max-iterations', iterations: all.length, residuals: all.map((s) => s.residual / Math.sqrt(size)),
+    result: result ?? 'max-iterations', iterations: seen.length, residuals: seen.map((s) => s.residual / Math.sqrt(size)),
     residual: best.residual / Math.sqrt(size), relativeResidual: best.residual === 0 ? 0 : best.residual / best.magnitude,
   };
 }
