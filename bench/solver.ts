@@ -41,7 +41,7 @@ export async function main(): Promise<void> {
     const { size } = levelGrid(fixed!, levelSpacing(fixed!, factor));
     const images = graph.phase(`images ${factor}`, () => {
       const [a, b] = [f, m].map((x, k) => resize(windowOp(x, windows[k]!.low, windows[k]!.high), shape(size)));
-      return { fixed: localStatistics(a!, options.window), moving: withGradient(centre(b!)), matrix: identity };
+      return { fixed: localStatistics(a!, options.window), moving: withGradient(centre(b!)), matrix: identity, ratios: [1, 1, 1] as const };
     });
     const from = start;
     const initial = from && (() => scale(resize(from.u, shape(size)), size[0] / from.size[0]));

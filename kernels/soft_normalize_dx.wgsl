@@ -1,6 +1,7 @@
-// Gradient of soft_normalize.wgsl: x̄ = limit · (ȳ − x·⟨x, ȳ⟩/q) / sqrt(q), q = |x|² + ε². Layout [N, C, S]. One invocation: one s, all channels.
+// Gradient of soft_normalize.wgsl: with e = r·x, ē = limit · (r·ȳ − e·⟨e, r·ȳ⟩/q) / sqrt(q), q = |e|² + ε²; x̄ = r·ē. Layout [N, 3, S].
+// One invocation: one s, all channels.
 // @use index
-struct Params { spatial: u32, channels: u32, limit: f32, epsilon: f32 }
+struct Params { spatial: u32, limit: f32, epsilon: f32, ratio_w: f32, ratio_h: f32, ratio_d: f32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;
@@ -10,17 +11,13 @@ struct Params { spatial: u32, channels: u32, limit: f32, epsilon: f32 }
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let s = flat_index(id, groups);
   if (s >= params.spatial) { return; }
-  let first = id.z * params.channels * params.spatial + s;
-  var square = params.epsilon * params.epsilon;
-  var along = 0.0;
-  for (var c = 0u; c < params.channels; c++) {
-    let v = x[first + c * params.spatial];
-    square += v * v;
-    along += v * dy[first + c * params.spatial];
-  }
-  let scale = params.limit * inverseSqrt(square);
-  for (var c = 0u; c < params.channels; c++) {
-    let i = first + c * params.spatial;
-    dx[i] = scale * (dy[i] - x[i] * along / square);
-  }
+  let i = id.z * 3u * params.spatial + s;
+  let ratio = vec3f(params.ratio_w, params.ratio_h, params.ratio_d);
+  let even = ratio * vec3f(x[i], x[i + params.spatial], x[i + 2u * params.spatial]);
+  let bar = ratio * vec3f(dy[i], dy[i + params.spatial], dy[i + 2u * params.spatial]);
+  let q = dot(even, even) + params.epsilon * params.epsilon;
+  let slope = params.limit * ratio * (bar - even * dot(even, bar) / q) * inverseSqrt(q);
+  dx[i] = slope.x;
+  dx[i + params.spatial] = slope.y;
+  dx[i + 2u * params.spatial] = slope.z;
 }

@@ -1,8 +1,8 @@
 // The optimiser-based counterpart of the classical cell: the same force, normalised by Adam, in composed steps.
 import type { Graph, Tensor } from '../graph/graph.ts';
-import { adam, adamState, type AdamState, compose, gaussian, reset } from '../ops/index.ts';
+import { adam, adamState, type AdamState, compose, gaussian, reset, scaleChannels } from '../ops/index.ts';
 import type { Mapped } from '../deq/solver.ts';
-import { diffusionSigma, lnccDisplacementForce, type LevelImages, type VariationalOptions } from './variational.ts';
+import { diffusionSigma, lnccDisplacementForce, type LevelImages, sigmas, type VariationalOptions } from './variational.ts';
 
 /** Adam's memory for one level: moments, and the direction it proposes. Trace `resetAdam` in the phase that starts the level. */
 export const composedAdamState = (graph: Graph, name: string, shape: readonly number[]): AdamState =>
@@ -17,7 +17,7 @@ export function composedAdam(images: LevelImages, memory: AdamState, { lambda, s
     const { force, similarity } = lnccDisplacementForce(images, u);
     reset(memory.parameter); // Adam moves a parameter; from zero, uphill, what it leaves is the direction
     adam(memory, force, { rate: -step, epsilon: softness });
-    const v = gaussian(memory.parameter, smoothing);
-    return { next: gaussian(compose(u, v), diffusionSigma(lambda)), monitor: similarity };
+    const v = scaleChannels(gaussian(memory.parameter, sigmas(images, smoothing)), images.ratios);
+    return { next: gaussian(compose(u, v), sigmas(images, diffusionSigma(lambda))), monitor: similarity };
   };
 }

@@ -4,18 +4,30 @@ import { compose, gaussian, lnccForce, type Matrix, softNormalize, type Statisti
 import type { Mapped } from '../deq/solver.ts';
 
 export interface VariationalOptions {
-  /** Diffusion regularisation a step, in voxel²: the field is smoothed by a Gaussian of σ = √(2λ) voxels. */
+  /** Diffusion regularisation a step, in voxel² of the finest axis: the field is smoothed by a Gaussian of σ = √(2λ) voxels. */
   lambda: number;
-  /** Longest step, in voxels. */
+  /** Longest step, in voxels of the finest axis. */
   step: number;
   /** Forces (LNCC per voxel) much smaller than this move in proportion, larger ones by `step`. */
   softness: number;
-  /** σ of the Gaussian that smooths the force, in voxels. */
+  /** σ of the Gaussian that smooths the force, in voxels of the finest axis. */
   smoothing: number;
 }
 
-/** What the cell needs of a level: statistics of the fixed image, the moving image `withGradient`, and the map between their grids. */
-export interface LevelImages { fixed: Statistics; moving: Tensor; matrix: Matrix }
+/** What the cell needs of a level. */
+export interface LevelImages {
+  /** Statistics of the fixed image. */
+  fixed: Statistics;
+  /** The moving image, `withGradient`, on a grid of its own. */
+  moving: Tensor;
+  /** Maps voxels of the fixed grid to voxels of the moving one. */
+  matrix: Matrix;
+  /** Finest spacing / spacing of the fixed grid along (w, h, d), at most 1: smoothing and steps are the same in mm along all axes. */
+  ratios: readonly [number, number, number];
+}
+
+/** A σ in voxels of the finest axis as σ along each axis. */
+export const sigmas = ({ ratios }: LevelImages, sigma: number) => ratios.map((r) => r * sigma) as [number, number, number];
 
 /** σ in voxels of one diffusion step λ·Δu: the semi-implicit step (I − λΔ)⁻¹ to first order. */
 export const diffusionSigma = (lambda: number): number => Math.sqrt(2 * lambda);
@@ -34,7 +46,7 @@ export function lnccDisplacementForce({ fixed, moving, matrix }: LevelImages, u:
 export function variationalCell(images: LevelImages, { lambda, step, softness, smoothing }: VariationalOptions) {
   return (u: Tensor): Mapped => {
     const { force, similarity } = lnccDisplacementForce(images, u);
-    const v = softNormalize(gaussian(force, smoothing), step, softness);
-    return { next: gaussian(compose(u, v), diffusionSigma(lambda)), monitor: similarity };
+    const v = softNormalize(gaussian(force, sigmas(images, smoothing)), step, softness, images.ratios);
+    return { next: gaussian(compose(u, v), sigmas(images, diffusionSigma(lambda))), monitor: similarity };
   };
 }

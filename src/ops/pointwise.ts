@@ -4,7 +4,7 @@ import unarySource from '../../kernels/unary.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, type Graph, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { fillWith, flat } from './launch.ts';
-import { copy, sumChannels } from './channels.ts';
+import { concat, copy, split, sumChannels } from './channels.ts';
 import { reduceTo, sum } from './reduce.ts';
 
 const unaryKernel = kernel('unary', unarySource);
@@ -159,3 +159,9 @@ const resetOp: Op<{ value: number }> = {
 
 /** variable ← value everywhere */
 export const reset = (variable: Tensor, value = 0): void => void variable.graph.apply(resetOp, [], { value }, [variable]);
+
+/** Each channel times its factor. */
+export function scaleChannels(x: Tensor, factors: readonly number[]): Tensor {
+  if (factors.every((f) => f === factors[0])) return factors[0] === 1 ? x : scale(x, factors[0]!);
+  return concat(...split(x, factors.map(() => 1)).map((channel, c) => scale(channel, factors[c]!)));
+}

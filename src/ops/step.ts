@@ -4,8 +4,9 @@ import adamAdvanceSource from '../../kernels/adam_advance.wgsl';
 import softNormalizeSource from '../../kernels/soft_normalize.wgsl';
 import softNormalizeDxSource from '../../kernels/soft_normalize_dx.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, numel, type Op, sameShape, show, type Tensor, trace } from '../graph/graph.ts';
-import { flat } from './launch.ts';
+import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { type PerAxis, perAxis } from './filter.ts';
+import { flat, volume } from './launch.ts';
 import { reset } from './pointwise.ts';
 
 const adamKernel = kernel('adam', adamSource);
@@ -13,36 +14,37 @@ const adamAdvanceKernel = kernel('adam_advance', adamAdvanceSource);
 const softNormalizeKernel = kernel('soft_normalize', softNormalizeSource);
 const softNormalizeDxKernel = kernel('soft_normalize_dx', softNormalizeDxSource);
 
-interface SoftAttrs { limit: number; epsilon: number }
+interface SoftAttrs { limit: number; epsilon: number; ratios: readonly [number, number, number] }
+
+function softParams(shape: Shape, { limit, epsilon, ratios: [ratio_w, ratio_h, ratio_d] }: SoftAttrs) {
+  const { n, voxels } = volume('softNormalize', 'x', shape, 3);
+  return { ...flat(voxels, n), params: { spatial: voxels, limit, epsilon, ratio_w, ratio_h, ratio_d } };
+}
 
 const softNormalizeOp: Op<SoftAttrs> = {
   name: 'softNormalize',
   shape([x], { limit, epsilon }) {
-    if (x!.length < 3) throw new Error(`softNormalize: needs [N, C, …], got ${show(x!)}`);
+    volume('softNormalize', 'x', x!, 3);
     if (!(limit > 0) || !(epsilon > 0)) throw new Error(`softNormalize: limit and epsilon must be above 0, got ${limit}, ${epsilon}`);
     return [x!];
   },
-  launch({ inputs: [x], outputs: [y], attrs }) {
-    const spatial = numel(x!.shape.slice(2));
-    return [{ kernel: softNormalizeKernel, ...flat(spatial, x!.shape[0]!), bindings: { x: x!, y: y! }, params: { spatial, channels: x!.shape[1]!, ...attrs } }];
-  },
+  launch: ({ inputs: [x], outputs: [y], attrs }) => [{ kernel: softNormalizeKernel, ...softParams(x!.shape, attrs), bindings: { x: x!, y: y! } }],
   vjp: ({ inputs: [x], cotangents: [dy], attrs }) => [trace(softNormalizeDxOp, [x!, dy!], attrs)],
 };
 
 const softNormalizeDxOp: Op<SoftAttrs> = {
   name: 'softNormalizeDx',
   shape: ([x]) => [x!],
-  launch({ inputs: [x, dy], outputs: [dx], attrs }) {
-    const spatial = numel(x!.shape.slice(2));
-    return [{
-      kernel: softNormalizeDxKernel, ...flat(spatial, x!.shape[0]!),
-      bindings: { x: x!, dy: dy!, dx: dx! }, params: { spatial, channels: x!.shape[1]!, ...attrs },
-    }];
-  },
+  launch: ({ inputs: [x, dy], outputs: [dx], attrs }) =>
+    [{ kernel: softNormalizeDxKernel, ...softParams(x!.shape, attrs), bindings: { x: x!, dy: dy!, dx: dx! } }],
 };
 
-/** limit · x/sqrt(|x|² + ε²) over the channels of [N, C, …]: the direction of x, never longer than `limit`, smooth in x. */
-export const softNormalize = (x: Tensor, limit: number, epsilon: number): Tensor => trace(softNormalizeOp, [x], { limit, epsilon });
+/**
+ * limit · r²x/sqrt(|r·x|² + ε²) over the channels of [N, 3, D, H, W]: a step along x never longer than `limit`, smooth in x. With
+ * r = finest spacing/spacing along (w, h, d), x a force per voxel and y a step in voxels, the step is the same in mm on every grid.
+ */
+export const softNormalize = (x: Tensor, limit: number, epsilon: number, ratios: PerAxis = 1): Tensor =>
+  trace(softNormalizeOp, [x], { limit, epsilon, ratios: perAxis(ratios) });
 
 export interface AdamOptions { rate: number; beta1?: number; beta2?: number; epsilon?: number }
 

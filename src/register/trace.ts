@@ -1,11 +1,11 @@
 // A whole registration as one static graph: preparation, the levels' iterations, and the results. Needs no device.
 import { type Iteration, traceIteration } from '../deq/solver.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
-import { voxelToVoxel } from '../io/affine.ts';
+import { voxelSpacing, voxelToVoxel } from '../io/affine.ts';
 import { type Grid, sameGrid } from '../io/volume.ts';
 import { composedAdam, composedAdamState } from '../models/composed-adam.ts';
 import { variationalCell } from '../models/variational.ts';
-import { centre, concat, identity, intensityWindow, lncc, localStatistics, type Matrix, resample, resetAdam, resize, scale, split, warp, withGradient } from '../ops/index.ts';
+import { centre, identity, intensityWindow, lncc, localStatistics, type Matrix, resample, resetAdam, resize, scaleChannels, warp, withGradient } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { ResolvedOptions } from './options.ts';
 import { type Level, levelGrid, levelSpacing } from './pyramid.ts';
@@ -48,7 +48,7 @@ export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, windows: { 
     const [f, m, grid, matrix] = [images.fixed[i]!, images.moving[i]!, grids.fixed[i]!, matrices[i]!];
     const name = `level ${factor}`;
     const shape = [1, 3, ...shapeOf(grid)];
-    const prepared = graph.phase(`${name}.images`, () => ({ fixed: localStatistics(f, options.window), moving: withGradient(centre(m)), matrix }));
+    const prepared = graph.phase(`${name}.images`, () => ({ fixed: localStatistics(f, options.window), moving: withGradient(centre(m)), matrix, ratios: spacingRatios(grid) }));
     const cell = { lambda: options.lambda[i]!, step: options.step, softness: options.softness, smoothing: options.smoothing };
     const coarser = levels[i - 1];
     const initial = coarser && (() => resizeDisplacement(coarser.value, coarser.grid, grid));
@@ -77,6 +77,12 @@ export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, windows: { 
 
 const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];
 
+/** Finest spacing / spacing along each axis. */
+function spacingRatios({ affine }: Grid): [number, number, number] {
+  const spacing = voxelSpacing(affine);
+  return spacing.map((s) => Math.min(...spacing) / s) as [number, number, number];
+}
+
 const matrixBetween = (from: Grid, to: Grid): Matrix => (sameGrid(from, to) ? identity : voxelToVoxel(from.affine, to.affine));
 
 /** An image windowed to 0…1 on every level's grid, each resized from the next finer one. */
@@ -86,9 +92,5 @@ function pyramid(image: Tensor, { low, high }: IntensityWindow, grids: readonly 
 }
 
 /** A displacement on another level's grid, in that grid's voxels. */
-function resizeDisplacement(u: Tensor, from: Level, to: Level): Tensor {
-  const resized = resize(u, shapeOf(to));
-  const factors = from.scale.map((s, axis) => s / to.scale[axis]!);
-  if (factors.every((f) => f === factors[0])) return scale(resized, factors[0]!);
-  return concat(...split(resized, [1, 1, 1]).map((channel, axis) => scale(channel, factors[axis]!)));
-}
+const resizeDisplacement = (u: Tensor, from: Level, to: Level): Tensor =>
+  scaleChannels(resize(u, shapeOf(to)), from.scale.map((s, axis) => s / to.scale[axis]!));
