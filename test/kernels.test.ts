@@ -83,6 +83,11 @@ test('every kernel file is launched by some op', () => {
   assert.equal(files.filter((file) => !launched.has(file)), []);
 });
 
+test('no kernel binds more buffers than every WebGPU device allows', () => {
+  const counts = [...variants.values()].map(({ kernel }) => ({ name: kernel.name, buffers: kernel.bindings.filter((b) => b.access !== 'uniform').length }));
+  assert.equal(counts.filter(({ buffers }) => buffers > 8), []); // the default of maxStorageBuffersPerShaderStage
+});
+
 test(`${variants.size} variants compile without a message`, async () => {
   const device = await gpu();
   const messages: string[] = [];
