@@ -3,7 +3,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
-  compose, concat, diffusion, fill, gaussian, gradient, lnccForce, localStatistics, resample, resize, slice, softNormalize, sub, sumChannels,
+  centre, compose, concat, diffusion, fill, gaussian, gradient, lnccForce, localStatistics, resample, resize, slice, softNormalize, sub, sumChannels,
   type Tensor, vjp, warp, warpWithGradient, windowSum, withGradient,
 } from '../src/index.ts';
 import { evaluate } from './gpu.ts';
@@ -86,16 +86,18 @@ const close = (actual: ArrayLike<number> | null, expected: ArrayLike<number>, to
   assert.ok(error < tolerance, `relative error ${error}`);
 };
 
-test('softNormalize and its gradient', async () => {
-  const x = uniform(shape, 40), dy = uniform(shape, 41), limit = 0.4, epsilon = 0.3;
-  const { y, grads } = await evaluate(([x]) => softNormalize(x!, limit, epsilon), [x], dy);
+test('softNormalize and its gradient, on a grid of unequal spacings', async () => {
+  const x = uniform(shape, 40), dy = uniform(shape, 41), limit = 0.4, epsilon = 0.3, ratios = [1, 0.5, 0.25] as const;
+  const { y, grads } = await evaluate(([x]) => softNormalize(x!, limit, epsilon, ratios), [x], dy);
   const voxels = 5 * 7 * 9;
-  const channels = (i: number) => [0, 1, 2].map((c) => Math.floor(i / (3 * voxels)) * 3 * voxels + c * voxels + (i % voxels));
-  const q = (i: number) => channels(i).reduce((sum, k) => sum + x.data[k]! ** 2, epsilon ** 2);
-  close(y, x.data.map((value, i) => limit * value / Math.sqrt(q(i))));
-  const along = (i: number) => channels(i).reduce((sum, k) => sum + x.data[k]! * dy.data[k]!, 0);
-  close(grads[0]!, x.data.map((value, i) => limit * (dy.data[i]! - value * along(i) / q(i)) / Math.sqrt(q(i))));
-  assert.throws(() => softNormalize({ graph: null, shape } as unknown as Tensor, 0, 1), /./);
+  const ratio = (i: number) => ratios[Math.floor(i / voxels) % 3]!;
+  const overChannels = (i: number, f: (k: number) => number) =>
+    [0, 1, 2].reduce((sum, c) => sum + f(Math.floor(i / (3 * voxels)) * 3 * voxels + c * voxels + (i % voxels)), 0);
+  const q = (i: number) => overChannels(i, (k) => (ratio(k) * x.data[k]!) ** 2) + epsilon ** 2;
+  close(y, x.data.map((value, i) => limit * ratio(i) ** 2 * value / Math.sqrt(q(i))));
+  // y_c = limit · r_c² x_c / √q: ∂y_c/∂x_j = limit · (r_c² δ_cj − r_c² x_c · r_j² x_j / q) / √q
+  const along = (i: number) => overChannels(i, (k) => ratio(k) ** 2 * x.data[k]! * dy.data[k]!);
+  close(grads[0]!, x.data.map((value, i) => limit * ratio(i) ** 2 * (dy.data[i]! - value * along(i) / q(i)) / Math.sqrt(q(i))));
 });
 
 test('compose and its gradients: v + u at p + v', async () => {
@@ -118,12 +120,14 @@ function slope({ shape, data }: NdArray, axis: number): NdArray {
   }));
 }
 
-test('warpWithGradient samples the image and its fourth-order differences at p + u(p)', async () => {
-  const image = uniform([1, 1, 9, 7, 11], 45), u = uniform([1, 3, 9, 7, 11], 46, -3, 3);
-  const sample = (x: NdArray) => reference.warp!.forward([x, u], {}).data;
-  const part = async (name: 'warped' | 'gradient') => (await evaluate(([x, u]) => warpWithGradient(withGradient(x!), u!)[name], [image, u])).y;
+test('warpWithGradient samples an image and its fourth-order differences at M·(p + u(p)), and turns them by Mᵀ', async () => {
+  const image = uniform([1, 1, 9, 7, 11], 45), u = uniform([1, 3, 6, 8, 7], 46, -3, 3), voxels = 6 * 8 * 7;
+  const sample = (x: NdArray) => reference.warp!.forward([x, u], { matrix }).data;
+  const part = async (name: 'warped' | 'gradient') => (await evaluate(([x, u]) => warpWithGradient(withGradient(x!), u!, matrix)[name], [image, u])).y;
   close(await part('warped'), sample(image));
-  close(await part('gradient'), Float64Array.from([0, 1, 2].flatMap((axis) => [...sample(slope(image, axis))])));
+  const slopes = [0, 1, 2].map((axis) => sample(slope(image, axis)));
+  close(await part('gradient'), Float64Array.from({ length: 3 * voxels }, (_, i) =>
+    slopes.reduce((sum, along, row) => sum + matrix[4 * row + Math.floor(i / voxels)]! * along[i % voxels]!, 0)));
 });
 
 test('resample is warp without a displacement', async () => {
@@ -136,16 +140,18 @@ for (const [label, middle, reach] of [['images in 0…1', 0.5, 0.5], ['raw inten
   test(`lnccForce, window 9: ${label}`, async () => {
     const [a, b] = [50, 51].map((seed) => uniform([1, 1, 13, 17, 15], seed, middle - reach, middle + reach)) as [NdArray, NdArray];
     const gradient = uniform([1, 3, 13, 17, 15], 52), epsilon = 1e-6;
-    const centre = (x: NdArray) => map(x, (value) => value - middle);
     const local = (x: NdArray, y?: NdArray) => windowMean(9).apply(map(x, (value, i) => value * (y ? y.data[i]! : 1))).data;
-    const [p, q] = [centre(a), centre(b)];
+    const [p, q] = [a, b].map((x) => map(x, (value) => value - middle)) as [NdArray, NdArray];
     const [ma, mb] = [local(p), local(q)], va = local(p, p).map((x, i) => x - ma[i]! ** 2), vb = local(q, q).map((x, i) => x - mb[i]! ** 2);
     const c = local(p, q).map((x, i) => x - ma[i]! * mb[i]!), d = va.map((x, i) => x * vb[i]! + epsilon);
     const g = c.map((x, i) => 2 * x / d[i]! * (p.data[i]! - ma[i]! - x * va[i]! / d[i]! * (q.data[i]! - mb[i]!)));
-    const force = async (name: 'force' | 'similarity') =>
-      (await evaluate(([a, b, gradient]) => lnccForce(localStatistics(a!, 9), b!, gradient!)[name], [a, b, gradient])).y;
-    close(await force('force'), gradient.data.map((x, i) => x * g[i % g.length]!), 3e-5); // c, of independent images, is nearly 0
-    close(await force('similarity'), reference.lncc!.forward([a, b], { window: 9, epsilon }).data, 1e-5);
+    const part = async (name: 'force' | 'similarity', weight: NdArray[] = []) =>
+      (await evaluate(([a, b, gradient, weight]) => lnccForce(localStatistics(a!, 9), centre(b!), gradient!, weight)[name], [a, b, gradient, ...weight])).y;
+    close(await part('force'), gradient.data.map((x, i) => x * g[i % g.length]!), 3e-5); // c, of independent images, is nearly 0
+    close(await part('similarity'), reference.lncc!.forward([a, b], { window: 9, epsilon }).data, 1e-5);
+    const weight = uniform(a.shape, 53, 0, 1), s = c.map((x, i) => x * x / d[i]!);
+    close(await part('force', [weight]), gradient.data.map((x, i) => x * weight.data[i % g.length]! * g[i % g.length]!), 3e-5);
+    close(await part('similarity', [weight]), [dot(s, weight.data) / weight.data.reduce((x, y) => x + y)], 1e-5);
   });
 }
 

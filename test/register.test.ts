@@ -1,0 +1,145 @@
+// register() as a whole: what it does to known pairs, on other grids, to volumes it cannot serve, and that it can be repeated to the bit.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { existsSync } from 'node:fs';
+import { planRegistration, register, type Registration, type RegisterOptions, type Volume } from '../src/index.ts';
+import { composeAffine, type Vec3, voxelToVoxel } from '../src/io/affine.ts';
+import { readVolume } from '../src/io/files.ts';
+import { dice, jacobianStats, presentLabels, tre, warpLabels } from '../src/register/metrics.ts';
+import { phantom } from '../src/register/phantom.ts';
+import { realCases } from './data.ts';
+import { gpu } from './gpu.ts';
+
+const methods = ['equilibrium', 'adam'] as const;
+const size: Vec3 = [40, 48, 56];
+const brain = phantom('brain', size, 1);
+
+const run = async (fixed: Volume, moving: Volume, options: RegisterOptions = {}) => register(await gpu(), fixed, moving, options);
+const rejection = async (promise: Promise<unknown>): Promise<string> => promise.then(() => 'nothing was refused', (error: Error) => error.message);
+const largest = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+
+interface Labelled { fixed: Volume; moving: Volume; fixedSeg: Volume; movingSeg: Volume }
+
+/** Mean Dice over the labels before and after, and folds in percent over the whole grid. */
+function judge({ fixed, moving, fixedSeg, movingSeg }: Labelled, { displacement }: Registration) {
+  const toMoving = voxelToVoxel(fixed.affine, moving.affine), labels = presentLabels(fixedSeg.data, movingSeg.data);
+  const overlap = (u: Float32Array) => dice(fixedSeg.data, warpLabels(movingSeg.data, moving.size, u, fixed.size, toMoving), labels).mean;
+  return { before: overlap(new Float32Array(displacement.length)), after: overlap(displacement), folds: jacobianStats(displacement, fixed.size).grid.foldingPercent };
+}
+
+test('an image against itself: converged at once on every level, and nothing moves', async () => {
+  const { displacement, levels, warped, similarity } = await run(brain.fixed, brain.fixed);
+  assert.ok(largest(displacement) < 0.01, `${largest(displacement)} voxels`);
+  assert.ok(largest(warped.data.map((x, i) => x - brain.fixed.data[i]!)) < 0.5);
+  assert.ok(Math.abs(similarity.after - similarity.before) < 1e-5);
+  for (const { result, iterations } of levels) assert.ok(result === 'converged' && iterations <= 4, `${result} after ${iterations}`);
+});
+
+test('adam, an image against itself: it scales noise up, but what moves are single voxels', async () => {
+  const { displacement } = await run(brain.fixed, brain.fixed, { method: 'adam' });
+  const rms = Math.sqrt(displacement.reduce((sum, x) => sum + x * x, 0) / displacement.length);
+  assert.ok(rms < 0.02, `${rms} voxels`);
+});
+
+for (const method of methods) {
+  test(`${method}: the phantom brain is aligned without a fold, in the memory planned`, async () => {
+    const result = await run(brain.fixed, brain.moving, { method });
+    const { before, after, folds } = judge(brain, result);
+    assert.ok(before < 0.7 && after > before + 0.15, `Dice ${before} → ${after}`);
+    assert.is(folds, 0);
+    assert.ok(result.similarity.after > result.similarity.before + 0.1);
+    assert.equal(result.memory.measured, result.memory.planned);
+    assert.equal(planRegistration(brain.fixed, brain.moving, { method }).plan.peak, result.memory.planned);
+    for (const { iterations, residuals, similarities } of result.levels) assert.equal([residuals.length, similarities.length], [iterations, iterations]);
+  });
+
+  test(`${method}: the same pair gives the same bits`, async () => {
+    const [a, b] = [await run(brain.fixed, brain.moving, { method, iterations: 6 }), await run(brain.fixed, brain.moving, { method, iterations: 6 })];
+    assert.equal(b.displacement, a.displacement);
+    assert.equal(b.levels, a.levels);
+  });
+}
+
+test('the phantom lung: landmarks come home', async () => {
+  const lung = phantom('lung', [40, 48, 56], 1), toMoving = voxelToVoxel(lung.fixed.affine, lung.moving.affine);
+  const { displacement, intensities } = await run(lung.fixed, lung.moving);
+  const error = (u: Float32Array | null) => tre(lung.landmarks, u, size, toMoving, lung.moving).mean;
+  assert.is(intensities.fixed.modality, 'ct');
+  assert.ok(error(displacement) < 0.5 * error(null), `${error(null)} mm → ${error(displacement)} mm`);
+});
+
+test('thick slices: the short axis is kept, and the pair is aligned', async () => {
+  const flat = phantom('brain', [48, 56, 16], 2);
+  const result = await run(flat.fixed, flat.moving);
+  const { before, after, folds } = judge(flat, result);
+  assert.ok(result.levels.every(({ size }) => size[2] === 16));
+  assert.ok(after > before + 0.08 && folds < 0.05, `Dice ${before} → ${after}, ${folds} % folds`);
+});
+
+/** The same image in space with its axes in another order and direction: voxel (i, j, k) of the result is voxel (k, n − 1 − i, j) of the volume. */
+function reoriented({ data, size: [w, h, d], affine, dtype }: Volume): Volume {
+  const turned = new Float32Array(data.length), size: Vec3 = [h, d, w];
+  let at = 0;
+  for (let k = 0; k < w; k++) for (let j = 0; j < d; j++) for (let i = 0; i < h; i++) turned[at++] = data[(j * h + i) * w + (w - 1 - k)]!;
+  return { data: turned, size, affine: composeAffine(affine, [0, 0, -1, w - 1, 1, 0, 0, 0, 0, 1, 0, 0]), dtype };
+}
+
+test('axes in another order and direction change nothing but rounding', async () => {
+  const options = { levels: [4, 2], iterations: 10, tolerance: 0 };
+  const plain = await run(brain.fixed, brain.moving, options), turned = await run(brain.fixed, reoriented(brain.moving), options);
+  assert.ok(largest(plain.displacement) > 1);
+  assert.ok(largest(plain.displacement.map((x, i) => x - turned.displacement[i]!)) < 0.02, `${largest(plain.displacement.map((x, i) => x - turned.displacement[i]!))}`);
+  assert.ok(largest(plain.warped.data.map((x, i) => x - turned.warped.data[i]!)) < 3);
+});
+
+test('an image that lies elsewhere in space is found there', async () => {
+  const shift: Vec3 = [5, -4, 3]; // mm; the voxels are 4 mm wide
+  const there = reoriented(brain.fixed);
+  there.affine = there.affine.map((x, i) => x + (i % 4 === 3 ? shift[Math.floor(i / 4)]! : 0));
+  const { displacement } = await run(brain.fixed, there);
+  const inside = brain.fixedSeg.data, n = inside.length;
+  const mean = [0, 1, 2].map((c) => {
+    const values = displacement.subarray(c * n, (c + 1) * n).filter((_, v) => inside[v]! > 0);
+    return values.reduce((a, b) => a + b, 0) / values.length;
+  });
+  const expected = voxelToVoxel(brain.fixed.affine, brain.fixed.affine.map((x, i) => x - (i % 4 === 3 ? shift[Math.floor(i / 4)]! : 0)));
+  [3, 7, 11].forEach((i, c) => assert.ok(Math.abs(mean[c]! - expected[i]!) < 0.1, `axis ${c}: ${mean[c]} for ${expected[i]} voxels`));
+});
+
+test('what cannot be registered is refused by name', async () => {
+  const { fixed, moving } = brain;
+  const far = { ...moving, affine: moving.affine.map((x, i) => (i === 3 ? x + 1000 : x)) };
+  const broken = { ...moving, data: moving.data.map((x, i) => (i === 77 ? NaN : x)) };
+  const empty = { ...fixed, data: new Float32Array(fixed.data.length) };
+  for (const [f, m, options, message] of [
+    [fixed, far, {}, /^the volumes do not overlap: 0 % of the fixed grid.*affines/],
+    [fixed, broken, {}, /^moving: 1 of 107520 voxels are NaN/], [empty, moving, {}, /^fixed: all 107520 voxels have the value 0/],
+    [fixed, moving, { lamda: 1 }, /unknown option lamda; there are method, .*lambda/], [fixed, moving, { method: 'demons' }, /method must be equilibrium or adam, got demons/],
+    [fixed, moving, { levels: [3] }, /levels must be powers of two.*got 3/], [fixed, moving, { levels: [] }, /levels must be powers of two/],
+    [fixed, moving, { levels: [1, 2] }, /levels must go from coarse to fine, got 1,2/], [fixed, moving, { iterations: 0 }, /iterations must be whole numbers above 0/],
+    [fixed, moving, { levels: [2, 1], iterations: [1, 2, 3] }, /iterations: 3 values for 2 levels/], [fixed, moving, { tolerance: -1 }, /tolerance must be 0 voxels or more, got -1/],
+    [fixed, moving, { lambda: NaN }, /lambda must be between 0 and 50 voxel², got NaN/], [fixed, moving, { window: 4 }, /window must be an odd whole number.*got 4/],
+  ] as [Volume, Volume, object, RegExp][]) assert.match(await rejection(run(f, m, options)), message);
+  const { ledger } = await gpu();
+  assert.is(ledger.live.total, 0, 'nothing is left behind');
+});
+
+test('one iteration, one level, two slices: all work', async () => {
+  const slices = ({ data, ...volume }: Volume): Volume => ({ ...volume, size: [40, 48, 2], data: data.slice(25 * 1920, 27 * 1920) });
+  const thin = await run(slices(brain.fixed), slices(brain.moving), { iterations: 5 });
+  assert.ok(thin.displacement.every(Number.isFinite) && thin.similarity.after > thin.similarity.before);
+  const once = await run(brain.fixed, brain.moving, { levels: [4], iterations: 1 });
+  assert.equal(once.levels.map(({ result, iterations }) => [result, iterations]), [['max-iterations', 1]]);
+  assert.ok(largest(once.displacement) > 0.1);
+});
+
+const heart = realCases().find(({ name }) => name === 'cardiac A1D0Q7');
+test('a real heart, 8 mm slices', async () => {
+  if (!heart || !existsSync(heart.fixedSeg)) return void console.log('skipped: no cardiac pair in the data folder');
+  const [fixed, moving, fixedSeg, movingSeg] = await Promise.all([heart.fixed, heart.moving, heart.fixedSeg, heart.movingSeg].map(readVolume)) as Volume[] as [Volume, Volume, Volume, Volume];
+  const { before, after, folds } = judge({ fixed, moving, fixedSeg, movingSeg }, await run(fixed, moving));
+  assert.ok(after > before + 0.1, `Dice ${before} → ${after}`);
+  assert.ok(folds < 0.3, `${folds} % folds`);
+});
+
+test.run();
