@@ -2,14 +2,18 @@
 import { version } from '../../package.json';
 import { type Command, help, table, UsageError } from './args.ts';
 import * as apply from './commands/apply.ts';
+import * as compose from './commands/compose.ts';
+import * as convert from './commands/convert.ts';
 import * as info from './commands/info.ts';
+import * as invert from './commands/invert.ts';
+import * as jacobian from './commands/jacobian.ts';
 import * as phantom from './commands/phantom.ts';
 import * as quickstart from './commands/quickstart.ts';
 import * as register from './commands/register.ts';
 import * as setup from './commands/setup.ts';
 import { discardOutputs } from './outputs.ts';
 
-const commands: Record<string, Command> = { register, apply, phantom, info, setup, quickstart };
+const commands: Record<string, Command> = { register, apply, jacobian, invert, compose, convert, phantom, info, setup, quickstart };
 
 const overview = () => [
   'usage: deqreg <command> [options]', '',

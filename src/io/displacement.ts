@@ -1,6 +1,42 @@
 import { invertAffine, type Affine } from './affine.ts';
 import type { Grid } from './volume.ts';
 
+interface Form {
+  /** Extents that follow W×H×D. */
+  more: readonly number[];
+  /** Intent codes it is read with; it is written with the first. */
+  intents: readonly number[];
+  layout: string;
+  description: string;
+}
+
+/**
+ * How displacement files are laid out. The values are [3, D, H, W] in all of them, the grid is the fixed image's:
+ * - itk: LPS mm from the fixed point to the moving point, as ITK and ANTs write it;
+ * - learn2reg: voxels along (i, j, k), for two images on one grid;
+ * - voxel: the same under another intent code, so that nothing takes it for millimetres.
+ */
+export const displacementForms = {
+  itk: { more: [1, 3], intents: [1007], layout: 'W×H×D×1×3, intent 1007 (as ITK and ANTs write it)', description: 'displacement, LPS mm, fixed to moving point' },
+  learn2reg: { more: [3], intents: [0, 1006, 1007], layout: 'W×H×D×3', description: 'displacement, voxels i, j, k, fixed to moving point' },
+  voxel: { more: [1, 3], intents: [1006], layout: 'W×H×D×1×3, intent 1006', description: 'displacement, voxels i, j, k, fixed to moving point' },
+} satisfies Record<string, Form>;
+export type DisplacementForm = keyof typeof displacementForms;
+
+/** Which form a file's extents and intent code are of; none for what is no displacement. */
+export function formOf(extents: readonly number[], intent: number): DisplacementForm | undefined {
+  const rest = extents.slice(3);
+  const fits = ({ more, intents }: Form) =>
+    intents.includes(intent) && more.every((n, axis) => n === rest[axis]) && rest.slice(more.length).every((n) => n === 1);
+  return (Object.keys(displacementForms) as DisplacementForm[]).find((form) => fits(displacementForms[form]));
+}
+
+/** The values of one form as those of another, on the same grid; the same array where nothing changes. */
+export function convertDisplacement(data: Float32Array, grid: Grid, from: DisplacementForm, to: DisplacementForm): Float32Array {
+  if ((from === 'itk') === (to === 'itk')) return data;
+  return to === 'itk' ? toPhysical(data, grid) : fromPhysical(data, grid);
+}
+
 /**
  * ITK's form of a displacement: u in voxels of `grid` (channels i, j, k) → the vector in LPS mm from the fixed point to the moving point.
  * Both are [3, D, H, W]. LPS is RAS with x and y negated; only the 3×3 part of the affine matters.

@@ -3,9 +3,10 @@ import { randomUUID } from 'node:crypto';
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { constants, crc32, createGunzip, deflateRaw } from 'node:zlib';
+import type { DisplacementForm } from './displacement.ts';
 import { parseLandmarks, type Landmarks } from './landmarks.ts';
 import { HEADER_BYTES, parseHeader, type NiftiHeader } from './nifti-header.ts';
-import { displacementSize, INTENT_VECTOR, parseDisplacement, parseNifti, volumeSize, type DisplacementFile } from './nifti.ts';
+import { displacementSize, parseDisplacement, parseNifti, VECTOR_INTENTS, volumeSize, type DisplacementFile } from './nifti.ts';
 import type { Volume } from './volume.ts';
 
 /** Bytes after the image that a gzip stream may still hold; they are read (the checksum comes last) and dropped. */
@@ -19,10 +20,10 @@ export async function readVolume(path: string): Promise<Volume> {
   return parseNifti(path, buffer, image);
 }
 
-/** Reads a displacement field in ITK's form, values as stored (LPS mm). */
-export async function readDisplacement(path: string): Promise<DisplacementFile> {
-  const { buffer, image } = await readNifti(path, (header) => displacementSize(path, header));
-  return parseDisplacement(path, buffer, image);
+/** Reads a displacement field, values as stored: in ITK's form LPS mm, in the others voxels. */
+export async function readDisplacement(path: string, form: DisplacementForm = 'itk'): Promise<DisplacementFile> {
+  const { buffer, image } = await readNifti(path, (header) => displacementSize(path, header, form));
+  return parseDisplacement(path, buffer, image, form);
 }
 
 export async function readLandmarks(path: string): Promise<Landmarks> {
@@ -132,7 +133,7 @@ export async function writeNifti(path: string, bytes: Uint8Array): Promise<void>
  * An output chunk holds a whole block, so that a block needs no turn of a busy main thread.
  */
 async function gzip(bytes: Uint8Array): Promise<Uint8Array[]> {
-  const vectors = new DataView(bytes.buffer, bytes.byteOffset).getInt16(68, true) === INTENT_VECTOR;
+  const vectors = VECTOR_INTENTS.includes(new DataView(bytes.buffer, bytes.byteOffset).getInt16(68, true));
   const strategy = vectors ? constants.Z_RLE : constants.Z_DEFAULT_STRATEGY;
   const count = Math.max(1, Math.ceil(bytes.length / GZIP_BLOCK));
   const blocks = Array.from({ length: count }, (_, n) => promisify<Uint8Array, object, Buffer>(deflateRaw)(

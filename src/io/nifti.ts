@@ -1,18 +1,19 @@
 import { NIFTI1 } from 'nifti-reader-js';
 import { voxelSpacing, type Affine, type Vec3 } from './affine.ts';
+import { displacementForms, formOf, type DisplacementForm } from './displacement.ts';
 import { BYTES, CODES, parseHeader, type Dtype, type NiftiHeader } from './nifti-header.ts';
 import { quaternionOf } from './quaternion.ts';
 import type { Grid, Volume } from './volume.ts';
 
 export { checkFinite, checkNotConstant } from './volume.ts';
 
-/** A vector file as stored: [3, D, H, W], for ITK and ANTs in LPS mm (`fromPhysical` gives voxels). */
+/** A displacement field as stored: [3, D, H, W], for ITK and ANTs in LPS mm (`fromPhysical` gives voxels). */
 export interface DisplacementFile extends Grid {
   data: Float32Array;
 }
 
-/** The intent code of a vector image. */
-export const INTENT_VECTOR = 1007;
+/** The intent codes of vector images: displacements, and vectors in general. */
+export const VECTOR_INTENTS = [1006, 1007];
 const ARRAYS = {
   uint8: Uint8Array, int8: Int8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array,
   float32: Float32Array, float64: Float64Array,
@@ -27,10 +28,10 @@ export function parseNifti(name: string, buffer: ArrayBuffer, image?: ArrayBuffe
   return { size: volumeSize(name, header), affine: header.affine, data: readVoxels(name, header, buffer, image), dtype: header.dtype };
 }
 
-/** A displacement field in ITK's form: 5-D, dimensions W×H×D×1×3, intent 1007. The values are returned as stored. */
-export function parseDisplacement(name: string, buffer: ArrayBuffer, image?: ArrayBuffer): DisplacementFile {
+/** A displacement field in one of the `displacementForms`. The values are returned as stored. */
+export function parseDisplacement(name: string, buffer: ArrayBuffer, image?: ArrayBuffer, form: DisplacementForm = 'itk'): DisplacementFile {
   const header = parseHeader(name, buffer);
-  return { size: displacementSize(name, header), affine: header.affine, data: readVoxels(name, header, buffer, image) };
+  return { size: displacementSize(name, header, form), affine: header.affine, data: readVoxels(name, header, buffer, image) };
 }
 
 /** The size of a header that describes a 3-D image; throws for any other. */
@@ -39,18 +40,19 @@ export function volumeSize(name: string, { extents, intent }: NiftiHeader): Vec3
   const shape = extents.join('×');
   const frames = extents.slice(3).reduce((product, n) => product * n, 1);
   if (extents.length < 3) throw new Error(`${name}: ${extents.length}-D image (${shape}); a 3-D volume is needed`);
-  if (frames > 1 && intent === INTENT_VECTOR) throw new Error(`${name}: vector field (${shape}, intent ${intent}), not an image`);
+  if (frames > 1 && VECTOR_INTENTS.includes(intent)) throw new Error(`${name}: vector field (${shape}, intent ${intent}), not an image`);
   if (frames > 1) throw new Error(`${name}: ${extents.length}-D volume (${frames} frames of ${w}×${h}×${d}); pass one 3-D frame`);
   return [w, h, d];
 }
 
-/** The size of a header that describes a displacement field; throws for any other. */
-export function displacementSize(name: string, { extents, intent }: NiftiHeader): Vec3 {
-  const [w, h, d, time, vector] = extents;
-  if (intent !== INTENT_VECTOR || time !== 1 || vector !== 3 || extents.slice(5).some((n) => n !== 1)) {
-    throw new Error(`${name}: not a displacement field: dimensions ${extents.join('×')}, intent ${intent}; ` +
-      `expected W×H×D×1×3, intent ${INTENT_VECTOR} (as ITK and ANTs write it)`);
+/** The size of a header that describes a displacement field in that form; throws for any other. */
+export function displacementSize(name: string, { extents, intent }: NiftiHeader, form: DisplacementForm = 'itk'): Vec3 {
+  const found = formOf(extents, intent);
+  if (found !== form) {
+    throw new Error(`${name}: not a displacement field${found ? ` of the form ${form} but ${found}` : ''}: ` +
+      `dimensions ${extents.join('×')}, intent ${intent}; expected ${displacementForms[form].layout}`);
   }
+  const [w, h, d] = extents;
   return [w, h, d];
 }
 
@@ -112,9 +114,10 @@ export function encodeNifti({ size, affine, data, dtype, description }: NiftiIma
   return encode(size, affine, [...size], dtype, data, 0, description ?? '');
 }
 
-/** A displacement field in ITK's form (5-D, intent 1007, float32); `data` is [3, D, H, W] in LPS mm, as `toPhysical` gives. */
-export function encodeDisplacement({ size, affine, data }: DisplacementFile): Uint8Array {
-  return encode(size, affine, [...size, 1, 3], 'float32', data, INTENT_VECTOR, 'displacement, LPS mm, fixed to moving point');
+/** A displacement field in one of the `displacementForms`, float32; `data` is [3, D, H, W] in that form's unit. */
+export function encodeDisplacement({ size, affine, data }: DisplacementFile, form: DisplacementForm = 'itk'): Uint8Array {
+  const { more, intents: [intent], description } = displacementForms[form];
+  return encode(size, affine, [...size, ...more], 'float32', data, intent, description);
 }
 
 function encode(

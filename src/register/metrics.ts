@@ -24,8 +24,9 @@ export interface JacobianStats {
   sdLogJ: number;
   /** The Learn2Reg evaluator's figure, about a quarter of the above: standard deviation of log(J + 3), J + 3 clipped to [1e-9, 1e9]. */
   sdLogJLearn2Reg: number;
-  /** Smallest J. */
+  /** Smallest and largest J. */
   minJ: number;
+  maxJ: number;
 }
 
 /**
@@ -151,8 +152,15 @@ export function jacobianStats(u: Float32Array, size: Size, mask?: ArrayLike<numb
   return { grid: summary(merge(inside, outside)), mask: summary(inside) };
 }
 
-/** Running sums of a region: voxels, folded voxels, log J and log(J + 3) with their squares, and the smallest J. */
-const newTally = () => ({ n: 0, folded: 0, log: 0, log2: 0, shifted: 0, shifted2: 0, min: Infinity });
+/** The same statistics of determinants that are known already, such as those of `jacobian`. */
+export function determinantStats(determinants: Float32Array): JacobianStats {
+  const tally = newTally();
+  for (const det of determinants) count(tally, det);
+  return summary(tally);
+}
+
+/** Running sums of a region: voxels, folded voxels, log J and log(J + 3) with their squares, and the smallest and largest J. */
+const newTally = () => ({ n: 0, folded: 0, log: 0, log2: 0, shifted: 0, shifted2: 0, min: Infinity, max: -Infinity });
 type Tally = ReturnType<typeof newTally>;
 
 function count(t: Tally, det: number): void {
@@ -165,16 +173,17 @@ function count(t: Tally, det: number): void {
   t.shifted += shifted;
   t.shifted2 += shifted * shifted;
   if (det < t.min) t.min = det;
+  if (det > t.max) t.max = det;
 }
 
 function merge(a: Tally, b: Tally): Tally {
   return { n: a.n + b.n, folded: a.folded + b.folded, log: a.log + b.log, log2: a.log2 + b.log2, shifted: a.shifted + b.shifted,
-    shifted2: a.shifted2 + b.shifted2, min: Math.min(a.min, b.min) };
+    shifted2: a.shifted2 + b.shifted2, min: Math.min(a.min, b.min), max: Math.max(a.max, b.max) };
 }
 
 function summary(t: Tally): JacobianStats {
   const sd = (sum: number, squares: number) => Math.sqrt(Math.max(0, squares / t.n - (sum / t.n) ** 2));
-  return { foldingPercent: 100 * t.folded / t.n, sdLogJ: sd(t.log, t.log2), sdLogJLearn2Reg: sd(t.shifted, t.shifted2), minJ: t.min };
+  return { foldingPercent: 100 * t.folded / t.n, sdLogJ: sd(t.log, t.log2), sdLogJLearn2Reg: sd(t.shifted, t.shifted2), minJ: t.min, maxJ: t.max };
 }
 
 /** u at a continuous voxel position p, linear, border clamped. */

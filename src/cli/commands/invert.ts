@@ -1,0 +1,28 @@
+// deqreg invert: the displacement from moving points back to fixed points.
+import { readVolume } from '../../io/files.ts';
+import { encodeDisplacement } from '../../io/nifti.ts';
+import { invert } from '../../register/fields.ts';
+import { checkOverlap } from '../../register/overlap.ts';
+import { type Options, parse, text } from '../args.ts';
+import { describeInverse, outputName, readField, writeFromGpu } from '../fields.ts';
+import { within } from '../inputs.ts';
+
+export const summary = 'invert a displacement';
+export const usage = 'deqreg invert --displacement D --out V [--like GRID]';
+export const options = {
+  displacement: { value: 'FILE', parse: text, required: true, help: 'displacement u of `deqreg register`, ITK or ANTs: 5-D NIfTI, LPS mm' },
+  out: { value: 'FILE', parse: outputName, required: true, help: 'its inverse v, in the same form, .nii or .nii.gz: it warps the fixed image to the moving one' },
+  like: { value: 'FILE', parse: text, help: 'volume whose grid the inverse gets, usually the moving image (default: the grid of the displacement)' },
+} satisfies Options;
+
+export async function run(args: string[]): Promise<number> {
+  const { displacement, out, like } = parse(options, args);
+  const [field, grid] = await Promise.all([readField(displacement), like === undefined ? undefined : readVolume(like)]);
+  if (grid) within(`${displacement}, ${like}`, () => checkOverlap(field, grid));
+  await writeFromGpu(out, async (gpu) => {
+    const inverse = await invert(gpu, field, { grid });
+    console.log(describeInverse(inverse.outcome));
+    return encodeDisplacement(inverse.field);
+  });
+  return 0;
+}

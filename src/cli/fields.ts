@@ -1,0 +1,42 @@
+// What the commands about displacement fields share: a field in, a NIfTI out, and a GPU in between.
+import { basename, dirname } from 'node:path';
+import type { Gpu } from '../gpu/device.ts';
+import type { DisplacementForm } from '../io/displacement.ts';
+import { readDisplacement } from '../io/files.ts';
+import type { DisplacementFile } from '../io/nifti.ts';
+import { checkFinite } from '../io/volume.ts';
+import { openGpu } from '../node.ts';
+import type { InverseOutcome } from '../register/fields.ts';
+import { UsageError } from './args.ts';
+import { withOutputs } from './outputs.ts';
+
+/** A displacement field from a file, without NaN. */
+export async function readField(path: string, form?: DisplacementForm): Promise<DisplacementFile> {
+  const field = await readDisplacement(path, form);
+  checkFinite(path, field);
+  return field;
+}
+
+/** The name of a NIfTI file to write. */
+export function outputName(path: string): string {
+  if (!/\.nii(\.gz)?$/i.test(path)) throw new UsageError(`${path}: the name must end in .nii or .nii.gz`);
+  return path;
+}
+
+/** Writes one file, whole or not at all, from bytes that `make` computes on a GPU. */
+export async function writeFromGpu(path: string, make: (gpu: Gpu) => Promise<Uint8Array>): Promise<void> {
+  await withOutputs(dirname(path), async (write) => {
+    const gpu = await openGpu();
+    try {
+      await write(basename(path), await make(gpu));
+    } finally {
+      gpu.close();
+    }
+  });
+}
+
+/** An inverse's verdict and residual for people. */
+export function describeInverse({ result, iterations, voxels, mm }: InverseOutcome): string {
+  const figures = (of: 'mean' | 'max') => `${of} ${voxels[of].toFixed(4)} voxel (${mm[of].toFixed(4)} mm)`;
+  return `${result} after ${iterations} iterations, residual ${figures('mean')}, ${figures('max')}`;
+}

@@ -1,0 +1,151 @@
+// Displacement fields as tools: local volume change, the inverse, one after another. A field is in ITK's form: [3, D, H, W], LPS mm
+// from each voxel of its own grid to the point it maps to; beyond its grid it goes on as at the border.
+import { iterate, type Outcome, traceIteration, type Verdict } from '../deq/solver.ts';
+import type { Gpu } from '../gpu/device.ts';
+import { Graph, type Tensor } from '../graph/graph.ts';
+import { Schedule } from '../graph/schedule.ts';
+import { composeAffine, voxelToVoxel } from '../io/affine.ts';
+import { fromPhysical, toPhysical } from '../io/displacement.ts';
+import type { DisplacementFile } from '../io/nifti.ts';
+import { type Grid, sameGrid, type Volume, voxelCount } from '../io/volume.ts';
+import { add, identity, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
+import { checkOverlap } from './overlap.ts';
+
+/** det of the map's derivative at every voxel: the local change of volume, no unit; ≤ 0 is a fold. Central differences. */
+export async function jacobian(gpu: Gpu, field: DisplacementFile): Promise<Volume> {
+  const graph = new Graph();
+  const u = graph.input('displacement', shapeOf(field));
+  const det = graph.phase('jacobian', () => graph.output(jacobianDeterminant(u)));
+  const data = await evaluate(gpu, graph, [[u, fromPhysical(field.data, field)]], det);
+  return { size: field.size, affine: field.affine, data, dtype: 'float32' };
+}
+
+/**
+ * The field of x ↦ first(second(x)), on the grid of `second`: what warping an image by `first`, and the result by `second`, does in
+ * one step. Throws when the grids do not overlap.
+ */
+export async function composeFields(gpu: Gpu, first: DisplacementFile, second: DisplacementFile): Promise<DisplacementFile> {
+  checkOverlap(second, first);
+  const graph = new Graph();
+  const a = graph.input('first', shapeOf(first)), b = graph.input('second', shapeOf(second)), u = graph.input('steps', shapeOf(second));
+  const sum = graph.phase('compose', () => graph.output(add(b, warp(a, u, matrixBetween(second, first))))); // mm + mm, sampled at voxels
+  const data = await evaluate(gpu, graph, [[a, first.data], [b, second.data], [u, fromPhysical(second.data, second)]], sum);
+  return { size: second.size, affine: second.affine, data };
+}
+
+export interface InvertOptions {
+  /** Where the inverse lives: usually the moving image's grid. Default: the field's own. */
+  grid?: Grid;
+  /** Converged when the RMS of f(v) − v, over all components, is at most this many voxels of the inverse's grid. Default 0.01. */
+  tolerance?: number;
+  /** Evaluations of f at most. Default 100. */
+  maxIterations?: number;
+}
+
+/** Lengths of u(p + v(p)) + v(p), which is 0 for the exact inverse. */
+export interface InverseResidual { mean: number; rms: number; max: number }
+
+export interface InverseOutcome {
+  /** Of the slab of the grid that ended worst. */
+  result: Verdict;
+  /** Evaluations of f at most, in any slab. */
+  iterations: number;
+  voxels: InverseResidual;
+  mm: InverseResidual;
+}
+
+/** Slabs of the inverse are solved one after another, each of at most this many voxels: the solver's history then fits WebGPU's default limits. */
+const SLAB_VOXELS = 2 ** 21;
+const WINDOW = 5;
+const PATIENCE = 20;
+const worse: readonly Verdict[] = ['converged', 'max-iterations', 'stagnated', 'diverged', 'non-finite'];
+
+/**
+ * The inverse v of a field u, the equilibrium of f(v) = −u(p + v(p)) at every voxel p, by Anderson acceleration from v = 0.
+ * Where the field folds there is no inverse, and the residual stays. Throws when the grids do not overlap.
+ */
+export async function invert(gpu: Gpu, field: DisplacementFile, options: InvertOptions = {}): Promise<{ field: DisplacementFile; outcome: InverseOutcome }> {
+  const { grid = field, tolerance = 0.01, maxIterations = 100 } = options;
+  if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
+  checkOverlap(field, grid);
+  const voxels = voxelCount(grid), slice = grid.size[0] * grid.size[1];
+  const data = new Float32Array(3 * voxels);
+  const inVoxels = tally(), inMm = tally();
+  const outcomes: Outcome[] = [];
+  const u = fromPhysical(field.data, { size: field.size, affine: grid.affine }); // in voxels of the inverse's grid
+  for (const [from, slab] of slabs(grid)) {
+    const { v, residual, outcome } = await invertSlab(gpu, { ...field, data: u }, slab, { maxIterations, rtol: 0, atol: tolerance, patience: PATIENCE });
+    const mm = toPhysical(v, slab), n = voxelCount(slab);
+    for (let c = 0; c < 3; c++) data.set(mm.subarray(c * n, (c + 1) * n), c * voxels + from * slice);
+    inVoxels.count(residual);
+    inMm.count(toPhysical(residual, slab));
+    outcomes.push(outcome);
+  }
+  const result = worse[Math.max(...outcomes.map((outcome) => worse.indexOf(outcome.result)))]!;
+  const iterations = Math.max(...outcomes.map((outcome) => outcome.iterations));
+  return { field: { size: grid.size, affine: grid.affine, data }, outcome: { result, iterations, voxels: inVoxels.lengths(), mm: inMm.lengths() } };
+}
+
+/** v and u(p + v) + v on one slab; `field` in voxels of the slab, as they are. */
+async function invertSlab(gpu: Gpu, field: Grid & { data: Float32Array }, slab: Grid, rule: Parameters<typeof iterate>[2]) {
+  const graph = new Graph();
+  const u = graph.input('displacement', shapeOf(field));
+  const matrix = matrixBetween(slab, field);
+  const iteration = traceIteration(graph, 'invert', { method: 'anderson', window: WINDOW }, shapeOf(slab), (v) => ({ next: neg(warp(u, v, matrix)) }));
+  graph.output(iteration.best);
+  const residual = graph.phase('residual', () => graph.output(add(warp(u, iteration.best, matrix), iteration.best)));
+  const schedule = await Schedule.build(gpu, graph);
+  try {
+    schedule.upload(u, field.data);
+    const outcome = await iterate(schedule, iteration, rule);
+    schedule.run('residual');
+    return { v: await schedule.read(iteration.best), residual: await schedule.read(residual), outcome };
+  } finally {
+    schedule.destroy();
+  }
+}
+
+/** A grid cut along k into as few equal slabs as the limit allows, each with its first slice. */
+function slabs({ size: [w, h, d], affine }: Grid): [number, Grid][] {
+  const depth = Math.max(1, Math.min(d, Math.floor(SLAB_VOXELS / (w * h))));
+  const count = Math.ceil(d / depth);
+  return Array.from({ length: count }, (_, n) => {
+    const from = Math.floor((n * d) / count), to = Math.floor(((n + 1) * d) / count);
+    return [from, { size: [w, h, to - from], affine: composeAffine(affine, [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, from]) }];
+  });
+}
+
+/** Gathers the lengths of vectors [3, …]. */
+function tally() {
+  let n = 0, sum = 0, squares = 0, max = 0;
+  return {
+    count(vectors: Float32Array): void {
+      const voxels = vectors.length / 3;
+      for (let p = 0; p < voxels; p++) {
+        const square = vectors[p]! ** 2 + vectors[voxels + p]! ** 2 + vectors[2 * voxels + p]! ** 2;
+        const length = Math.sqrt(square);
+        sum += length;
+        squares += square;
+        if (!(length <= max)) max = length;
+      }
+      n += voxels;
+    },
+    lengths: (): InverseResidual => ({ mean: sum / n, rms: Math.sqrt(squares / n), max }),
+  };
+}
+
+const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number, number, number] => [1, 3, d, h, w];
+
+const matrixBetween = (from: Grid, to: Grid): Matrix => (sameGrid(from, to) ? identity : voxelToVoxel(from.affine, to.affine));
+
+/** Runs a graph of one phase once. */
+async function evaluate(gpu: Gpu, graph: Graph, inputs: readonly [Tensor, Float32Array][], output: Tensor): Promise<Float32Array> {
+  const schedule = await Schedule.build(gpu, graph);
+  try {
+    for (const [tensor, data] of inputs) schedule.upload(tensor, data);
+    schedule.run(graph.phases[0]!);
+    return await schedule.read(output);
+  } finally {
+    schedule.destroy();
+  }
+}
