@@ -21,10 +21,24 @@ const at = (...parts) => join(root, ...parts);
 const run = (program, args) => execFileSync(program, args, { cwd: root, stdio: 'inherit' });
 const cli = (...args) => spawnSync(process.execPath, [at('dist/deqreg.js'), ...args], { cwd: root, stdio: 'inherit' }).status ?? 1;
 
-/** esbuild's options for everything: WGSL is imported as text, packages with native code stay outside the bundle. */
+/** `import script from './page.ts?bundle'`: a browser script and all that it imports, minified, as text. */
+const scripts = {
+  name: 'scripts',
+  setup({ onResolve, onLoad, esbuild }) {
+    onResolve({ filter: /\?bundle$/ }, ({ path, resolveDir }) => ({ path: join(resolveDir, path.replace('?bundle', '')), namespace: 'script' }));
+    onLoad({ filter: /./, namespace: 'script' }, async ({ path }) => {
+      const { outputFiles: [{ text }], metafile } = await esbuild.build({
+        entryPoints: [path], bundle: true, minify: true, format: 'iife', target: 'es2022', legalComments: 'none', write: false, metafile: true, absWorkingDir: root,
+      });
+      return { contents: text, loader: 'text', watchFiles: Object.keys(metafile.inputs).map((file) => at(file)) };
+    });
+  },
+};
+
+/** esbuild's options for everything: WGSL and styles are imported as text, packages with native code stay outside the bundle. */
 const options = (entryPoints, outdir, more = {}) => ({
   entryPoints, outdir, bundle: true, format: 'esm', target: 'es2022', absWorkingDir: root,
-  loader: { '.wgsl': 'text' }, external: ['webgpu', 'node:*'], logLevel: 'warning', metafile: true, sourcemap: 'linked', ...more,
+  loader: { '.wgsl': 'text', '.css': 'text', '': 'text' }, plugins: [scripts], external: ['webgpu', 'node:*'], logLevel: 'warning', metafile: true, sourcemap: 'linked', ...more,
 });
 
 const targets = () => [

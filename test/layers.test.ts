@@ -14,8 +14,8 @@ const nodeOnly = /^src\/(node\.ts|io\/files\.ts|cli\/)/;
 
 const bundle = async (options: BuildOptions) => {
   const { metafile, outputFiles } = await build({
-    absWorkingDir: root, bundle: true, format: 'esm', target: 'es2022', outdir: 'dist', loader: { '.wgsl': 'text' },
-    external: ['webgpu', 'node:*'], write: false, metafile: true, logLevel: 'silent', ...options,
+    absWorkingDir: root, bundle: true, format: 'esm', target: 'es2022', outdir: 'dist', loader: { '.wgsl': 'text', '.css': 'text', '': 'text' },
+    external: ['webgpu', 'node:*', '*?bundle'], write: false, metafile: true, logLevel: 'silent', ...options,
   });
   return { inputs: metafile!.inputs, text: outputFiles!.map((file) => file.text).join('\n') };
 };

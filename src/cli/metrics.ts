@@ -31,9 +31,10 @@ function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>
   const still = () => new Float32Array(3 * fixed.data.length);
   const unmoved = sameGrid(fixed, moving) ? moving.data
     : warpLabels(moving.data, moving.size, still(), fixed.size, voxelToVoxel(fixed.affine, moving.affine));
+  const before = dice(fixed.data, unmoved, labels);
   const { mean, perLabel } = dice(fixed.data, warped, labels);
   return {
-    dice: { mean, before: dice(fixed.data, unmoved, labels).mean, perLabel },
+    dice: { mean, before: before.mean, perLabel, perLabelBefore: before.perLabel },
     hd95: hd95(fixed.data, warped, labels, fixed.size, voxelSpacing(fixed.affine)),
   };
 }

@@ -63,14 +63,14 @@ export function intensityWindow(data: Float32Array): [number, number] {
   return [percentile(0.01), percentile(0.995)];
 }
 
-interface Axis {
+export interface Axis {
   voxel: number; // the voxel axis (0 i, 1 j, 2 k) closest to an anatomical axis
   step: number;  // its spacing, mm
   flip: boolean; // it runs towards left, posterior or inferior
 }
 
 /** The voxel axes closest to x (right), y (anterior) and z (superior). */
-function anatomicalAxes(affine: Affine): Axis[] {
+export function anatomicalAxes(affine: Affine): Axis[] {
   const spacing = voxelSpacing(affine);
   const along = (anatomical: number, voxel: number) => affine[4 * anatomical + voxel] / spacing[voxel];
   const orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];

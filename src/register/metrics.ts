@@ -125,11 +125,18 @@ export function jacobianStats(u: Float32Array, size: Size): { grid: JacobianStat
 export function jacobianStats(u: Float32Array, size: Size, mask: ArrayLike<number>): { grid: JacobianStats; mask: JacobianStats };
 export function jacobianStats(u: Float32Array, size: Size, mask?: ArrayLike<number>): { grid: JacobianStats; mask?: JacobianStats };
 export function jacobianStats(u: Float32Array, size: Size, mask?: ArrayLike<number>): { grid: JacobianStats; mask?: JacobianStats } {
-  const [W, H, D] = size;
-  const n = W * H * D, slice = W * H;
   checkDisplacement('jacobianStats', u, size);
-  if (mask) checkLength('jacobianStats', 'mask voxels', mask.length, n, size);
+  if (mask) checkLength('jacobianStats', 'mask voxels', mask.length, u.length / 3, size);
   const inside = newTally(), outside = newTally();
+  visitDeterminants(u, size, (v, determinant) => count(!mask || mask[v] !== 0 ? inside : outside, determinant));
+  if (!mask) return { grid: summary(inside) };
+  if (inside.n === 0) throw new Error('jacobianStats: empty mask; pass one with voxels inside, or none');
+  return { grid: summary(merge(inside, outside)), mask: summary(inside) };
+}
+
+/** Visits every voxel, in order, with the determinant of I + ∇u there; differences as in `jacobianStats`. */
+export function visitDeterminants(u: Float32Array, [W, H, D]: Size, visit: (voxel: number, determinant: number) => void): void {
+  const n = W * H * D, slice = W * H;
   for (let d = 0, v = 0; d < D; d++) {
     const dl = d > 0 ? slice : 0, dr = d < D - 1 ? slice : 0;
     const ds = slice / (dl + dr || Infinity);
@@ -143,13 +150,10 @@ export function jacobianStats(u: Float32Array, size: Size, mask?: ArrayLike<numb
         const a = 1 + (u[v + wr] - u[v - wl]) * ws, b = (u[v + hr] - u[v - hl]) * hs, c = (u[v + dr] - u[v - dl]) * ds;
         const e = (u[v1 + wr] - u[v1 - wl]) * ws, f = 1 + (u[v1 + hr] - u[v1 - hl]) * hs, g = (u[v1 + dr] - u[v1 - dl]) * ds;
         const p = (u[v2 + wr] - u[v2 - wl]) * ws, q = (u[v2 + hr] - u[v2 - hl]) * hs, r = 1 + (u[v2 + dr] - u[v2 - dl]) * ds;
-        count(!mask || mask[v] !== 0 ? inside : outside, a * (f * r - g * q) - b * (e * r - g * p) + c * (e * q - f * p));
+        visit(v, a * (f * r - g * q) - b * (e * r - g * p) + c * (e * q - f * p));
       }
     }
   }
-  if (!mask) return { grid: summary(inside) };
-  if (inside.n === 0) throw new Error('jacobianStats: empty mask; pass one with voxels inside, or none');
-  return { grid: summary(merge(inside, outside)), mask: summary(inside) };
 }
 
 /** The same statistics of determinants that are known already, such as those of `jacobian`. */

@@ -13,6 +13,8 @@ import { type Inputs, readInputs } from '../inputs.ts';
 import { quality, report, type Report } from '../metrics.ts';
 import { imageType, labelType, withOutputs, type Write } from '../outputs.ts';
 import { reporter } from '../progress.ts';
+import { pictures } from '../report/pictures.ts';
+import { reportPage } from '../report/report.ts';
 import { summarise } from '../summary.ts';
 
 export const summary = 'register a moving volume to a fixed one';
@@ -20,7 +22,7 @@ export const usage = 'deqreg register --fixed F --moving M --out DIR [options]';
 export const options = {
   fixed: { value: 'FILE', parse: text, required: true, help: 'fixed volume, NIfTI: .nii, .nii.gz, .hdr with .img' },
   moving: { value: 'FILE', parse: text, required: true, help: 'moving volume; on any grid, the affines bring the two together' },
-  out: { value: 'DIR', parse: text, help: 'folder for warped.nii.gz, displacement.nii.gz, warped_seg.nii.gz and metrics.json' },
+  out: { value: 'DIR', parse: text, help: 'folder for warped.nii.gz, displacement.nii.gz, warped_seg.nii.gz, metrics.json and report.html' },
   'fixed-seg': { value: 'FILE', parse: text, help: 'labels on the fixed grid, to measure Dice and HD95' },
   'moving-seg': { value: 'FILE', parse: text, help: 'labels on the moving grid' },
   labels: { value: 'L,L,…', parse: list(whole), help: 'labels that count (default: all that are in both, but 0)' },
@@ -31,6 +33,7 @@ export const options = {
   tolerance: { value: 'T[,T,…]', parse: list(number), help: 'a level ends when the RMS residual is below T of its voxels' },
   lambda: { value: 'L[,L,…]', parse: list(number), help: 'regularisation a step, voxel² of each level; larger is smoother' },
   window: { value: 'N', parse: whole, help: 'width of the LNCC window in voxels, odd' },
+  'no-report': { help: 'do not write report.html' },
   'dry-run': { help: 'tell the exact GPU memory this run will need, without a GPU, and stop' },
   quiet: { help: 'print nothing but errors' },
   json: { help: 'print metrics.json (or the dry run) instead of the summary' },
@@ -40,7 +43,7 @@ export async function run(args: string[]): Promise<number> {
   const started = performance.now();
   const given = parse(options, args);
   const { fixed, moving, out, labels, landmarks, method, levels, window, quiet, json } = given;
-  const { 'fixed-seg': fixedSeg, 'moving-seg': movingSeg, 'dry-run': dryRun } = given;
+  const { 'fixed-seg': fixedSeg, 'moving-seg': movingSeg, 'no-report': noReport, 'dry-run': dryRun } = given;
   if (!fixedSeg !== !movingSeg) throw new UsageError(`--${fixedSeg ? 'moving' : 'fixed'}-seg FILE is missing: Dice needs both label maps`);
   if (labels && !fixedSeg) throw new UsageError('--labels needs --fixed-seg and --moving-seg');
   if (!out && !dryRun) throw new UsageError('--out DIR is missing');
@@ -56,7 +59,7 @@ export async function run(args: string[]): Promise<number> {
     else if (!quiet) print(`GPU memory this registration needs:\n${memoryTable(plan.peak)}`);
     return 0;
   }
-  const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, quiet, { started, read }));
+  const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, quiet, noReport ? undefined : args, { started, read }));
   if (json) print(JSON.stringify(done, null, 2));
   else if (!quiet) print(summarise(done, out!));
   return 0;
@@ -72,8 +75,8 @@ function planFor({ fixed, moving }: Inputs, requested: RegisterOptions) {
   return planRegistration(fixed, moving, requested);
 }
 
-/** Registers, and writes all files; compression runs in threads while the metrics are computed. */
-async function registerInto(write: Write, inputs: Inputs, requested: RegisterOptions, quiet: boolean, at: { started: number; read: number }): Promise<Report> {
+/** Registers, and writes all files; compression runs in threads while the metrics are computed. `args` are what the report quotes; without them there is none. */
+async function registerInto(write: Write, inputs: Inputs, requested: RegisterOptions, quiet: boolean, args: string[] | undefined, at: { started: number; read: number }): Promise<Report> {
   const { fixed, moving, segmentation } = inputs;
   const gpu = await openGpu();
   const opened = performance.now();
@@ -94,16 +97,18 @@ async function registerInto(write: Write, inputs: Inputs, requested: RegisterOpt
       labels = warpLabels(data, moving.size, displacement, size, voxelToVoxel(affine, moving.affine));
       files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(segmentation.moving) })));
     }
+    const drawn = args && pictures(inputs, registration);
     const encoded = performance.now();
     const figures = quality(inputs, registration, labels);
     const measured = performance.now();
-    await Promise.all(files);
+    const [shown] = await Promise.all([drawn, ...files]);
     const ended = performance.now();
     const seconds = (ms: number) => ms / 1e3;
     const done = report(inputs, registration, figures, gpu.info, {
       read: seconds(at.read - at.started), prepare: seconds(opened - at.read) + prepare, solve: solve + finish,
       metrics: seconds(measured - encoded), write: seconds(encoded - registered + ended - measured), total: seconds(ended - at.started),
     });
+    if (args && shown) await write('report.html', reportPage(done, shown, args));
     await write('metrics.json', `${JSON.stringify(done, null, 2)}\n`);
     return done;
   } finally {

@@ -1,0 +1,40 @@
+// Elements of the page, made from text: nothing here is ever parsed as HTML.
+type Child = Node | string;
+
+export function element<K extends keyof HTMLElementTagNameMap>(tag: K, properties: Partial<HTMLElementTagNameMap[K]> = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+export const div = (className: string, ...children: Child[]) => element('div', { className }, ...children);
+
+export const section = (title: string, note: Child, ...children: Child[]) =>
+  element('section', {}, element('h2', {}, title), element('p', { className: 'note' }, note), ...children);
+
+/** A number to some decimals, or a dash where there is none. */
+export const fixed = (value: number | null | undefined, decimals: number) =>
+  (typeof value === 'number' && Number.isFinite(value) ? value.toFixed(decimals).replace('-', '−') : '–');
+
+/** Three significant digits. */
+export const short = (value: number | null | undefined) => (typeof value === 'number' ? String(Number(value.toPrecision(3))) : '–');
+
+/** A table with a heading row; numbers are set to the right by their column. */
+export function table(head: Child[], rows: Child[][]): HTMLTableElement {
+  const row = (tag: 'th' | 'td', cells: Child[]) => element('tr', {}, ...cells.map((cell) => element(tag, {}, cell)));
+  return element('table', {}, element('thead', {}, row('th', head)), element('tbody', {}, ...rows.map((cells) => row('td', cells))));
+}
+
+/** Name and value a row, for whatever an object holds; nested names are joined by a space. */
+export function listing(object: object): HTMLTableElement {
+  const rows = Object.entries(flat(object)).map(([name, value]) => element('tr', {}, element('th', { scope: 'row' }, name), element('td', {}, value)));
+  return element('table', { className: 'listing' }, element('tbody', {}, ...rows));
+}
+
+function flat(value: unknown, name = ''): Record<string, string> {
+  if (Array.isArray(value) && !value.some((item) => item instanceof Object)) return { [name]: value.map(show).join(', ') };
+  if (!(value instanceof Object)) return { [name]: show(value) };
+  return Object.assign({}, ...Object.entries(value).map(([key, inner]) => flat(inner, name ? `${name} ${key}` : key)));
+}
+
+const show = (value: unknown) => (typeof value === 'number' && !Number.isInteger(value) ? String(Number(value.toPrecision(6))) : String(value));
