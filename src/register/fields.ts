@@ -4,12 +4,11 @@ import { iterate, type Outcome, traceIteration, type Verdict } from '../deq/solv
 import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { Schedule } from '../graph/schedule.ts';
-import { composeAffine, voxelToVoxel } from '../io/affine.ts';
+import { applyAffine, composeAffine, invertAffine, voxelToVoxel } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
 import type { DisplacementFile } from '../io/nifti.ts';
 import { type Grid, sameGrid, type Volume, voxelCount } from '../io/volume.ts';
 import { add, identity, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
-import { checkOverlap } from './overlap.ts';
 
 /** det of the map's derivative at every voxel: the local change of volume, no unit; ≤ 0 is a fold. Central differences. */
 export async function jacobian(gpu: Gpu, field: DisplacementFile): Promise<Volume> {
@@ -22,10 +21,10 @@ export async function jacobian(gpu: Gpu, field: DisplacementFile): Promise<Volum
 
 /**
  * The field of x ↦ first(second(x)), on the grid of `second`: what warping an image by `first`, and the result by `second`, does in
- * one step. Throws when the grids do not overlap.
+ * one step. Throws when `second` maps to places outside the grid of `first` alone.
  */
 export async function composeFields(gpu: Gpu, first: DisplacementFile, second: DisplacementFile): Promise<DisplacementFile> {
-  checkOverlap(second, first);
+  checkReach(second, first);
   const graph = new Graph();
   const a = graph.input('first', shapeOf(first)), b = graph.input('second', shapeOf(second)), u = graph.input('steps', shapeOf(second));
   const sum = graph.phase('compose', () => graph.output(add(b, warp(a, u, matrixBetween(second, first))))); // mm + mm, sampled at voxels
@@ -62,12 +61,12 @@ const worse: readonly Verdict[] = ['converged', 'max-iterations', 'stagnated', '
 
 /**
  * The inverse v of a field u, the equilibrium of f(v) = −u(p + v(p)) at every voxel p, by Anderson acceleration from v = 0.
- * Where the field folds there is no inverse, and the residual stays. Throws when the grids do not overlap.
+ * Where the field folds, several points lead to p, and v is the way back to one of them, if any is found. Throws when the field maps to places outside the inverse's grid alone.
  */
 export async function invert(gpu: Gpu, field: DisplacementFile, options: InvertOptions = {}): Promise<{ field: DisplacementFile; outcome: InverseOutcome }> {
   const { grid = field, tolerance = 0.01, maxIterations = 100 } = options;
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
-  checkOverlap(field, grid);
+  checkReach(field, grid);
   const voxels = voxelCount(grid), slice = grid.size[0] * grid.size[1];
   const data = new Float32Array(3 * voxels);
   const inVoxels = tally(), inMm = tally();
@@ -132,6 +131,24 @@ function tally() {
     },
     lengths: (): InverseResidual => ({ mean: sum / n, rms: Math.sqrt(squares / n), max }),
   };
+}
+
+/** Throws when less than a twentieth of a field's grid (sampled) is mapped to inside another grid. */
+export function checkReach({ size, affine, data }: DisplacementFile, grid: Grid): void {
+  const [w, h, d] = size, n = w * h * d, toGrid = invertAffine(grid.affine);
+  const SAMPLES = 12;
+  const along = (extent: number) => Array.from({ length: SAMPLES }, (_, s) => Math.floor(((s + 0.5) / SAMPLES) * extent));
+  let inside = 0;
+  for (const k of along(d)) for (const j of along(h)) for (const i of along(w)) {
+    const p = (k * h + j) * w + i;
+    const [x, y, z] = applyAffine(affine, [i, j, k]);
+    const at = applyAffine(toGrid, [x - data[p]!, y - data[n + p]!, z + data[2 * n + p]!]); // LPS is RAS with x and y negated
+    if (at.every((c, axis) => c >= -0.5 && c <= grid.size[axis]! - 0.5)) inside++;
+  }
+  const share = inside / SAMPLES ** 3;
+  if (share < 0.05) {
+    throw new Error(`the displacement leads elsewhere: ${(100 * share).toFixed(0)} % of its grid is mapped into the other grid; check the headers' affines and the order of the files`);
+  }
 }
 
 const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number, number, number] => [1, 3, d, h, w];

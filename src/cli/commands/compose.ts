@@ -1,7 +1,6 @@
 // deqreg compose: two displacements, one after another, as one.
 import { encodeDisplacement } from '../../io/nifti.ts';
-import { composeFields } from '../../register/fields.ts';
-import { checkOverlap } from '../../register/overlap.ts';
+import { checkReach, composeFields } from '../../register/fields.ts';
 import { type Options, parse, text } from '../args.ts';
 import { outputName, readField, writeFromGpu } from '../fields.ts';
 import { within } from '../inputs.ts';
@@ -17,7 +16,7 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const { first: firstPath, second: secondPath, out } = parse(options, args);
   const [first, second] = await Promise.all([readField(firstPath), readField(secondPath)]);
-  within(`${secondPath}, ${firstPath}`, () => checkOverlap(second, first));
+  within(`${secondPath}, ${firstPath}`, () => checkReach(second, first));
   await writeFromGpu(out, async (gpu) => encodeDisplacement(await composeFields(gpu, first, second)));
   return 0;
 }

@@ -1,8 +1,7 @@
 // deqreg invert: the displacement from moving points back to fixed points.
 import { readVolume } from '../../io/files.ts';
 import { encodeDisplacement } from '../../io/nifti.ts';
-import { invert } from '../../register/fields.ts';
-import { checkOverlap } from '../../register/overlap.ts';
+import { checkReach, invert } from '../../register/fields.ts';
 import { type Options, parse, text } from '../args.ts';
 import { describeInverse, outputName, readField, writeFromGpu } from '../fields.ts';
 import { within } from '../inputs.ts';
@@ -18,7 +17,7 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const { displacement, out, like } = parse(options, args);
   const [field, grid] = await Promise.all([readField(displacement), like === undefined ? undefined : readVolume(like)]);
-  if (grid) within(`${displacement}, ${like}`, () => checkOverlap(field, grid));
+  if (grid) within(`${displacement}, ${like}`, () => checkReach(field, grid));
   await writeFromGpu(out, async (gpu) => {
     const inverse = await invert(gpu, field, { grid });
     console.log(describeInverse(inverse.outcome));

@@ -1,7 +1,7 @@
 // deqreg jacobian: where a displacement expands, shrinks and folds.
 import { encodeNifti } from '../../io/nifti.ts';
-import { determinantStats } from '../../register/metrics.ts';
 import { jacobian } from '../../register/fields.ts';
+import { determinantStats } from '../../register/metrics.ts';
 import { type Options, parse, table, text } from '../args.ts';
 import { outputName, readField, writeFromGpu } from '../fields.ts';
 
