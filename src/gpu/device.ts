@@ -25,15 +25,15 @@ const wantedFeatures = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
 /** Reads a large buffer back through a window of this many bytes at most. */
 export const STAGING_BYTES = 16 * 2 ** 20;
 
-/** One WebGPU device with everything the engine keeps beside it. Make one with `Gpu.open`, end it with `close`. */
+/** One WebGPU device with everything the engine keeps beside it. Made by `Gpu.open`, ended by `close`; a device of the caller's own lives on. */
 export class Gpu {
   readonly ledger = new Ledger();
   private readonly pipelines = new Map<string, Promise<Pipeline>>();
   private error: Error | undefined;
   private closed = false;
 
-  private constructor(readonly device: GPUDevice, readonly info: AdapterInfo) {
-    device.addEventListener('uncapturederror', (event) => this.fail(new Error(`WebGPU: ${(event as GPUUncapturedErrorEvent).error.message}`)));
+  private constructor(readonly device: GPUDevice, readonly info: AdapterInfo, private readonly owned: boolean) {
+    device.addEventListener('uncapturederror', (event) => this.fail(new Error(`WebGPU: ${oneLine((event as GPUUncapturedErrorEvent).error.message)}`)));
     void device.lost.then((lost) => {
       if (!this.closed) this.fail(new Error(`the GPU device was lost: ${lost.message || lost.reason}; run again, or choose another adapter`));
     });
@@ -41,7 +41,7 @@ export class Gpu {
 
   /** Opens a device with the adapter's full limits, or wraps a device that the caller made (its limits then hold). */
   static async open({ adapter, device }: { adapter?: GPUAdapter; device?: GPUDevice }): Promise<Gpu> {
-    if (device) return new Gpu(device, describe(device.adapterInfo));
+    if (device) return new Gpu(device, describe(device.adapterInfo), false);
     if (!adapter) throw new Error('Gpu.open needs an adapter or a device');
     const limits: Record<string, number> = {};
     for (const name in adapter.limits) {
@@ -50,7 +50,7 @@ export class Gpu {
     }
     const requiredFeatures = wantedFeatures.filter((name) => adapter.features.has(name));
     const made = await adapter.requestDevice({ label: 'deqreg', requiredLimits: limits, requiredFeatures });
-    return new Gpu(made, describe(adapter.info));
+    return new Gpu(made, describe(adapter.info), true);
   }
 
   get limits(): GPUSupportedLimits { return this.device.limits; }
@@ -87,7 +87,7 @@ export class Gpu {
     void this.device.popErrorScope();
     const problems = (await module.getCompilationInfo()).messages.filter((m) => m.type === 'error');
     if (problems.length) {
-      throw new Error(problems.map((m) => `${placeOf(kernel, constants, m.lineNum)}:${m.linePos} ${m.message}`).join('\n'));
+      throw new Error(problems.map((m) => `${placeOf(kernel, constants, m.lineNum)}:${m.linePos} ${oneLine(m.message)}`).join('\n'));
     }
     const storage = kernel.bindings.filter((b) => b.access !== 'uniform').length;
     if (storage > this.limits.maxStorageBuffersPerShaderStage) {
@@ -148,7 +148,7 @@ export class Gpu {
 
   close(): void {
     this.closed = true;
-    this.device.destroy();
+    if (this.owned) this.device.destroy();
   }
 
   private fail(error: Error): void { this.error ??= error; }
@@ -159,5 +159,7 @@ function describe(info: GPUAdapterInfo): AdapterInfo {
   const software = architecture === 'software' || /llvmpipe|swiftshader|lavapipe|softpipe|basic render/i.test(`${device} ${description}`);
   return { vendor, architecture, device, description: description || device || vendor || 'unknown adapter', software };
 }
+
+const oneLine = (message: string): string => message.trim().replace(/\s*\n\s*/g, ' ');
 
 export const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(bytes < 2 ** 24 ? 2 : 0)} MiB`;
