@@ -3,6 +3,7 @@ import { version } from '../../package.json';
 import type { AdapterInfo } from '../gpu/device.ts';
 import { voxelSpacing, voxelToVoxel } from '../io/affine.ts';
 import { sameGrid } from '../io/volume.ts';
+import type { InverseOutcome } from '../register/fields.ts';
 import { dice, hd95, jacobianStats, tre, warpLabels } from '../register/metrics.ts';
 import type { Registration } from '../register/register.ts';
 import type { Inputs } from './inputs.ts';
@@ -51,13 +52,14 @@ function regularity(u: Float32Array, { fixed, segmentation }: Inputs, { low, hig
   };
 }
 
-export interface Seconds { read: number; prepare: number; solve: number; metrics: number; write: number; total: number }
+export interface Seconds { read: number; prepare: number; solve: number; invert?: number; metrics: number; write: number; total: number }
 
 /** The content of metrics.json. A number that does not exist, such as the HD95 of a label lost by the warp, is null. */
-export function report(inputs: Inputs, registration: Registration, figures: ReturnType<typeof quality>, adapter: AdapterInfo, seconds: Seconds) {
+export function report(inputs: Inputs, registration: Registration, figures: ReturnType<typeof quality>, adapter: AdapterInfo, seconds: Seconds, inverse?: InverseOutcome) {
   const { levels, options, intensities, memory } = registration;
   return {
     ...figures,
+    ...(inverse && { inverse }),
     solver: { method: options.method, levels },
     seconds, memory, adapter, version,
     options: { ...options, ...(inputs.segmentation && { labels: inputs.segmentation.labels }) },

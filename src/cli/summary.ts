@@ -1,21 +1,23 @@
 // A finished registration for people: what was reached, what it took, where the files are.
 import { mebibytes } from '../gpu/device.ts';
 import { table } from './args.ts';
+import { describeInverse } from './fields.ts';
 import type { Report } from './metrics.ts';
 
 export function summarise(done: Report, folder: string): string {
-  const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, solver, seconds, memory, adapter } = done;
+  const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, inverse, solver, seconds, memory, adapter } = done;
   const levels = solver.levels.map(({ factor, result, iterations }) => `1/${factor} ${result} after ${iterations}`).join(', ');
-  const { read, prepare, solve, metrics, write, total } = seconds;
-  const files = ['warped.nii.gz', 'displacement.nii.gz', ...(dice ? ['warped_seg.nii.gz'] : []), 'metrics.json'];
+  const { read, prepare, solve, invert, metrics, write, total } = seconds;
+  const files = ['warped.nii.gz', 'displacement.nii.gz', ...(dice ? ['warped_seg.nii.gz'] : []), ...(inverse ? ['inverse_displacement.nii.gz'] : []), 'metrics.json'];
   return table([
     ...(dice ? [['Dice', `${dice.before.toFixed(3)} → ${dice.mean.toFixed(3)} (mean of ${Object.keys(dice.perLabel).length} labels)`]] : []),
     ...(hd95 ? [['HD95', `${hd95.mean.toFixed(2)} mm`]] : []),
     ...(tre ? [['TRE', `${tre.before.toFixed(2)} → ${tre.after.toFixed(2)} mm`]] : []),
     ['LNCC', `${similarity.before.toFixed(3)} → ${similarity.after.toFixed(3)}`],
     ['folds', `${foldingPercent.toFixed(3)} % of the ${region}, SDlogJ ${sdLogJ.toFixed(3)}`],
+    ...(inverse ? [['inverse', describeInverse(inverse)]] : []),
     ['solver', `${solver.method}: ${levels}`],
-    ['time', `${total.toFixed(1)} s (read ${read.toFixed(1)}, prepare ${prepare.toFixed(1)}, solve ${solve.toFixed(1)}, metrics ${metrics.toFixed(1)}, write ${write.toFixed(1)})`],
+    ['time', `${total.toFixed(1)} s (read ${read.toFixed(1)}, prepare ${prepare.toFixed(1)}, solve ${solve.toFixed(1)}, ${invert === undefined ? '' : `invert ${invert.toFixed(1)}, `}metrics ${metrics.toFixed(1)}, write ${write.toFixed(1)})`],
     ['memory', `${mebibytes(memory.measured.total)} on ${adapter.description}`],
     ['files', `${files.join(', ')} in ${folder}`],
   ]).join('\n');

@@ -1,8 +1,9 @@
 // Displacement fields as tools: local volume change, the inverse, one after another. A field is in ITK's form: [3, D, H, W], LPS mm
 // from each voxel of its own grid to the point it maps to; beyond its grid it goes on as at the border.
-import { iterate, type Outcome, traceIteration, type Verdict } from '../deq/solver.ts';
+import { iterate, type Outcome, type StopRule, traceIteration, type Verdict } from '../deq/solver.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
+import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import { applyAffine, composeAffine, invertAffine, voxelToVoxel } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
@@ -61,7 +62,8 @@ const worse: readonly Verdict[] = ['converged', 'max-iterations', 'stagnated', '
 
 /**
  * The inverse v of a field u, the equilibrium of f(v) = −u(p + v(p)) at every voxel p, by Anderson acceleration from v = 0.
- * Where the field folds, several points lead to p, and v is the way back to one of them, if any is found. Throws when the field maps to places outside the inverse's grid alone.
+ * Where the field folds, several points lead to p, and v is the way back to one of them, if any is found. Throws when the field maps to
+ * places outside the inverse's grid alone.
  */
 export async function invert(gpu: Gpu, field: DisplacementFile, options: InvertOptions = {}): Promise<{ field: DisplacementFile; outcome: InverseOutcome }> {
   const { grid = field, tolerance = 0.01, maxIterations = 100 } = options;
@@ -73,7 +75,7 @@ export async function invert(gpu: Gpu, field: DisplacementFile, options: InvertO
   const outcomes: Outcome[] = [];
   const u = fromPhysical(field.data, { size: field.size, affine: grid.affine }); // in voxels of the inverse's grid
   for (const [from, slab] of slabs(grid)) {
-    const { v, residual, outcome } = await invertSlab(gpu, { ...field, data: u }, slab, { maxIterations, rtol: 0, atol: tolerance, patience: PATIENCE });
+    const { v, residual, outcome } = await invertSlab(gpu, field, u, slab, { maxIterations, rtol: 0, atol: tolerance, patience: PATIENCE });
     const mm = toPhysical(v, slab), n = voxelCount(slab);
     for (let c = 0; c < 3; c++) data.set(mm.subarray(c * n, (c + 1) * n), c * voxels + from * slice);
     inVoxels.count(residual);
@@ -85,20 +87,30 @@ export async function invert(gpu: Gpu, field: DisplacementFile, options: InvertO
   return { field: { size: grid.size, affine: grid.affine, data }, outcome: { result, iterations, voxels: inVoxels.lengths(), mm: inMm.lengths() } };
 }
 
-/** v and u(p + v) + v on one slab; `field` in voxels of the slab, as they are. */
-async function invertSlab(gpu: Gpu, field: Grid & { data: Float32Array }, slab: Grid, rule: Parameters<typeof iterate>[2]) {
+/** The exact GPU memory an inversion will take, without a device: that of its largest slab. */
+export function planInverse(field: Grid, grid: Grid): Plan {
+  return slabs(grid).map(([, slab]) => plan(traceSlab(field, slab).graph)).reduce((a, b) => (b.peak.total > a.peak.total ? b : a));
+}
+
+/** The iteration for v on one slab, and u(p + v) + v; u in voxels of the slab, on the grid of the field. */
+function traceSlab(field: Grid, slab: Grid) {
   const graph = new Graph();
   const u = graph.input('displacement', shapeOf(field));
   const matrix = matrixBetween(slab, field);
   const iteration = traceIteration(graph, 'invert', { method: 'anderson', window: WINDOW }, shapeOf(slab), (v) => ({ next: neg(warp(u, v, matrix)) }));
-  graph.output(iteration.best);
-  const residual = graph.phase('residual', () => graph.output(add(warp(u, iteration.best, matrix), iteration.best)));
+  const v = graph.output(iteration.best);
+  const residual = graph.phase('residual', () => graph.output(add(warp(u, v, matrix), v)));
+  return { graph, u, iteration, v, residual };
+}
+
+async function invertSlab(gpu: Gpu, field: Grid, data: Float32Array, slab: Grid, rule: StopRule) {
+  const { graph, u, iteration, v, residual } = traceSlab(field, slab);
   const schedule = await Schedule.build(gpu, graph);
   try {
-    schedule.upload(u, field.data);
+    schedule.upload(u, data);
     const outcome = await iterate(schedule, iteration, rule);
     schedule.run('residual');
-    return { v: await schedule.read(iteration.best), residual: await schedule.read(residual), outcome };
+    return { v: await schedule.read(v), residual: await schedule.read(residual), outcome };
   } finally {
     schedule.destroy();
   }

@@ -5,6 +5,7 @@ import { voxelToVoxel } from '../../io/affine.ts';
 import { toPhysical } from '../../io/displacement.ts';
 import { encodeDisplacement, encodeNifti } from '../../io/nifti.ts';
 import { openGpu } from '../../node.ts';
+import { invert, planInverse } from '../../register/fields.ts';
 import { warpLabels } from '../../register/metrics.ts';
 import { methods, resolveOptions, type RegisterOptions } from '../../register/options.ts';
 import { planRegistration, register } from '../../register/register.ts';
@@ -33,6 +34,7 @@ export const options = {
   tolerance: { value: 'T[,T,…]', parse: list(number), help: 'a level ends when the RMS residual is below T of its voxels' },
   lambda: { value: 'L[,L,…]', parse: list(number), help: 'regularisation a step, voxel² of each level; larger is smoother' },
   window: { value: 'N', parse: whole, help: 'width of the LNCC window in voxels, odd' },
+  inverse: { help: 'also write inverse_displacement.nii.gz, from moving point to fixed point, on the moving grid' },
   'no-report': { help: 'do not write report.html' },
   'dry-run': { help: 'tell the exact GPU memory this run will need, without a GPU, and stop' },
   quiet: { help: 'print nothing but errors' },
@@ -42,7 +44,7 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const started = performance.now();
   const given = parse(options, args);
-  const { fixed, moving, out, labels, landmarks, method, levels, window, quiet, json } = given;
+  const { fixed, moving, out, labels, landmarks, method, levels, window, inverse, quiet, json } = given;
   const { 'fixed-seg': fixedSeg, 'moving-seg': movingSeg, 'no-report': noReport, 'dry-run': dryRun } = given;
   if (!fixedSeg !== !movingSeg) throw new UsageError(`--${fixedSeg ? 'moving' : 'fixed'}-seg FILE is missing: Dice needs both label maps`);
   if (labels && !fixedSeg) throw new UsageError('--labels needs --fixed-seg and --moving-seg');
@@ -55,11 +57,15 @@ export async function run(args: string[]): Promise<number> {
   const read = performance.now();
   const { plan, options: resolved } = planFor(inputs, requested);
   if (dryRun) {
-    if (json) print(JSON.stringify({ memory: { planned: plan.peak }, options: resolved }, null, 2));
-    else if (!quiet) print(`GPU memory this registration needs:\n${memoryTable(plan.peak)}`);
+    const inversion = inverse ? planInverse(inputs.fixed, inputs.moving).peak : undefined;
+    if (json) print(JSON.stringify({ memory: { planned: plan.peak, ...(inversion && { inversion }) }, options: resolved }, null, 2));
+    else if (!quiet) {
+      print(`GPU memory this registration needs:\n${memoryTable(plan.peak)}`);
+      if (inversion) print(`and afterwards its inversion:\n${memoryTable(inversion)}`);
+    }
     return 0;
   }
-  const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, quiet, noReport ? undefined : args, { started, read }));
+  const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, { inverse, quiet, quoted: noReport ? undefined : args }, { started, read }));
   if (json) print(JSON.stringify(done, null, 2));
   else if (!quiet) print(summarise(done, out!));
   return 0;
@@ -75,29 +81,36 @@ function planFor({ fixed, moving }: Inputs, requested: RegisterOptions) {
   return planRegistration(fixed, moving, requested);
 }
 
-/** Registers, and writes all files; compression runs in threads while the metrics are computed. `args` are what the report quotes; without them there is none. */
-async function registerInto(write: Write, inputs: Inputs, requested: RegisterOptions, quiet: boolean, args: string[] | undefined, at: { started: number; read: number }): Promise<Report> {
+/** Registers, and writes all files; compression runs in threads while the metrics are computed. `quoted` are the arguments that the report tells; without them there is none. */
+async function registerInto(
+  write: Write, inputs: Inputs, requested: RegisterOptions, how: { inverse: boolean; quiet: boolean; quoted?: string[] }, at: { started: number; read: number },
+): Promise<Report> {
+  const { quoted } = how;
   const { fixed, moving, segmentation } = inputs;
   const gpu = await openGpu();
   const opened = performance.now();
-  const progress = reporter(quiet);
+  const progress = reporter(how.quiet);
   try {
     const registration = await register(gpu, fixed, moving, requested, progress.show).finally(progress.end);
     const { displacement, warped, seconds: { prepare, solve, finish } } = registration;
     const { size, affine } = fixed;
 
+    const solved = performance.now();
+    const field = { size, affine, data: toPhysical(displacement, fixed) };
+    const inverse = how.inverse ? await invert(gpu, field, { grid: moving }) : undefined;
     const registered = performance.now();
     const files = [
-      write('displacement.nii.gz', encodeDisplacement({ size, affine, data: toPhysical(displacement, fixed) })),
+      write('displacement.nii.gz', encodeDisplacement(field)),
       write('warped.nii.gz', encodeNifti({ size, affine, data: warped.data, dtype: imageType(moving) })),
     ];
+    if (inverse) files.push(write('inverse_displacement.nii.gz', encodeDisplacement(inverse.field)));
     let labels: Float32Array | undefined;
     if (segmentation) {
       const { data } = segmentation.moving;
       labels = warpLabels(data, moving.size, displacement, size, voxelToVoxel(affine, moving.affine));
       files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(segmentation.moving) })));
     }
-    const drawn = args && pictures(inputs, registration);
+    const drawn = quoted && pictures(inputs, registration);
     const encoded = performance.now();
     const figures = quality(inputs, registration, labels);
     const measured = performance.now();
@@ -106,9 +119,10 @@ async function registerInto(write: Write, inputs: Inputs, requested: RegisterOpt
     const seconds = (ms: number) => ms / 1e3;
     const done = report(inputs, registration, figures, gpu.info, {
       read: seconds(at.read - at.started), prepare: seconds(opened - at.read) + prepare, solve: solve + finish,
+      ...(inverse && { invert: seconds(registered - solved) }),
       metrics: seconds(measured - encoded), write: seconds(encoded - registered + ended - measured), total: seconds(ended - at.started),
-    });
-    if (args && shown) await write('report.html', reportPage(done, shown, args));
+    }, inverse?.outcome);
+    if (quoted && shown) await write('report.html', reportPage(done, shown, quoted));
     await write('metrics.json', `${JSON.stringify(done, null, 2)}\n`);
     return done;
   } finally {
