@@ -15,14 +15,15 @@ export interface Pictures {
   size: Vec3;
   spacing: Vec3;
   axes: { letter: string; flip: boolean }[];
-  /** Intensities: 0 to `levels` span the window in which the image was compared. */
+  /** Intensities: 0 to `levels` span the window in which the image was compared, and a tenth more. */
   levels: number;
   fixed: Layer;
   moving: Layer;
   warped: Layer;
-  /** log J: code 0 marks a cell with a fold, others are (code − 128) / 127 · `logRange`. */
+  /** log J: code 0 marks a cell with a fold, others are (code − 128) / `logSteps` · `logRange`. */
   logJacobian: Layer;
   logRange: number;
+  logSteps: number;
   /** One layer for each of right, anterior, superior: (code − 128) · `step` mm. */
   displacement: Layer[];
   step: number;

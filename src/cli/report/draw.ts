@@ -13,8 +13,7 @@ const SQUARES = 8;
 
 /** −1 blue, 0 white, 1 red. */
 export function diverging(value: number): Colour {
-  const t = Math.min(Math.abs(value), 1), end = value < 0 ? BLUE : RED;
-  const share = t ** 0.8; // so that small values show
+  const share = Math.min(Math.abs(value), 1), end = value < 0 ? BLUE : RED;
   return [0, 1, 2].map((c) => WHITE[c] + share * (end[c] - WHITE[c])) as unknown as Colour;
 }
 
@@ -23,7 +22,7 @@ export const grey = (cells: Cells, levels: number): Paint => (context, frame, pl
 
 const grade = (share: number): Colour => { const value = 255 * Math.min(share, 1) ** 0.9; return [value, value, value]; };
 
-/** Fixed − other, both in their windows; full colour at half the window. */
+/** Fixed − other, both in their windows; full colour at half the range of greys. */
 export const difference = (fixed: Cells, other: Cells, levels: number): Paint => (context, frame, plane, at) => {
   const a = cut(fixed, plane, at), b = cut(other, plane, at);
   put(context, frame, a, (code, n) => diverging(2 * (code - b.codes[n]) / levels));
@@ -41,10 +40,10 @@ export const checkerboard = (one: Paint, other: Paint): Paint => (context, frame
   context.restore();
 };
 
-/** log J on its colours; cells with a fold are marked, at least 3 pixels wide. */
-export const logJacobian = (cells: Cells, range: number): Paint => (context, frame, plane, at) => {
+/** log J, at full colour where the code is `steps` away from 128; cells with a fold are marked, at least 3 pixels wide. */
+export const logJacobian = (cells: Cells, steps: number): Paint => (context, frame, plane, at) => {
   const slice = cut(cells, plane, at);
-  put(context, frame, slice, (code) => diverging(code ? (code - 128) / 127 * range : 0));
+  put(context, frame, slice, (code) => diverging(code ? (code - 128) / steps : 0));
   context.fillStyle = FOLD;
   const { left, top, width, height } = placed(frame, slice);
   const [w, h] = [width / slice.width, height / slice.height];
@@ -59,6 +58,8 @@ export const logJacobian = (cells: Cells, range: number): Paint => (context, fra
 /** A regular grid of the moving image, warped as it is: lines where p + u(p) is a multiple of `spacing` mm on one of the plane's axes. */
 export const grid = (under: Paint, displacement: Cells[], step: number, spacing: number): Paint => (context, frame, plane, at) => {
   under(context, frame, plane, at);
+  context.fillStyle = '#0006';
+  context.fillRect(0, 0, context.canvas.width, context.canvas.height);
   const ratio = context.getTransform().a, pixel = 1 / (frame.scale * ratio); // mm
   const { width, height } = context.canvas;
   const layer = context.createImageData(width, height);
@@ -78,9 +79,9 @@ export const grid = (under: Paint, displacement: Cells[], step: number, spacing:
         const value = here[axis][column];
         const slope = Math.hypot(here[axis][column + 1] - value, below[axis][column] - value);
         const away = Math.abs(value - spacing * Math.round(value / spacing)) / slope; // pixels
-        opacity = Math.max(opacity, Math.min(Math.max(0.5 + 0.6 * ratio - away, 0), 1));
+        opacity = Math.max(opacity, Math.min(Math.max(0.5 + 0.4 * ratio - away, 0), 1));
       }
-      layer.data.set([255, 190, 60], n - 3);
+      layer.data.set([255, 205, 90], n - 3);
       layer.data[n] = 235 * opacity;
     }
     here = below;

@@ -15,10 +15,14 @@ import type { Layer, Pictures } from './content.ts';
 const BUDGET = 5.7e6;
 /** Voxels of an image above which it is coarsened without a try. */
 const LARGEST = 12e6;
-const LEVELS = 127;
+/** Grey levels of an image: what its noise leaves to be seen, and a third less to store than 8 bits. */
+const LEVELS = 95;
+/** Brightest shown intensity as a share of the image's window, whose upper end is a percentile. */
+const WHITE = 1.1;
 /** Cells along the longest edge: the displacement is smooth, log J less so. */
 const DISPLACEMENT_CELLS = 80, JACOBIAN_CELLS = 120;
-const LOG_RANGE = 1;
+/** log J is stored from −1 to 1, in steps of a fiftieth. */
+const LOG_RANGE = 1, LOG_STEPS = 50;
 
 /** Starts at once with all that is read from the volumes; what is awaited is compression, in threads. */
 export async function pictures({ fixed, moving }: Inputs, { displacement, warped, intensities }: Registration): Promise<Pictures> {
@@ -43,7 +47,7 @@ export async function pictures({ fixed, moving }: Inputs, { displacement, warped
   }
   return {
     size: view.size, spacing: view.spacing, axes: view.axes.map(({ voxel, flip }) => ({ letter: 'ijk'[voxel], flip })), levels: LEVELS,
-    fixed: layers[0], moving: layers[1], warped: layers[2], logJacobian, logRange: LOG_RANGE, displacement: u, step,
+    fixed: layers[0], moving: layers[1], warped: layers[2], logJacobian, logRange: LOG_RANGE, logSteps: LOG_STEPS, displacement: u, step,
   };
 }
 
@@ -75,46 +79,70 @@ function factorsFor({ size, spacing }: View, cells: number): Vec3 {
   return spacing.map((step) => Math.max(1, Math.round(cell / step))) as Vec3;
 }
 
-/** A layer of block means, each turned to a byte by `code`; `offset` is where the volume begins in `data`. */
-async function layer(data: Float32Array, { size, spacing, start, strides }: View, factors: Vec3, code: (mean: number) => number, offset = 0): Promise<Layer> {
-  const cells = size.map((n, axis) => Math.ceil(n / factors[axis])) as Vec3;
-  const bytes = new Uint8Array(product(cells));
-  const [fx, fy, fz] = factors, [sx, sy, sz] = strides;
-  let n = 0;
-  for (let z = 0; z < size[2]; z += fz) for (let y = 0; y < size[1]; y += fy) for (let x = 0; x < size[0]; x += fx) {
-    const ex = Math.min(x + fx, size[0]), ey = Math.min(y + fy, size[1]), ez = Math.min(z + fz, size[2]);
-    let sum = 0;
-    for (let c = z; c < ez; c++) for (let b = y; b < ey; b++) for (let a = x; a < ex; a++) sum += data[offset + start + a * sx + b * sy + c * sz];
-    bytes[n++] = code(sum / ((ex - x) * (ey - y) * (ez - z)));
-  }
-  // runs of zeros are all the repetition that is left
-  const packed = await promisify<Uint8Array, object, Buffer>(gzip)(encode(bytes, cells[0]), { level: 6, strategy: constants.Z_RLE });
-  return { size: cells, spacing: spacing.map((step, axis) => step * factors[axis]) as Vec3, data: packed.toString('base64') };
+/** The middle voxel of every block: for what is smooth. */
+function sampled(view: View, factors: Vec3): View {
+  const { size, spacing, strides } = view;
+  const scaled = (values: Vec3) => values.map((value, axis) => value * factors[axis]) as Vec3;
+  return {
+    ...view, size: size.map((n, axis) => Math.max(1, Math.floor(n / factors[axis]))) as Vec3, spacing: scaled(spacing), strides: scaled(strides),
+    start: factors.reduce((sum, factor, axis) => sum + Math.min(factor >> 1, size[axis] - 1) * strides[axis], view.start),
+  };
 }
 
-const imageLayer = (data: Float32Array, { low, high }: IntensityWindow, view: View, factors: Vec3) =>
-  layer(data, view, factors, (mean) => Math.round(LEVELS * Math.min(Math.max((mean - low) / (high - low), 0), 1)));
+/** A layer of block means, each turned to a byte by `code` (0 for NaN); `offset` is where the volume begins in `data`. */
+async function layer(data: Float32Array, view: View, factors: Vec3, code: (mean: number) => number, offset = 0): Promise<Layer> {
+  const size = view.size.map((n, axis) => Math.ceil(n / factors[axis])) as Vec3;
+  const bytes = new Uint8Array(blockMeans(data, view, factors, size, code, offset).buffer);
+  // runs of zeros are all the repetition that is left
+  const packed = await promisify<Uint8Array, object, Buffer>(gzip)(encode(bytes, size[0]), { level: 6, strategy: constants.Z_RLE });
+  return { size, spacing: view.spacing.map((step, axis) => step * factors[axis]) as Vec3, data: packed.toString('base64') };
+}
+
+function blockMeans(
+  data: Float32Array, { size: [W, H, D], start, strides: [sx, sy, sz] }: View, [fx, fy, fz]: Vec3, cells: Vec3, code: (mean: number) => number, offset: number,
+): Uint8ClampedArray<ArrayBuffer> {
+  const bytes = new Uint8ClampedArray(product(cells)), single = fx * fy * fz === 1;
+  for (let z = 0, n = 0; z < D; z += fz) for (let y = 0; y < H; y += fy) {
+    const row = offset + start + y * sy + z * sz, high = Math.min(fy, H - y), deep = Math.min(fz, D - z);
+    if (single) for (let x = 0, at = row; x < W; x++, at += sx) bytes[n++] = code(data[at]);
+    else for (let x = 0; x < W; x += fx) {
+      const wide = Math.min(fx, W - x);
+      let sum = 0;
+      for (let c = 0; c < deep; c++) for (let b = 0; b < high; b++) for (let a = 0, at = row + x * sx + b * sy + c * sz; a < wide; a++, at += sx) sum += data[at];
+      bytes[n++] = code(sum / (wide * high * deep));
+    }
+  }
+  return bytes;
+}
+
+function imageLayer(data: Float32Array, { low, high }: IntensityWindow, view: View, factors: Vec3): Promise<Layer> {
+  const scale = LEVELS / (WHITE * (high - low));
+  return layer(data, view, factors, (mean) => Math.min((mean - low) * scale, LEVELS));
+}
 
 async function displacementLayers(u: Float32Array, view: View): Promise<{ step: number; layers: Layer[] }> {
   const voxels = u.length / 3, { axes, spacing } = view;
   let largest = 0; // mm
   axes.forEach(({ voxel }, axis) => {
-    for (let v = voxel * voxels; v < (voxel + 1) * voxels; v++) largest = Math.max(largest, Math.abs(u[v]) * spacing[axis]);
+    for (let v = voxel * voxels; v < (voxel + 1) * voxels; v++) {
+      const length = Math.abs(u[v]) * spacing[axis];
+      if (length > largest) largest = length;
+    }
   });
   const step = largest / 127 || 1;
-  const factors = factorsFor(view, DISPLACEMENT_CELLS);
+  const coarse = sampled(view, factorsFor(view, DISPLACEMENT_CELLS));
   return { step, layers: await Promise.all(axes.map(({ voxel, flip }, axis) => {
     const scale = (flip ? -1 : 1) * spacing[axis] / step;
-    return layer(u, view, factors, (mean) => 128 + Math.round(mean * scale), voxel * voxels);
+    return layer(u, coarse, [1, 1, 1], (value) => 128 + value * scale, voxel * voxels);
   })) };
 }
 
-/** Mean log J of each block; a block with a voxel of J ≤ 0 is a fold (the NaN of its logarithm). */
+/** Log of the mean J of each block; a block with a voxel of J ≤ 0 is a fold (and NaN on the way). */
 function jacobianLayer(u: Float32Array, { size }: Grid, view: View): Promise<Layer> {
-  const logs = new Float32Array(u.length / 3);
-  visitDeterminants(u, size, (v, determinant) => { logs[v] = determinant > 0 ? Math.log(determinant) : NaN; });
-  return layer(logs, view, factorsFor(view, JACOBIAN_CELLS),
-    (mean) => (Number.isNaN(mean) ? 0 : 128 + Math.round(127 * Math.min(Math.max(mean / LOG_RANGE, -1), 1))));
+  const determinants = new Float32Array(u.length / 3);
+  visitDeterminants(u, size, (v, determinant) => { determinants[v] = determinant > 0 ? determinant : NaN; });
+  return layer(determinants, view, factorsFor(view, JACOBIAN_CELLS),
+    (mean) => 128 + LOG_STEPS * Math.min(Math.max(Math.log(mean) / LOG_RANGE, -1), 1));
 }
 
 /** A volume on another grid through the two affines, trilinear; `outside` beyond its own. */

@@ -7,10 +7,10 @@ import { foreground, type Plane, planes, type Volumes } from './slices.ts';
 /** CSS pixels of a picture, at most. */
 const WIDTH = 288, HEIGHT = 340;
 /** Grid lines along the longest edge, about. */
-const LINES = 26;
+const LINES = 20;
 
 export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
-  const { size, spacing, axes, levels, step, logRange } = pictures;
+  const { size, spacing, axes, levels, step, logRange, logSteps } = pictures;
   const box = foreground([volumes.fixed, volumes.moving, volumes.warped], levels);
   const extent = ([low, high]: [number, number]) => high - low;
   const shown = planes.filter(({ across, up }) => size[across] > 1 && size[up] > 1);
@@ -31,13 +31,14 @@ export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
     [() => `Fixed − ${mode.difference === 'after' ? 'warped' : 'moving'}`, (...to) => differences[mode.difference](...to)],
   ];
   const deformed = grid(warped, volumes.displacement, step, lines);
-  const jacobian = logJacobian(volumes.logJacobian, logRange);
+  const jacobian = logJacobian(volumes.logJacobian, logSteps);
 
   const redraws: (() => void)[] = [];
   const redraw = () => redraws.forEach((draw) => draw());
-  const picture = (plane: Plane, paint: Paint, label: string) => {
+  const picture = (plane: Plane, paint: Paint, label: string, tone = 'dark') => {
     const { view, draw } = canvas(plane, frames.get(plane)!, paint, label, () => (position[plane.through] + 0.5) * spacing[plane.through]);
     redraws.push(draw);
+    view.classList.add(tone);
     return view;
   };
   const slider = (plane: Plane) => {
@@ -65,10 +66,10 @@ export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
   const options = div('options',
     element('label', {}, checker, 'checkerboard of fixed and warped in place of warped'),
     element('label', {}, before, 'difference before registration'),
-    element('span', {}, colourBar('−½', '½', 'of the intensity window')));
+    element('span', {}, colourBar('−½', '½', 'of the range of greys')));
 
   const images = section('Images', imageNote(pictures), options, div('pictures', ...heads), ...shown.flatMap((plane) => [
-    slider(plane), linked(div('pictures', ...columns.map(([title, paint]) => picture(plane, paint, `${plane.name}, ${title()}`)))),
+    slider(plane), linked(div('pictures', ...columns.map(([title, paint], n) => picture(plane, paint, `${plane.name}, ${title()}`, n === 3 ? 'light' : 'dark')))),
   ]));
 
   const folds = volumes.logJacobian.codes.reduce((sum, code) => sum + Number(code === 0), 0);
@@ -77,11 +78,11 @@ export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
     div('pictures', ...shown.map((plane) => slider(plane)), div('')),
     div('pictures', ...shown.map((plane) => linked(picture(plane, deformed, `${plane.name}, deformed grid`))), div('legend', element('h3', {}, 'Deformed grid'),
       element('p', {}, `On the warped image. A grid of ${short(lines)} mm on the moving image, warped as the image is: lines where p + u(p) is a multiple of ${short(lines)} mm. Motion through the plane does not show.`))),
-    div('pictures', ...shown.map((plane) => linked(picture(plane, jacobian, `${plane.name}, log Jacobian`))), div('legend', element('h3', {}, 'log J, J = det(I + ∇u)'),
+    div('pictures', ...shown.map((plane) => linked(picture(plane, jacobian, `${plane.name}, log Jacobian`, 'light'))), div('legend', element('h3', {}, 'log J, J = det(I + ∇u)'),
       colourBar(`−${logRange}`, `${logRange}`, ''),
       element('p', {}, 'Red: a voxel of the fixed image comes from a larger volume of the moving image; blue: from a smaller one. ±0.69 is a factor of two.'),
       element('p', {}, swatch(FOLD), ` fold: a cell with a voxel of J ≤ 0. ${folds === 0 ? 'There is none in the whole grid.' : `${folds} of ${volumes.logJacobian.codes.length} cells in the whole grid.`}`),
-      element('p', {}, `Mean of cells of ${cells} mm; folds are found at full resolution.`))));
+      element('p', {}, `Mean J of cells of ${cells} mm; folds are found at full resolution.`))));
   redraw();
   return [images, deformation];
 }
@@ -91,7 +92,7 @@ function imageNote({ size, spacing, fixed }: Pictures): string {
   const voxels = (mm: number[]) => `${mm.map(short).join(' × ')} mm`;
   return `On the fixed grid, ${size.join(' × ')} voxels of ${voxels(spacing)} along right, anterior, superior, cut to the foreground and shown `
     + (full ? 'at full resolution' : `at ${voxels(fixed.spacing)} (means), to keep this file small`)
-    + ', each image in the intensity window in which it was compared. The moving image is resampled through the affines of the two files alone. '
+    + ', each image in the intensity window in which it was compared, and a tenth more. The moving image is resampled through the affines of the two files alone. '
     + 'Letters name the nearest anatomical direction. Move over a picture to find the same place in the others.';
 }
 
