@@ -8,32 +8,36 @@ const CT = { low: -1024, high: 300 };
 /** No MRI, microscopy or normalised image goes this far below zero; air in CT lies at −1000 HU. */
 const CT_BELOW = -500;
 
-/** CT by its values (air far below zero) → HU window; everything else → from the smallest value to the 99.5th percentile of those above it. */
-export function intensityWindow(data: Float32Array): IntensityWindow {
+export const modalities = ['auto', 'mri', 'ct'] as const;
+
+/** `auto`: CT by its values (air far below zero). CT → HU window; MRI and everything else → from the smallest value to the 99.5th percentile of those above it. */
+export function intensityWindow(data: Float32Array, modality: Modality | 'auto' = 'auto'): IntensityWindow {
   let low = Infinity, high = -Infinity;
   for (const v of data) {
     if (v < low) low = v;
     if (v > high) high = v;
   }
-  if (low < CT_BELOW) return { modality: 'ct', ...CT };
+  if (modality === 'ct' || (modality === 'auto' && low < CT_BELOW)) return { modality: 'ct', ...CT };
   return { modality: 'mri', low, high: percentile(data, 0.995, low, high) };
 }
 
-/** Percentile (0…1) of the values above `low`, from a histogram of 65 536 bins. */
+/**
+ * Percentile (0…1) of the values above `low`, from a histogram of 65 536 bins; narrowed until the percentile is resolved to 0.4 %,
+ * because a single hot voxel makes the first bins too wide.
+ */
 function percentile(data: Float32Array, fraction: number, low: number, high: number): number {
   const bins = new Uint32Array(65536);
-  const scale = (bins.length - 1) / (high - low);
-  let count = 0;
-  for (const v of data) {
-    if (v > low) {
-      bins[Math.floor((v - low) * scale)]!++;
-      count++;
+  for (let top = high; ;) {
+    const scale = (bins.length - 1) / (top - low);
+    let count = 0, seen = 0, bin = -1;
+    bins.fill(0);
+    for (const v of data) {
+      if (v > low) count++;
+      if (v > low && v <= top) bins[Math.floor((v - low) * scale)]!++;
     }
+    while (seen < fraction * count && bin < bins.length - 1) seen += bins[++bin]!;
+    const value = low + (bin + 1) / scale;
+    if (bin >= 256 || value >= top) return value;
+    top = value;
   }
-  let seen = 0;
-  for (let bin = 0; bin < bins.length; bin++) {
-    seen += bins[bin]!;
-    if (seen >= fraction * count) return low + (bin + 1) / scale;
-  }
-  return high;
 }
