@@ -12,4 +12,4 @@ export type { RegisterOptions, ResolvedOptions } from './register/options.ts';
 export { composeFields, invert, jacobian, planInverse, type InverseOutcome, type InverseResidual, type InvertOptions } from './register/fields.ts';
 export { fromPhysical, toPhysical } from './io/displacement.ts';
 export type { DisplacementFile } from './io/nifti.ts';
-export type { Grid, Volume } from './io/volume.ts';
+export type { Grid, MaskedVolume, Volume } from './io/volume.ts';

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { readdirSync, readFileSync } from 'node:fs';
 import { kernel, packParams, specialise, type Constants, type Kernel } from '../src/gpu/kernel.ts';
 import { resolveOptions } from '../src/register/options.ts';
+import { identityAffine, traceAffine } from '../src/register/affine.ts';
 import { traceRegistration } from '../src/register/trace.ts';
 import {
   adam, adamState, anderson, andersonState, compose, Graph, lnccForce, localStatistics, plan, resetAdam, softNormalize, type Tensor,
@@ -73,7 +74,9 @@ for (const method of ['equilibrium', 'adam'] as const) {
   const moving = { size: [16, 18, 10] as [number, number, number], affine: [0, 2, 0, 1, -2, 0, 0, 30, 0, 0, 4, 1] };
   const window = { modality: 'mri' as const, low: 0, high: 1 };
   const options = resolveOptions({ method }, fixed);
-  note(traceRegistration(fixed, moving, { fixed: window, moving: window }, options).graph);
+  const setting = { windows: { fixed: window, moving: window }, masks: { fixed: method === 'adam', moving: true } };
+  note(traceRegistration(fixed, moving, options, { ...setting, transform: identityAffine }).graph);
+  note(traceAffine(fixed, moving, { ...setting, factors: [2, 1] }).graph);
 }
 
 const files = readdirSync(at('kernels')).filter((file) => file.endsWith('.wgsl'));

@@ -12,6 +12,11 @@ export interface Volume extends Grid {
   dtype: string;
 }
 
+/** A volume with, where it matters, a mask on its grid: 1 where it counts, 0 where it does not. */
+export interface MaskedVolume extends Volume {
+  mask?: Float32Array;
+}
+
 export function voxelCount({ size: [w, h, d] }: Grid): number {
   return w * h * d;
 }

@@ -1,6 +1,6 @@
 // The classical cell: one step of variational registration, written as a continuous map u ↦ f(u) whose fixed point is the result.
 import type { Tensor } from '../graph/graph.ts';
-import { compose, gaussian, lnccForce, type Matrix, softNormalize, type Statistics, warpWithGradient } from '../ops/index.ts';
+import { compose, gaussian, lnccForce, type Matrix, mul, softNormalize, type Statistics, warp, warpWithGradient } from '../ops/index.ts';
 import type { Mapped } from '../deq/solver.ts';
 
 export interface VariationalOptions {
@@ -24,6 +24,8 @@ export interface LevelImages {
   matrix: Matrix;
   /** Finest spacing / spacing of the fixed grid along (w, h, d), at most 1: smoothing and steps are the same in mm along all axes. */
   ratios: readonly [number, number, number];
+  /** Masks (0…1) on the fixed and on the moving grid: where the similarity counts. Everywhere, if left out. */
+  masks?: { fixed?: Tensor; moving?: Tensor };
 }
 
 /** A σ in voxels of the finest axis as σ along each axis. */
@@ -33,9 +35,10 @@ export const sigmas = ({ ratios }: LevelImages, sigma: number) => ratios.map((r)
 export const diffusionSigma = (lambda: number): number => Math.sqrt(2 * lambda);
 
 /** The similarity's force on the displacement, ∂LNCC/∂warped · (∇moving)(M·(p + u(p))), [N, 3, D, H, W], and the mean LNCC. */
-export function lnccDisplacementForce({ fixed, moving, matrix }: LevelImages, u: Tensor): { force: Tensor; similarity: Tensor } {
+export function lnccDisplacementForce({ fixed, moving, matrix, masks }: LevelImages, u: Tensor): { force: Tensor; similarity: Tensor } {
   const { warped, gradient } = warpWithGradient(moving, u, matrix);
-  return lnccForce(fixed, warped, gradient);
+  const there = masks?.moving && warp(masks.moving, u, matrix);
+  return lnccForce(fixed, warped, gradient, masks?.fixed && there ? mul(masks.fixed, there) : masks?.fixed ?? there);
 }
 
 /**

@@ -3,6 +3,7 @@ import { reverse } from '../graph/grad.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { add, fill } from './pointwise.ts';
 
+export * from './affine.ts';
 export * from './channels.ts';
 export * from './filter.ts';
 export * from './pointwise.ts';

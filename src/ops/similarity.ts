@@ -202,11 +202,13 @@ export function lnccForce(a: Statistics, b: Tensor, gradient: Tensor, weight?: T
   return { force: force!, similarity: weight ? div(similarity!, mean(weight)) : similarity! };
 }
 
-/** Global normalized cross-correlation cov/sqrt(var·var + ε), shape [1]: −1 … 1. */
-export function ncc(a: Tensor, b: Tensor, epsilon = 1e-5): Tensor {
+/** Global normalized cross-correlation cov/sqrt(var·var + ε), shape [1]: −1 … 1. `weight`, a mask of the same shape, weighs the voxels. */
+export function ncc(a: Tensor, b: Tensor, epsilon = 1e-5, weight?: Tensor): Tensor {
   if (!sameShape(a.shape, b.shape)) throw new Error(`ncc: images ${show(a.shape)} and ${show(b.shape)} differ in shape`);
-  const da = sub(a, mean(a)), db = sub(b, mean(b));
-  return div(mean(mul(da, db)), sqrt(scale(mul(mean(square(da)), mean(square(db))), 1, epsilon)));
+  const total = weight && mean(weight);
+  const average = (x: Tensor) => (weight ? div(mean(mul(weight, x)), total!) : mean(x));
+  const da = sub(a, average(a)), db = sub(b, average(b));
+  return div(average(mul(da, db)), sqrt(scale(mul(average(square(da)), average(square(db))), 1, epsilon)));
 }
 
 /** Mean squared error, shape [1]. */

@@ -1,5 +1,7 @@
 // Options of a registration: names, defaults, and what is refused.
 import type { Grid } from '../io/volume.ts';
+import { type AffineMode, affineModes } from './affine.ts';
+import { type Modality, modalities } from './intensity.ts';
 import { defaultLevels } from './pyramid.ts';
 
 export const methods = ['equilibrium', 'adam'] as const;
@@ -18,6 +20,10 @@ export interface RegisterOptions {
   lambda?: number | readonly number[];
   /** Width of the LNCC window in voxels of each level, odd. */
   window?: number;
+  /** Alignment before the deformation; `auto` aligns only what starts far apart. */
+  affine?: AffineMode;
+  /** How intensities are windowed; `auto` takes a volume with values below −500 for CT. */
+  modality?: Modality | 'auto';
 }
 
 /** Every option with its value; what metrics.json records. */
@@ -28,6 +34,8 @@ export interface ResolvedOptions {
   tolerance: readonly number[];
   lambda: readonly number[];
   window: number;
+  affine: AffineMode;
+  modality: Modality | 'auto';
   /** Longest step of the update, in voxels; `softness` and `smoothing` as in VariationalOptions. */
   step: number;
   softness: number;
@@ -42,7 +50,7 @@ const presets = {
 
 /** Fills in defaults for a fixed grid and refuses what cannot work, naming the option. */
 export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedOptions {
-  const known = ['method', 'levels', 'iterations', 'tolerance', 'lambda', 'window'];
+  const known = ['method', 'levels', 'iterations', 'tolerance', 'lambda', 'window', 'affine', 'modality'];
   const unknown = Object.keys(options).filter((name) => !known.includes(name));
   if (unknown.length) throw new Error(`register: unknown option ${unknown.join(', ')}; there are ${known.join(', ')}`);
   const method = options.method ?? 'equilibrium';
@@ -51,6 +59,10 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   const levels = options.levels ?? defaultLevels(fixed);
   if (!levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1)) throw new Error(`levels must be powers of two such as 8,4,2, got ${levels}`);
   if (levels.some((f, i) => i > 0 && f >= levels[i - 1]!)) throw new Error(`levels must go from coarse to fine, got ${levels}`);
+  const affine = options.affine ?? 'auto';
+  if (!affineModes.includes(affine)) throw new Error(`affine must be ${affineModes.join(', ')}; got ${affine}`);
+  const modality = options.modality ?? 'auto';
+  if (!modalities.includes(modality)) throw new Error(`modality must be ${modalities.join(', ')}; got ${modality}`);
   const perLevel = (name: 'iterations' | 'tolerance' | 'lambda', valid: (value: number) => boolean, rule: string) => {
     const values = spreadOver(name, levels.length, options[name], preset[name]);
     if (!values.every(valid)) throw new Error(`${name} must be ${rule}, got ${values}`);
@@ -63,7 +75,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
     iterations: perLevel('iterations', (n) => Number.isInteger(n) && n >= 1, 'whole numbers above 0'),
     tolerance: perLevel('tolerance', (t) => t >= 0 && Number.isFinite(t), '0 voxels or more'),
     lambda: perLevel('lambda', (l) => l >= 0 && l <= 50, 'between 0 and 50 voxel²'),
-    window, step: preset.step, softness: preset.softness, smoothing: preset.smoothing,
+    window, affine, modality, step: preset.step, softness: preset.softness, smoothing: preset.smoothing,
   };
 }
 

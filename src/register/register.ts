@@ -4,7 +4,9 @@ import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
 import type { Bytes } from '../gpu/ledger.ts';
-import { checkFinite, checkNotConstant, type Grid, type Volume } from '../io/volume.ts';
+import { composeAffine, invertAffine } from '../io/affine.ts';
+import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, type Volume } from '../io/volume.ts';
+import { alignAffine, type AffineResult, identityAffine, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
 import { checkOverlap } from './overlap.ts';
@@ -31,41 +33,53 @@ export interface Registration {
   /** The moving image on the fixed grid, trilinear, intensities untouched. */
   warped: Volume;
   levels: LevelResult[];
+  /** The alignment before the deformation; `displacement` contains it. */
+  affine: AffineResult;
   /** Mean LNCC on the finest level's grid. */
   similarity: { before: number; after: number };
   options: ResolvedOptions;
   intensities: { fixed: IntensityWindow; moving: IntensityWindow };
-  seconds: { prepare: number; solve: number; finish: number };
+  seconds: { affine: number; prepare: number; solve: number; finish: number };
   /** GPU memory, bytes: what the plan foretold and what was allocated. */
   memory: { planned: Bytes; measured: Bytes };
 }
 
 /** The exact GPU memory a registration will take, without a device. */
-export function planRegistration(fixed: Grid, moving: Grid, options: RegisterOptions = {}): { plan: Plan; options: ResolvedOptions } {
+export function planRegistration(fixed: Grid & { mask?: unknown }, moving: Grid & { mask?: unknown }, options: RegisterOptions = {}): { plan: Plan; options: ResolvedOptions } {
   const resolved = resolveOptions(options, fixed);
   const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
-  return { plan: plan(traceRegistration(fixed, moving, { fixed: any, moving: any }, resolved).graph), options: resolved };
+  const windows = { fixed: any, moving: any }, masks = { fixed: !!fixed.mask, moving: !!moving.mask };
+  const aligns = resolved.affine !== 'none';
+  const stages = [plan(traceRegistration(fixed, moving, resolved, { windows, masks, transform: aligns ? identityAffine : undefined }).graph)];
+  if (aligns) stages.push(planAffine(fixed, moving, { windows, masks, factors: affineFactors(resolved) })); // one stage after the other: the larger one counts
+  return { plan: stages.reduce((a, b) => (b.peak.total > a.peak.total ? b : a)), options: resolved };
 }
 
 /**
- * Registers a moving volume to a fixed one. Throws on volumes that cannot be registered (non-finite, constant, not
+ * Registers a moving volume to a fixed one; masks tell where each counts. Throws on volumes that cannot be registered (non-finite, constant, not
  * overlapping) and on options out of range; how the solver ended is in `levels`, as data.
  */
-export async function register(gpu: Gpu, fixed: Volume, moving: Volume, options: RegisterOptions = {}, onProgress?: (progress: Progress) => void): Promise<Registration> {
+export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolume, options: RegisterOptions = {}, onProgress?: (progress: Progress) => void): Promise<Registration> {
   const started = performance.now();
   const resolved = resolveOptions(options, fixed);
   for (const [name, volume] of [['fixed', fixed], ['moving', moving]] as const) {
     checkFinite(name, volume);
     checkNotConstant(name, volume);
   }
-  checkOverlap(fixed, moving);
-  const intensities = { fixed: intensityWindow(fixed.data), moving: intensityWindow(moving.data) };
-  const traced = traceRegistration(fixed, moving, intensities, resolved);
+  if (resolved.affine === 'auto' || resolved.affine === 'none') checkOverlap(fixed, moving);
+  const intensities = { fixed: intensityWindow(fixed.data, resolved.modality), moving: intensityWindow(moving.data, resolved.modality) };
+  const setting = { windows: intensities, masks: { fixed: !!fixed.mask, moving: !!moving.mask } };
   gpu.ledger.reset();
+  const affine = await alignAffine(gpu, fixed, moving, { ...setting, factors: affineFactors(resolved) }, resolved.affine);
+  const aligned = performance.now();
+  const traced = traceRegistration(fixed, moving, resolved, { ...setting, transform: resolved.affine === 'none' ? undefined : affine.matrix });
   const schedule = await Schedule.build(gpu, traced.graph);
   try {
     schedule.upload(traced.fixed, fixed.data);
     schedule.upload(traced.moving, moving.data);
+    if (fixed.mask) schedule.upload(traced.masks.fixed!, fixed.mask);
+    if (moving.mask) schedule.upload(traced.masks.moving!, moving.mask);
+    if (traced.affine) schedule.upload(traced.affine, Float32Array.from(composeAffine(invertAffine(fixed.affine), composeAffine(affine.matrix, fixed.affine))));
     schedule.run(PREPARE);
     await gpu.idle();
     const prepared = performance.now();
@@ -98,12 +112,15 @@ export async function register(gpu: Gpu, fixed: Volume, moving: Volume, options:
     const [before] = await schedule.read(traced.similarity.before);
     const [after] = await schedule.read(traced.similarity.after);
     return {
-      displacement, warped: { size: fixed.size, affine: fixed.affine, data: warped, dtype: 'float32' }, levels,
+      displacement, warped: { size: fixed.size, affine: fixed.affine, data: warped, dtype: 'float32' }, levels, affine,
       similarity: { before: before!, after: after! }, options: resolved, intensities,
-      seconds: { prepare: (prepared - started) / 1e3, solve: (solved - prepared) / 1e3, finish: (performance.now() - solved) / 1e3 },
+      seconds: { affine: (aligned - started) / 1e3, prepare: (prepared - aligned) / 1e3, solve: (solved - prepared) / 1e3, finish: (performance.now() - solved) / 1e3 },
       memory: { planned: schedule.plan.peak, measured: gpu.ledger.peak },
     };
   } finally {
     schedule.destroy();
   }
 }
+
+/** The affine stage works on the two coarsest levels. */
+const affineFactors = ({ levels }: ResolvedOptions): readonly number[] => levels.slice(0, 2);

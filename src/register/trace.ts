@@ -1,29 +1,41 @@
 // A whole registration as one static graph: preparation, the levels' iterations, and the results. Needs no device.
 import { type Iteration, traceIteration } from '../deq/solver.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
-import { voxelSpacing, voxelToVoxel } from '../io/affine.ts';
+import { type Affine, composeAffine, invertAffine, voxelSpacing } from '../io/affine.ts';
 import { type Grid, sameGrid } from '../io/volume.ts';
 import { composedAdam, composedAdamState } from '../models/composed-adam.ts';
-import { variationalCell } from '../models/variational.ts';
-import { centre, identity, intensityWindow, lncc, localStatistics, type Matrix, resample, resetAdam, resize, scaleChannels, warp, withGradient } from '../ops/index.ts';
+import { type LevelImages, lnccDisplacementForce, variationalCell } from '../models/variational.ts';
+import { affineAfter, centre, fill, identity, intensityWindow, localStatistics, type Matrix, resetAdam, resize, scaleChannels, warp, withGradient } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { ResolvedOptions } from './options.ts';
 import { type Level, levelGrid, levelSpacing } from './pyramid.ts';
 
 /** One level of a traced registration. `value` is its result, in voxels of its grid. */
-export interface TracedLevel { factor: number; grid: Level; iteration: Iteration; value: Tensor }
+export interface TracedLevel { factor: number; grid: Level; images: LevelImages; iteration: Iteration; value: Tensor }
 
 export interface TracedRegistration {
   graph: Graph;
   fixed: Tensor;
   moving: Tensor;
+  masks: { fixed?: Tensor; moving?: Tensor };
+  /** The transform in voxels of the fixed grid, to be uploaded; there when one was asked for. */
+  affine?: Tensor;
   levels: TracedLevel[];
-  /** [1, 3, D, H, W] in voxels of the fixed grid. */
+  /** The whole transform, [1, 3, D, H, W] in voxels of the fixed grid. */
   displacement: Tensor;
   /** The moving image on the fixed grid, in its own intensities. */
   warped: Tensor;
   /** Mean LNCC on the finest level's grid. */
   similarity: { before: Tensor; after: Tensor };
+}
+
+/** What a trace depends on beside grids and options. */
+export interface TraceSetting {
+  windows: { fixed: IntensityWindow; moving: IntensityWindow };
+  /** Which images come with a mask. */
+  masks?: { fixed: boolean; moving: boolean };
+  /** RAS mm, fixed to moving points; it comes before the deformation: warped(x) = moving(transform(x + deformation(x))). */
+  transform?: Affine;
 }
 
 /** Phases beside the levels' own. */
@@ -34,44 +46,54 @@ export const FINISH = 'finish';
  * Traces the registration of a moving volume to a fixed one: both windowed to 0…1, a pyramid of each on its own grid, one
  * iteration a level that starts from the coarser one's result, and the displacement at full resolution.
  */
-export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, windows: { fixed: IntensityWindow; moving: IntensityWindow }, options: ResolvedOptions): TracedRegistration {
+export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, options: ResolvedOptions, { windows, masks: given, transform }: TraceSetting): TracedRegistration {
   const graph = new Graph();
   const fixed = graph.input('fixed', [1, 1, ...shapeOf(fixedGrid)]);
   const moving = graph.input('moving', [1, 1, ...shapeOf(movingGrid)]);
+  const masks = {
+    fixed: given?.fixed ? graph.input('fixed mask', fixed.shape) : undefined,
+    moving: given?.moving ? graph.input('moving mask', moving.shape) : undefined,
+  };
   const spacings = options.levels.map((factor) => levelSpacing(fixedGrid, factor));
   const grids = { fixed: spacings.map((mm) => levelGrid(fixedGrid, mm)), moving: spacings.map((mm) => levelGrid(movingGrid, mm)) };
-  const images = graph.phase(PREPARE, () => ({ fixed: pyramid(fixed, windows.fixed, grids.fixed), moving: pyramid(moving, windows.moving, grids.moving) }));
-  const matrices = spacings.map((_, i) => matrixBetween(grids.fixed[i]!, grids.moving[i]!));
+  const images = graph.phase(PREPARE, () => ({
+    fixed: pyramid(intensityWindow(fixed, windows.fixed.low, windows.fixed.high), grids.fixed),
+    moving: pyramid(intensityWindow(moving, windows.moving.low, windows.moving.high), grids.moving),
+    masks: { fixed: masks.fixed && pyramid(masks.fixed, grids.fixed), moving: masks.moving && pyramid(masks.moving, grids.moving) },
+  }));
+  const matrices = spacings.map((_, i) => matrixBetween(grids.fixed[i]!, grids.moving[i]!, transform));
 
   const levels: TracedLevel[] = [];
   options.levels.forEach((factor, i) => {
     const [f, m, grid, matrix] = [images.fixed[i]!, images.moving[i]!, grids.fixed[i]!, matrices[i]!];
     const name = `level ${factor}`;
     const shape = [1, 3, ...shapeOf(grid)];
-    const prepared = graph.phase(`${name}.images`, () => ({ fixed: localStatistics(f, options.window), moving: withGradient(centre(m)), matrix, ratios: spacingRatios(grid) }));
+    const prepared = graph.phase(`${name}.images`, () => ({
+      fixed: localStatistics(f, options.window), moving: withGradient(centre(m)), matrix, ratios: spacingRatios(grid),
+      masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving?.[i] },
+    }));
     const cell = { lambda: options.lambda[i]!, step: options.step, softness: options.softness, smoothing: options.smoothing };
     const coarser = levels[i - 1];
     const initial = coarser && (() => resizeDisplacement(coarser.value, coarser.grid, grid));
     if (options.method === 'adam') {
       const memory = composedAdamState(graph, name, shape);
       const iteration = traceIteration(graph, name, { method: 'picard' }, shape, composedAdam(prepared, memory, cell), initial, () => resetAdam(memory));
-      levels.push({ factor, grid, iteration, value: iteration.z });
+      levels.push({ factor, grid, images: prepared, iteration, value: iteration.z });
     } else {
       const iteration = traceIteration(graph, name, { method: 'anderson' }, shape, variationalCell(prepared, cell), initial);
-      levels.push({ factor, grid, iteration, value: iteration.best });
+      levels.push({ factor, grid, images: prepared, iteration, value: iteration.best });
     }
   });
 
   return graph.phase(FINISH, () => {
-    const last = levels.length - 1;
-    const [f, m, { value, grid }, matrix] = [images.fixed[last]!, images.moving[last]!, levels[last]!, matrices[last]!];
-    const similarity = {
-      before: graph.output(lncc(f, resample(m, shapeOf(grid), matrix), options.window)),
-      after: graph.output(lncc(f, warp(m, value, matrix), options.window)),
-    };
-    const displacement = graph.output(resizeDisplacement(value, grid, { ...fixedGrid, scale: [1, 1, 1] }));
-    const warped = graph.output(warp(moving, displacement, matrixBetween(fixedGrid, movingGrid)));
-    return { graph, fixed, moving, levels, displacement, warped, similarity };
+    const { value, grid, images: last } = levels[levels.length - 1]!;
+    const lnccAt = (u: Tensor) => graph.output(lnccDisplacementForce(last, u).similarity);
+    const similarity = { before: lnccAt(fill(graph, value.shape, 0)), after: lnccAt(value) };
+    const deformation = resizeDisplacement(value, grid, { ...fixedGrid, scale: [1, 1, 1] });
+    const warped = graph.output(warp(moving, deformation, matrixBetween(fixedGrid, movingGrid, transform)));
+    if (!transform) return { graph, fixed, moving, masks, levels, displacement: graph.output(deformation), warped, similarity };
+    const affine = graph.input('affine', [12]);
+    return { graph, fixed, moving, masks, affine, levels, displacement: graph.output(affineAfter(affine, deformation)), warped, similarity };
   });
 }
 
@@ -83,11 +105,13 @@ function spacingRatios({ affine }: Grid): [number, number, number] {
   return spacing.map((s) => Math.min(...spacing) / s) as [number, number, number];
 }
 
-const matrixBetween = (from: Grid, to: Grid): Matrix => (sameGrid(from, to) ? identity : voxelToVoxel(from.affine, to.affine));
+/** Voxels of one grid to those of another, by way of a transform between their spaces (RAS mm). */
+const matrixBetween = (from: Grid, to: Grid, transform?: Affine): Matrix => (!transform && sameGrid(from, to) ? identity
+  : composeAffine(invertAffine(to.affine), transform ? composeAffine(transform, from.affine) : from.affine));
 
-/** An image windowed to 0…1 on every level's grid, each resized from the next finer one. */
-function pyramid(image: Tensor, { low, high }: IntensityWindow, grids: readonly Level[]): Tensor[] {
-  let finer = intensityWindow(image, low, high);
+/** An image on every level's grid, each resized from the next finer one. */
+function pyramid(image: Tensor, grids: readonly Level[]): Tensor[] {
+  let finer = image;
   return grids.slice().reverse().map((grid) => (finer = resize(finer, shapeOf(grid)))).reverse();
 }
 
