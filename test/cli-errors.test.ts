@@ -63,7 +63,7 @@ const pair = '--fixed good.nii.gz --moving good.nii.gz';
 
 const wrongUsage: [string, string | RegExp][] = [
   ['', 'no command; deqreg --help lists them'],
-  ['align', 'unknown command align; there are register, apply, phantom, info, setup, quickstart'],
+  ['align', 'unknown command align; there are register, apply, jacobian, invert, compose, convert, phantom, info, setup, quickstart'],
   ['register --fixed good.nii.gz --out o', '--moving FILE is missing'],
   [`register ${pair}`, '--out DIR is missing'],
   [`register ${pair} --out o --lamda 1`, "unknown option '--lamda'; --help lists the options"],
@@ -136,7 +136,7 @@ test('files that cannot be used', async () => {
 test('help and version', async () => {
   const overview = await deqreg(folder, ['--help']);
   assert.equal([overview.code, overview.stderr], [0, '']);
-  for (const name of ['register', 'apply', 'phantom', 'info', 'setup', 'quickstart']) {
+  for (const name of ['register', 'apply', 'jacobian', 'invert', 'compose', 'convert', 'phantom', 'info', 'setup', 'quickstart']) {
     assert.match(overview.stdout, new RegExp(`^  ${name} `, 'm'));
     const help = await deqreg(folder, [name, '--help']);
     assert.equal([help.code, help.stderr], [0, '']);

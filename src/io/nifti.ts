@@ -49,8 +49,8 @@ export function volumeSize(name: string, { extents, intent }: NiftiHeader): Vec3
 export function displacementSize(name: string, { extents, intent }: NiftiHeader, form: DisplacementForm = 'itk'): Vec3 {
   const found = formOf(extents, intent);
   if (found !== form) {
-    throw new Error(`${name}: not a displacement field${found ? ` of the form ${form} but ${found}` : ''}: ` +
-      `dimensions ${extents.join('×')}, intent ${intent}; expected ${displacementForms[form].layout}`);
+    const hint = found ? `; this is the form ${found}, which \`deqreg convert --from ${found}\` reads` : '';
+    throw new Error(`${name}: not a displacement field: dimensions ${extents.join('×')}, intent ${intent}; expected ${displacementForms[form].layout}${hint}`);
   }
   const [w, h, d] = extents;
   return [w, h, d];
