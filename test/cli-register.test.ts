@@ -23,7 +23,7 @@ const succeed = async (args: string) => {
 };
 const metricsOf = async (out: string) => JSON.parse(await readFile(at(out, 'metrics.json'), 'utf8'));
 const pair = '--fixed p/fixed.nii.gz --moving p/moving.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg p/moving_seg.nii.gz';
-const outputs = ['displacement.nii.gz', 'metrics.json', 'warped.nii.gz', 'warped_seg.nii.gz'];
+const outputs = ['displacement.nii.gz', 'metrics.json', 'report.html', 'warped.nii.gz', 'warped_seg.nii.gz'];
 /** Without a Vulkan driver Dawn finds no adapter on Linux. */
 const noDriver = { env: { VK_DRIVER_FILES: '/nonexistent.json', VK_ICD_FILENAMES: '/nonexistent.json' } };
 
@@ -148,7 +148,7 @@ test('CT: int16 stays int16, and landmarks come closer', async () => {
   const m = await metricsOf('l');
   assert.equal([m.intensities.fixed.modality, m.region, m.dice], ['ct', 'fixed foreground', undefined]);
   assert.ok(m.tre.after < m.tre.before / 2, JSON.stringify(m.tre));
-  assert.equal((await readdir(at('l'))).sort(), ['displacement.nii.gz', 'metrics.json', 'warped.nii.gz']);
+  assert.equal((await readdir(at('l'))).sort(), ['displacement.nii.gz', 'metrics.json', 'report.html', 'warped.nii.gz']);
   assert.is((await readVolume(at('l/warped.nii.gz'))).dtype, 'int16');
 });
 

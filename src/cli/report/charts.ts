@@ -13,7 +13,7 @@ type Data = (number | null)[][];
 export function convergence({ solver: { method, levels }, options }: Content['report']): [HTMLElement, () => void] {
   const residuals = div('chart'), similarities = div('chart');
   const rows = levels.map((level, n) => [
-    legend(n, `1/${level.factor}`), level.size.join(' × '), level.result, `${level.iterations} of ${options.iterations[n]}`,
+    legend(n, `1/${level.factor}`), level.size.join(' × '), element('span', { className: level.result === 'converged' ? '' : 'warning' }, level.result), `${level.iterations} of ${options.iterations[n]}`,
     short(level.residual), short(options.tolerance[n]), fixed(level.similarities.at(-1), 4),
   ]);
   const made = section('Convergence', `Method: ${method}. A level ends when the RMS of f(u) − u, in its own voxels, falls below its tolerance (dashed); the field with the smallest residual is kept.`,

@@ -21,11 +21,13 @@ const LEVELS = 95;
 const WHITE = 1.1;
 /** Cells along the longest edge: the displacement is smooth, log J less so. */
 const DISPLACEMENT_CELLS = 80, JACOBIAN_CELLS = 120;
-/** log J is stored from −1 to 1, in steps of a fiftieth. */
-const LOG_RANGE = 1, LOG_STEPS = 50;
+/** log J is stored from −1.5 to 1.5 in this many steps each way. */
+const LOG_RANGE = 1.5, LOG_STEPS = 60;
+
+type Shown = Pick<Registration, 'displacement' | 'warped' | 'intensities'>;
 
 /** Starts at once with all that is read from the volumes; what is awaited is compression, in threads. */
-export async function pictures({ fixed, moving }: Inputs, { displacement, warped, intensities }: Registration): Promise<Pictures> {
+export async function pictures({ fixed, moving }: Inputs, { displacement, warped, intensities }: Shown): Promise<Pictures> {
   const view = viewOf(fixed);
   const smooth = displacementLayers(displacement, view);
   const jacobian = jacobianLayer(displacement, fixed, view);

@@ -37,7 +37,7 @@ export function tables({ report, command }: Content): HTMLElement[] {
     .map(([key, value]) => block(`${key[0].toUpperCase()}${key.slice(1)}`, listing(value instanceof Object ? value : { value })));
   return [
     section('Figures', `Regularity is measured in the ${report.region} and in the whole grid; Dice, HD95 and TRE on the fixed grid.`,
-      div('blocks', block('Metrics', metrics(report)), ...labels(report).map((part) => block('Labels', part)))),
+      div('blocks', block('Metrics', metrics(report)), ...labels(report))),
     section('Run', 'What it took and how it was made; metrics.json holds the same.',
       div('blocks',
         block('Seconds by stage', table(['Stage', 's'], Object.entries(seconds).map(([stage, s]) => [stage, fixed(s, 2)]))),
@@ -66,13 +66,15 @@ function metrics({ dice, hd95, tre, similarity, foldingPercent, sdLogJ, sdLogJLe
   ]);
 }
 
-/** Dice and HD95 of each label, in columns of at most 20 rows. */
-function labels({ dice, hd95 }: Report): HTMLTableElement[] {
+/** Dice and HD95 of each label, in at most three tables side by side. */
+function labels({ dice, hd95 }: Report): HTMLElement[] {
   if (!dice) return [];
   const rows = Object.entries(dice.perLabel).map(([label, after]) =>
     [label, fixed(dice.perLabelBefore[label], 3), fixed(after, 3), bar(dice.perLabelBefore[label], after), fixed(hd95?.perLabel[label], 2)]);
-  const count = Math.ceil(rows.length / 20), length = Math.ceil(rows.length / count);
-  return Array.from({ length: count }, (_, n) => table(['Label', 'Dice before', 'after', '0 … 1', 'HD95 (mm)'], rows.slice(n * length, (n + 1) * length)));
+  const length = Math.max(10, Math.ceil(rows.length / 3));
+  const parts = Array.from({ length: Math.ceil(rows.length / length) }, (_, n) => rows.slice(n * length, (n + 1) * length));
+  return [div('labels', element('h3', {}, 'Labels (bar: Dice after, tick: before, from 0 to 1)'),
+    div('blocks', ...parts.map((part) => table(['Label', 'Dice before', 'after', '', 'HD95 (mm)'], part))))];
 }
 
 /** Dice after as a bar, before as a tick on it. */
@@ -80,8 +82,7 @@ function bar(before: number, after: number): HTMLElement {
   const [fill, tick] = [element('i'), element('b')];
   fill.style.width = `${100 * after}%`;
   tick.style.left = `${100 * before}%`;
-  const made = div('share', fill, tick);
-  return made;
+  return div('share', fill, tick);
 }
 
 function memoryTable({ planned, measured }: Report['memory']): HTMLTableElement {
