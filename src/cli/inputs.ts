@@ -2,34 +2,37 @@
 import { voxelToVoxel } from '../io/affine.ts';
 import { readLandmarks, readVolume } from '../io/files.ts';
 import type { Landmarks } from '../io/landmarks.ts';
-import { checkFinite, checkNotConstant, type Grid, sameGrid, type Volume } from '../io/volume.ts';
+import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, sameGrid, type Volume } from '../io/volume.ts';
+import type { AffineMode } from '../register/affine.ts';
 import { presentLabels, tre } from '../register/metrics.ts';
 import { checkOverlap } from '../register/overlap.ts';
 
-export interface InputPaths { fixed: string; moving: string; fixedSeg?: string; movingSeg?: string; landmarks?: string }
+export interface InputPaths { fixed: string; moving: string; fixedMask?: string; movingMask?: string; fixedSeg?: string; movingSeg?: string; landmarks?: string }
 
 export interface Inputs {
   paths: InputPaths;
-  fixed: Volume;
-  moving: Volume;
+  fixed: MaskedVolume;
+  moving: MaskedVolume;
   /** Label maps on the grids of their images, and the labels that count. */
   segmentation?: { fixed: Volume; moving: Volume; labels: number[] };
   landmarks?: Landmarks;
 }
 
 /** Reads all files in parallel. `labels` are the wanted ones; without them, all but 0 that are in both maps count. */
-export async function readInputs(paths: InputPaths, labels?: readonly number[]): Promise<Inputs> {
+export async function readInputs(paths: InputPaths, labels?: readonly number[], affine: AffineMode = 'auto'): Promise<Inputs> {
   const optional = (path: string | undefined) => path === undefined ? undefined : readVolume(path);
-  const [fixed, moving, fixedSeg, movingSeg, landmarks] = await Promise.all([
-    readVolume(paths.fixed), readVolume(paths.moving), optional(paths.fixedSeg), optional(paths.movingSeg),
+  const [fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks] = await Promise.all([
+    readVolume(paths.fixed), readVolume(paths.moving), optional(paths.fixedMask), optional(paths.movingMask), optional(paths.fixedSeg), optional(paths.movingSeg),
     paths.landmarks === undefined ? undefined : readLandmarks(paths.landmarks),
   ]);
   for (const [path, volume] of [[paths.fixed, fixed], [paths.moving, moving]] as const) {
     checkFinite(path, volume);
     checkNotConstant(path, volume);
   }
-  within(`${paths.fixed}, ${paths.moving}`, () => checkOverlap(fixed, moving));
+  if (affine === 'auto' || affine === 'none') within(`${paths.fixed}, ${paths.moving}`, () => checkOverlap(fixed, moving));
   const inputs: Inputs = { paths, fixed, moving, landmarks };
+  if (fixedMask) inputs.fixed = { ...fixed, mask: maskOf(paths.fixedMask!, fixedMask, paths.fixed, fixed) };
+  if (movingMask) inputs.moving = { ...moving, mask: maskOf(paths.movingMask!, movingMask, paths.moving, moving) };
   if (fixedSeg && movingSeg) {
     checkLabels(paths.fixedSeg!, fixedSeg, paths.fixed, fixed);
     checkLabels(paths.movingSeg!, movingSeg, paths.moving, moving);
@@ -42,13 +45,25 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[]):
   return inputs;
 }
 
+/** 1 where the mask is above 0, else 0. */
+function maskOf(path: string, mask: Volume, imagePath: string, image: Grid): Float32Array {
+  checkGrid(path, mask, imagePath, image);
+  const inside = mask.data.map((value) => (value > 0 ? 1 : 0));
+  if (!inside.includes(1)) throw new Error(`${path}: an empty mask: no voxel is above 0`);
+  return inside;
+}
+
 function checkLabels(path: string, map: Volume, imagePath: string, image: Grid): void {
+  checkGrid(path, map, imagePath, image);
+  const odd = map.data.findIndex((label) => !Number.isInteger(label));
+  if (odd >= 0) throw new Error(`${path}: not a label map: voxel ${odd} has the value ${map.data[odd]}, labels are whole numbers`);
+}
+
+function checkGrid(path: string, map: Volume, imagePath: string, image: Grid): void {
   if (map.size.some((n, axis) => n !== image.size[axis])) {
     throw new Error(`${path}: ${map.size.join('×')} voxels, but its image ${imagePath} has ${image.size.join('×')}`);
   }
   if (!sameGrid(map, image)) throw new Error(`${path}: its affine differs from that of its image ${imagePath}`);
-  const odd = map.data.findIndex((label) => !Number.isInteger(label));
-  if (odd >= 0) throw new Error(`${path}: not a label map: voxel ${odd} has the value ${map.data[odd]}, labels are whole numbers`);
 }
 
 /** Puts the file's name in front of what is thrown. */

@@ -40,27 +40,27 @@ function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>
   };
 }
 
-/** Folds and spread of the Jacobian inside the fixed labels, or else the foreground; and in the whole grid. */
+/** Folds and spread of the Jacobian inside the fixed mask, or else the fixed labels, or else the foreground; and in the whole grid. */
 function regularity(u: Float32Array, { fixed, segmentation }: Inputs, { low, high }: { low: number; high: number }) {
   const threshold = low + FOREGROUND * (high - low);
-  const inside = segmentation ? segmentation.fixed.data : Uint8Array.from(fixed.data, (value) => Number(value > threshold));
+  const inside = fixed.mask ?? segmentation?.fixed.data ?? Uint8Array.from(fixed.data, (value) => Number(value > threshold));
   const { mask, grid } = jacobianStats(u, fixed.size, inside);
   const { foldingPercent, sdLogJ, sdLogJLearn2Reg } = mask;
   return {
-    region: segmentation ? 'fixed labels' : 'fixed foreground', foldingPercent, sdLogJ, sdLogJLearn2Reg,
+    region: fixed.mask ? 'fixed mask' : segmentation ? 'fixed labels' : 'fixed foreground', foldingPercent, sdLogJ, sdLogJLearn2Reg,
     grid: { foldingPercent: grid.foldingPercent, sdLogJ: grid.sdLogJ, sdLogJLearn2Reg: grid.sdLogJLearn2Reg },
   };
 }
 
-export interface Seconds { read: number; prepare: number; solve: number; invert?: number; metrics: number; write: number; total: number }
+export interface Seconds { read: number; affine: number; prepare: number; solve: number; invert?: number; metrics: number; write: number; total: number }
 
 /** The content of metrics.json. A number that does not exist, such as the HD95 of a label lost by the warp, is null. */
 export function report(inputs: Inputs, registration: Registration, figures: ReturnType<typeof quality>, adapter: AdapterInfo, seconds: Seconds, inverse?: InverseOutcome) {
-  const { levels, options, intensities, memory } = registration;
+  const { levels, affine, options, intensities, memory } = registration;
   return {
     ...figures,
     ...(inverse && { inverse }),
-    solver: { method: options.method, levels },
+    affine, solver: { method: options.method, levels },
     seconds, memory, adapter, version,
     options: { ...options, ...(inputs.segmentation && { labels: inputs.segmentation.labels }) },
     intensities, inputs: inputs.paths,

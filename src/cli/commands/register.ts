@@ -4,8 +4,11 @@ import { mebibytes } from '../../gpu/device.ts';
 import { voxelToVoxel } from '../../io/affine.ts';
 import { toPhysical } from '../../io/displacement.ts';
 import { encodeDisplacement, encodeNifti } from '../../io/nifti.ts';
+import { encodeItkAffine } from '../../io/transform.ts';
 import { openGpu } from '../../node.ts';
+import { affineModes } from '../../register/affine.ts';
 import { invert, planInverse } from '../../register/fields.ts';
+import { modalities } from '../../register/intensity.ts';
 import { warpLabels } from '../../register/metrics.ts';
 import { methods, resolveOptions, type RegisterOptions } from '../../register/options.ts';
 import { planRegistration, register } from '../../register/register.ts';
@@ -23,11 +26,15 @@ export const usage = 'deqreg register --fixed F --moving M --out DIR [options]';
 export const options = {
   fixed: { value: 'FILE', parse: text, required: true, help: 'fixed volume, NIfTI: .nii, .nii.gz, .hdr with .img' },
   moving: { value: 'FILE', parse: text, required: true, help: 'moving volume; on any grid, the affines bring the two together' },
-  out: { value: 'DIR', parse: text, help: 'folder for warped.nii.gz, displacement.nii.gz, warped_seg.nii.gz, metrics.json and report.html' },
+  out: { value: 'DIR', parse: text, help: 'folder for warped.nii.gz, displacement.nii.gz, affine.txt, warped_seg.nii.gz, metrics.json and report.html' },
   'fixed-seg': { value: 'FILE', parse: text, help: 'labels on the fixed grid, to measure Dice and HD95' },
   'moving-seg': { value: 'FILE', parse: text, help: 'labels on the moving grid' },
   labels: { value: 'L,L,…', parse: list(whole), help: 'labels that count (default: all that are in both, but 0)' },
   landmarks: { value: 'CSV', parse: text, help: 'a header, then [name,] fixed i,j,k, moving i,j,k in voxels, to measure TRE' },
+  'fixed-mask': { value: 'FILE', parse: text, help: 'where the fixed image counts (values above 0), in similarity and metrics' },
+  'moving-mask': { value: 'FILE', parse: text, help: 'where the moving image counts, in the similarity' },
+  modality: { value: modalities.join('|'), parse: oneOf(...modalities), help: 'CT: window −1024…300 HU; MRI: up to the 99.5th percentile (default auto: by the values)' },
+  affine: { value: affineModes.join('|'), parse: oneOf(...affineModes), help: 'alignment before the deformation (default auto: affine when the images start far apart)' },
   method: { value: methods.join('|'), parse: oneOf(...methods), help: 'fixed point by Anderson acceleration, or composed Adam steps' },
   levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
   iterations: { value: 'N[,N,…]', parse: list(whole), help: 'evaluations of the update at most, one number or one a level' },
@@ -44,16 +51,16 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const started = performance.now();
   const given = parse(options, args);
-  const { fixed, moving, out, labels, landmarks, method, levels, window, inverse, quiet, json } = given;
-  const { 'fixed-seg': fixedSeg, 'moving-seg': movingSeg, 'no-report': noReport, 'dry-run': dryRun } = given;
+  const { fixed, moving, out, labels, landmarks, method, levels, window, affine, modality, inverse, quiet, json } = given;
+  const { 'fixed-mask': fixedMask, 'moving-mask': movingMask, 'fixed-seg': fixedSeg, 'moving-seg': movingSeg, 'no-report': noReport, 'dry-run': dryRun } = given;
   if (!fixedSeg !== !movingSeg) throw new UsageError(`--${fixedSeg ? 'moving' : 'fixed'}-seg FILE is missing: Dice needs both label maps`);
   if (labels && !fixedSeg) throw new UsageError('--labels needs --fixed-seg and --moving-seg');
   if (!out && !dryRun) throw new UsageError('--out DIR is missing');
   const perLevel = (values?: number[]) => (values?.length === 1 ? values[0] : values);
   const [iterations, tolerance, lambda] = [given.iterations, given.tolerance, given.lambda].map(perLevel);
-  const requested: RegisterOptions = { method, levels, iterations, tolerance, lambda, window };
+  const requested: RegisterOptions = { method, levels, iterations, tolerance, lambda, window, affine, modality };
 
-  const inputs = await readInputs({ fixed, moving, fixedSeg, movingSeg, landmarks }, labels);
+  const inputs = await readInputs({ fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks }, labels, affine);
   const read = performance.now();
   const { plan, options: resolved } = planFor(inputs, requested);
   if (dryRun) {
@@ -92,7 +99,7 @@ async function registerInto(
   const progress = reporter(how.quiet);
   try {
     const registration = await register(gpu, fixed, moving, requested, progress.show).finally(progress.end);
-    const { displacement, warped, seconds: { prepare, solve, finish } } = registration;
+    const { displacement, warped, seconds: { affine: align, prepare, solve, finish } } = registration;
     const { size, affine } = fixed;
 
     const solved = performance.now();
@@ -103,6 +110,7 @@ async function registerInto(
       write('displacement.nii.gz', encodeDisplacement(field)),
       write('warped.nii.gz', encodeNifti({ size, affine, data: warped.data, dtype: imageType(moving) })),
     ];
+    if (registration.affine.mode !== 'none') files.push(write('affine.txt', encodeItkAffine(registration.affine.matrix)));
     if (inverse) files.push(write('inverse_displacement.nii.gz', encodeDisplacement(inverse.field)));
     let labels: Float32Array | undefined;
     if (segmentation) {
@@ -118,7 +126,7 @@ async function registerInto(
     const ended = performance.now();
     const seconds = (ms: number) => ms / 1e3;
     const done = report(inputs, registration, figures, gpu.info, {
-      read: seconds(at.read - at.started), prepare: seconds(opened - at.read) + prepare, solve: solve + finish,
+      read: seconds(at.read - at.started), prepare: seconds(opened - at.read) + prepare, affine: align, solve: solve + finish,
       ...(inverse && { invert: seconds(registered - solved) }),
       metrics: seconds(measured - encoded), write: seconds(encoded - registered + ended - measured), total: seconds(ended - at.started),
     }, inverse?.outcome);
