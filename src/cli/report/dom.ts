@@ -32,7 +32,10 @@ export function listing(object: object): HTMLTableElement {
 }
 
 function flat(value: unknown, name = ''): Record<string, string> {
-  if (Array.isArray(value) && !value.some((item) => item instanceof Object)) return { [name]: value.map(show).join(', ') };
+  if (Array.isArray(value) && !value.some((item) => item instanceof Object)) {
+    const rows = value.length === 12 ? [0, 4, 8].map((row) => value.slice(row, row + 4)) : [value]; // 12 numbers: a 3×4 matrix
+    return { [name]: rows.map((row) => row.map(show).join(', ')).join('\n') };
+  }
   if (!(value instanceof Object)) return { [name]: show(value) };
   return Object.assign({}, ...Object.entries(value).map(([key, inner]) => flat(inner, name ? `${name} ${key}` : key)));
 }

@@ -43,10 +43,10 @@ export function tables({ report, command }: Content): HTMLElement[] {
         block('Seconds by stage', table(['Stage', 's'], Object.entries(seconds).map(([stage, s]) => [stage, fixed(s, 2)]))),
         block('GPU memory (MiB)', memoryTable(memory)),
         block('Device', listing({ ...adapter, deqreg: version })),
+        ...more,
         block('Options', listing(options)),
         block('Inputs', listing(inputs)),
-        block('Intensity windows', listing(intensities)),
-        ...more),
+        block('Intensity windows', listing(intensities))),
       element('h3', {}, 'Command'), element('pre', {}, command)),
   ];
 }
