@@ -1,6 +1,6 @@
 // Displacement fields as tools: local volume change, the inverse, one after another. A field is in ITK's form: [3, D, H, W], LPS mm
 // from each voxel of its own grid to the point it maps to; beyond its grid it goes on as at the border.
-import { iterate, type Outcome, type StopRule, traceIteration, type Verdict } from '../deq/solver.ts';
+import { iterate, type Method, type Outcome, type StopRule, traceIteration, type Verdict } from '../deq/solver.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Plan, plan } from '../graph/plan.ts';
@@ -36,7 +36,7 @@ export async function composeFields(gpu: Gpu, first: DisplacementFile, second: D
 export interface InvertOptions {
   /** Where the inverse lives: usually the moving image's grid. Default: the field's own. */
   grid?: Grid;
-  /** Converged when the RMS of f(v) − v, over all components, is at most this many voxels of the inverse's grid. Default 0.01. */
+  /** Converged when the RMS of f(v) − v, over all components, is at most this many voxels of the inverse's grid. Default 0.005. */
   tolerance?: number;
   /** Evaluations of f at most. Default 100. */
   maxIterations?: number;
@@ -56,7 +56,8 @@ export interface InverseOutcome {
 
 /** Slabs of the inverse are solved one after another, each of at most this many voxels: the solver's history then fits WebGPU's default limits. */
 const SLAB_VOXELS = 2 ** 21;
-const WINDOW = 5;
+/** Damped, because where the field expands more than twofold plain steps overshoot; Anderson alone leaves such places behind. */
+const METHOD: Method = { method: 'anderson', window: 5, beta: 0.25 };
 const PATIENCE = 20;
 const worse: readonly Verdict[] = ['converged', 'max-iterations', 'stagnated', 'diverged', 'non-finite'];
 
@@ -66,7 +67,7 @@ const worse: readonly Verdict[] = ['converged', 'max-iterations', 'stagnated', '
  * places outside the inverse's grid alone.
  */
 export async function invert(gpu: Gpu, field: DisplacementFile, options: InvertOptions = {}): Promise<{ field: DisplacementFile; outcome: InverseOutcome }> {
-  const { grid = field, tolerance = 0.01, maxIterations = 100 } = options;
+  const { grid = field, tolerance = 0.005, maxIterations = 100 } = options;
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
   checkReach(field, grid);
   const voxels = voxelCount(grid), slice = grid.size[0] * grid.size[1];
@@ -97,7 +98,7 @@ function traceSlab(field: Grid, slab: Grid) {
   const graph = new Graph();
   const u = graph.input('displacement', shapeOf(field));
   const matrix = matrixBetween(slab, field);
-  const iteration = traceIteration(graph, 'invert', { method: 'anderson', window: WINDOW }, shapeOf(slab), (v) => ({ next: neg(warp(u, v, matrix)) }));
+  const iteration = traceIteration(graph, 'invert', METHOD, shapeOf(slab), (v) => ({ next: neg(warp(u, v, matrix)) }));
   const v = graph.output(iteration.best);
   const residual = graph.phase('residual', () => graph.output(add(warp(u, v, matrix), v)));
   return { graph, u, iteration, v, residual };
