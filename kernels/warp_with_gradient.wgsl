@@ -1,5 +1,6 @@
 // warped[n,p] and gradient[n,·,p]: the image and its gradient by u, at x = M·(p + u[n,p]), trilinear, border clamped. The gradient is
-// Mᵀ times that of with_gradient.wgsl, interpolated: unlike the derivative of the interpolation, it is continuous in u.
+// Mᵀ times that of with_gradient.wgsl, interpolated: unlike the derivative of the interpolation, it is continuous in u. Outside
+// the image, where the clamped value is constant, it fades to 0 within one voxel.
 // Layout image [N, Di, Hi, Wi] vec4f, u and gradient [N, 3, D, H, W], warped [N, 1, D, H, W]. One invocation: one voxel.
 // @use trilinear
 struct Params {
@@ -25,14 +26,17 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let m1 = vec3f(params.m10, params.m11, params.m12);
   let m2 = vec3f(params.m20, params.m21, params.m22);
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let c = locate(vec3f(dot(m0, q) + params.m03, dot(m1, q) + params.m13, dot(m2, q) + params.m23), size);
+  let x = vec3f(dot(m0, q) + params.m03, dot(m1, q) + params.m13, dot(m2, q) + params.m23);
+  let c = locate(x, size);
+  let fade = max(vec3f(0.0), 1.0 - abs(x - clamp(x, vec3f(0.0), vec3f(size - 1u))));
   let i = n * size.x * size.y * size.z + c.base;
   let j = i + c.step.z;
   let near = mix(mix(image[i], image[i + c.step.x], c.at.x), mix(image[i + c.step.y], image[i + c.step.y + c.step.x], c.at.x), c.at.y);
   let far = mix(mix(image[j], image[j + c.step.x], c.at.x), mix(image[j + c.step.y], image[j + c.step.y + c.step.x], c.at.x), c.at.y);
   let value = mix(near, far, c.at.z);
   warped[n * voxels + p] = value.x;
-  let slope = value.y * m0 + value.z * m1 + value.w * m2;
+  let inside = fade * value.yzw;
+  let slope = inside.x * m0 + inside.y * m1 + inside.z * m2;
   gradient[o] = slope.x;
   gradient[o + voxels] = slope.y;
   gradient[o + 2u * voxels] = slope.z;

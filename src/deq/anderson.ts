@@ -4,7 +4,8 @@ import pushSource from '../../kernels/anderson_push.wgsl';
 import solveSource from '../../kernels/anderson_solve.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, show, type Tensor } from '../graph/graph.ts';
-import { flat, reset, WG } from '../ops/index.ts';
+import { flat, WG } from '../ops/launch.ts';
+import { reset } from '../ops/index.ts';
 
 const pushKernel = kernel('anderson_push', pushSource);
 const solveKernel = kernel('anderson_solve', solveSource);

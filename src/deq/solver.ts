@@ -16,11 +16,13 @@ export interface StopRule {
   atol: number;
   /** Stagnated: the best residual did not fall by 1 % in this many steps. */
   patience: number;
+  /** Diverged: the residual grew to this many times its smallest. Default 10; Infinity for what has no fixed point to miss. */
+  divergence?: number;
 }
 
 /**
  * `converged`: the tolerance is met. `stagnated`: no progress for `patience` steps. `diverged`: the residual grew to
- * 10 times its smallest. `non-finite`: NaN or infinity. What is returned is always the f(z) of the smallest finite residual, or the
+ * `divergence` times its smallest. `non-finite`: NaN or infinity. What is returned is always the f(z) of the smallest finite residual, or the
  * start where there is none.
  */
 export type Verdict = 'converged' | 'max-iterations' | 'stagnated' | 'diverged' | 'non-finite';
@@ -38,7 +40,6 @@ export interface Outcome {
 
 /** Steps that may be under way before the residual of the first of them is looked at. Fixed, so that runs are reproducible. */
 const LAG = 3;
-const DIVERGED = 10;
 
 /** What a map returns: f(z), and optionally a scalar (a similarity, say) that is reported with every step. */
 export interface Mapped { next: Tensor; monitor?: Tensor }
@@ -112,13 +113,13 @@ export async function iterate(schedule: Schedule, { start, step, reads, size }: 
   };
 }
 
-function verdict(seen: StepStatistics[], { rtol, atol, patience }: StopRule, size: number): Verdict | undefined {
+function verdict(seen: StepStatistics[], { rtol, atol, patience, divergence = 10 }: StopRule, size: number): Verdict | undefined {
   const last = seen[seen.length - 1]!;
   if (!last.finite) return 'non-finite';
   if (last.residual <= rtol * last.magnitude + atol * Math.sqrt(size)) return 'converged';
   const smallest = (steps: StepStatistics[]) => Math.min(...steps.map((s) => s.residual));
   const best = smallest(seen);
-  if (last.residual > DIVERGED * best) return 'diverged';
+  if (last.residual > divergence * best) return 'diverged';
   if (seen.length > patience && best > 0.99 * smallest(seen.slice(0, -patience))) return 'stagnated';
   return undefined;
 }

@@ -1,7 +1,10 @@
 // The byte ledger: how much GPU memory is allocated now and was at most, by what it is for.
 
-/** What a buffer is for. `staging` is what the CPU maps to read results; everything else lives on the device only. */
-export const tags = ['weight', 'optimizer', 'input', 'activation', 'history', 'adjoint', 'workspace', 'staging'] as const;
+/**
+ * What a buffer is for. `staging` is what the CPU maps to read results; everything else lives on the device only. A buffer that
+ * serves several purposes in turn counts for the first of them in this list.
+ */
+export const tags = ['weight', 'optimizer', 'history', 'adjoint', 'input', 'activation', 'workspace', 'staging'] as const;
 export type Tag = (typeof tags)[number];
 
 /** Bytes by tag, and their sum. */

@@ -1,5 +1,5 @@
 // The planner: liveness over all phases → buffers, with exact bytes by tag, before any device is there.
-import { noBytes, type Bytes, type Tag } from '../gpu/ledger.ts';
+import { noBytes, tags, type Bytes, type Tag } from '../gpu/ledger.ts';
 import { STAGING_BYTES, mebibytes } from '../gpu/device.ts';
 import { packParams } from '../gpu/kernel.ts';
 import { bytesOf, type Dispatch, type Graph, type Node, type Tensor } from './graph.ts';
@@ -72,6 +72,7 @@ export function plan(graph: Graph): Plan {
     const free = slots.filter((s) => s.lives.every(([a, b]) => to < a || from > b));
     let slot = free.filter((s) => s.tag === tag).sort((a, b) => a.bytes - b.bytes)[0] ?? free.sort((a, b) => a.bytes - b.bytes)[0];
     if (!slot) slots.push(slot = { bytes: bytesOf(t.shape), tag, label: t.label, lives: [] });
+    if (tags.indexOf(tag) < tags.indexOf(slot.tag)) slot.tag = tag;
     slot.lives.push([from, to]);
     slotOf.set(t, slot);
   }

@@ -3,15 +3,17 @@ import { reverse } from '../graph/grad.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { add, fill } from './pointwise.ts';
 
-export * from './affine.ts';
-export * from './channels.ts';
-export * from './filter.ts';
-export * from './pointwise.ts';
-export * from './reduce.ts';
-export * from './regularity.ts';
-export * from './similarity.ts';
-export * from './step.ts';
-export * from './warp.ts';
+export { affineField } from './affine.ts';
+export { concat, expandChannels, slice, split, sumChannels } from './channels.ts';
+export { gaussian, type PerAxis, resize, windowSum } from './filter.ts';
+export {
+  abs, add, assign, axpby, div, dot, exp, fill, intensityWindow, log, mul, neg, reciprocal, reset, scale, scaleChannels, sqrt, square, sub,
+} from './pointwise.ts';
+export { mean, spread, sum } from './reduce.ts';
+export { diffusion, gradient, jacobianDeterminant } from './regularity.ts';
+export { centre, lncc, LNCC_EPSILON, lnccForce, localStatistics, mse, ncc, type Statistics } from './similarity.ts';
+export { adam, type AdamOptions, type AdamState, adamState, resetAdam, softNormalize } from './step.ts';
+export { compose, identity, type Matrix, resample, warp, warpFull, warpNearest, warpWithGradient, withGradient } from './warp.ts';
 
 /**
  * The vector-Jacobian product of `outputs` for the given cotangents: gradients for each of `wrt`. Traced into the phase
@@ -23,4 +25,3 @@ export const vjp = (outputs: readonly Tensor[], cotangents: readonly Tensor[], w
 export function grad(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
   return vjp([loss], [fill(loss.graph, loss.shape, 1)], wrt);
 }
-export { flat, WG } from './launch.ts';

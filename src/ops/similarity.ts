@@ -199,13 +199,13 @@ const lnccForceOp: Op<LnccAttrs> = {
 export function lnccForce(a: Statistics, b: Tensor, gradient: Tensor, weight?: Tensor, epsilon = LNCC_EPSILON): { force: Tensor; similarity: Tensor } {
   const inputs = [a.image, b, a.moments, gradient, ...(weight ? [weight] : [])];
   const [force, similarity] = b.graph.apply(lnccForceOp, inputs, { window: a.window, epsilon });
-  return { force: force!, similarity: weight ? div(similarity!, mean(weight)) : similarity! };
+  return { force: force!, similarity: weight ? div(similarity!, scale(mean(weight), 1, 1e-12)) : similarity! };
 }
 
 /** Global normalized cross-correlation cov/sqrt(var·var + ε), shape [1]: −1 … 1. `weight`, a mask of the same shape, weighs the voxels. */
 export function ncc(a: Tensor, b: Tensor, epsilon = 1e-5, weight?: Tensor): Tensor {
   if (!sameShape(a.shape, b.shape)) throw new Error(`ncc: images ${show(a.shape)} and ${show(b.shape)} differ in shape`);
-  const total = weight && mean(weight);
+  const total = weight && scale(mean(weight), 1, 1e-12); // an empty mask gives 0, not NaN
   const average = (x: Tensor) => (weight ? div(mean(mul(weight, x)), total!) : mean(x));
   const da = sub(a, average(a)), db = sub(b, average(b));
   return div(average(mul(da, db)), sqrt(scale(mul(average(square(da)), average(square(db))), 1, epsilon)));

@@ -1,4 +1,5 @@
 // Sampling: warp an image by a displacement, compose displacements, and the gradients of both.
+import warpFullSource from '../../kernels/warp_full.wgsl';
 import composeSource from '../../kernels/compose.wgsl';
 import fixedPointSource from '../../kernels/fixed_point_value.wgsl';
 import warpSource from '../../kernels/warp.wgsl';
@@ -17,6 +18,7 @@ const warpDuKernel = kernel('warp_du', warpDuSource);
 const warpDimageKernel = kernel('warp_dimage', warpDimageSource);
 const fixedPointKernel = kernel('fixed_point_value', fixedPointSource);
 const composeKernel = kernel('compose', composeSource);
+const warpFullKernel = kernel('warp_full', warpFullSource);
 const withGradientKernel = kernel('with_gradient', withGradientSource);
 const warpWithGradientKernel = kernel('warp_with_gradient', warpWithGradientSource);
 
@@ -26,11 +28,13 @@ export const identity: Matrix = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
 
 interface WarpAttrs { matrix: Matrix; nearest: boolean }
 
+/** A matrix as parameters: m00 … m23. */
+const entries = (name: string, matrix: Matrix) => Object.fromEntries(matrix.map((value, i) => [`${name}${Math.floor(i / 4)}${i % 4}`, value]));
+
 function warpParams(image: Shape, u: Shape, matrix: Matrix): Record<string, number> {
   const { c, d: image_d, h: image_h, w: image_w } = volume('warp', 'image', image);
   const { d, h, w } = volume('warp', 'u', u);
-  const m = Object.fromEntries(matrix.map((value, i) => [`m${Math.floor(i / 4)}${i % 4}`, value]));
-  return { image_w, image_h, image_d, channels: c, w, h, d, ...m };
+  return { image_w, image_h, image_d, channels: c, w, h, d, ...entries('m', matrix) };
 }
 
 function checkWarp(image: Shape, u: Shape, matrix: Matrix): void {
@@ -183,4 +187,38 @@ const warpWithGradientOp: Op<{ matrix: Matrix }> = {
 export function warpWithGradient(image: Tensor, u: Tensor, matrix: Matrix = identity): { warped: Tensor; gradient: Tensor } {
   const [warped, gradient] = u.graph.apply(warpWithGradientOp, [image, u], { matrix });
   return { warped: warped!, gradient: gradient! };
+}
+
+interface WarpFullAttrs { size: readonly [number, number, number]; transform: Matrix; matrix: Matrix }
+
+const warpFullOp: Op<WarpFullAttrs> = {
+  name: 'warpFull',
+  shape([v, image], { size, transform, matrix }) {
+    const level = volume('warpFull', 'v', v!, 3);
+    checkWarp(image!, [1, 3, ...size], matrix);
+    if (level.n !== 1 || size.some((n, i) => n < v![2 + i]!)) throw new Error(`warpFull: v ${show(v!)} must be one field on a grid no finer than ${size.join('×')}`);
+    if (transform.length !== 12) throw new Error(`finish: transform needs 12 numbers, got [${transform}]`);
+    return Array<Shape>(4).fill([1, 1, ...size]);
+  },
+  launch({ inputs: [v, image], outputs: [dw, dh, dd, warped], attrs: { size: [d, h, w], transform, matrix } }) {
+    const [level, from] = [volume('warpFull', 'v', v!.shape), volume('warpFull', 'image', image!.shape, 1)];
+    return [{
+      kernel: warpFullKernel, ...planes(w, h, d),
+      bindings: { v: v!, image: image!, displacement_w: dw!, displacement_h: dh!, displacement_d: dd!, warped: warped! },
+      params: {
+        level_w: level.w, level_h: level.h, level_d: level.d, image_w: from.w, image_h: from.h, image_d: from.d, w, h, d,
+        ...entries('m', transform), ...entries('n', matrix),
+      },
+    }];
+  },
+};
+
+/**
+ * A level's displacement v [1, 3, d, h, w] on the full grid of size [D, H, W], after it an affine `transform` (voxels of the
+ * full grid): its components (w, h, d), each [1, 1, D, H, W], and the image they warp, `matrix` leading from the full grid to
+ * the image's. One pass; the field on the full grid is never stored as one buffer, which adapters may refuse. Has no VJP.
+ */
+export function warpFull(v: Tensor, image: Tensor, size: readonly [number, number, number], transform: Matrix, matrix: Matrix): { displacement: Tensor[]; warped: Tensor } {
+  const [dw, dh, dd, warped] = v.graph.apply(warpFullOp, [v, image], { size, transform, matrix });
+  return { displacement: [dw!, dh!, dd!], warped: warped! };
 }

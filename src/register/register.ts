@@ -3,8 +3,7 @@ import { iterate, type Outcome } from '../deq/solver.ts';
 import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
-import type { Bytes } from '../gpu/ledger.ts';
-import { composeAffine, invertAffine } from '../io/affine.ts';
+import { type Bytes, tags } from '../gpu/ledger.ts';
 import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, type Volume } from '../io/volume.ts';
 import { alignAffine, type AffineResult, identityAffine, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
@@ -70,6 +69,8 @@ export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolu
   const intensities = { fixed: intensityWindow(fixed.data, resolved.modality), moving: intensityWindow(moving.data, resolved.modality) };
   const setting = { windows: intensities, masks: { fixed: !!fixed.mask, moving: !!moving.mask } };
   gpu.ledger.reset();
+  const { live } = gpu.ledger;
+  const others = { total: live.total, byTag: { ...live.byTag } }; // what the caller holds beside this
   const affine = await alignAffine(gpu, fixed, moving, { ...setting, factors: affineFactors(resolved) }, resolved.affine);
   const aligned = performance.now();
   const traced = traceRegistration(fixed, moving, resolved, { ...setting, transform: resolved.affine === 'none' ? undefined : affine.matrix });
@@ -79,7 +80,6 @@ export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolu
     schedule.upload(traced.moving, moving.data);
     if (fixed.mask) schedule.upload(traced.masks.fixed!, fixed.mask);
     if (moving.mask) schedule.upload(traced.masks.moving!, moving.mask);
-    if (traced.affine) schedule.upload(traced.affine, Float32Array.from(composeAffine(invertAffine(fixed.affine), composeAffine(affine.matrix, fixed.affine))));
     schedule.run(PREPARE);
     await gpu.idle();
     const prepared = performance.now();
@@ -92,7 +92,7 @@ export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolu
       const similarities: number[] = [];
       const maxIterations = resolved.iterations[i]!;
       schedule.run(`${iteration.name}.images`);
-      const rule = { maxIterations, rtol: 0, atol: resolved.tolerance[i]!, patience: maxIterations };
+      const rule = { maxIterations, rtol: 0, atol: resolved.tolerance[i]!, patience: maxIterations, divergence: resolved.method === 'adam' ? Infinity : undefined };
       const outcome = await iterate(schedule, iteration, rule, (step) => {
         similarities.push(step.monitor!);
         onProgress?.({
@@ -102,12 +102,12 @@ export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolu
       });
       done += work[i]!;
       levels.push({ factor, size: grid.size, ...outcome, similarities });
-      if (outcome.result === 'non-finite') throw new Error(`level ${factor}: the update became NaN or infinite at iteration ${outcome.iterations}; try a larger lambda or window`);
     }
     const solved = performance.now();
 
     schedule.run(FINISH);
-    const displacement = await schedule.read(traced.displacement);
+    const displacement = new Float32Array(3 * fixed.data.length);
+    for (const [c, component] of traced.displacement.entries()) displacement.set(await schedule.read(component), c * fixed.data.length);
     const warped = await schedule.read(traced.warped);
     const [before] = await schedule.read(traced.similarity.before);
     const [after] = await schedule.read(traced.similarity.after);
@@ -115,7 +115,7 @@ export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolu
       displacement, warped: { size: fixed.size, affine: fixed.affine, data: warped, dtype: 'float32' }, levels, affine,
       similarity: { before: before!, after: after! }, options: resolved, intensities,
       seconds: { affine: (aligned - started) / 1e3, prepare: (prepared - aligned) / 1e3, solve: (solved - prepared) / 1e3, finish: (performance.now() - solved) / 1e3 },
-      memory: { planned: schedule.plan.peak, measured: gpu.ledger.peak },
+      memory: { planned: planRegistration(fixed, moving, options).plan.peak, measured: without(gpu.ledger.peak, others) },
     };
   } finally {
     schedule.destroy();
@@ -124,3 +124,8 @@ export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolu
 
 /** The affine stage works on the two coarsest levels. */
 const affineFactors = ({ levels }: ResolvedOptions): readonly number[] => levels.slice(0, 2);
+
+const without = (bytes: Bytes, others: Bytes): Bytes => ({
+  total: bytes.total - others.total,
+  byTag: Object.fromEntries(tags.map((tag) => [tag, bytes.byTag[tag] - others.byTag[tag]])) as Bytes['byTag'],
+});

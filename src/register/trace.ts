@@ -5,7 +5,7 @@ import { type Affine, composeAffine, invertAffine, voxelSpacing } from '../io/af
 import { type Grid, sameGrid } from '../io/volume.ts';
 import { composedAdam, composedAdamState } from '../models/composed-adam.ts';
 import { type LevelImages, lnccDisplacementForce, variationalCell } from '../models/variational.ts';
-import { affineAfter, centre, fill, identity, intensityWindow, localStatistics, type Matrix, resetAdam, resize, scaleChannels, warp, withGradient } from '../ops/index.ts';
+import { centre, fill, identity, intensityWindow, localStatistics, type Matrix, resetAdam, resize, scaleChannels, warpFull, withGradient } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { ResolvedOptions } from './options.ts';
 import { type Level, levelGrid, levelSpacing } from './pyramid.ts';
@@ -18,11 +18,9 @@ export interface TracedRegistration {
   fixed: Tensor;
   moving: Tensor;
   masks: { fixed?: Tensor; moving?: Tensor };
-  /** The transform in voxels of the fixed grid, to be uploaded; there when one was asked for. */
-  affine?: Tensor;
   levels: TracedLevel[];
-  /** The whole transform, [1, 3, D, H, W] in voxels of the fixed grid. */
-  displacement: Tensor;
+  /** The whole transform in voxels of the fixed grid, its components (w, h, d), each [1, 1, D, H, W]. */
+  displacement: Tensor[];
   /** The moving image on the fixed grid, in its own intensities. */
   warped: Tensor;
   /** Mean LNCC on the finest level's grid. */
@@ -86,16 +84,18 @@ export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, options: Re
   });
 
   return graph.phase(FINISH, () => {
-    const { value, grid, images: last } = levels[levels.length - 1]!;
+    const { value, images: last } = levels[levels.length - 1]!;
     const lnccAt = (u: Tensor) => graph.output(lnccDisplacementForce(last, u).similarity);
     const similarity = { before: lnccAt(fill(graph, value.shape, 0)), after: lnccAt(value) };
-    const deformation = resizeDisplacement(value, grid, { ...fixedGrid, scale: [1, 1, 1] });
-    const warped = graph.output(warp(moving, deformation, matrixBetween(fixedGrid, movingGrid, transform)));
-    if (!transform) return { graph, fixed, moving, masks, levels, displacement: graph.output(deformation), warped, similarity };
-    const affine = graph.input('affine', [12]);
-    return { graph, fixed, moving, masks, affine, levels, displacement: graph.output(affineAfter(affine, deformation)), warped, similarity };
+    const toFixed = transform ? voxelsOf(fixedGrid, transform) : identity;
+    const result = warpFull(value, moving, shapeOf(fixedGrid), toFixed, matrixBetween(fixedGrid, movingGrid, transform));
+    [...result.displacement, result.warped].forEach((t) => graph.output(t));
+    return { graph, fixed, moving, masks, levels, similarity, ...result };
   });
 }
+
+/** A transform of space (RAS mm) in voxels of a grid. */
+const voxelsOf = ({ affine }: Grid, transform: Affine): Matrix => composeAffine(invertAffine(affine), composeAffine(transform, affine));
 
 const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];
 
