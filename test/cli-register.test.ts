@@ -71,7 +71,7 @@ test('register: files on the fixed grid, metrics.json complete', async () => {
     assert.ok(level.iterations > 0 && level.residuals.length === level.iterations && level.similarities.length > 0);
   }
   const { total, ...stages } = m.seconds;
-  assert.equal(Object.keys(stages), ['read', 'prepare', 'solve', 'metrics', 'write']);
+  assert.equal(Object.keys(stages), ['read', 'prepare', 'affine', 'solve', 'metrics', 'write']);
   const sum = (Object.values(stages) as number[]).reduce((a, b) => a + b);
   assert.ok(Math.abs(total - sum) < 0.1 * total + 0.1, `${total} s in all, ${sum} s by stage`);
   assert.equal(m.memory.planned, m.memory.measured);

@@ -5,11 +5,11 @@ import { table } from './args.ts';
 import { describeInverse } from './fields.ts';
 import type { Report } from './metrics.ts';
 
-export function summarise(done: Report, folder: string): string {
+export function summarise(done: Report, folder: string, reported: boolean): string {
   const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, inverse, affine, intensities, solver, seconds, memory, adapter } = done;
   const levels = solver.levels.map(({ factor, result, iterations }) => `1/${factor} ${result} after ${iterations}`).join(', ');
   const { read, affine: align, prepare, solve, invert, metrics, write, total } = seconds;
-  const files = ['warped.nii.gz', 'displacement.nii.gz', ...(affine.mode === 'none' ? [] : ['affine.txt']), ...(dice ? ['warped_seg.nii.gz'] : []), ...(inverse ? ['inverse_displacement.nii.gz'] : []), 'metrics.json'];
+  const files = ['warped.nii.gz', 'displacement.nii.gz', ...(affine.mode === 'none' ? [] : ['affine.txt']), ...(dice ? ['warped_seg.nii.gz'] : []), ...(inverse ? ['inverse_displacement.nii.gz'] : []), 'metrics.json', ...(reported ? ['report.html'] : [])];
   return table([
     ...(dice ? [['Dice', `${dice.before.toFixed(3)} → ${dice.mean.toFixed(3)} (mean of ${Object.keys(dice.perLabel).length} labels)`]] : []),
     ...(hd95 ? [['HD95', `${hd95.mean.toFixed(2)} mm`]] : []),

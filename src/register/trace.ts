@@ -23,7 +23,7 @@ export interface TracedRegistration {
   displacement: Tensor[];
   /** The moving image on the fixed grid, in its own intensities. */
   warped: Tensor;
-  /** Mean LNCC on the finest level's grid. */
+  /** Mean LNCC on the finest level's grid, before anything and after everything. */
   similarity: { before: Tensor; after: Tensor };
 }
 
@@ -85,8 +85,9 @@ export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, options: Re
 
   return graph.phase(FINISH, () => {
     const { value, images: last } = levels[levels.length - 1]!;
-    const lnccAt = (u: Tensor) => graph.output(lnccDisplacementForce(last, u).similarity);
-    const similarity = { before: lnccAt(fill(graph, value.shape, 0)), after: lnccAt(value) };
+    const lnccAt = (u: Tensor, matrix: Matrix) => graph.output(lnccDisplacementForce({ ...last, matrix }, u).similarity);
+    const untouched = matrixBetween(grids.fixed[grids.fixed.length - 1]!, grids.moving[grids.moving.length - 1]!);
+    const similarity = { before: lnccAt(fill(graph, value.shape, 0), untouched), after: lnccAt(value, last.matrix) };
     const toFixed = transform ? voxelsOf(fixedGrid, transform) : identity;
     const result = warpFull(value, moving, shapeOf(fixedGrid), toFixed, matrixBetween(fixedGrid, movingGrid, transform));
     [...result.displacement, result.warped].forEach((t) => graph.output(t));

@@ -74,7 +74,7 @@ export async function run(args: string[]): Promise<number> {
   }
   const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, { inverse, quiet, quoted: noReport ? undefined : args }, { started, read }));
   if (json) print(JSON.stringify(done, null, 2));
-  else if (!quiet) print(summarise(done, out!));
+  else if (!quiet) print(summarise(done, out!, !noReport));
   return 0;
 }
 
