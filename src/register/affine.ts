@@ -149,11 +149,11 @@ export async function alignAffine(gpu: Gpu, fixed: MaskedVolume, moving: MaskedV
       const centred = dLinear.map((row, i) => row.map((x, j) => x - dShift[i]! * c[j]!)) as unknown as Matrix3;
       return { at, value: similarity![0]!, gradient: pull(at, centred, dShift) };
     };
-    const climb = async (kind: 'rigid' | 'affine', level: number, start: Transform, iterations: number) => {
+    const climb = async (kind: 'rigid' | 'affine', level: number, start: Transform, iterations: number, known?: Point<Transform>) => {
       const { move, pull } = movesOf(kind, radius);
       const evaluate = evaluator(level, pull);
       const mm = Math.min(...voxelSizes(traced.levels[level]!.fixed));
-      return bfgs(await evaluate(start), move, evaluate, { iterations, first: 2 * mm, shortest: 0.02 * mm });
+      return bfgs(known ?? await evaluate(start), move, evaluate, { iterations, first: 2 * mm, shortest: 0.02 * mm });
     };
 
     const rest: Transform = { linear: I3, shift: [0, 0, 0] };

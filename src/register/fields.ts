@@ -5,18 +5,26 @@ import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
-import { applyAffine, composeAffine, invertAffine, voxelToVoxel } from '../io/affine.ts';
+import { applyAffine, invertAffine, voxelToVoxel } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
 import type { DisplacementFile } from '../io/nifti.ts';
 import { type Grid, sameGrid, type Volume, voxelCount } from '../io/volume.ts';
-import { add, identity, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
+import { add, concat, identity, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
+import { cut, paste, slabOf, slabs } from './slabs.ts';
 
 /** det of the map's derivative at every voxel: the local change of volume, no unit; ≤ 0 is a fold. Central differences. */
 export async function jacobian(gpu: Gpu, field: DisplacementFile): Promise<Volume> {
-  const graph = new Graph();
-  const u = graph.input('displacement', shapeOf(field));
-  const det = graph.phase('jacobian', () => graph.output(jacobianDeterminant(u)));
-  const data = await evaluate(gpu, graph, [[u, fromPhysical(field.data, field)]], det);
+  const data = new Float32Array(voxelCount(field));
+  const u = fromPhysical(field.data, field);
+  for (const slab of slabs(field)) {
+    const wider = slabOf(field, Math.max(0, slab.from - 1), Math.min(field.size[2], slab.to + 1)); // differences look one slice further
+    const graph = new Graph();
+    const input = graph.input('displacement', [1, 3, ...shapeOf(wider.grid)]);
+    const det = graph.phase('jacobian', () => graph.output(jacobianDeterminant(input)));
+    const part = await evaluate(gpu, graph, [[input, cut(u, field, wider)]], det);
+    const slice = field.size[0] * field.size[1];
+    paste(data, part.subarray((slab.from - wider.from) * slice, (slab.to - wider.from) * slice), field, slab);
+  }
   return { size: field.size, affine: field.affine, data, dtype: 'float32' };
 }
 
@@ -26,10 +34,16 @@ export async function jacobian(gpu: Gpu, field: DisplacementFile): Promise<Volum
  */
 export async function composeFields(gpu: Gpu, first: DisplacementFile, second: DisplacementFile): Promise<DisplacementFile> {
   checkReach(second, first);
-  const graph = new Graph();
-  const a = graph.input('first', shapeOf(first)), b = graph.input('second', shapeOf(second)), u = graph.input('steps', shapeOf(second));
-  const sum = graph.phase('compose', () => graph.output(add(b, warp(a, u, matrixBetween(second, first))))); // mm + mm, sampled at voxels
-  const data = await evaluate(gpu, graph, [[a, first.data], [b, second.data], [u, fromPhysical(second.data, second)]], sum);
+  const data = new Float32Array(3 * voxelCount(second));
+  const steps = fromPhysical(second.data, second);
+  for (const slab of slabs(second)) {
+    const graph = new Graph();
+    const a = components(graph, first);
+    const [b, u] = ['second', 'steps'].map((name) => graph.input(name, [1, 3, ...shapeOf(slab.grid)])) as [Tensor, Tensor];
+    const sum = graph.phase('compose', () => graph.output(add(b, sample(a, u, matrixBetween(slab.grid, first))))); // mm + mm, sampled at voxels
+    const inputs: [Tensor, Float32Array][] = [[b, cut(second.data, second, slab)], [u, cut(steps, second, slab)], ...each(a, first.data)];
+    paste(data, await evaluate(gpu, graph, inputs, sum), second, slab);
+  }
   return { size: second.size, affine: second.affine, data };
 }
 
@@ -54,8 +68,6 @@ export interface InverseOutcome {
   mm: InverseResidual;
 }
 
-/** Slabs of the inverse are solved one after another, each of at most this many voxels: the solver's history then fits WebGPU's default limits. */
-const SLAB_VOXELS = 2 ** 21;
 /** Damped, because where the field expands more than twofold plain steps overshoot; Anderson alone leaves such places behind. */
 const METHOD: Method = { method: 'anderson', window: 5, beta: 0.25 };
 const PATIENCE = 20;
@@ -70,17 +82,15 @@ export async function invert(gpu: Gpu, field: DisplacementFile, options: InvertO
   const { grid = field, tolerance = 0.005, maxIterations = 100 } = options;
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
   checkReach(field, grid);
-  const voxels = voxelCount(grid), slice = grid.size[0] * grid.size[1];
-  const data = new Float32Array(3 * voxels);
+  const data = new Float32Array(3 * voxelCount(grid));
   const inVoxels = tally(), inMm = tally();
   const outcomes: Outcome[] = [];
   const u = fromPhysical(field.data, { size: field.size, affine: grid.affine }); // in voxels of the inverse's grid
-  for (const [from, slab] of slabs(grid)) {
-    const { v, residual, outcome } = await invertSlab(gpu, field, u, slab, { maxIterations, rtol: 0, atol: tolerance, patience: PATIENCE });
-    const mm = toPhysical(v, slab), n = voxelCount(slab);
-    for (let c = 0; c < 3; c++) data.set(mm.subarray(c * n, (c + 1) * n), c * voxels + from * slice);
+  for (const slab of slabs(grid)) { // the equation is one for every voxel
+    const { v, residual, outcome } = await invertSlab(gpu, field, u, slab.grid, { maxIterations, rtol: 0, atol: tolerance, patience: PATIENCE });
+    paste(data, toPhysical(v, slab.grid), grid, slab);
     inVoxels.count(residual);
-    inMm.count(toPhysical(residual, slab));
+    inMm.count(toPhysical(residual, slab.grid));
     outcomes.push(outcome);
   }
   const result = worse[Math.max(...outcomes.map((outcome) => worse.indexOf(outcome.result)))]!;
@@ -90,17 +100,17 @@ export async function invert(gpu: Gpu, field: DisplacementFile, options: InvertO
 
 /** The exact GPU memory an inversion will take, without a device: that of its largest slab. */
 export function planInverse(field: Grid, grid: Grid): Plan {
-  return slabs(grid).map(([, slab]) => plan(traceSlab(field, slab).graph)).reduce((a, b) => (b.peak.total > a.peak.total ? b : a));
+  return slabs(grid).map((slab) => plan(traceSlab(field, slab.grid).graph)).reduce((a, b) => (b.peak.total > a.peak.total ? b : a));
 }
 
 /** The iteration for v on one slab, and u(p + v) + v; u in voxels of the slab, on the grid of the field. */
 function traceSlab(field: Grid, slab: Grid) {
   const graph = new Graph();
-  const u = graph.input('displacement', shapeOf(field));
+  const u = components(graph, field);
   const matrix = matrixBetween(slab, field);
-  const iteration = traceIteration(graph, 'invert', METHOD, shapeOf(slab), (v) => ({ next: neg(warp(u, v, matrix)) }));
+  const iteration = traceIteration(graph, 'invert', METHOD, [1, 3, ...shapeOf(slab)], (v) => ({ next: neg(sample(u, v, matrix)) }));
   const v = graph.output(iteration.best);
-  const residual = graph.phase('residual', () => graph.output(add(warp(u, v, matrix), v)));
+  const residual = graph.phase('residual', () => graph.output(add(sample(u, v, matrix), v)));
   return { graph, u, iteration, v, residual };
 }
 
@@ -108,23 +118,13 @@ async function invertSlab(gpu: Gpu, field: Grid, data: Float32Array, slab: Grid,
   const { graph, u, iteration, v, residual } = traceSlab(field, slab);
   const schedule = await Schedule.build(gpu, graph);
   try {
-    schedule.upload(u, data);
+    for (const [component, values] of each(u, data)) schedule.upload(component, values);
     const outcome = await iterate(schedule, iteration, rule);
     schedule.run('residual');
     return { v: await schedule.read(v), residual: await schedule.read(residual), outcome };
   } finally {
     schedule.destroy();
   }
-}
-
-/** A grid cut along k into as few equal slabs as the limit allows, each with its first slice. */
-function slabs({ size: [w, h, d], affine }: Grid): [number, Grid][] {
-  const depth = Math.max(1, Math.min(d, Math.floor(SLAB_VOXELS / (w * h))));
-  const count = Math.ceil(d / depth);
-  return Array.from({ length: count }, (_, n) => {
-    const from = Math.floor((n * d) / count), to = Math.floor(((n + 1) * d) / count);
-    return [from, { size: [w, h, to - from], affine: composeAffine(affine, [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, from]) }];
-  });
 }
 
 /** Gathers the lengths of vectors [3, …]. */
@@ -164,7 +164,13 @@ export function checkReach({ size, affine, data }: DisplacementFile, grid: Grid)
   }
 }
 
-const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number, number, number] => [1, 3, d, h, w];
+const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];
+
+/** A whole field as three inputs, because all of it in one buffer may be more than an adapter binds. */
+const components = (graph: Graph, field: Grid): Tensor[] => ['i', 'j', 'k'].map((axis) => graph.input(`displacement ${axis}`, [1, 1, ...shapeOf(field)]));
+const each = (tensors: Tensor[], data: Float32Array): [Tensor, Float32Array][] =>
+  tensors.map((t, c) => [t, data.subarray((c * data.length) / 3, ((c + 1) * data.length) / 3)]);
+const sample = (field: Tensor[], u: Tensor, matrix: Matrix): Tensor => concat(...field.map((component) => warp(component, u, matrix)));
 
 const matrixBetween = (from: Grid, to: Grid): Matrix => (sameGrid(from, to) ? identity : voxelToVoxel(from.affine, to.affine));
 

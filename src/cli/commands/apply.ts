@@ -5,7 +5,7 @@ import { encodeNifti } from '../../io/nifti.ts';
 import { checkFinite } from '../../io/volume.ts';
 import { openGpu } from '../../node.ts';
 import { applyDisplacement, interpolations } from '../../register/apply.ts';
-import { checkOverlap } from '../../register/overlap.ts';
+import { checkReach } from '../../register/fields.ts';
 import { oneOf, type Options, parse, text, UsageError } from '../args.ts';
 import { within } from '../inputs.ts';
 import { imageType, withOutputs } from '../outputs.ts';
@@ -25,7 +25,7 @@ export async function run(args: string[]): Promise<number> {
   const [moving, displacement] = await Promise.all([readVolume(movingPath), readDisplacement(displacementPath)]);
   checkFinite(movingPath, moving);
   checkFinite(displacementPath, displacement);
-  within(`${displacementPath}, ${movingPath}`, () => checkOverlap(displacement, moving));
+  within(`${displacementPath}, ${movingPath}`, () => checkReach(displacement, moving));
   await withOutputs(dirname(out), async (write) => {
     const gpu = await openGpu();
     try {

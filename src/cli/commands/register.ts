@@ -26,7 +26,7 @@ export const usage = 'deqreg register --fixed F --moving M --out DIR [options]';
 export const options = {
   fixed: { value: 'FILE', parse: text, required: true, help: 'fixed volume, NIfTI: .nii, .nii.gz, .hdr with .img' },
   moving: { value: 'FILE', parse: text, required: true, help: 'moving volume; on any grid, the affines bring the two together' },
-  out: { value: 'DIR', parse: text, help: 'folder for warped.nii.gz, displacement.nii.gz, affine.txt, warped_seg.nii.gz, metrics.json and report.html' },
+  out: { value: 'DIR', parse: text, help: 'folder for warped.nii.gz, displacement.nii.gz, affine.txt, warped_seg.nii.gz, inverse_displacement.nii.gz, metrics.json, report.html' },
   'fixed-seg': { value: 'FILE', parse: text, help: 'labels on the fixed grid, to measure Dice and HD95' },
   'moving-seg': { value: 'FILE', parse: text, help: 'labels on the moving grid' },
   labels: { value: 'L,L,…', parse: list(whole), help: 'labels that count (default: all that are in both, but 0)' },
