@@ -13,3 +13,4 @@ export { composeFields, invert, jacobian, planInverse, type InverseOutcome, type
 export { fromPhysical, toPhysical } from './io/displacement.ts';
 export type { DisplacementFile } from './io/nifti.ts';
 export type { Grid, MaskedVolume, Volume } from './io/volume.ts';
+export { deq, runDeq, type Adjoint, type Deq, type DeqOutcome, type DeqProblem } from './deq/deq.ts';

@@ -59,7 +59,7 @@ export function andersonOptions(method: Method): AndersonOptions {
 
 /**
  * Traces the phases `<name>.start` (z ← initial, or 0; the history forgotten; `atStart`) and `<name>.step` (one evaluation of `map`
- * and one update of z). `value` is the f(z) of the smallest residual.
+ * and one update of z). `best` is the f(z) of the smallest residual.
  */
 export function traceIteration(graph: Graph, name: string, method: Method, shape: Shape, map: (z: Tensor) => Mapped, initial?: () => Tensor, atStart?: () => void): Iteration {
   const options = andersonOptions(method);

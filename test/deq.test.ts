@@ -1,0 +1,101 @@
+// The equilibrium node: every adjoint against the others and against finite differences, its memory against the steps.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type Adjoint, deq, type DeqOutcome, runDeq } from '../src/deq/deq.ts';
+import { Graph, plan, Schedule, type StopRule, type Tensor } from '../src/index.ts';
+import { add, div, gaussian, mse, mul, scale, sqrt, square } from '../src/ops/index.ts';
+import { f32, gpu } from './gpu.ts';
+import { norm, relativeError, uniform } from './reference/ndarray.ts';
+
+const shape = [1, 1, 5, 6, 7];
+const [x, target] = [uniform(shape, 1, -1, 1), uniform(shape, 2, -1, 1)];
+const tight: StopRule = { maxIterations: 60, rtol: 1e-7, atol: 0, patience: 60, divergence: 1e6 };
+
+/** f(z) = a · G(z/√(1 + z²)) + x: its Jacobian's norm is at most |a|, and it depends on the state. */
+function trace(graph: Graph, adjoint: Adjoint, more: { cell?: (z: Tensor) => Tensor } = {}) {
+  const [a, input, goal] = [graph.input('a', [1]), graph.input('x', shape), graph.input('target', shape)];
+  const cell = (z: Tensor) => add(mul(a, gaussian(div(z, sqrt(scale(square(z), 1, 1))), 0.8)), input);
+  return { a, input, goal, node: deq(graph, 'deq', { cell, shape, loss: (y) => mse(y, goal), wrt: [a, input], adjoint, ...more }) };
+}
+
+interface Result { loss: number; da: number; dx: Float32Array; outcome: DeqOutcome; peak: number }
+
+async function solve(adjoint: Adjoint, a = 0.7, rules = { forward: tight, backward: tight }): Promise<Result> {
+  const graph = new Graph();
+  const traced = trace(graph, adjoint);
+  const device = await gpu();
+  const schedule = await Schedule.build(device, graph);
+  try {
+    schedule.upload(traced.a, Float32Array.of(a));
+    schedule.upload(traced.input, f32(x));
+    schedule.upload(traced.goal, f32(target));
+    const outcome = await runDeq(schedule, traced.node, rules);
+    const [loss, da, dx] = [await schedule.read(traced.node.loss), await schedule.read(traced.node.gradients[0]!), await schedule.read(traced.node.gradients[1]!)];
+    return { loss: loss[0]!, da: da[0]!, dx, outcome, peak: schedule.plan.peak.total };
+  } finally {
+    schedule.destroy();
+  }
+}
+
+const close = (actual: number, expected: number, tolerance: number, what: string) =>
+  assert.ok(Math.abs(actual - expected) <= tolerance * Math.abs(expected), `${what}: ${actual} against ${expected}`);
+
+const cosine = (p: Float32Array, q: Float32Array) => p.reduce((sum, v, i) => sum + v * q[i]!, 0) / (norm(p) * norm(q));
+
+test('implicit = unrolled = checkpointed = finite differences on a contractive cell', async () => {
+  const implicit = await solve({ adjoint: 'implicit' });
+  const unrolled = await solve({ adjoint: 'unrolled', steps: 40 });
+  const checkpointed = await solve({ adjoint: 'checkpointed', steps: 40 });
+  assert.is(implicit.outcome.forward!.result, 'converged');
+  assert.is(implicit.outcome.backward!.result, 'converged');
+  close(implicit.loss, unrolled.loss, 1e-5, 'loss');
+  close(implicit.da, unrolled.da, 1e-3, 'gradient for a, implicit against unrolled');
+  close(checkpointed.da, unrolled.da, 1e-5, 'gradient for a, checkpointed against unrolled');
+  assert.ok(relativeError(implicit.dx, unrolled.dx) < 1e-3);
+  assert.ok(relativeError(checkpointed.dx, unrolled.dx) < 1e-5);
+  const h = 0.02;
+  const [up, down] = [await solve({ adjoint: 'jfb' }, 0.7 + h), await solve({ adjoint: 'jfb' }, 0.7 - h)];
+  close(implicit.da, (up.loss - down.loss) / (2 * h), 2e-3, 'gradient for a, implicit against finite differences');
+});
+
+test('jfb and phantom point the same way, phantom closer', async () => {
+  const [exact, jfb, phantom] = [await solve({ adjoint: 'implicit' }), await solve({ adjoint: 'jfb' }), await solve({ adjoint: 'phantom', steps: 5, damping: 0.8 })];
+  assert.ok(cosine(jfb.dx, exact.dx) > 0.8, `jfb: cosine ${cosine(jfb.dx, exact.dx)}`);
+  assert.ok(cosine(phantom.dx, exact.dx) > cosine(jfb.dx, exact.dx), 'phantom is closer');
+  assert.ok(relativeError(phantom.dx, exact.dx) < relativeError(jfb.dx, exact.dx));
+  assert.not.ok(relativeError(jfb.dx, exact.dx) < 1e-2, 'and jfb is not exact, or this test could not tell them apart');
+});
+
+test('a cell that does not contract: the failure is data, and the gradient is finite', async () => {
+  const { outcome, da, dx } = await solve({ adjoint: 'implicit' }, 40, { forward: { ...tight, maxIterations: 8 }, backward: { ...tight, maxIterations: 8 } });
+  assert.is.not(outcome.forward!.result, 'converged');
+  assert.ok(Number.isFinite(da) && dx.every(Number.isFinite));
+});
+
+test('memory: implicit and jfb do not grow with the steps, unrolled does, checkpointed lies between', () => {
+  const peak = (adjoint: Adjoint) => {
+    const graph = new Graph();
+    const big = [1, 1, 20, 24, 28];
+    const [a, input, goal] = [graph.input('a', [1]), graph.input('x', big), graph.input('target', big)];
+    const cell = (z: Tensor) => add(mul(a, gaussian(div(z, sqrt(scale(square(z), 1, 1))), 0.8)), input);
+    deq(graph, 'deq', { cell, shape: big, loss: (y) => mse(y, goal), wrt: [a, input], adjoint });
+    return plan(graph).peak.total;
+  };
+  const unrolled = [8, 16, 32, 64].map((steps) => peak({ adjoint: 'unrolled', steps }));
+  const growth = unrolled.slice(1).map((p, i) => (p - unrolled[i]!) / (8 * 2 ** i));
+  growth.forEach((g) => close(g, growth[0]!, 0.05, 'bytes a step'));
+  const checkpointed = peak({ adjoint: 'checkpointed', steps: 64 });
+  assert.ok(checkpointed < 0.5 * unrolled[3]!, `${checkpointed} against ${unrolled[3]}`);
+  assert.ok(peak({ adjoint: 'implicit' }) < 0.3 * unrolled[3]!);
+  assert.ok(peak({ adjoint: 'jfb' }) <= peak({ adjoint: 'implicit' }));
+});
+
+test('bad use is refused with shapes', () => {
+  const graph = new Graph();
+  assert.throws(() => trace(graph, { adjoint: 'unrolled', steps: 0 }), /whole number of steps/);
+  const other = new Graph();
+  const wide = other.input('wide', [1, 2, 5, 6, 7]);
+  assert.throws(() => trace(other, { adjoint: 'jfb' }, { cell: (z) => mul(z, wide) }), /the cell returns \[1,2,5,6,7\] for a state of \[1,1,5,6,7\]/);
+});
+
+test.run();
