@@ -3,8 +3,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Adjoint, deq, type DeqOutcome, runDeq } from '../src/deq/deq.ts';
 import { Graph, plan, Schedule, type StopRule, type Tensor } from '../src/index.ts';
-import { add, div, gaussian, mse, mul, scale, sqrt, square } from '../src/ops/index.ts';
-import { f32, gpu } from './gpu.ts';
+import { add, detach, div, gaussian, mse, mul, scale, sqrt, square } from '../src/ops/index.ts';
+import { evaluate, f32, gpu } from './gpu.ts';
 import { norm, relativeError, uniform } from './reference/ndarray.ts';
 
 const shape = [1, 1, 5, 6, 7];
@@ -88,6 +88,12 @@ test('memory: implicit and jfb do not grow with the steps, unrolled does, checkp
   assert.ok(checkpointed < 0.5 * unrolled[3]!, `${checkpointed} against ${unrolled[3]}`);
   assert.ok(peak({ adjoint: 'implicit' }) < 0.3 * unrolled[3]!);
   assert.ok(peak({ adjoint: 'jfb' }) <= peak({ adjoint: 'implicit' }));
+});
+
+test('detach: the value passes, the gradient does not', async () => {
+  const { y, grads } = await evaluate(([z]) => add(square(z!), detach(square(z!))), [x], target);
+  assert.ok(relativeError(y, x.data.map((v) => 2 * v * v)) < 1e-6);
+  assert.ok(relativeError(grads[0]!, x.data.map((v, i) => 2 * v * target.data[i]!)) < 1e-6);
 });
 
 test('bad use is refused with shapes', () => {

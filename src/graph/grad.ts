@@ -13,7 +13,7 @@ export function reverse(outputs: readonly Tensor[], cotangents: readonly Tensor[
   if (outputs.length !== cotangents.length) throw new Error(`grad: ${outputs.length} outputs and ${cotangents.length} cotangents`);
   const depends = new Set<Tensor>(wrt);
   const nodes = graph.nodes.slice();
-  const leaf = (node: Node) => node.outputs.some((t) => wrt.includes(t));
+  const leaf = (node: Node) => node.op.constant || node.outputs.some((t) => wrt.includes(t));
   for (const node of nodes) {
     if (!leaf(node) && node.inputs.some((t) => depends.has(t))) node.outputs.forEach((t) => depends.add(t));
   }

@@ -59,6 +59,8 @@ export interface Op<A = any> {
   shape(inputs: readonly Shape[], attrs: A, updates: readonly Shape[]): Shape[];
   launch(node: Launch<A>): Dispatch[];
   vjp?(node: Pullback<A>): (Tensor | undefined)[];
+  /** Its outputs count as constants: no gradient is passed on. */
+  constant?: boolean;
 }
 
 export interface Node<A = any> {

@@ -15,15 +15,17 @@ const functions = ['scale', 'square', 'sqrt', 'exp', 'log', 'abs', 'reciprocal',
 type Function = (typeof functions)[number];
 interface UnaryAttrs { f: Function; factor: number; offset: number }
 
+function unaryLaunch(f: Function, count: number) {
+  const { constants, groups } = flat(count);
+  return { constants: { ...constants, OP: functions.indexOf(f) }, groups };
+}
+
 const unaryOp: Op<UnaryAttrs> = {
   name: 'unary',
   shape: ([x]) => [x!],
   launch({ inputs: [x], outputs: [y], attrs: { f, factor, offset } }) {
-    const { constants, groups } = flat(numel(x!.shape));
-    return [{
-      kernel: unaryKernel, constants: { ...constants, OP: functions.indexOf(f) }, groups,
-      bindings: { x: x!, y: y! }, params: { count: numel(x!.shape), factor, offset },
-    }];
+    const count = numel(x!.shape);
+    return [{ kernel: unaryKernel, ...unaryLaunch(f, count), bindings: { x: x!, y: y! }, params: { count, factor, offset } }];
   },
   vjp({ inputs: [x], outputs: [y], cotangents: [dy], attrs: { f, factor } }) {
     switch (f) {
@@ -62,6 +64,19 @@ export function subtractScalar(x: Tensor, s: Tensor, y: Tensor): Dispatch {
     bindings: { a: x, b: s, y }, params: { spatial, channels: 1, alpha: 1, beta: -1 },
   };
 }
+
+const detachOp: Op<object> = {
+  name: 'detach',
+  constant: true,
+  shape: ([x]) => [x!],
+  launch({ inputs: [x], outputs: [y] }) {
+    const count = numel(x!.shape);
+    return [{ kernel: unaryKernel, ...unaryLaunch('scale', count), bindings: { x: x!, y: y! }, params: { count, factor: 1, offset: 0 } }];
+  },
+};
+
+/** x, counted as a constant: gradients stop here. */
+export const detach = (x: Tensor): Tensor => trace(detachOp, [x], {});
 
 type BinaryFunction = 'axpby' | 'mul' | 'div';
 interface BinaryAttrs { f: BinaryFunction; a: number; b: number }
