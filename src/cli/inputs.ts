@@ -33,6 +33,7 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
   const inputs: Inputs = { paths, fixed, moving, landmarks };
   if (fixedMask) inputs.fixed = { ...fixed, mask: maskOf(paths.fixedMask!, fixedMask, paths.fixed, fixed) };
   if (movingMask) inputs.moving = { ...moving, mask: maskOf(paths.movingMask!, movingMask, paths.moving, moving) };
+  for (const [path, volume] of [[paths.fixed, inputs.fixed], [paths.moving, inputs.moving]] as const) if (volume.mask) checkNotConstant(path, volume);
   if (fixedSeg && movingSeg) {
     checkLabels(paths.fixedSeg!, fixedSeg, paths.fixed, fixed);
     checkLabels(paths.movingSeg!, movingSeg, paths.moving, moving);

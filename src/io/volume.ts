@@ -43,8 +43,9 @@ export function checkFinite(name: string, { data }: { data: Float32Array }): voi
   if (bad) throw new Error(`${name}: ${bad} of ${data.length} voxels are NaN or infinite; replace them, for instance by the background`);
 }
 
-/** Throws when all voxels have one value: there is nothing to register. */
-export function checkNotConstant(name: string, { data }: { data: Float32Array }): void {
-  for (let n = 1; n < data.length; n++) if (data[n] !== data[0]) return;
-  throw new Error(`${name}: all ${data.length} voxels have the value ${data[0]}; a constant image cannot be registered`);
+/** Throws when all voxels (inside the mask, where there is one) have one value: there is nothing to register. */
+export function checkNotConstant(name: string, { data, mask }: { data: Float32Array; mask?: Float32Array }): void {
+  const first = data[mask ? Math.max(0, mask.findIndex((inside) => inside !== 0)) : 0];
+  for (let n = 0; n < data.length; n++) if (data[n] !== first && (!mask || mask[n] !== 0)) return;
+  throw new Error(`${name}: all ${mask ? '' : `${data.length} `}voxels ${mask ? 'inside its mask ' : ''}have the value ${first}; a constant image cannot be registered`);
 }

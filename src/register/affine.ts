@@ -149,32 +149,38 @@ export async function alignAffine(gpu: Gpu, fixed: MaskedVolume, moving: MaskedV
       const centred = dLinear.map((row, i) => row.map((x, j) => x - dShift[i]! * c[j]!)) as unknown as Matrix3;
       return { at, value: similarity![0]!, gradient: pull(at, centred, dShift) };
     };
-    const climb = async (kind: 'rigid' | 'affine', level: number, start: Transform, iterations: number, known?: Point<Transform>) => {
+    const climb = async (kind: 'rigid' | 'affine', level: number, from: Transform | Point<Transform>, iterations: number) => {
       const { move, pull } = movesOf(kind, radius);
       const evaluate = evaluator(level, pull);
       const mm = Math.min(...voxelSizes(traced.levels[level]!.fixed));
-      return bfgs(known ?? await evaluate(start), move, evaluate, { iterations, first: 2 * mm, shortest: 0.02 * mm });
+      return bfgs('value' in from ? from : await evaluate(from), move, evaluate, { iterations, first: 2 * mm, shortest: 0.02 * mm });
     };
 
     const rest: Transform = { linear: I3, shift: [0, 0, 0] };
     const look = evaluator(0, movesOf('rigid', radius).pull);
     const highest = (points: Point<Transform>[]) => points.reduce((a, b) => (b.value > a.value ? b : a));
     const starts: Point<Transform>[] = [];
-    for (const start of startsFrom(mass.fixed, mass.moving)) starts.push(await look(start));
+    const pairs = [mass];
+    if (fixed.mask || moving.mask) { // what counts may not be what corresponds: the whole images as well
+      const whole = (volume: MaskedVolume, window: IntensityWindow) => moments({ ...volume, mask: undefined }, window);
+      pairs.push({ fixed: whole(fixed, setting.windows.fixed), moving: whole(moving, setting.windows.moving) });
+    }
+    for (const pair of pairs) for (const start of startsFrom(c, pair.fixed, pair.moving)) starts.push(await look(start));
     const unmoved = await look(rest);
-    const nearby = requested === 'moments' ? unmoved : await climb('rigid', 0, rest, 12);
+    const nearby = requested === 'moments' ? unmoved : await climb('rigid', 0, unmoved, 12);
     if (requested === 'auto') {
       const found = highest([nearby, ...starts]);
       const far = motionOf(found.at, mass.fixed) > FAR * radius && found.value > unmoved.value + BETTER;
       if (!far) return { ...nothing, ncc: { before: unmoved.value, after: unmoved.value }, evaluations };
     }
     const climbed = [nearby];
-    if (requested !== 'moments') for (const { at } of starts) climbed.push(await climb('rigid', 0, at, 12));
-    let best = highest(requested === 'moments' ? starts : climbed).at;
+    if (requested !== 'moments') for (const start of starts) climbed.push(await climb('rigid', 0, start, 12));
+    const start = highest(requested === 'moments' ? starts : climbed);
+    let best = start.at;
     const mode = requested === 'auto' ? 'affine' : requested;
     const last = traced.levels.length - 1;
     if (mode !== 'moments') {
-      best = (await climb('rigid', 0, best, 40)).at;
+      best = (await climb('rigid', 0, start, 40)).at;
       for (let level = mode === 'affine' ? 0 : 1; level <= last; level++) best = (await climb(mode, level, best, 60)).at;
     }
     const final = evaluator(last, movesOf('rigid', radius).pull);
@@ -188,11 +194,13 @@ export async function alignAffine(gpu: Gpu, fixed: MaskedVolume, moving: MaskedV
 const voxelSizes = ({ affine }: Grid): number[] => [0, 1, 2].map((j) => Math.hypot(affine[j]!, affine[4 + j]!, affine[8 + j]!));
 
 /** Starts by moments: the centres brought together, alone and with the four proper ways to lay the principal axes on each other. */
-function startsFrom(fixed: Moments, moving: Moments): Transform[] {
-  const shift = moving.centre.map((x, i) => x - fixed.centre[i]!) as Vec3;
+function startsFrom(c: Vec3, fixed: Moments, moving: Moments): Transform[] {
   const turns = [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]].map((signs) =>
     multiply(transpose(moving.axes), fixed.axes.map((axis, i) => axis.map((x) => signs[i]! * x)) as unknown as Matrix3));
-  return [I3, ...turns].map((linear) => ({ linear, shift }));
+  return [I3, ...turns].map((linear) => {
+    const offset = times(linear, c.map((x, i) => x - fixed.centre[i]!)); // of c from the fixed centre, which goes to the moving one
+    return { linear, shift: moving.centre.map((x, i) => x + offset[i]! - c[i]!) as Vec3 };
+  });
 }
 
 /** Mean distance over points spread like the object: ±radius along each axis about its centre. */

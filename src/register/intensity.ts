@@ -10,15 +10,22 @@ const CT_BELOW = -500;
 
 export const modalities = ['auto', 'mri', 'ct'] as const;
 
-/** `auto`: CT by its values (air far below zero). CT → HU window; MRI and everything else → from the smallest value to the 99.5th percentile of those above it. */
-export function intensityWindow(data: Float32Array, modality: Modality | 'auto' = 'auto'): IntensityWindow {
+/**
+ * `auto`: CT by its values (air far below zero). CT → HU window; MRI and everything else → from the smallest value to the 99.5th percentile
+ * of those above it. With a mask, values inside it decide. Throws when CT is asked for and no value is inside its window.
+ */
+export function intensityWindow(data: Float32Array, modality: Modality | 'auto' = 'auto', mask?: Float32Array): IntensityWindow {
+  const values = mask ? data.filter((_, v) => mask[v] !== 0) : data;
   let low = Infinity, high = -Infinity;
-  for (const v of data) {
+  for (const v of values) {
     if (v < low) low = v;
     if (v > high) high = v;
   }
+  if (modality === 'ct' && (high <= CT.low || low >= CT.high)) {
+    throw new Error(`modality ct: all values, ${low} to ${high}, lie outside its window of ${CT.low} to ${CT.high} HU; choose mri`);
+  }
   if (modality === 'ct' || (modality === 'auto' && low < CT_BELOW)) return { modality: 'ct', ...CT };
-  return { modality: 'mri', low, high: percentile(data, 0.995, low, high) };
+  return { modality: 'mri', low, high: percentile(values, 0.995, low, high) };
 }
 
 /**

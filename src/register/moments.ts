@@ -1,6 +1,6 @@
 // Where an image's mass lies and how it stretches: the start of an affine registration when nothing else is known.
 import { applyAffine, type Vec3 } from '../io/affine.ts';
-import type { Volume } from '../io/volume.ts';
+import type { MaskedVolume } from '../io/volume.ts';
 import type { IntensityWindow } from './intensity.ts';
 
 export type Matrix3 = readonly [Vec3, Vec3, Vec3];
@@ -14,16 +14,18 @@ export interface Moments {
   axes: Matrix3;
 }
 
-/** Moments of the intensities, windowed to 0…1, over every second voxel along each axis. */
-export function moments({ size: [w, h, d], affine, data }: Volume, { low, high }: IntensityWindow): Moments {
+/** Moments of the intensities, windowed to 0…1, inside the mask, over every second voxel along each axis (or all, where those hold no mass). */
+export function moments(volume: MaskedVolume, window: IntensityWindow, stride = 2): Moments {
+  const { size: [w, h, d], affine, data, mask } = volume, { low, high } = window;
   let mass = 0;
   const first = [0, 0, 0];
   const second = [0, 0, 0, 0, 0, 0];
-  for (let k = 0; k < d; k += 2) {
-    for (let j = 0; j < h; j += 2) {
-      for (let i = 0; i < w; i += 2) {
-        const m = Math.min(1, Math.max(0, (data[(k * h + j) * w + i]! - low) / (high - low)));
-        if (m === 0) continue;
+  for (let k = 0; k < d; k += stride) {
+    for (let j = 0; j < h; j += stride) {
+      for (let i = 0; i < w; i += stride) {
+        const v = (k * h + j) * w + i;
+        const m = Math.min(1, Math.max(0, (data[v]! - low) / (high - low)));
+        if (m === 0 || mask?.[v] === 0) continue;
         mass += m;
         first[0]! += m * i; first[1]! += m * j; first[2]! += m * k;
         second[0]! += m * i * i; second[1]! += m * j * j; second[2]! += m * k * k;
@@ -31,6 +33,7 @@ export function moments({ size: [w, h, d], affine, data }: Volume, { low, high }
       }
     }
   }
+  if (mass === 0 && stride > 1) return moments(volume, window, 1);
   const mean = first.map((x) => x / mass) as Vec3;
   const [ii, jj, kk, ij, ik, jk] = second.map((x, n) => x / mass - mean[[0, 1, 2, 0, 0, 1][n]!]! * mean[[0, 1, 2, 1, 2, 2][n]!]!) as [number, number, number, number, number, number];
   const voxels: Matrix3 = [[ii, ij, ik], [ij, jj, jk], [ik, jk, kk]];
