@@ -1,7 +1,7 @@
 // partial[g] = Σ over the items of workgroup g of x (SUM), x·y (DOT) or max |x| (LARGEST). Items are dealt to workgroups
-// in a fixed order, so that the result is the same in every run. A second launch over the partials ends it.
+// in a fixed order, so that the result is the same in every run. A second launch over the partials ends it. Partials start at `offset`.
 // @use reduce
-struct Params { count: u32, scale: f32 }
+struct Params { count: u32, offset: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> y: array<f32>;
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
@@ -17,7 +17,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     else { value += x[i]; }
   }
   if (MODE == LARGEST) { value = workgroup_largest(value, local); } else { value = params.scale * workgroup_sum(value, local); }
-  if (local == 0u) { partials[group.x] = value; }
+  if (local == 0u) { partials[params.offset + group.x] = value; }
 }
 
 const SUM = 0u;

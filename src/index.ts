@@ -14,3 +14,4 @@ export { fromPhysical, toPhysical } from './io/displacement.ts';
 export type { DisplacementFile } from './io/nifti.ts';
 export type { Grid, MaskedVolume, Volume } from './io/volume.ts';
 export { deq, runDeq, type Adjoint, type Deq, type DeqOutcome, type DeqProblem } from './deq/deq.ts';
+export { constantRate, cosineRate, type LearningRate, linearWarmUp, stepRate } from './train/learning-rate.ts';

@@ -33,4 +33,11 @@ export const gpuOps: Record<string, (xs: Tensor[], attrs: any) => Tensor> = {
   sum: ([x]) => ops.sum(x!),
   mean: ([x]) => ops.mean(x!),
   dot: ([x, y]) => ops.dot(x!, y!),
+  relu: ([x]) => ops.relu(x!),
+  leakyRelu: ([x], { slope }) => ops.leakyRelu(x!, slope),
+  elu: ([x], { alpha }) => ops.elu(x!, alpha),
+  tanh: ([x]) => ops.tanh(x!),
+  sigmoid: ([x]) => ops.sigmoid(x!),
+  instanceNorm: ([x, gamma, beta], { epsilon }) => ops.instanceNorm(x!, gamma, beta, epsilon),
+  weightNorm: ([v, g]) => ops.weightNorm(v!, g!),
 };

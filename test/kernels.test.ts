@@ -7,7 +7,7 @@ import { resolveOptions } from '../src/register/options.ts';
 import { identityAffine, traceAffine } from '../src/register/affine.ts';
 import { traceRegistration } from '../src/register/trace.ts';
 import {
-  adam, adamState, anderson, andersonState, compose, Graph, lnccForce, localStatistics, plan, resetAdam, softNormalize, type Tensor,
+  adam, adamState, anderson, andersonState, compose, ema, gradientClip, Graph, lnccForce, localStatistics, plan, resetAdam, softNormalize, type Tensor,
   vjp, warpWithGradient, withGradient,
 } from '../src/index.ts';
 import { gpuOps } from './gpu-ops.ts';
@@ -59,6 +59,11 @@ collect((graph) => {
   const state = adamState(graph.variable('p', field));
   resetAdam(state);
   adam(state, graph.input('g', field), { rate: 0.1 });
+});
+collect((graph) => {
+  const p = graph.variable('p', field), g = graph.input('g', field), rate = graph.input('rate', [1]), clip = gradientClip([g], 1);
+  for (const options of [{ rate }, { rate: 0.1, clip }, { rate, clip }]) adam(adamState(p), g, options);
+  ema(graph.variable('average', field), p, 0.9);
 });
 collect((graph) => {
   const [u, v] = [graph.input('u', field), graph.input('v', field)];

@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Affine } from '../src/io/affine.ts';
 import { dice, hd95, jacobianStats, presentLabels, tre, warpLabels } from '../src/register/metrics.ts';
-import { seededRandom } from '../src/register/random.ts';
+import { seededRandom } from '../src/ops/random.ts';
 
 type Size = [number, number, number];
 const identity: Affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];

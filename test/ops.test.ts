@@ -36,7 +36,7 @@ for (const { op, label, inputs, attrs } of cases) {
 }
 
 goldens().forEach(({ op, attrs, inputs, outputs, cotangent, grads: expected }, index) => {
-  if (!gpuOps[op]) return; // Adam's steps have a test of their own
+  if (!gpuOps[op]) return; // optimisers have tests of their own
   test(`${op}: PyTorch golden ${index}`, async () => {
     const wanted = expected.map((g) => g !== null);
     const { y, grads } = await evaluate((xs) => gpuOps[op]!(xs, attrs), inputs, cotangent ?? undefined, wanted);

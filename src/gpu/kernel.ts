@@ -1,4 +1,5 @@
 // A kernel is a .wgsl file: this reads its bindings and parameters from the text, so that names and order have one source.
+import activation from '../../kernels/lib/activation.wgsl';
 import index from '../../kernels/lib/index.wgsl';
 import reduce from '../../kernels/lib/reduce.wgsl';
 import trilinear from '../../kernels/lib/trilinear.wgsl';
@@ -6,11 +7,12 @@ import difference from '../../kernels/lib/difference.wgsl';
 import local from '../../kernels/lib/local.wgsl';
 import jacobian from '../../kernels/lib/jacobian.wgsl';
 import anderson from '../../kernels/lib/anderson.wgsl';
+import moments from '../../kernels/lib/moments.wgsl';
 import items1 from '../../kernels/lib/items1.wgsl';
 import items4 from '../../kernels/lib/items4.wgsl';
 
 /** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file. */
-const libraries: Record<string, string> = { index, reduce, trilinear, difference, local, jacobian, anderson, items1, items4 };
+const libraries: Record<string, string> = { index, reduce, trilinear, difference, local, jacobian, anderson, activation, moments, items1, items4 };
 
 export type Access = 'read' | 'read_write' | 'uniform';
 export interface Binding { index: number; name: string; access: Access }

@@ -3,16 +3,19 @@ import { reverse } from '../graph/grad.ts';
 import type { Tensor } from '../graph/graph.ts';
 import { add, fill } from './pointwise.ts';
 
+export { type Activation, activationConstants, elu, leakyRelu, relu, sigmoid, tanh } from './activation.ts';
 export { affineField } from './affine.ts';
 export { concat, expandChannels, slice, split, sumChannels } from './channels.ts';
 export { gaussian, type PerAxis, resize, windowSum } from './filter.ts';
+export { instanceNorm, weightNorm } from './normalize.ts';
+export { adam, type AdamOptions, type AdamState, adamState, ema, gradientClip, resetAdam } from './optimizer.ts';
 export {
-  abs, add, assign, axpby, div, dot, exp, fill, intensityWindow, log, mul, neg, reciprocal, reset, scale, scaleChannels, sqrt, square, sub,
+  abs, add, assign, axpby, detach, div, dot, exp, fill, intensityWindow, log, mul, neg, reciprocal, reset, scale, scaleChannels, sqrt, square, sub,
 } from './pointwise.ts';
 export { mean, spread, sum } from './reduce.ts';
 export { diffusion, gradient, jacobianDeterminant } from './regularity.ts';
 export { centre, lncc, LNCC_EPSILON, lnccForce, localStatistics, mse, ncc, type Statistics } from './similarity.ts';
-export { adam, type AdamOptions, type AdamState, adamState, resetAdam, softNormalize } from './step.ts';
+export { softNormalize } from './step.ts';
 export { compose, identity, type Matrix, resample, warp, warpFull, warpNearest, warpWithGradient, withGradient } from './warp.ts';
 
 /**

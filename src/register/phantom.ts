@@ -9,7 +9,7 @@ import type { Volume } from '../io/volume.ts';
 import { brainAnatomy } from './phantom-brain.ts';
 import { lungAnatomy } from './phantom-lung.ts';
 import type { Anatomy } from './phantom-shapes.ts';
-import { gaussian, seededRandom } from './random.ts';
+import { gaussian, seededRandom } from '../ops/random.ts';
 
 /** A pair of images on one grid, their labels, corresponding landmarks in voxels, and the true displacement. */
 export interface Phantom {

@@ -240,6 +240,45 @@ outputs += [optimizer.state[p]["exp_avg"], optimizer.state[p]["exp_avg_sq"]]
 records.append({"op": "adamStep", "attrs": hyper, "inputs": [store(x) for x in [start, *steps]], "outputs": [store(x) for x in outputs],
                 "cotangent": None, "grads": [None] * 6})
 
+# --- activations, normalisation
+
+golden("relu", F.relu, [uniform(FULL)])
+golden("leakyRelu", lambda x: F.leaky_relu(x, 0.2), [uniform(FULL)], {"slope": 0.2})
+golden("elu", F.elu, [uniform(FULL, -4, 4)])
+golden("elu", lambda x: F.elu(x, 0.5), [uniform(FULL, -4, 4)], {"alpha": 0.5})
+golden("tanh", torch.tanh, [uniform(FULL, -6, 6)])
+golden("sigmoid", torch.sigmoid, [uniform(FULL, -9, 9)])
+golden("instanceNorm", F.instance_norm, [uniform((2, 2, 3, 4, 5))])
+golden("instanceNorm", lambda x, gamma, beta: F.instance_norm(x, weight=gamma, bias=beta, eps=1e-3),
+       [uniform((2, 3, 3, 5, 7), 999, 1001), uniform((3,)), uniform((3,))], {"epsilon": 1e-3})
+golden("weightNorm", lambda v, g: torch._weight_norm(v, g, 0), [uniform((4, 3, 3, 3, 3)), uniform((4, 1, 1, 1, 1))])
+
+# --- AdamW: as Adam above, with a rate for each step
+
+start = uniform((31,))
+steps = [uniform((31,), -2, 2) for _ in range(5)]
+hyper = {"rates": [0.02, 0.04, 0.1, 0.05, 0.025], "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-6, "weightDecay": 0.3}
+p = start.clone().requires_grad_(True)
+optimizer = torch.optim.AdamW([p], betas=(hyper["beta1"], hyper["beta2"]), eps=hyper["epsilon"], weight_decay=hyper["weightDecay"])
+outputs = []
+for rate, g in zip(hyper["rates"], steps):
+    p.grad, optimizer.param_groups[0]["lr"] = g, rate
+    optimizer.step()
+    outputs.append(p.detach().clone())
+records.append({"op": "adamWStep", "attrs": hyper, "inputs": [store(x) for x in [start, *steps]], "outputs": [store(x) for x in outputs],
+                "cotangent": None, "grads": [None] * 6})
+
+# --- clipping by the global norm: inputs three gradients; outputs the same clipped, then their norm before
+
+for reach, most in [(2, 1.5), (0.01, 1.5)]:
+    gradients = [uniform(shape, -reach, reach) for shape in [(2, 3, 3, 3, 3), (1,), (300,)]]
+    leaves = [torch.zeros_like(g).requires_grad_(True) for g in gradients]
+    for leaf, g in zip(leaves, gradients):
+        leaf.grad = g.clone()
+    norm = torch.nn.utils.clip_grad_norm_(leaves, most)
+    records.append({"op": "gradientClip", "attrs": {"most": most}, "inputs": [store(g) for g in gradients],
+                    "outputs": [*[store(leaf.grad) for leaf in leaves], store(norm.reshape(1))], "cotangent": None, "grads": [None] * 3})
+
 with open(os.path.join(HERE, "goldens.json"), "w") as file:
     file.write("[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in records) + "\n]\n")
 with open(os.path.join(HERE, "goldens.bin"), "wb") as file:

@@ -100,6 +100,25 @@ const restCases: Case[] = [
   { op: 'dot', label: 'N=2', inputs: [field(108), field(109)], attrs: {} },
 ];
 
+const channel = (count: number, seed: number) => uniform([count], seed, 0.5, 1.5);
+const cellCases: Case[] = [
+  { op: 'relu', label: 'N=2', inputs: [awayFromZero([2, 2, 3, 4, 5], 120)], attrs: {} },
+  { op: 'leakyRelu', label: 'default slope', inputs: [awayFromZero([2, 2, 3, 4, 5], 121)], attrs: {} },
+  { op: 'leakyRelu', label: 'slope 0.01', inputs: [awayFromZero([1, 3, 3, 4, 5], 122)], attrs: { slope: 0.01 } },
+  { op: 'elu', label: 'N=2', inputs: [map(awayFromZero([2, 2, 3, 4, 5], 123), (x) => 4 * x)], attrs: {} },
+  { op: 'elu', label: 'alpha 0.5, near 0', inputs: [map(awayFromZero([1, 3, 3, 4, 5], 124), (x) => x / 128)], attrs: { alpha: 0.5 } },
+  { op: 'tanh', label: 'N=2', inputs: [uniform([2, 2, 3, 4, 5], 125, -4, 4)], attrs: {} },
+  { op: 'tanh', label: 'near 0', inputs: [uniform([1, 3, 3, 4, 5], 126, -1e-3, 1e-3)], attrs: {} },
+  { op: 'sigmoid', label: 'N=2', inputs: [uniform([2, 2, 3, 4, 5], 127, -8, 8)], attrs: {} },
+  { op: 'instanceNorm', label: 'N=2', inputs: [field(128)], attrs: {} },
+  { op: 'instanceNorm', label: 'affine, N=2', inputs: [field(129), channel(3, 130), field(131, [3])], attrs: { epsilon: 0.01 } },
+  { op: 'instanceNorm', label: 'several workgroups', inputs: [uniform([1, 2, 3, 7, 11], 132), channel(2, 133), channel(2, 134)], attrs: {} },
+  { op: 'instanceNorm', label: 'one slice', inputs: [uniform([2, 1, 1, 4, 5], 138)], attrs: {} },
+  { op: 'weightNorm', label: 'g [Co]', inputs: [uniform([3, 2, 3, 3, 3], 139), uniform([3], 140)], attrs: {} },
+  { op: 'weightNorm', label: 'g [Co, 1, 1, 1, 1], more than a workgroup', inputs: [uniform([2, 5, 3, 3, 3], 141), uniform([2, 1, 1, 1, 1], 142)], attrs: {} },
+];
+
 export const cases: Case[] = [
   ...warpCases('warp'), ...warpCases('warpNearest'), ...filterCases, ...lossCases, ...derivativeCases, ...pointwiseCases, ...restCases,
+  ...cellCases,
 ];

@@ -1,9 +1,11 @@
 // Every tensor op in float64 on the CPU, as plain loops, with hand-written VJPs: what the GPU kernels are tested against.
+import { elu, leakyRelu, relu, sigmoid, tanh } from './activations.ts';
 import { concat, slice, sumChannels } from './channels.ts';
 import { gaussian, resize, windowSum } from './filters.ts';
 import { gradient, jacobianDeterminant } from './jacobian.ts';
 import { diffusion, lncc, mse, ncc } from './losses.ts';
 import type { ReferenceOp } from './ndarray.ts';
+import { instanceNorm, weightNorm } from './normalize.ts';
 import { abs, add, axpby, div, exp, log, mul, neg, reciprocal, scale, sqrt, square, sub } from './pointwise.ts';
 import { dot, mean, sum } from './reductions.ts';
 import { warp, warpNearest } from './warp.ts';
@@ -14,4 +16,5 @@ export const reference: Record<string, ReferenceOp> = {
   warp, warpNearest, resize, gaussian, windowSum, lncc, ncc, mse, diffusion, jacobianDeterminant, gradient,
   add, sub, mul, div, neg, square, sqrt, exp, log, abs, reciprocal, scale, axpby,
   concat, slice, sumChannels, sum, mean, dot,
+  relu, leakyRelu, elu, tanh, sigmoid, instanceNorm, weightNorm,
 };

@@ -1,3 +1,5 @@
+// Random numbers on the CPU, the same for the same seed.
+
 /** Seeded uniform numbers in [0, 1): mulberry32 (T. Ettinger, public domain). Same seed, same sequence. */
 export function seededRandom(seed: number): () => number {
   let state = seed >>> 0;

@@ -1,0 +1,55 @@
+// Activations, differentiated from their output: what came in need not be kept.
+import activationSource from '../../kernels/activation.wgsl';
+import activationDxSource from '../../kernels/activation_dx.wgsl';
+import { type Constants, kernel } from '../gpu/kernel.ts';
+import { numel, type Op, type Tensor, trace } from '../graph/graph.ts';
+import { flat } from './launch.ts';
+
+const activationKernel = kernel('activation', activationSource);
+const activationDxKernel = kernel('activation_dx', activationDxSource);
+
+/** The order is that of the constants in kernels/lib/activation.wgsl. */
+const activations = ['relu', 'leakyRelu', 'elu', 'tanh', 'sigmoid'] as const;
+/** `negative`: the slope of leakyRelu, the α of elu; 0 for the others. */
+export interface Activation { f: (typeof activations)[number]; negative: number }
+
+/** What kernels/lib/activation.wgsl wants to know. */
+export const activationConstants = ({ f, negative }: Activation): Constants =>
+  ({ ACTIVATION: activations.indexOf(f), NEGATIVE: `${negative.toExponential(9)}f` });
+
+const activationOp: Op<Activation> = {
+  name: 'activation',
+  shape([x], { f, negative }) {
+    if (!(negative >= 0 && Number.isFinite(negative))) throw new Error(`${f}: the ${f === 'elu' ? 'alpha' : 'slope'} must be ≥ 0, got ${negative}`);
+    return [x!];
+  },
+  launch({ inputs: [x], outputs: [y], attrs }) {
+    const count = numel(x!.shape);
+    const { constants, groups } = flat(count);
+    return [{ kernel: activationKernel, constants: { ...constants, ...activationConstants(attrs) }, groups, bindings: { x: x!, y: y! }, params: { count } }];
+  },
+  vjp: ({ outputs: [y], cotangents: [dy], attrs }) => [trace(activationDxOp, [y!, dy!], attrs)],
+};
+
+const activationDxOp: Op<Activation> = {
+  name: 'activationDx',
+  shape: ([y]) => [y!],
+  launch({ inputs: [y, dy], outputs: [dx], attrs }) {
+    const count = numel(y!.shape);
+    const { constants, groups } = flat(count);
+    return [{
+      kernel: activationDxKernel, constants: { ...constants, ...activationConstants(attrs) }, groups,
+      bindings: { y: y!, dy: dy!, dx: dx! }, params: { count },
+    }];
+  },
+};
+
+/** max(x, 0); derivative 0 at 0. */
+export const relu = (x: Tensor): Tensor => trace(activationOp, [x], { f: 'relu', negative: 0 });
+/** x above 0, slope · x below. */
+export const leakyRelu = (x: Tensor, slope = 0.2): Tensor => trace(activationOp, [x], { f: 'leakyRelu', negative: slope });
+/** x above 0, alpha · (exp(x) − 1) below. */
+export const elu = (x: Tensor, alpha = 1): Tensor => trace(activationOp, [x], { f: 'elu', negative: alpha });
+export const tanh = (x: Tensor): Tensor => trace(activationOp, [x], { f: 'tanh', negative: 0 });
+/** 1/(1 + exp(−x)) */
+export const sigmoid = (x: Tensor): Tensor => trace(activationOp, [x], { f: 'sigmoid', negative: 0 });
