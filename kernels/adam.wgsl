@@ -1,6 +1,6 @@
-// AdamW: m ← β1·m + (1 − β1)·g, v ← β2·v + (1 − β2)·g², p ← (1 − rate·decay)·p − rate · m̂ / (sqrt(v̂) + ε), g the gradient times clip[0].
-// Kingma & Ba, ICLR 2015, algorithm 1; Loshchilov & Hutter, ICLR 2019; bias corrections from adam_advance.wgsl. SCHEDULED: the rate is
-// rates[0]. CLIPPED: there is a clip, and no step where it is 0. One invocation: one parameter.
+// AdamW: m ← β1·m + (1 − β1)·g, v ← β2·v + (1 − β2)·g², p ← (1 − rate·decay)·p − rate · m̂ / (sqrt(v̂) + ε). One invocation: one parameter.
+// Kingma & Ba, ICLR 2015, algorithm 1; Loshchilov & Hutter, ICLR 2019; the bias corrections come from adam_advance.wgsl.
+// SCHEDULED: the rate is rates[0]. CLIPPED: g is the gradient times clip[0], and no step is taken where that is 0.
 // @use index
 struct Params { count: u32, rate: f32, beta1: f32, beta2: f32, epsilon: f32, decay: f32 }
 @group(0) @binding(0) var<storage, read> g: array<f32>;

@@ -15,3 +15,5 @@ export type { DisplacementFile } from './io/nifti.ts';
 export type { Grid, MaskedVolume, Volume } from './io/volume.ts';
 export { deq, runDeq, type Adjoint, type Deq, type DeqOutcome, type DeqProblem } from './deq/deq.ts';
 export { constantRate, cosineRate, type LearningRate, linearWarmUp, stepRate } from './train/learning-rate.ts';
+export { encodeSafetensors, type NamedArray, parseSafetensors, type Safetensors } from './io/safetensors.ts';
+export { type Initialiser, kaimingUniform, normal, ones, Parameters, type ParameterValues, zeros } from './models/parameters.ts';

@@ -26,7 +26,10 @@ const activationOp: Op<Activation> = {
   launch({ inputs: [x], outputs: [y], attrs }) {
     const count = numel(x!.shape);
     const { constants, groups } = flat(count);
-    return [{ kernel: activationKernel, constants: { ...constants, ...activationConstants(attrs) }, groups, bindings: { x: x!, y: y! }, params: { count } }];
+    return [{
+      kernel: activationKernel, constants: { ...constants, ...activationConstants(attrs) }, groups,
+      bindings: { x: x!, y: y! }, params: { count },
+    }];
   },
   vjp: ({ outputs: [y], cotangents: [dy], attrs }) => [trace(activationDxOp, [y!, dy!], attrs)],
 };

@@ -44,7 +44,10 @@ const instanceNormOp: Op<{ epsilon: number }> = {
     const { constants, groups } = flat(voxels, n * c);
     return [
       { kernel: momentsKernel, constants: { WG }, groups: [shares, n * c, 1], bindings: { x: x!, partials }, params: { spatial: voxels } },
-      { kernel: statisticsKernel, constants: { WG }, groups: [n * c, 1, 1], bindings: { partials, statistics: statistics! }, params: { partials: shares, epsilon } },
+      {
+        kernel: statisticsKernel, constants: { WG }, groups: [n * c, 1, 1],
+        bindings: { partials, statistics: statistics! }, params: { partials: shares, epsilon },
+      },
       {
         kernel: normKernel, constants: { ...constants, AFFINE: String(!!gamma) }, groups,
         bindings: { x: x!, statistics: statistics!, gamma: gamma ?? x!, beta: beta ?? x!, y: y! }, params: { spatial: voxels, channels: c },
@@ -108,12 +111,16 @@ export function instanceNorm(x: Tensor, gamma?: Tensor, beta?: Tensor, epsilon =
 const weightNormOp: Op<object> = {
   name: 'weightNorm',
   shape([v, g]) {
-    if (numel(g!) !== v![0]) throw new Error(`weightNorm: g needs one value for each of the ${v![0]} output channels of v ${show(v!)}, got ${show(g!)}`);
+    const channels = v![0];
+    if (numel(g!) !== channels) throw new Error(`weightNorm: g needs one value for each of the ${channels} output channels of v ${show(v!)}, got ${show(g!)}`);
     return [v!];
   },
   launch({ inputs: [v, g], outputs: [w] }) {
     const [channels, ...rest] = v!.shape;
-    return [{ kernel: weightNormKernel, constants: { WG }, groups: [channels!, 1, 1], bindings: { v: v!, g: g!, w: w! }, params: { size: numel(rest) } }];
+    return [{
+      kernel: weightNormKernel, constants: { WG }, groups: [channels!, 1, 1],
+      bindings: { v: v!, g: g!, w: w! }, params: { size: numel(rest) },
+    }];
   },
   vjp: ({ inputs: [v, g], cotangents: [dw] }) => v!.graph.apply(weightNormDvOp, [v!, g!, dw!], {}),
 };
