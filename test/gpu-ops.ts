@@ -32,6 +32,7 @@ export const gpuOps: Record<string, (xs: Tensor[], attrs: any) => Tensor> = {
   sumChannels: ([x]) => ops.sumChannels(x!),
   sum: ([x]) => ops.sum(x!),
   mean: ([x]) => ops.mean(x!),
+  conv3d: ([x, w, b], attrs) => ops.conv3d(x!, w!, b, attrs),
   dot: ([x, y]) => ops.dot(x!, y!),
   relu: ([x]) => ops.relu(x!),
   leakyRelu: ([x], { slope }) => ops.leakyRelu(x!, slope),

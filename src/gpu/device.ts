@@ -89,7 +89,7 @@ export class Gpu {
     if (problems.length) {
       throw new Error(problems.map((m) => `${placeOf(kernel, constants, m.lineNum)}:${m.linePos} ${oneLine(m.message)}`).join('\n'));
     }
-    const storage = kernel.bindings.filter((b) => b.access !== 'uniform').length;
+    const storage = kernel.bindings.filter((b) => b.access.startsWith('read')).length;
     if (storage > this.limits.maxStorageBuffersPerShaderStage) {
       throw new Error(`kernels/${label}.wgsl binds ${storage} buffers; ${this.info.description} allows ${this.limits.maxStorageBuffersPerShaderStage}`);
     }
@@ -97,7 +97,7 @@ export class Gpu {
       label,
       entries: kernel.bindings.map(({ index, access }) => ({
         binding: index, visibility: 4 /* compute */,
-        buffer: { type: access === 'uniform' ? 'uniform' : access === 'read' ? 'read-only-storage' : 'storage' },
+        buffer: { type: access === 'read' ? 'read-only-storage' : access === 'read_write' ? 'storage' : 'uniform' },
       })),
     });
     const pipeline = await this.device.createComputePipelineAsync({

@@ -14,7 +14,10 @@ import items4 from '../../kernels/lib/items4.wgsl';
 /** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file. */
 const libraries: Record<string, string> = { index, reduce, trilinear, difference, local, jacobian, anderson, activation, moments, items1, items4 };
 
-export type Access = 'read' | 'read_write' | 'uniform';
+/** `uniform`: the parameters. `constant`: a tensor that is read through a uniform binding, at most UNIFORM_BYTES. */
+export type Access = 'read' | 'read_write' | 'uniform' | 'constant';
+/** What every WebGPU device binds as uniform. */
+export const UNIFORM_BYTES = 65536;
 export interface Binding { index: number; name: string; access: Access }
 export interface ParamField { name: string; type: 'u32' | 'i32' | 'f32' }
 
@@ -34,12 +37,12 @@ const FIELD = /^(\w+)\s*:\s*(u32|i32|f32)$/;
 
 /**
  * Reads a kernel's text. House style: one bind group, storage bindings named as in the formula, and at most one
- * uniform `params: Params`, a struct of 4-byte scalars (so that packing needs no alignment rules).
+ * uniform `params: Params`, a struct of 4-byte scalars (so that packing needs no alignment rules). Other uniforms are tensors.
  */
 export function kernel(name: string, source: string): Kernel {
   const body = source.replace(/\/\/.*$/gm, '');
   const bindings = [...body.matchAll(BINDING)].map(([, i, space, access, binding]) => ({
-    index: Number(i), name: binding!, access: (space === 'uniform' ? 'uniform' : access ?? 'read') as Access,
+    index: Number(i), name: binding!, access: (space === 'storage' ? access ?? 'read' : binding === 'params' ? 'uniform' : 'constant') as Access,
   }));
   const params = (PARAMS.exec(body)?.[1] ?? '').split(',').map((line) => line.trim()).filter(Boolean).map((line) => {
     const field = FIELD.exec(line);

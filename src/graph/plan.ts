@@ -123,7 +123,7 @@ function checkDispatch({ kernel, bindings, params = {}, groups }: Dispatch): voi
   const written = names.filter((b) => b.access === 'read_write').map((b) => bindings[b.name]!);
   for (const b of names) {
     const t = bindings[b.name]!;
-    if (b.access === 'read' ? written.includes(t) : written.filter((w) => w === t).length > 1) {
+    if (b.access !== 'read_write' ? written.includes(t) : written.filter((w) => w === t).length > 1) {
       throw new Error(`kernels/${kernel.name}.wgsl: ${t.label} is bound twice and written by one dispatch`);
     }
     if (b.access === 'read_write' && t.kind === 'input') throw new Error(`kernels/${kernel.name}.wgsl: writes the input ${t.label}`);

@@ -25,7 +25,7 @@ export class Schedule {
 
   private constructor(readonly gpu: Gpu, readonly plan: Plan) {
     for (const slot of plan.slots) {
-      const buffer = this.own(slot.label, slot.bytes, usage.storage | usage.copySrc | usage.copyDst, slot.tag);
+      const buffer = this.own(slot.label, slot.bytes, usage.storage | usage.uniform | usage.copySrc | usage.copyDst, slot.tag);
       this.buffers.set(slot, buffer);
     }
     for (let i = 0; i < TAPS; i++) this.taps.push(this.own('tap', TAP_BYTES, usage.mapRead | usage.copyDst, 'staging'));
@@ -68,8 +68,8 @@ export class Schedule {
   private traffic(dispatches: readonly Dispatch[]): Pick<Phase, 'reads' | 'leaves'> {
     const reads = new Set<Tensor>(), leaves = new Map<Slot, Tensor>();
     for (const { kernel, bindings } of dispatches) {
-      const bound = (access: Access) => kernel.bindings.filter((b) => b.access === access).map((b) => bindings[b.name]!);
-      for (const t of bound('read')) if (leaves.get(this.slotOf(t)) !== t) reads.add(t);
+      const bound = (...access: Access[]) => kernel.bindings.filter((b) => access.includes(b.access)).map((b) => bindings[b.name]!);
+      for (const t of bound('read', 'constant')) if (leaves.get(this.slotOf(t)) !== t) reads.add(t);
       for (const t of bound('read_write')) leaves.set(this.slotOf(t), t);
     }
     return { reads, leaves };

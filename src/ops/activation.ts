@@ -47,6 +47,9 @@ const activationDxOp: Op<Activation> = {
   },
 };
 
+/** The gradient in x of y = f(x), from y: for ops that apply an activation themselves. */
+export const activationDx = (y: Tensor, dy: Tensor, activation: Activation): Tensor => trace(activationDxOp, [y, dy], activation);
+
 /** max(x, 0); derivative 0 at 0. */
 export const relu = (x: Tensor): Tensor => trace(activationOp, [x], { f: 'relu', negative: 0 });
 /** x above 0, slope · x below. */

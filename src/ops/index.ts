@@ -6,6 +6,7 @@ import { add, fill } from './pointwise.ts';
 export { type Activation, activationConstants, elu, leakyRelu, relu, sigmoid, tanh } from './activation.ts';
 export { affineField } from './affine.ts';
 export { concat, expandChannels, slice, split, sumChannels } from './channels.ts';
+export { conv3d, type ConvOptions } from './conv3d.ts';
 export { gaussian, type PerAxis, resize, windowSum } from './filter.ts';
 export { instanceNorm, weightNorm } from './normalize.ts';
 export { adam, type AdamOptions, type AdamState, adamState, ema, gradientClip, resetAdam } from './optimizer.ts';

@@ -279,6 +279,26 @@ for reach, most in [(2, 1.5), (0.01, 1.5)]:
     records.append({"op": "gradientClip", "attrs": {"most": most}, "inputs": [store(g) for g in gradients],
                     "outputs": [*[store(leaf.grad) for leaf in leaves], store(norm.reshape(1))], "cotangent": None, "grads": [None] * 3})
 
+# --- convolution
+
+
+def conv3d(stride=1, padding="zero", activation="none"):
+    def forward(x, w, *bias):
+        pad = w.shape[2] // 2
+        if padding == "replicate":
+            x, pad = F.pad(x, [pad] * 6, mode="replicate"), 0
+        y = F.conv3d(x, w, *bias, stride=stride, padding=pad)
+        return y if activation == "none" else F.leaky_relu(y, 0.2)
+    return forward
+
+
+for k, x_shape, outputs in [(1, (2, 3, 3, 4, 5), 5), (3, (2, 2, 4, 3, 5), 3), (5, (1, 1, 3, 5, 4), 2)]:
+    for stride in (1, 2):
+        for padding in ("zero", "replicate"):
+            attrs = {"stride": stride, "padding": padding, "activation": "none" if padding == "zero" else "leakyRelu"}
+            inputs = [uniform(x_shape), uniform((outputs, x_shape[1], k, k, k)), uniform((outputs,))]
+            golden("conv3d", conv3d(**attrs), inputs[:3 if stride == 1 else 2], attrs)
+
 with open(os.path.join(HERE, "goldens.json"), "w") as file:
     file.write("[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in records) + "\n]\n")
 with open(os.path.join(HERE, "goldens.bin"), "wb") as file:

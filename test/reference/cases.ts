@@ -1,4 +1,5 @@
 // One table of small, odd-sized inputs for every reference op, away from kinks; all values are exact float32 numbers.
+import { convCases } from './conv3d.ts';
 import { map, random, uniform, zeros, type NdArray } from './ndarray.ts';
 import { samplePosition, type WarpAttrs } from './warp.ts';
 
@@ -120,5 +121,6 @@ const cellCases: Case[] = [
 
 export const cases: Case[] = [
   ...warpCases('warp'), ...warpCases('warpNearest'), ...filterCases, ...lossCases, ...derivativeCases, ...pointwiseCases, ...restCases,
+  ...convCases,
   ...cellCases,
 ];

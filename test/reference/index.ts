@@ -1,6 +1,7 @@
 // Every tensor op in float64 on the CPU, as plain loops, with hand-written VJPs: what the GPU kernels are tested against.
 import { elu, leakyRelu, relu, sigmoid, tanh } from './activations.ts';
 import { concat, slice, sumChannels } from './channels.ts';
+import { conv3d } from './conv3d.ts';
 import { gaussian, resize, windowSum } from './filters.ts';
 import { gradient, jacobianDeterminant } from './jacobian.ts';
 import { diffusion, lncc, mse, ncc } from './losses.ts';
@@ -15,6 +16,6 @@ export type { NdArray, ReferenceOp } from './ndarray.ts';
 export const reference: Record<string, ReferenceOp> = {
   warp, warpNearest, resize, gaussian, windowSum, lncc, ncc, mse, diffusion, jacobianDeterminant, gradient,
   add, sub, mul, div, neg, square, sqrt, exp, log, abs, reciprocal, scale, axpby,
-  concat, slice, sumChannels, sum, mean, dot,
+  concat, slice, sumChannels, sum, mean, dot, conv3d,
   relu, leakyRelu, elu, tanh, sigmoid, instanceNorm, weightNorm,
 };

@@ -1,0 +1,92 @@
+// dw[o,i,k] = Σ_{n,p} dy[n,o,p]·x[n,i,STRIDE·p + k − PAD] and db[o] = Σ_{n,p} dy[n,o,p]; x beyond the border as in conv3d. Layout [N, C, D, H, W].
+// Split over voxels: partials[chunk] holds dw and then db, summed over the columns (lines along H) of one chunk; conv3d_dw_sum adds the chunks.
+// One workgroup (x): 4 outputs o × TILE inputs i × one kd × all kh and kw; (y): a chunk. One invocation walks along columns with the K rows
+// of x that the taps need in registers. The invocations of a workgroup are then added in a fixed order.
+alias real = f32; // storage
+struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32 }
+@group(0) @binding(0) var<storage, read> x: array<real>;
+@group(0) @binding(1) var<storage, read> dy: array<real>;
+@group(0) @binding(2) var<storage, read_write> partials: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+const VALUES = TILE * K * K; // weights of one output in a workgroup
+const_assert VALUES < WG;
+var<workgroup> shared_sums: array<f32, WG * (VALUES + 1u)>;
+
+// The voxel that position q − PAD of an axis of n reads, and its factor, 0 outside.
+struct Place { at: u32, factor: f32 }
+fn place(q: u32, n: u32) -> Place {
+  let at = clamp(i32(q) - PAD, 0, i32(n) - 1);
+  return Place(u32(at), select(0.0, 1.0, REPLICATE || at == i32(q) - PAD));
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
+  let kd = group.x % K;
+  let tiles = (params.inputs + TILE - 1u) / TILE;
+  let first_i = group.x / K % tiles * TILE;
+  let first_o = group.x / (K * tiles) * 4u;
+  let x_voxels = params.x_w * params.x_h * params.x_d;
+  let voxels = params.w * params.h * params.d;
+
+  var sum: array<array<array<vec4f, K>, K>, TILE>; // [i][kh][kw]
+  var bias = vec4f();
+  for (var c = group.y * WG + local; c < params.columns; c += groups.y * WG) {
+    let w = c % params.w;
+    let d = c / params.w % params.d;
+    let n = c / (params.w * params.d);
+    let slice = place(d * STRIDE + kd, params.x_d);
+    var columns: array<Place, K>; // by kw
+    for (var kw = 0u; kw < K; kw++) {
+      columns[kw] = place(w * STRIDE + kw, params.x_w);
+      columns[kw].at += slice.at * params.x_h * params.x_w;
+      columns[kw].factor *= slice.factor;
+    }
+    var rows: array<array<array<f32, K>, K>, TILE>; // [i][kh][kw]
+    for (var h = 0u; h < params.h; h++) {
+      for (var kh = 0u; kh < K; kh++) {
+        let row = place(h * STRIDE + kh, params.x_h);
+        for (var i = 0u; i < TILE; i++) {
+          let channel = n * params.inputs + min(first_i + i, params.inputs - 1u);
+          for (var kw = 0u; kw < K; kw++) {
+            rows[i][kh][kw] = f32(x[channel * x_voxels + row.at * params.x_w + columns[kw].at]) * (row.factor * columns[kw].factor);
+          }
+        }
+      }
+      var g: vec4f;
+      for (var o = 0u; o < 4u; o++) {
+        let channel = n * params.outputs + min(first_o + o, params.outputs - 1u);
+        g[o] = f32(dy[channel * voxels + (d * params.h + h) * params.w + w]);
+      }
+      bias += g;
+      for (var i = 0u; i < TILE; i++) {
+        for (var kh = 0u; kh < K; kh++) {
+          for (var kw = 0u; kw < K; kw++) { sum[i][kh][kw] = fma(vec4f(rows[i][kh][kw]), g, sum[i][kh][kw]); }
+        }
+      }
+    }
+  }
+
+  let weights = params.inputs * K * K * K;
+  let chunk = group.y * params.outputs * (weights + 1u);
+  for (var o = 0u; o < 4u; o++) {
+    for (var i = 0u; i < TILE; i++) {
+      for (var kh = 0u; kh < K; kh++) {
+        for (var kw = 0u; kw < K; kw++) { shared_sums[local * (VALUES + 1u) + (i * K + kh) * K + kw] = sum[i][kh][kw][o]; }
+      }
+    }
+    shared_sums[local * (VALUES + 1u) + VALUES] = bias[o];
+    workgroupBarrier();
+    if (local <= VALUES && first_o + o < params.outputs) {
+      var total = 0.0;
+      for (var j = 0u; j < WG; j++) { total += shared_sums[j * (VALUES + 1u) + local]; }
+      let i = first_i + local / (K * K);
+      if (local == VALUES) {
+        if (kd == 0u && first_i == 0u) { partials[chunk + params.outputs * weights + first_o + o] = total; }
+      } else if (i < params.inputs) {
+        partials[chunk + (((first_o + o) * params.inputs + i) * K + kd) * K * K + local % (K * K)] = total;
+      }
+    }
+    workgroupBarrier();
+  }
+}
