@@ -1,12 +1,24 @@
 // What the command refuses: one line on stderr that names the option or file, the right exit code, nothing left behind.
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { deqreg } from './cli-run.ts';
+import { at } from './root.ts';
 import { makeNifti, random, type MakeNifti } from './io-make-nifti.ts';
+
+/** Loaded before the command: the device is lost after some submits, as when a driver crashes. */
+const LOSE = `import { globals } from ${JSON.stringify(pathToFileURL(at('node_modules/webgpu/index.js')).href)};
+const { requestDevice } = globals.GPUAdapter.prototype;
+globals.GPUAdapter.prototype.requestDevice = async function (...args) {
+  const device = await requestDevice.apply(this, args);
+  setTimeout(() => device.destroy(), 300);
+  return device;
+};`;
 
 let folder = '';
 let files: string[] = [];
@@ -16,6 +28,7 @@ const next = random(7);
 const noise = Array.from({ length: 4096 }, () => 1 + Math.floor(200 * next()));
 const labels = Array.from({ length: 4096 }, (_, v) => v % 3);
 const bytes = (options: MakeNifti) => new Uint8Array(makeNifti({ dim: SIZE, values: noise, ...options }).header);
+const noSform = { code: 0, rows: Array(12).fill(0) };
 const far = { code: 1, rows: [1, 0, 0, 500, 0, 1, 0, 0, 0, 0, 1, 0] };
 const shifted = { code: 1, rows: [1, 0, 0, 3, 0, 1, 0, 0, 0, 0, 1, 0] };
 
@@ -39,6 +52,33 @@ test.before(async () => {
     'seg_other.nii': bytes({ values: labels.map((label) => label && label + 10) }),
     'seg_float.nii': bytes({ dtype: 'float32', values: labels.map((label) => label + 0.5) }),
     'field_nan.nii': bytes({ dim: [16, 16, 16, 1, 3], dtype: 'float32', intent: 1007, values: Array(3 * 4096).fill(NaN) }),
+    'negative.nii': bytes({ dim: [16, -16, 16] }),
+    'zero.nii': bytes({ dim: [16, 0, 16] }),
+    'huge.nii': bytes({ dim: [32767, 32767, 32767] }),
+    'large.nii': bytes({ dim: [1200, 1200, 1200] }),
+    'overflow.nii': bytes({ version: 2, dim: [2 ** 62, 2 ** 62, 4] }),
+    'ndim.nii': bytes({ dim0: 9 }),
+    'offset.nii': bytes({ declared: 100 }),
+    'offset_far.nii': bytes({ declared: 1e9 }),
+    'offset_negative.nii': bytes({ declared: -352 }),
+    'affine_nan.nii': bytes({ sform: { code: 1, rows: [NaN, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] } }),
+    'singular.nii': bytes({ sform: { code: 1, rows: [1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0] } }),
+    'spacing.nii': bytes({ sform: noSform, pixdim: [1, 1, 0, 1] }),
+    'quaternion.nii': bytes({ sform: noSform, qform: { code: 1, b: 2, c: 0, d: 0, x: 0, y: 0, z: 0 } }),
+    'complex.nii': bytes({ datatype: 32 }),
+    'rgba.nii': bytes({ datatype: 2304 }),
+    'type.nii': bytes({ datatype: 3 }),
+    'slice.nii': bytes({ dim: [64, 64] }),
+    'inf.nii': bytes({ dtype: 'float32', values: noise.map((value, v) => (v === 5 ? Infinity : value)) }),
+    'slope.nii': bytes({ dtype: 'int16', slope: 3e38 }),
+    'bright.nii': bytes({ dtype: 'int16', values: noise.map((value) => value + 2000) }),
+    'zeros.nii': bytes({ values: noise.map(() => 0) }),
+    'voxel.nii': bytes({ values: noise.map((_, v) => Number(v === 1911)) }),
+    'nothing.csv': '',
+    'header.csv': 'i,j,k,x,y,z\n',
+    'five.csv': '1,2,3,4,5\n',
+    'infinite.csv': '1,2,3,4,5,Infinity\n',
+    'lose.mjs': LOSE,
     'outside.csv': 'i,j,k,x,y,z\n1,2,3,1,2,3\n1,2,3,1,2,30\n',
     'broken.csv': 'i,j,k,x,y,z\n1,2,3,1,two,3\n',
     'plain': 'a file, not a folder',
@@ -112,6 +152,36 @@ const failures: [string, string | RegExp][] = [
   [bad('nan.nii'), /nan\.nii: 1 of 4096 voxels are NaN or infinite/],
   [bad('constant.nii'), /constant\.nii: all 4096 voxels have the value 7/],
   [bad('far.nii'), /good\.nii\.gz, far\.nii: the volumes do not overlap: 0 % of the fixed grid/],
+  [bad('negative.nii'), 'negative.nii: dimensions 16×-16×16 are not all positive'],
+  [bad('zero.nii'), 'zero.nii: dimensions 16×0×16 are not all positive'],
+  [bad('huge.nii'), /huge\.nii: 32767×32767×32767 = 35181150961663 voxels; at most/],
+  [bad('large.nii'), /large\.nii: truncated: 4096 of 1728000000 bytes of voxels/],
+  [bad('overflow.nii'), /overflow\.nii: .* voxels; at most 2147483648 are supported/],
+  [bad('ndim.nii'), /ndim\.nii: dim\[0\] = 9;/],
+  [bad('offset.nii'), /offset\.nii: vox_offset = 100;/],
+  [bad('offset_far.nii'), /offset_far\.nii: truncated: 0 of 4096 bytes of voxels/],
+  [bad('offset_negative.nii'), /offset_negative\.nii: vox_offset = -352;/],
+  [bad('affine_nan.nii'), /affine_nan\.nii: sform: affine is not 12 finite numbers/],
+  [bad('singular.nii'), /singular\.nii: sform: affine is singular/],
+  [bad('spacing.nii'), 'spacing.nii: voxel size pixdim = 1, 0, 1 is not positive and finite'],
+  [bad('quaternion.nii'), 'quaternion.nii: qform: quaternion 2, 0, 0 is longer than 1'],
+  [bad('complex.nii'), /complex\.nii: complex64 voxels are not supported/],
+  [bad('rgba.nii'), /rgba\.nii: RGBA voxels are not supported/],
+  [bad('type.nii'), 'type.nii: unknown datatype code 3'],
+  [bad('slice.nii'), 'slice.nii: 2-D image (64×64); a 3-D volume is needed'],
+  [bad('inf.nii'), /inf\.nii: 1 of 4096 voxels are NaN or infinite/],
+  [bad('slope.nii'), /slope\.nii: \d+ of 4096 voxels are NaN or infinite/],
+  [`register ${pair} --out o --fixed-mask absent.nii`, 'absent.nii: no such file or folder'],
+  [`register ${pair} --out o --fixed-mask zeros.nii`, 'zeros.nii: an empty mask: no voxel is above 0'],
+  [`register ${pair} --out o --moving-mask zeros.nii`, 'zeros.nii: an empty mask: no voxel is above 0'],
+  [`register ${pair} --out o --fixed-mask seg_small.nii`, 'seg_small.nii: 16×16×15 voxels, but its image good.nii.gz has 16×16×16'],
+  [`register ${pair} --out o --moving-mask seg_shifted.nii`, 'seg_shifted.nii: its affine differs from that of its image good.nii.gz'],
+  [`register ${pair} --out o --fixed-mask voxel.nii`, /good\.nii\.gz: all voxels inside its mask have the value/],
+  ['register --fixed bright.nii --moving bright.nii --out o --modality ct', /modality ct: all values, 2001 to 2200, lie outside its window of -1024 to 300 HU/],
+  [`register ${pair} --out o --landmarks nothing.csv`, 'nothing.csv: empty file'],
+  [`register ${pair} --out o --landmarks header.csv`, /header\.csv: no landmarks; expected/],
+  [`register ${pair} --out o --landmarks five.csv`, /five\.csv:1: 5 columns, expected 6/],
+  [`register ${pair} --out o --landmarks infinite.csv`, 'infinite.csv:1: "Infinity" is not a number'],
   ['register --fixed nan.nii --moving good.nii.gz --out o', /nan\.nii: 1 of 4096/],
   [segs('absent.nii', 'seg.nii'), 'absent.nii: no such file or folder'],
   [segs('seg.nii', 'seg_small.nii'), 'seg_small.nii: 16×16×15 voxels, but its image good.nii.gz has 16×16×16'],
@@ -131,6 +201,62 @@ const failures: [string, string | RegExp][] = [
 
 test('files that cannot be used', async () => {
   for (const [args, message] of failures) await refused(1, args, message);
+});
+
+if (process.platform === 'linux') test('a folder that cannot be made or written', async () => {
+  await refused(1, `register ${pair} --out /proc/deqreg`, '/proc/deqreg: cannot write: no folder can be made there');
+  await refused(1, `register ${pair} --out /dev/full`, '/dev/full: cannot write: a file of that name exists');
+});
+
+/** Runs on a tmpfs of its own; false where none can be mounted. */
+async function onTmpfs(options: string, work: (path: string) => Promise<void>): Promise<boolean> {
+  const path = await mkdtemp(join(tmpdir(), 'deqreg-full-'));
+  try {
+    if (process.platform !== 'linux' || spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'none', path]).status !== 0) return false;
+    try {
+      await work(path);
+      assert.equal(await readdir(path), []);
+    } finally {
+      spawnSync('umount', [path]);
+    }
+    return true;
+  } finally {
+    await rm(path, { recursive: true });
+  }
+}
+
+test('a full disk and a read-only one: the file is named, nothing is left', async () => {
+  const mounted = await onTmpfs('size=16k', async (path) => {
+    const { code, stdout, stderr } = await deqreg(folder, ['register', '--fixed', 'good.nii.gz', '--moving', 'good.nii.gz', '--out', join(path, 'o'), '--iterations', '1', '--quiet']);
+    assert.equal([code, stdout], [1, ''], stderr);
+    assert.match(stderr, /^deqreg: [^\n]*deqreg-full-[^\n]*\/o\/\w+\.(nii\.gz|html|json): cannot write: no space left on the device\n$/);
+  }) && await onTmpfs('ro', (path) => refused(1, `register ${pair} --out ${path}/o`, new RegExp(`${path}/o: cannot write: read-only file system`)));
+  if (!mounted) console.log('skipped: no tmpfs can be mounted here');
+});
+
+test('a device that is lost in the middle', async () => {
+  const { code, stdout, stderr } = await deqreg(folder, `register ${pair} --out o --tolerance 0 --iterations 5000 --quiet`.split(' '), { env: { NODE_OPTIONS: `--import ${pathToFileURL(join(folder, 'lose.mjs')).href}` } });
+  assert.equal([code, stdout], [1, ''], stderr);
+  assert.match(stderr, /^deqreg: the GPU device was lost: [^\n]*; run again, or choose another adapter\n$/);
+  assert.equal((await readdir(folder)).sort(), files);
+});
+
+test('a size beyond the limits of the adapter: need, limit and remedy', async () => {
+  const { maxStorageBufferBindingSize: most } = JSON.parse((await deqreg(folder, ['info', '--json'])).stdout).adapters[0].limits;
+  if (most > 2 ** 28) return void console.log(`skipped: this adapter binds ${most} bytes; a volume beyond that is too large for a test`);
+  const dim = [512, 512, Math.ceil(most / 2 ** 20) + 1], header = new Uint8Array(makeNifti({ dim, values: [1] }).header);
+  const voxels = Buffer.alloc(dim[0]! * dim[1]! * dim[2]!);
+  voxels[7] = 1;
+  const path = join(folder, 'vast.nii');
+  await writeFile(path, Buffer.concat([header.subarray(0, 352), voxels]));
+  try {
+    const { code, stdout, stderr } = await deqreg(folder, ['register', '--fixed', 'vast.nii', '--moving', 'vast.nii', '--out', 'o', '--quiet', '--affine', 'none']);
+    assert.equal([code, stdout], [1, ''], stderr);
+    assert.match(stderr, /^deqreg: [^\n]* needs [^\n]*MiB, but [^\n]* at most [^\n]* MiB; [^\n]+\n$/);
+  } finally {
+    await rm(path);
+  }
+  assert.equal((await readdir(folder)).sort(), files);
 });
 
 test('help and version', async () => {

@@ -1,5 +1,5 @@
 // Files out: all files of a command appear together when it has ended well, and nothing of them when it has not.
-import { rmdirSync, rmSync } from 'node:fs';
+import { existsSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { writeAtomic, writeNifti } from '../io/files.ts';
@@ -21,7 +21,7 @@ export function discardOutputs(): void {
  * ended; when one fails, they are removed, and so is every folder that was made here.
  */
 export async function withOutputs<T>(folder: string, work: (write: Write) => Promise<T>): Promise<T> {
-  const made = await mkdir(folder, { recursive: true }).catch((error: Error) => cannotWrite(folder, error));
+  const made = await makeFolder(folder).catch((error: Error) => cannotWrite(folder, error));
   const staging = await mkdtemp(join(folder, '.deqreg-')).catch((error: Error) => cannotWrite(folder, error));
   const writes = new Map<string, Promise<void>>();
   const write: Write = (name, bytes) => {
@@ -56,8 +56,20 @@ export async function withOutputs<T>(folder: string, work: (write: Write) => Pro
   }
 }
 
+/** Makes a folder and those above it that are missing; the first one made. (Node's own recursive mkdir never ends where none can be made, as in /proc.) */
+async function makeFolder(folder: string): Promise<string | undefined> {
+  const missing: string[] = [];
+  for (let at = resolve(folder); !existsSync(at); at = dirname(at)) missing.unshift(at);
+  if (!missing.length && !statSync(folder).isDirectory()) await mkdir(folder); // throws EEXIST
+  for (const each of missing) await mkdir(each);
+  return missing[0];
+}
+
 function cannotWrite(path: string, error: NodeJS.ErrnoException): never {
-  const known: Record<string, string> = { EEXIST: 'a file of that name exists', ENOTDIR: 'a part of the path is not a folder', EISDIR: 'is a folder' };
+  const known: Record<string, string> = {
+    EEXIST: 'a file of that name exists', ENOTDIR: 'a part of the path is not a folder', EISDIR: 'is a folder', EACCES: 'permission denied',
+    EPERM: 'permission denied', EROFS: 'read-only file system', ENOSPC: 'no space left on the device', ENOENT: 'no folder can be made there',
+  };
   throw new Error(`${path}: cannot write: ${known[error.code ?? ''] ?? error.message}`);
 }
 
