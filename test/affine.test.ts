@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { register, type RegisterOptions, type Volume } from '../src/index.ts';
 import { applyAffine, composeAffine, invertAffine, type Affine, type Vec3, voxelToVoxel } from '../src/io/affine.ts';
 import { writeNifti } from '../src/io/files.ts';
+import type { Landmarks } from '../src/io/landmarks.ts';
 import { encodeNifti } from '../src/io/nifti.ts';
 import { affineField } from '../src/ops/index.ts';
 import { alignAffine, type AffineMode } from '../src/register/affine.ts';
@@ -138,9 +139,9 @@ test('a pair moved by a known transform: Dice of the unmoved pair, the whole tra
   assert.ok(after > before - 0.01, `Dice ${before} unmoved, ${after} moved`);
 
   const toThere = composeAffine(invertAffine(there.affine), composeAffine(far, brain.moving.affine));
-  const landmarks = { fixed: brain.landmarks.fixed, moving: Float64Array.from(brain.landmarks.moving) };
-  for (let n = 0; n < landmarks.moving.length; n += 3) landmarks.moving.set(applyAffine(toThere, brain.landmarks.moving.subarray(n, n + 3)), n);
-  const error = (moving: Volume, points: typeof landmarks, u: Float32Array) => tre(points, u, size, voxelToVoxel(brain.fixed.affine, moving.affine), moving).mean;
+  const landmarks: Landmarks = { fixed: brain.landmarks.fixed, moving: Float64Array.from(brain.landmarks.moving) };
+  for (let n = 0; n < landmarks.moving.length; n += 3) landmarks.moving.set(applyAffine(toThere, [...brain.landmarks.moving.subarray(n, n + 3)]), n);
+  const error = (moving: Volume, points: Landmarks, u: Float32Array) => tre(points, u, size, voxelToVoxel(brain.fixed.affine, moving.affine), moving).mean;
   const [unmoved, physical] = [error(brain.moving, brain.landmarks, plain.displacement), error(there, landmarks, found.displacement)];
   assert.ok(physical < 1.15 * unmoved + 0.3, `landmarks: ${unmoved} mm unmoved, ${physical} mm moved`);
 
