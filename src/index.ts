@@ -13,6 +13,7 @@ export { composeFields, invert, jacobian, planInverse, type InverseOutcome, type
 export { fromPhysical, toPhysical } from './io/displacement.ts';
 export type { DisplacementFile } from './io/nifti.ts';
 export type { Grid, MaskedVolume, Volume } from './io/volume.ts';
+export { deqregCell, DeqregWeights } from './models/deqreg.ts';
 export { deq, runDeq, type Adjoint, type Deq, type DeqOutcome, type DeqProblem } from './deq/deq.ts';
 export { constantRate, cosineRate, type LearningRate, linearWarmUp, stepRate } from './train/learning-rate.ts';
 export { encodeSafetensors, type NamedArray, parseSafetensors, type Safetensors } from './io/safetensors.ts';
