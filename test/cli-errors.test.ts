@@ -103,7 +103,7 @@ const pair = '--fixed good.nii.gz --moving good.nii.gz';
 
 const wrongUsage: [string, string | RegExp][] = [
   ['', 'no command; deqreg --help lists them'],
-  ['align', 'unknown command align; there are register, apply, jacobian, invert, compose, convert, phantom, info, setup, quickstart'],
+  ['align', 'unknown command align; there are register, apply, jacobian, invert, compose, convert, phantom, plan, train-step, info, setup, quickstart'],
   ['register --fixed good.nii.gz --out o', '--moving FILE is missing'],
   [`register ${pair}`, '--out DIR is missing'],
   [`register ${pair} --out o --lamda 1`, "unknown option '--lamda'; --help lists the options"],

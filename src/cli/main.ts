@@ -8,12 +8,14 @@ import * as info from './commands/info.ts';
 import * as invert from './commands/invert.ts';
 import * as jacobian from './commands/jacobian.ts';
 import * as phantom from './commands/phantom.ts';
+import * as plan from './commands/plan.ts';
 import * as quickstart from './commands/quickstart.ts';
 import * as register from './commands/register.ts';
 import * as setup from './commands/setup.ts';
+import * as trainStep from './commands/train-step.ts';
 import { discardOutputs } from './outputs.ts';
 
-const commands: Record<string, Command> = { register, apply, jacobian, invert, compose, convert, phantom, info, setup, quickstart };
+const commands: Record<string, Command> = { register, apply, jacobian, invert, compose, convert, phantom, plan, 'train-step': trainStep, info, setup, quickstart };
 
 const overview = () => [
   'usage: deqreg <command> [options]', '',

@@ -1,0 +1,26 @@
+// deqreg plan: the exact GPU memory of one training step, without a GPU.
+import { mebibytes } from '../../gpu/device.ts';
+import { tags } from '../../gpu/ledger.ts';
+import { plan } from '../../graph/plan.ts';
+import { type Options, parse, table, UsageError } from '../args.ts';
+import { training, trainingOptions } from '../training.ts';
+
+export const summary = 'tell the exact GPU memory that a training step needs, without a GPU';
+export const usage = 'deqreg plan --train --size W,H,D [options]';
+export const options = {
+  train: { help: 'plan a training step; needed, because nothing else is planned here (for a registration: deqreg register --dry-run)' },
+  ...trainingOptions,
+} satisfies Options;
+
+export async function run(args: string[]): Promise<number> {
+  const { train, ...given } = parse(options, args);
+  if (!train) throw new UsageError('--train is missing: only training is planned here; deqreg register --dry-run tells the memory of a registration');
+  const { settings, traced } = training(given, 8);
+  const { total, byTag } = plan(traced.graph).peak;
+  if (given.json) console.log(JSON.stringify({ ...settings, peakBytes: total, byTag }, null, 2));
+  else {
+    const rows = [...tags.filter((tag) => byTag[tag]).map((tag) => [tag, byTag[tag]] as const), ['total', total] as const];
+    console.log(['GPU memory this training step needs:', ...table(rows.map(([name, bytes]) => [name, `${mebibytes(bytes).padStart(9)}  ${bytes} bytes`]))].join('\n'));
+  }
+  return 0;
+}
