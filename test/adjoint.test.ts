@@ -10,6 +10,7 @@ import { evaluate } from './gpu.ts';
 import { windowMean } from './reference/filters.ts';
 import { reference } from './reference/index.ts';
 import { dot, map, type NdArray, ndarray, norm, relativeError, sizeOf, uniform } from './reference/ndarray.ts';
+import { samplePosition } from './reference/warp.ts';
 
 const size = [33, 29, 37];
 const field = (channels: number, seed: number, reach = 1, shape = size) => uniform([1, channels, ...shape], seed, -reach, reach);
@@ -125,7 +126,12 @@ test('warpWithGradient samples an image and its fourth-order differences at M·(
   const sample = (x: NdArray) => reference.warp!.forward([x, u], { matrix }).data;
   const part = async (name: 'warped' | 'gradient') => (await evaluate(([x, u]) => warpWithGradient(withGradient(x!), u!, matrix)[name], [image, u])).y;
   close(await part('warped'), sample(image));
-  const slopes = [0, 1, 2].map((axis) => sample(slope(image, axis)));
+  // Beyond the image, where the clamped value is constant, the slope along that axis fades to 0 within a voxel.
+  const fade = (axis: number, p: number) => {
+    const x = samplePosition(u, 0, p, { matrix })[axis]!, last = image.shape[4 - axis]! - 1;
+    return Math.max(0, 1 - Math.abs(x - Math.min(Math.max(x, 0), last)));
+  };
+  const slopes = [0, 1, 2].map((axis) => sample(slope(image, axis)).map((v, p) => v * fade(axis, p)));
   close(await part('gradient'), Float64Array.from({ length: 3 * voxels }, (_, i) =>
     slopes.reduce((sum, along, row) => sum + matrix[4 * row + Math.floor(i / voxels)]! * along[i % voxels]!, 0)));
 });
@@ -144,7 +150,7 @@ for (const [label, middle, reach] of [['images in 0…1', 0.5, 0.5], ['raw inten
     const [p, q] = [a, b].map((x) => map(x, (value) => value - middle)) as [NdArray, NdArray];
     const [ma, mb] = [local(p), local(q)], va = local(p, p).map((x, i) => x - ma[i]! ** 2), vb = local(q, q).map((x, i) => x - mb[i]! ** 2);
     const c = local(p, q).map((x, i) => x - ma[i]! * mb[i]!), d = va.map((x, i) => x * vb[i]! + epsilon);
-    const g = c.map((x, i) => 2 * x / d[i]! * (p.data[i]! - ma[i]! - x * va[i]! / d[i]! * (q.data[i]! - mb[i]!)));
+    const g = c.map((x, i) => 2 * x / d[i]! * (p.data[i]! - ma[i]! - x / (vb[i]! + 1e-8) * (q.data[i]! - mb[i]!)));
     const part = async (name: 'force' | 'similarity', weight: NdArray[] = []) =>
       (await evaluate(([a, b, gradient, weight]) => lnccForce(localStatistics(a!, 9), centre(b!), gradient!, weight)[name], [a, b, gradient, ...weight])).y;
     close(await part('force'), gradient.data.map((x, i) => x * g[i % g.length]!), 3e-5); // c, of independent images, is nearly 0

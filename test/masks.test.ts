@@ -20,6 +20,27 @@ function withArtefact(volume: Volume, value: number): Volume {
   return { ...volume, data: volume.data.map((x, v) => (Math.hypot(v % w, Math.floor(v / w) % h, Math.floor(v / (w * h))) < 11 ? value : x)) };
 }
 
+/** RMS distance of two displacements inside a mask, voxels. */
+function apart(a: Float32Array, b: Float32Array, mask: Float32Array): number {
+  let sum = 0, count = 0;
+  mask.forEach((m, v) => {
+    if (!m) return;
+    for (let c = 0; c < 3; c++) sum += (a[v + c * mask.length]! - b[v + c * mask.length]!) ** 2;
+    count++;
+  });
+  return Math.sqrt(sum / count);
+}
+
+test('an artefact outside the mask does not change what is inside; without the mask it does', async () => {
+  const mask = inside(brain.fixedSeg), artefact = withArtefact(brain.fixed, 2000);
+  const [clean, masked, bare] = [await run({ ...brain.fixed, mask }, brain.moving), await run({ ...artefact, mask }, brain.moving), await run(artefact, brain.moving)];
+  assert.equal([clean.affine.mode, masked.affine.mode], ['none', 'none']);
+  assert.equal(masked.intensities, clean.intensities);
+  const [with_, without] = [apart(masked.displacement, clean.displacement, mask), apart(bare.displacement, clean.displacement, mask)];
+  assert.ok(with_ < 0.04 && without > 4 * with_, `${with_} voxels with the mask, ${without} without`);
+  assert.equal(masked.memory.measured, masked.memory.planned);
+});
+
 test('windows and moments: values inside the mask decide', () => {
   const mask = inside(brain.fixedSeg), artefact = withArtefact(brain.fixed, 2000);
   const window = intensityWindow(brain.fixed.data, 'auto', mask);

@@ -5,7 +5,6 @@ import sumRowsSource from '../../kernels/sum_rows.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, type Op, sameShape, show, type Tensor, trace } from '../graph/graph.ts';
 import { planes, volume, WG } from './launch.ts';
-import { partialsOf } from './reduce.ts';
 
 const fieldKernel = kernel('affine_field', fieldSource);
 const fieldDmKernel = kernel('affine_field_dm', fieldDmSource);
@@ -29,7 +28,8 @@ const affineFieldDmOp: Op<object> = {
   launch(node): Dispatch[] {
     const { inputs: [dy], outputs: [dm] } = node;
     const { d, h, w, voxels } = volume('affineField', 'dy', dy!.shape, 3);
-    const rows = partialsOf(voxels);
+    // Twelve workgroup sums cost more than the voxels do: few workgroups, 16 voxels an invocation.
+    const rows = Math.min(64, Math.ceil(voxels / (16 * WG)));
     const partials = node.workspace('partials', [rows, 12]);
     return [
       { kernel: fieldDmKernel, constants: { WG }, groups: [rows, 1, 1], bindings: { dy: dy!, partials }, params: { w, h, d } },

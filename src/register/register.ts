@@ -66,7 +66,8 @@ export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolu
     checkNotConstant(name, volume);
   }
   if (resolved.affine === 'auto' || resolved.affine === 'none') checkOverlap(fixed, moving);
-  const intensities = { fixed: intensityWindow(fixed.data, resolved.modality), moving: intensityWindow(moving.data, resolved.modality) };
+  const windowOf = ({ data, mask }: MaskedVolume) => intensityWindow(data, resolved.modality, mask);
+  const intensities = { fixed: windowOf(fixed), moving: windowOf(moving) };
   const setting = { windows: intensities, masks: { fixed: !!fixed.mask, moving: !!moving.mask } };
   gpu.ledger.reset();
   const { live } = gpu.ledger;
