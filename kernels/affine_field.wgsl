@@ -1,4 +1,5 @@
-// y[·,p] = M·p − p: the displacement of an affine map M (3×4, row-major, voxels to voxels). Layout [1, 3, D, H, W]. One invocation: one voxel.
+// y[·,p] = M·p − p: the displacement of an affine map M (3×4, row-major, voxels to voxels). Layout [1, 3, D, H, W].
+// One invocation: one voxel.
 struct Params { w: u32, h: u32, d: u32 }
 @group(0) @binding(0) var<storage, read> m: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;

@@ -1,6 +1,6 @@
 // y[i] = Σ_k g_k·x[i+k] / Σ_k g_k over the k in −R..R that stay inside, along one axis; g_k = WEIGHTS[k + R], Gaussian.
-// Layout [outer, n, inner] of items (f32, or vec4f: four neighbours along W at once). One invocation: RUN outputs in a row, so that the 2R + RUN inputs are loaded once.
-// TRANSPOSE divides x before the sum instead of y after it: the exact adjoint.
+// Layout [outer, n, inner] of items (f32, or vec4f: four neighbours along W at once). One invocation: RUN outputs in a row, so that the 2R
+// + RUN inputs are loaded once. TRANSPOSE divides x before the sum instead of y after it: the exact adjoint.
 // @use items$LANES
 struct Params { lines: u32, n: u32, inner: u32, runs: u32 }
 @group(0) @binding(0) var<storage, read> x: array<item>;

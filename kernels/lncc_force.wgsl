@@ -1,8 +1,9 @@
 // force[·,p] = g(p) · gradient[·,p], g the derivative of s = c²/(va·vb), the window centred at p, by its own centre b[p] (times n):
 // g = 2c/(va·vb + ε) · [(a − ā) − c/(vb + FLAT)·(b − b̄)]. The bracket is what is left of a after its regression on b: 0 where the two
 // agree, so that equal images are at rest (ε in the bracket's ratio would push them). Avants et al., Med. Image Anal. 2008, equation 6.
-// Both are multiplied by weight[p] where WEIGHTED. From sums t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the statistics (mean, variance) of a.
-// partial[g] = Σ weight·s over workgroup g. Layout and sums as in lncc_terms.wgsl; gradient and force [N, 3, D, H, W].
+// Both are multiplied by weight[p] where WEIGHTED. From sums t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the
+// statistics (mean, variance) of a. partial[g] = Σ weight·s over workgroup g. Layout and sums as in lncc_terms.wgsl; gradient and force
+// [N, 3, D, H, W].
 // @use local
 // @use reduce
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
