@@ -6,13 +6,17 @@
 //   test [word] the tests whose file name contains the word
 //   bench name  one of bench/*.ts; its arguments follow
 //   watch       rebuild on every change
+//   format      lays out all TypeScript with prettier
 //   quickstart  setup, then register a synthetic pair and say where the pictures are
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
-const fail = (message) => { console.error(`build.mjs: ${message}`); process.exit(1); };
+const fail = (message) => {
+  console.error(`build.mjs: ${message}`);
+  process.exit(1);
+};
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 15)) fail(`needs Node 20.15 or newer, this is ${process.versions.node}`);
 
@@ -25,10 +29,24 @@ const cli = (...args) => spawnSync(process.execPath, [at('dist/deqreg.js'), ...a
 const scripts = {
   name: 'scripts',
   setup({ onResolve, onLoad, esbuild }) {
-    onResolve({ filter: /\?bundle$/ }, ({ path, resolveDir }) => ({ path: join(resolveDir, path.replace('?bundle', '')), namespace: 'script' }));
+    onResolve({ filter: /\?bundle$/ }, ({ path, resolveDir }) => ({
+      path: join(resolveDir, path.replace('?bundle', '')),
+      namespace: 'script',
+    }));
     onLoad({ filter: /./, namespace: 'script' }, async ({ path }) => {
-      const { outputFiles: [{ text }], metafile } = await esbuild.build({
-        entryPoints: [path], bundle: true, minify: true, format: 'iife', target: 'es2022', legalComments: 'none', write: false, metafile: true, absWorkingDir: root,
+      const {
+        outputFiles: [{ text }],
+        metafile,
+      } = await esbuild.build({
+        entryPoints: [path],
+        bundle: true,
+        minify: true,
+        format: 'iife',
+        target: 'es2022',
+        legalComments: 'none',
+        write: false,
+        metafile: true,
+        absWorkingDir: root,
       });
       return { contents: text, loader: 'text', watchFiles: Object.keys(metafile.inputs).map((file) => at(file)) };
     });
@@ -37,8 +55,19 @@ const scripts = {
 
 /** esbuild's options for everything: WGSL and styles are imported as text, packages with native code stay outside the bundle. */
 const options = (entryPoints, outdir, more = {}) => ({
-  entryPoints, outdir, bundle: true, format: 'esm', target: 'es2022', absWorkingDir: root,
-  loader: { '.wgsl': 'text', '.css': 'text', '': 'text' }, plugins: [scripts], external: ['webgpu', 'node:*'], logLevel: 'warning', metafile: true, sourcemap: 'linked', ...more,
+  entryPoints,
+  outdir,
+  bundle: true,
+  format: 'esm',
+  target: 'es2022',
+  absWorkingDir: root,
+  loader: { '.wgsl': 'text', '.css': 'text', '': 'text' },
+  plugins: [scripts],
+  external: ['webgpu', 'node:*'],
+  logLevel: 'warning',
+  metafile: true,
+  sourcemap: 'linked',
+  ...more,
 });
 
 const targets = () => [
@@ -74,12 +103,22 @@ async function setup() {
 async function bundle(files, folder) {
   const { build } = await import('esbuild');
   rmSync(at('dist', folder), { recursive: true, force: true });
-  await build(options(files, join('dist', folder), { platform: 'node', splitting: true, outbase: folder, external: ['webgpu', 'node:*', 'esbuild', 'uvu', 'uvu/*'] }));
+  await build(
+    options(files, join('dist', folder), {
+      platform: 'node',
+      splitting: true,
+      outbase: folder,
+      external: ['webgpu', 'node:*', 'esbuild', 'uvu', 'uvu/*'],
+    }),
+  );
   return files.map((file) => pathToFileURL(at('dist', file.replace(/\.ts$/, '.js'))).href);
 }
 
 async function test(word = '') {
-  const files = readdirSync(at('test')).filter((f) => f.endsWith('.test.ts') && f.includes(word)).sort().map((f) => `test/${f}`);
+  const files = readdirSync(at('test'))
+    .filter((f) => f.endsWith('.test.ts') && f.includes(word))
+    .sort()
+    .map((f) => `test/${f}`);
   if (!files.length) throw new Error(`no test file in test/ has "${word}" in its name`);
   const urls = await bundle(files, 'test');
   globalThis.UVU_DEFER = 1;
@@ -92,11 +131,17 @@ async function test(word = '') {
     UVU_QUEUE.push([files[i]]);
     await import(url);
     if (UVU_QUEUE[i].length < 2) throw new Error(`${files[i]} runs no test: does it end with test.run()?`);
-    UVU_QUEUE[i] = UVU_QUEUE[i].map((suite) => typeof suite !== 'function' ? suite : async () => {
-      const [errors, passed, skipped, total] = await suite();
-      sum.passed += passed; sum.failed += total - passed; sum.skipped += skipped;
-      return [errors, passed, skipped, total];
-    });
+    UVU_QUEUE[i] = UVU_QUEUE[i].map((suite) =>
+      typeof suite !== 'function'
+        ? suite
+        : async () => {
+            const [errors, passed, skipped, total] = await suite();
+            sum.passed += passed;
+            sum.failed += total - passed;
+            sum.skipped += skipped;
+            return [errors, passed, skipped, total];
+          },
+    );
   }
   await exec();
   console.log(`${sum.passed} passed, ${sum.failed} failed${sum.skipped ? `, ${sum.skipped} skipped` : ''}`);
@@ -104,7 +149,9 @@ async function test(word = '') {
 }
 
 async function bench(name = '', ...args) {
-  const names = readdirSync(at('bench')).filter((f) => f.endsWith('.ts')).map((f) => f.slice(0, -3));
+  const names = readdirSync(at('bench'))
+    .filter((f) => f.endsWith('.ts'))
+    .map((f) => f.slice(0, -3));
   if (!names.includes(name)) throw new Error(`bench: choose one of ${names.join(', ')}`);
   const [url] = await bundle([`bench/${name}.ts`], 'bench');
   const { main } = await import(url);
@@ -120,12 +167,38 @@ async function watch() {
 const [command, ...args] = process.argv.slice(2);
 const commands = {
   setup,
-  build: async () => { packages(); await build(); types('--noEmit', 'false', '--declaration', '--emitDeclarationOnly', '--outDir', 'dist/types'); },
-  check: async () => { await setup(); types(); await test(); },
-  test: async (word) => { await setup(); await test(word); },
-  bench: async (...rest) => { await setup(); await bench(...rest); },
+  build: async () => {
+    packages();
+    await build();
+    types('--noEmit', 'false', '--declaration', '--emitDeclarationOnly', '--outDir', 'dist/types');
+  },
+  check: async () => {
+    await setup();
+    types();
+    await test();
+  },
+  test: async (word) => {
+    await setup();
+    await test(word);
+  },
+  bench: async (...rest) => {
+    await setup();
+    await bench(...rest);
+  },
   watch,
-  quickstart: async () => { await setup(); process.exit(cli('quickstart')); },
+  format: () =>
+    run(process.execPath, [
+      at('node_modules/prettier/bin/prettier.cjs'),
+      '--write',
+      'src/**/*.ts',
+      'bench/*.ts',
+      'test/**/*.ts',
+      'build.mjs',
+    ]),
+  quickstart: async () => {
+    await setup();
+    process.exit(cli('quickstart'));
+  },
 };
 try {
   if (!commands[command]) fail(`usage: node build.mjs ${Object.keys(commands).join('|')}`);

@@ -11,7 +11,10 @@ import { methods } from '../src/register/options.ts';
 import { type Case, dataFolder, realCases } from '../test/data.ts';
 import { table, writeReport } from './report.ts';
 
-interface Run { json: any; seconds: number }
+interface Run {
+  json: any;
+  seconds: number;
+}
 
 function run(program: string, args: string[]): Run {
   const started = performance.now();
@@ -21,17 +24,35 @@ function run(program: string, args: string[]): Run {
   return { json: JSON.parse(stdout.slice(stdout.indexOf('{'))), seconds };
 }
 
-const deqreg = (c: Case, method: string, out: string): Run => run(process.execPath, [
-  'dist/deqreg.js', 'register', '--fixed', c.fixed, '--moving', c.moving, '--fixed-seg', c.fixedSeg, '--moving-seg', c.movingSeg,
-  ...(c.labels ? ['--labels', c.labels.join(',')] : []), ...(c.landmarks ? ['--landmarks', c.landmarks] : []),
-  '--method', method, '--out', out, '--json',
-]);
+const deqreg = (c: Case, method: string, out: string): Run =>
+  run(process.execPath, [
+    'dist/deqreg.js',
+    'register',
+    '--fixed',
+    c.fixed,
+    '--moving',
+    c.moving,
+    '--fixed-seg',
+    c.fixedSeg,
+    '--moving-seg',
+    c.movingSeg,
+    ...(c.labels ? ['--labels', c.labels.join(',')] : []),
+    ...(c.landmarks ? ['--landmarks', c.landmarks] : []),
+    '--method',
+    method,
+    '--out',
+    out,
+    '--json',
+  ]);
 
 const median = (values: number[]): number => values.slice().sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 const show = (value: number | undefined, digits: number): string => (value === undefined ? '' : value.toFixed(digits));
 
 export async function main(args: string[]): Promise<void> {
-  const { values } = parseArgs({ args, options: { quick: { type: 'boolean' }, peer: { type: 'string' }, 'peer-args': { type: 'string' }, repeat: { type: 'string' } } });
+  const { values } = parseArgs({
+    args,
+    options: { quick: { type: 'boolean' }, peer: { type: 'string' }, 'peer-args': { type: 'string' }, repeat: { type: 'string' } },
+  });
   const cases = realCases().slice(0, values.quick ? 1 : undefined);
   if (!cases.length) throw new Error(`no volumes in ${dataFolder}; set DEQREG_DATA to a folder with brain/, lung/ and cardiac/`);
   const gpu = await openGpu();
@@ -39,28 +60,72 @@ export async function main(args: string[]): Promise<void> {
   gpu.close();
   const out = mkdtempSync(join(tmpdir(), 'deqreg-bench-'));
   try {
-    const rows = cases.flatMap((c) => methods.map((method) => {
-      const { json, seconds } = deqreg(c, method, out);
-      const { dice, hd95, tre, solver, memory } = json;
-      return [
-        c.name, method, show(dice.before, 4), show(dice.mean, 4), show(hd95.mean, 2), show(tre?.before.mean ?? tre?.before, 2), show(tre?.after.mean ?? tre?.after, 2),
-        show(json.foldingPercent, 4), show(json.sdLogJ, 3), solver.levels.map((l: any) => l.iterations).join(', '),
-        solver.levels.map((l: any) => l.residual.toFixed(4)).join(', '), show(seconds, 1), show(memory.measured.total / 2 ** 20, 0),
-      ];
-    }));
-    const sections = ['## All pairs, default options', table(
-      ['pair', 'method', 'Dice before', 'Dice', 'HD95 mm', 'TRE before mm', 'TRE mm', 'folds %', 'SDlogJ', 'evaluations a level', 'RMS residual a level, voxel', 'seconds', 'GPU MiB'], rows,
-    ), 'One run each; seconds are those of the whole command, files and metrics included. Folds and SDlogJ inside the fixed labels.'];
-    if (values.peer) sections.push(...againstPeer(cases[0]!, values.peer, values['peer-args']?.split(' ').filter(Boolean) ?? [], Number(values.repeat ?? 3), out));
-    const given = ['quick', 'repeat'].filter((k) => values[k as 'quick']).map((k) => ` --${k}${k === 'quick' ? '' : ` ${values[k as 'repeat']}`}`).join('');
-    writeReport('registration', 'Registration of real pairs', info, `node build.mjs bench registration${given}${values.peer ? ' --peer twin.py' : ''}`, sections);
+    const rows = cases.flatMap((c) =>
+      methods.map((method) => {
+        const { json, seconds } = deqreg(c, method, out);
+        const { dice, hd95, tre, solver, memory } = json;
+        return [
+          c.name,
+          method,
+          show(dice.before, 4),
+          show(dice.mean, 4),
+          show(hd95.mean, 2),
+          show(tre?.before.mean ?? tre?.before, 2),
+          show(tre?.after.mean ?? tre?.after, 2),
+          show(json.foldingPercent, 4),
+          show(json.sdLogJ, 3),
+          solver.levels.map((l: any) => l.iterations).join(', '),
+          solver.levels.map((l: any) => l.residual.toFixed(4)).join(', '),
+          show(seconds, 1),
+          show(memory.measured.total / 2 ** 20, 0),
+        ];
+      }),
+    );
+    const sections = [
+      '## All pairs, default options',
+      table(
+        [
+          'pair',
+          'method',
+          'Dice before',
+          'Dice',
+          'HD95 mm',
+          'TRE before mm',
+          'TRE mm',
+          'folds %',
+          'SDlogJ',
+          'evaluations a level',
+          'RMS residual a level, voxel',
+          'seconds',
+          'GPU MiB',
+        ],
+        rows,
+      ),
+      'One run each; seconds are those of the whole command, files and metrics included. Folds and SDlogJ inside the fixed labels.',
+    ];
+    if (values.peer)
+      sections.push(
+        ...againstPeer(cases[0]!, values.peer, values['peer-args']?.split(' ').filter(Boolean) ?? [], Number(values.repeat ?? 3), out),
+      );
+    const given = ['quick', 'repeat']
+      .filter((k) => values[k as 'quick'])
+      .map((k) => ` --${k}${k === 'quick' ? '' : ` ${values[k as 'repeat']}`}`)
+      .join('');
+    writeReport(
+      'registration',
+      'Registration of real pairs',
+      info,
+      `node build.mjs bench registration${given}${values.peer ? ' --peer twin.py' : ''}`,
+      sections,
+    );
   } finally {
     rmSync(out, { recursive: true });
   }
 }
 
 function againstPeer(c: Case, script: string, extra: string[], repeat: number, out: string): string[] {
-  const ours: Run[] = [], theirs: Run[] = [];
+  const ours: Run[] = [],
+    theirs: Run[] = [];
   for (let i = 0; i < repeat; i++) {
     ours.push(deqreg(c, 'equilibrium', out));
     theirs.push(run('/usr/bin/python3', [script, c.fixed, c.moving, '--fixed-seg', c.fixedSeg, '--moving-seg', c.movingSeg, ...extra]));
@@ -70,10 +135,31 @@ function againstPeer(c: Case, script: string, extra: string[], repeat: number, o
   const [a, b] = [ours[0]!.json, theirs[0]!.json];
   return [
     `## Against LNCC + diffusion with Adam in PyTorch (${c.name}, ${repeat} runs in turn)`,
-    table(['', 'Dice', 'folds %', 'SDlogJ', 'seconds of each run', 'median'], [
-      ['deqreg, default', show(a.dice.mean, 4), show(a.foldingPercent, 4), show(a.sdLogJ, 3), seconds(ours).map((s) => s.toFixed(1)).join(', '), show(median(seconds(ours)), 1)],
-      [`PyTorch ${extra.join(' ')}`, show(b.dice, 4), show(b.foldingPercent, 4), show(b.sdLogJ, 3), seconds(theirs).map((s) => s.toFixed(1)).join(', '), show(median(seconds(theirs)), 1)],
-    ]),
+    table(
+      ['', 'Dice', 'folds %', 'SDlogJ', 'seconds of each run', 'median'],
+      [
+        [
+          'deqreg, default',
+          show(a.dice.mean, 4),
+          show(a.foldingPercent, 4),
+          show(a.sdLogJ, 3),
+          seconds(ours)
+            .map((s) => s.toFixed(1))
+            .join(', '),
+          show(median(seconds(ours)), 1),
+        ],
+        [
+          `PyTorch ${extra.join(' ')}`,
+          show(b.dice, 4),
+          show(b.foldingPercent, 4),
+          show(b.sdLogJ, 3),
+          seconds(theirs)
+            .map((s) => s.toFixed(1))
+            .join(', '),
+          show(median(seconds(theirs)), 1),
+        ],
+      ],
+    ),
     `Ratio of medians: **${ratio.toFixed(2)}**. Whole commands: reading, registration, metrics; deqreg also HD95 and four files.`,
   ];
 }

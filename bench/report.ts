@@ -16,9 +16,12 @@ const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' 
 export function writeReport(name: string, title: string, adapter: AdapterInfo, command: string, sections: readonly string[]): void {
   const changed = git('status', '--porcelain', '--', 'src', 'kernels') ? ' with uncommitted changes' : '';
   const head = [
-    `# ${title}`, '',
+    `# ${title}`,
+    '',
     `${new Date().toISOString().slice(0, 10)} · commit ${git('rev-parse', '--short', 'HEAD')}${changed} · ${adapter.description}${adapter.software ? ' (software)' : ''} · ${cpus().length} cores`,
-    '', `\`${command}\``, '',
+    '',
+    `\`${command}\``,
+    '',
   ].join('\n');
   const text = `${head}\n${sections.join('\n\n')}\n`;
   mkdirSync('bench/results', { recursive: true });

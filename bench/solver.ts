@@ -23,17 +23,24 @@ const solvers: [string, Method][] = [
   ['plain, β = 0.4', { method: 'picard', damping: 0.4 }],
 ];
 
-interface Curve { solver: string; residuals: number[]; similarities: number[] }
+interface Curve {
+  solver: string;
+  residuals: number[];
+  similarities: number[];
+}
 
 export async function main(): Promise<void> {
   const gpu = await openGpu();
   const real = realCases()[0];
-  const [fixed, moving]: Volume[] = real ? await Promise.all([readVolume(real.fixed), readVolume(real.moving)]) : Object.values(phantom('brain', [80, 96, 112], 1)).slice(0, 2) as Volume[];
+  const [fixed, moving]: Volume[] = real
+    ? await Promise.all([readVolume(real.fixed), readVolume(real.moving)])
+    : (Object.values(phantom('brain', [80, 96, 112], 1)).slice(0, 2) as Volume[]);
   const options = resolveOptions({}, fixed!);
   const sections: string[] = [];
   const graph = new Graph();
   const shape = ([w, h, d]: Vec3) => [d, h, w] as const;
-  const f = graph.input('fixed', [1, 1, ...shape(fixed!.size)]), m = graph.input('moving', [1, 1, ...shape(moving!.size)]);
+  const f = graph.input('fixed', [1, 1, ...shape(fixed!.size)]),
+    m = graph.input('moving', [1, 1, ...shape(moving!.size)]);
   const windows = [fixed!, moving!].map((v) => intensityWindow(v.data));
   const levels: { factor: number; runs: [string, Iteration][] }[] = [];
   let start: { u: Tensor; size: Vec3 } | undefined;
@@ -45,8 +52,16 @@ export async function main(): Promise<void> {
     });
     const from = start;
     const initial = from && (() => scale(resize(from.u, shape(size)), size[0] / from.size[0]));
-    const cell = variationalCell(images, { lambda: options.lambda[i]!, step: options.step, softness: options.softness, smoothing: options.smoothing });
-    const runs = solvers.map(([name, method]): [string, Iteration] => [name, traceIteration(graph, `${name} ${factor}`, method, [1, 3, ...shape(size)], cell, initial)]);
+    const cell = variationalCell(images, {
+      lambda: options.lambda[i]!,
+      step: options.step,
+      softness: options.softness,
+      smoothing: options.smoothing,
+    });
+    const runs = solvers.map(([name, method]): [string, Iteration] => [
+      name,
+      traceIteration(graph, `${name} ${factor}`, method, [1, 3, ...shape(size)], cell, initial),
+    ]);
     start = { u: runs[0]![1].best, size };
     levels.push({ factor, runs });
   });
@@ -68,22 +83,30 @@ export async function main(): Promise<void> {
   }
   writeReport('solver', 'Anderson acceleration against plain iteration', gpu.info, 'node build.mjs bench solver', [
     `${real ? real.name : 'the phantom brain'}, default options, ${EVALUATIONS} evaluations a solver and level. Every solver starts a level from Anderson's result on the coarser one. ` +
-    'Residual: RMS of f(u) − u in voxels of the level. Similarity: mean LNCC at u.', ...sections,
+      'Residual: RMS of f(u) − u in voxels of the level. Similarity: mean LNCC at u.',
+    ...sections,
   ]);
 }
 
 function summary(curves: Curve[]): string {
   const [anderson, ...plain] = curves as [Curve, ...Curve[]];
-  const reached = (values: number[], good: (v: number) => boolean) => { const i = values.findIndex(good); return i < 0 ? `> ${values.length}` : i + 1; };
+  const reached = (values: number[], good: (v: number) => boolean) => {
+    const i = values.findIndex(good);
+    return i < 0 ? `> ${values.length}` : i + 1;
+  };
   const targets = [0.02, 0.01, 0.005, 0.002];
   // The same similarity: all but 1 % of the gain from the start to Anderson's last iterate.
-  const last = anderson.similarities[anderson.similarities.length - 1]!, first = anderson.similarities[0]!;
+  const last = anderson.similarities[anderson.similarities.length - 1]!,
+    first = anderson.similarities[0]!;
   const goal = last - 0.01 * (last - first);
   return table(
     ['solver', ...targets.map((t) => `evaluations to ${t}`), 'smallest residual', `evaluations to LNCC ${goal.toFixed(4)}`, 'last LNCC'],
     [anderson, ...plain].map((c) => [
-      c.solver, ...targets.map((t) => reached(c.residuals, (r) => r <= t)), Math.min(...c.residuals).toFixed(4),
-      reached(c.similarities, (s) => s >= goal), c.similarities[c.similarities.length - 1]!.toFixed(4),
+      c.solver,
+      ...targets.map((t) => reached(c.residuals, (r) => r <= t)),
+      Math.min(...c.residuals).toFixed(4),
+      reached(c.similarities, (s) => s >= goal),
+      c.similarities[c.similarities.length - 1]!.toFixed(4),
     ]),
   );
 }

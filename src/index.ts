@@ -9,7 +9,15 @@ export * from './deq/anderson.ts';
 export * from './deq/solver.ts';
 export { planRegistration, register, type LevelResult, type Progress, type Registration } from './register/register.ts';
 export type { RegisterOptions, ResolvedOptions } from './register/options.ts';
-export { composeFields, invert, jacobian, planInverse, type InverseOutcome, type InverseResidual, type InvertOptions } from './register/fields.ts';
+export {
+  composeFields,
+  invert,
+  jacobian,
+  planInverse,
+  type InverseOutcome,
+  type InverseResidual,
+  type InvertOptions,
+} from './register/fields.ts';
 export { fromPhysical, toPhysical } from './io/displacement.ts';
 export type { DisplacementFile } from './io/nifti.ts';
 export type { Grid, MaskedVolume, Volume } from './io/volume.ts';

@@ -19,11 +19,19 @@ async function requestAdapter(powerPreference?: GPUPowerPreference): Promise<GPU
 /** Opens the machine's best adapter through Dawn; a software driver counts. Throws with the remedy when there is none. */
 export async function openGpu(): Promise<Gpu> {
   const adapter = await requestAdapter('high-performance');
-  if (!adapter) throw new Error('no WebGPU adapter: Dawn needs a Vulkan driver (on Linux a GPU driver, or Mesa ≥ 23.2 for its software driver); run "deqreg setup"');
+  if (!adapter)
+    throw new Error(
+      'no WebGPU adapter: Dawn needs a Vulkan driver (on Linux a GPU driver, or Mesa ≥ 23.2 for its software driver); run "deqreg setup"',
+    );
   return Gpu.open({ adapter });
 }
 
-export interface FoundAdapter { info: AdapterInfo; features: string[]; limits: Record<string, number>; chosen: boolean }
+export interface FoundAdapter {
+  info: AdapterInfo;
+  features: string[];
+  limits: Record<string, number>;
+  chosen: boolean;
+}
 
 /** The adapters that Dawn offers for either power preference, the one that `openGpu` takes marked. */
 export async function listAdapters(): Promise<FoundAdapter[]> {

@@ -3,8 +3,27 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
-  centre, compose, concat, diffusion, fill, gaussian, gradient, lnccForce, localStatistics, resample, resize, slice, softNormalize, sub, sumChannels,
-  type Tensor, vjp, warp, warpWithGradient, windowSum, withGradient,
+  centre,
+  compose,
+  concat,
+  diffusion,
+  fill,
+  gaussian,
+  gradient,
+  lnccForce,
+  localStatistics,
+  resample,
+  resize,
+  slice,
+  softNormalize,
+  sub,
+  sumChannels,
+  type Tensor,
+  vjp,
+  warp,
+  warpWithGradient,
+  windowSum,
+  withGradient,
 } from '../src/index.ts';
 import { evaluate } from './gpu.ts';
 import { windowMean } from './reference/filters.ts';
@@ -29,7 +48,12 @@ const linear: [string, (xs: Tensor[]) => Tensor, NdArray, NdArray[]?][] = [
   ['gaussian, four at a time', ([x]) => gaussian(x!, 0.8), field(1, 11, 1, [33, 29, 36])],
   ['windowSum', ([x]) => windowSum(x!, [13, 5, 41]), field(2, 12)],
   ['gradient', ([x]) => gradient(x!), field(2, 13)],
-  ['concat and slice', ([x, y]) => slice(concat(y!, x!, y!), 1, 3), field(2, 14), [ndarray([1, 2, ...size], new Float64Array(2 * sizeOf(size)))]],
+  [
+    'concat and slice',
+    ([x, y]) => slice(concat(y!, x!, y!), 1, 3),
+    field(2, 14),
+    [ndarray([1, 2, ...size], new Float64Array(2 * sizeOf(size)))],
+  ],
   ['sumChannels', ([x]) => sumChannels(x!), field(3, 15)],
 ];
 
@@ -42,7 +66,14 @@ const leaning = (shape: readonly number[], ax: Float32Array) => map(uniform([...
 for (const [name, f, x, others = []] of linear) {
   test(`adjoint: ${name}`, async () => {
     let shape: readonly number[] = [];
-    const { y: ax } = await evaluate((xs) => { const y = f(xs); shape = y.shape; return y; }, [x, ...others]);
+    const { y: ax } = await evaluate(
+      (xs) => {
+        const y = f(xs);
+        shape = y.shape;
+        return y;
+      },
+      [x, ...others],
+    );
     const y = leaning(shape, ax);
     const { grads } = await evaluate(f, [x, ...others], y, [true, ...others.map(() => false)]);
     const error = gap(ax, y, x, grads[0]!);
@@ -52,18 +83,27 @@ for (const [name, f, x, others = []] of linear) {
 
 test('adjoint: the derivative of diffusion is symmetric', async () => {
   const f = ([u]: Tensor[]) => vjp([diffusion(u!, [1, 0.5, 2])], [fill(u!.graph, [1], 1e5)], [u!])[0]!;
-  const x = field(3, 16), { y: ax } = await evaluate(f, [x]);
-  const y = leaning(x.shape, ax), { y: ay } = await evaluate(f, [y]);
+  const x = field(3, 16),
+    { y: ax } = await evaluate(f, [x]);
+  const y = leaning(x.shape, ax),
+    { y: ay } = await evaluate(f, [y]);
   assert.ok(gap(ax, y, x, ay) < 3e-8, `${gap(ax, y, x, ay)}`);
 });
 
 test('warp in the image: 347 261 samples pile up on one corner, exactly and in any order', async () => {
   const shape = [1, 1, 73, 67, 71];
-  const image = uniform(shape, 20), u = map(field(3, 21, 1, shape.slice(2)), () => -200);
-  for (const [low, high] of [[1, 1], [0.5, 1], [-1, -0.5], [-1, 1]] as const) {
+  const image = uniform(shape, 20),
+    u = map(field(3, 21, 1, shape.slice(2)), () => -200);
+  for (const [low, high] of [
+    [1, 1],
+    [0.5, 1],
+    [-1, -0.5],
+    [-1, 1],
+  ] as const) {
     const dy = uniform(shape, 22, low, high);
     const run = async () => (await evaluate(([x, u]) => warp(x!, u!), [image, u], dy, [true, false])).grads[0]!;
-    const dx = await run(), total = dy.data.reduce((a, b) => a + b, 0);
+    const dx = await run(),
+      total = dy.data.reduce((a, b) => a + b, 0);
     assert.ok(Math.abs(dx[0]! - total) < 1e-6 * norm(dy.data) + 1e-6 * Math.abs(total), `${dx[0]} for ${total}`);
     assert.ok(dx.subarray(1).every((value) => value === 0));
     assert.equal(await run(), dx);
@@ -77,7 +117,8 @@ test('warp in the image resolves 2^-30 of the largest cotangent, of either sign'
 });
 
 test('warp in the image is the same to the bit in every run', async () => {
-  const run = async () => (await evaluate(([x, u]) => warp(x!, u!), [field(1, 30), field(3, 31, 9)], field(1, 32), [true, false])).grads[0]!;
+  const run = async () =>
+    (await evaluate(([x, u]) => warp(x!, u!), [field(1, 30), field(3, 31, 9)], field(1, 32), [true, false])).grads[0]!;
   assert.equal(await run(), await run());
 });
 
@@ -88,52 +129,82 @@ const close = (actual: ArrayLike<number> | null, expected: ArrayLike<number>, to
 };
 
 test('softNormalize and its gradient, on a grid of unequal spacings', async () => {
-  const x = uniform(shape, 40), dy = uniform(shape, 41), limit = 0.4, epsilon = 0.3, ratios = [1, 0.5, 0.25] as const;
+  const x = uniform(shape, 40),
+    dy = uniform(shape, 41),
+    limit = 0.4,
+    epsilon = 0.3,
+    ratios = [1, 0.5, 0.25] as const;
   const { y, grads } = await evaluate(([x]) => softNormalize(x!, limit, epsilon, ratios), [x], dy);
   const voxels = 5 * 7 * 9;
   const ratio = (i: number) => ratios[Math.floor(i / voxels) % 3]!;
   const overChannels = (i: number, f: (k: number) => number) =>
     [0, 1, 2].reduce((sum, c) => sum + f(Math.floor(i / (3 * voxels)) * 3 * voxels + c * voxels + (i % voxels)), 0);
   const q = (i: number) => overChannels(i, (k) => (ratio(k) * x.data[k]!) ** 2) + epsilon ** 2;
-  close(y, x.data.map((value, i) => limit * ratio(i) ** 2 * value / Math.sqrt(q(i))));
+  close(
+    y,
+    x.data.map((value, i) => (limit * ratio(i) ** 2 * value) / Math.sqrt(q(i))),
+  );
   // y_c = limit · r_c² x_c / √q: ∂y_c/∂x_j = limit · (r_c² δ_cj − r_c² x_c · r_j² x_j / q) / √q
   const along = (i: number) => overChannels(i, (k) => ratio(k) ** 2 * x.data[k]! * dy.data[k]!);
-  close(grads[0]!, x.data.map((value, i) => limit * ratio(i) ** 2 * (dy.data[i]! - value * along(i) / q(i)) / Math.sqrt(q(i))));
+  close(
+    grads[0]!,
+    x.data.map((value, i) => (limit * ratio(i) ** 2 * (dy.data[i]! - (value * along(i)) / q(i))) / Math.sqrt(q(i))),
+  );
 });
 
 test('compose and its gradients: v + u at p + v', async () => {
-  const u = uniform(shape, 42, -2, 2), v = uniform(shape, 43, -3, 3), dy = uniform(shape, 44);
+  const u = uniform(shape, 42, -2, 2),
+    v = uniform(shape, 43, -3, 3),
+    dy = uniform(shape, 44);
   const { y, grads } = await evaluate(([u, v]) => compose(u!, v!), [u, v], dy);
   const { warp } = reference;
-  close(y, warp!.forward([u, v], {}).data.map((value, i) => value + v.data[i]!));
+  close(
+    y,
+    warp!.forward([u, v], {}).data.map((value, i) => value + v.data[i]!),
+  );
   const [du, dv] = warp!.vjp([u, v], {}, dy);
   close(grads[0]!, du!.data);
-  close(grads[1]!, dv!.data.map((value, i) => value + dy.data[i]!));
+  close(
+    grads[1]!,
+    dv!.data.map((value, i) => value + dy.data[i]!),
+  );
 });
 
 /** Differences of fourth order along an axis (0 = w) of [1, 1, D, H, W], indices clamped. */
 function slope({ shape, data }: NdArray, axis: number): NdArray {
-  const n = shape[4 - axis]!, step = sizeOf(shape.slice(5 - axis));
-  return ndarray(shape, data.map((_, p) => {
-    const i = Math.floor(p / step) % n;
-    const at = (offset: number) => data[p + step * (Math.min(n - 1, Math.max(0, i + offset)) - i)]!;
-    return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / 12;
-  }));
+  const n = shape[4 - axis]!,
+    step = sizeOf(shape.slice(5 - axis));
+  return ndarray(
+    shape,
+    data.map((_, p) => {
+      const i = Math.floor(p / step) % n;
+      const at = (offset: number) => data[p + step * (Math.min(n - 1, Math.max(0, i + offset)) - i)]!;
+      return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / 12;
+    }),
+  );
 }
 
 test('warpWithGradient samples an image and its fourth-order differences at M·(p + u(p)), and turns them by Mᵀ', async () => {
-  const image = uniform([1, 1, 9, 7, 11], 45), u = uniform([1, 3, 6, 8, 7], 46, -3, 3), voxels = 6 * 8 * 7;
+  const image = uniform([1, 1, 9, 7, 11], 45),
+    u = uniform([1, 3, 6, 8, 7], 46, -3, 3),
+    voxels = 6 * 8 * 7;
   const sample = (x: NdArray) => reference.warp!.forward([x, u], { matrix }).data;
-  const part = async (name: 'warped' | 'gradient') => (await evaluate(([x, u]) => warpWithGradient(withGradient(x!), u!, matrix)[name], [image, u])).y;
+  const part = async (name: 'warped' | 'gradient') =>
+    (await evaluate(([x, u]) => warpWithGradient(withGradient(x!), u!, matrix)[name], [image, u])).y;
   close(await part('warped'), sample(image));
   // Beyond the image, where the clamped value is constant, the slope along that axis fades to 0 within a voxel.
   const fade = (axis: number, p: number) => {
-    const x = samplePosition(u, 0, p, { matrix })[axis]!, last = image.shape[4 - axis]! - 1;
+    const x = samplePosition(u, 0, p, { matrix })[axis]!,
+      last = image.shape[4 - axis]! - 1;
     return Math.max(0, 1 - Math.abs(x - Math.min(Math.max(x, 0), last)));
   };
   const slopes = [0, 1, 2].map((axis) => sample(slope(image, axis)).map((v, p) => v * fade(axis, p)));
-  close(await part('gradient'), Float64Array.from({ length: 3 * voxels }, (_, i) =>
-    slopes.reduce((sum, along, row) => sum + matrix[4 * row + Math.floor(i / voxels)]! * along[i % voxels]!, 0)));
+  close(
+    await part('gradient'),
+    Float64Array.from({ length: 3 * voxels }, (_, i) =>
+      slopes.reduce((sum, along, row) => sum + matrix[4 * row + Math.floor(i / voxels)]! * along[i % voxels]!, 0),
+    ),
+  );
 });
 
 test('resample is warp without a displacement', async () => {
@@ -142,21 +213,42 @@ test('resample is warp without a displacement', async () => {
   close(y, reference.warp!.forward([image, ndarray([1, 3, 5, 6, 7], new Float64Array(630))], { matrix }).data);
 });
 
-for (const [label, middle, reach] of [['images in 0…1', 0.5, 0.5], ['raw intensities, 1000 ± 1', 1000, 1]] as const) {
+for (const [label, middle, reach] of [
+  ['images in 0…1', 0.5, 0.5],
+  ['raw intensities, 1000 ± 1', 1000, 1],
+] as const) {
   test(`lnccForce, window 9: ${label}`, async () => {
     const [a, b] = [50, 51].map((seed) => uniform([1, 1, 13, 17, 15], seed, middle - reach, middle + reach)) as [NdArray, NdArray];
-    const gradient = uniform([1, 3, 13, 17, 15], 52), epsilon = 1e-6;
+    const gradient = uniform([1, 3, 13, 17, 15], 52),
+      epsilon = 1e-6;
     const local = (x: NdArray, y?: NdArray) => windowMean(9).apply(map(x, (value, i) => value * (y ? y.data[i]! : 1))).data;
     const [p, q] = [a, b].map((x) => map(x, (value) => value - middle)) as [NdArray, NdArray];
-    const [ma, mb] = [local(p), local(q)], va = local(p, p).map((x, i) => x - ma[i]! ** 2), vb = local(q, q).map((x, i) => x - mb[i]! ** 2);
-    const c = local(p, q).map((x, i) => x - ma[i]! * mb[i]!), d = va.map((x, i) => x * vb[i]! + epsilon);
-    const g = c.map((x, i) => 2 * x / d[i]! * (p.data[i]! - ma[i]! - x / (vb[i]! + 1e-8) * (q.data[i]! - mb[i]!)));
+    const [ma, mb] = [local(p), local(q)],
+      va = local(p, p).map((x, i) => x - ma[i]! ** 2),
+      vb = local(q, q).map((x, i) => x - mb[i]! ** 2);
+    const c = local(p, q).map((x, i) => x - ma[i]! * mb[i]!),
+      d = va.map((x, i) => x * vb[i]! + epsilon);
+    const g = c.map((x, i) => ((2 * x) / d[i]!) * (p.data[i]! - ma[i]! - (x / (vb[i]! + 1e-8)) * (q.data[i]! - mb[i]!)));
     const part = async (name: 'force' | 'similarity', weight: NdArray[] = []) =>
-      (await evaluate(([a, b, gradient, weight]) => lnccForce(localStatistics(a!, 9), centre(b!), gradient!, weight)[name], [a, b, gradient, ...weight])).y;
-    close(await part('force'), gradient.data.map((x, i) => x * g[i % g.length]!), 3e-5); // c, of independent images, is nearly 0
+      (
+        await evaluate(
+          ([a, b, gradient, weight]) => lnccForce(localStatistics(a!, 9), centre(b!), gradient!, weight)[name],
+          [a, b, gradient, ...weight],
+        )
+      ).y;
+    close(
+      await part('force'),
+      gradient.data.map((x, i) => x * g[i % g.length]!),
+      3e-5,
+    ); // c, of independent images, is nearly 0
     close(await part('similarity'), reference.lncc!.forward([a, b], { window: 9, epsilon }).data, 1e-5);
-    const weight = uniform(a.shape, 53, 0, 1), s = c.map((x, i) => x * x / d[i]!);
-    close(await part('force', [weight]), gradient.data.map((x, i) => x * weight.data[i % g.length]! * g[i % g.length]!), 3e-5);
+    const weight = uniform(a.shape, 53, 0, 1),
+      s = c.map((x, i) => (x * x) / d[i]!);
+    close(
+      await part('force', [weight]),
+      gradient.data.map((x, i) => x * weight.data[i % g.length]! * g[i % g.length]!),
+      3e-5,
+    );
     close(await part('similarity', [weight]), [dot(s, weight.data) / weight.data.reduce((x, y) => x + y)], 1e-5);
   });
 }

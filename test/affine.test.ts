@@ -32,24 +32,35 @@ async function align(fixed: Volume, moving: Volume, mode: AffineMode = 'auto') {
 const run = async (fixed: Volume, moving: Volume, options: RegisterOptions = {}) => register(await gpu(), fixed, moving, options);
 const linearOf = (a: Affine) => [0, 1, 2].map((i) => [0, 1, 2].map((j) => a[4 * i + j]!));
 const determinant = ([a, b, c]: number[][]) =>
-  a![0]! * (b![1]! * c![2]! - b![2]! * c![1]!) - a![1]! * (b![0]! * c![2]! - b![2]! * c![0]!) + a![2]! * (b![0]! * c![1]! - b![1]! * c![0]!);
+  a![0]! * (b![1]! * c![2]! - b![2]! * c![1]!) -
+  a![1]! * (b![0]! * c![2]! - b![2]! * c![0]!) +
+  a![2]! * (b![0]! * c![1]! - b![1]! * c![0]!);
 /** Largest entry of RᵀR − I. */
 const skew = (a: Affine) => {
   const r = linearOf(a);
-  return Math.max(...[0, 1, 2].flatMap((i) => [0, 1, 2].map((j) => Math.abs(r.reduce((sum, row) => sum + row[i]! * row[j]!, 0) - Number(i === j)))));
+  return Math.max(
+    ...[0, 1, 2].flatMap((i) => [0, 1, 2].map((j) => Math.abs(r.reduce((sum, row) => sum + row[i]! * row[j]!, 0) - Number(i === j)))),
+  );
 };
 
 test('affineField: M·p − p and its gradient, against float64', async () => {
-  for (const [d, h, w] of [[3, 5, 7], [9, 1, 4], [21, 20, 19]] as const) {
+  for (const [d, h, w] of [
+    [3, 5, 7],
+    [9, 1, 4],
+    [21, 20, 19],
+  ] as const) {
     const matrix = ndarray([12], [1.1, -0.2, 0.05, 3, 0.1, 0.9, 0.3, -2, -0.15, 0.2, 1.05, 0.5]);
-    const n = w * h * d, cotangent = uniform([1, 3, d, h, w], 5);
-    const field = new Float64Array(3 * n), gradient = new Float64Array(12);
+    const n = w * h * d,
+      cotangent = uniform([1, 3, d, h, w], 5);
+    const field = new Float64Array(3 * n),
+      gradient = new Float64Array(12);
     for (let v = 0; v < n; v++) {
       const p = [v % w, Math.floor(v / w) % h, Math.floor(v / (w * h)), 1];
-      for (let c = 0; c < 3; c++) for (let j = 0; j < 4; j++) {
-        field[c * n + v]! += (matrix.data[4 * c + j]! - Number(c === j)) * p[j]!;
-        gradient[4 * c + j]! += cotangent.data[c * n + v]! * p[j]!;
-      }
+      for (let c = 0; c < 3; c++)
+        for (let j = 0; j < 4; j++) {
+          field[c * n + v]! += (matrix.data[4 * c + j]! - Number(c === j)) * p[j]!;
+          gradient[4 * c + j]! += cotangent.data[c * n + v]! * p[j]!;
+        }
     }
     const { y, grads } = await evaluate(([m]) => affineField(m!, [d, h, w]), [matrix], cotangent);
     assert.ok(relativeError(y, field) < 1e-6, `${w}×${h}×${d}: ${relativeError(y, field)}`);
@@ -58,7 +69,10 @@ test('affineField: M·p − p and its gradient, against float64', async () => {
 });
 
 test('auto: none for an image against itself and for a pair that differs by its deformation', async () => {
-  for (const [fixed, moving] of [[brain.fixed, brain.fixed], [brain.fixed, brain.moving]] as const) {
+  for (const [fixed, moving] of [
+    [brain.fixed, brain.fixed],
+    [brain.fixed, brain.moving],
+  ] as const) {
     const { requested, mode, matrix, motion } = await align(fixed, moving);
     assert.equal([requested, mode, matrix, motion], ['auto', 'none', still, 0]);
   }
@@ -95,7 +109,8 @@ test('recovered as well: thick slices, a field of view many times the object, CT
 });
 
 test('every mode does what it says', async () => {
-  const turned = moved(brain.fixed, known[0]![1], elsewhere), truth = known[0]![1];
+  const turned = moved(brain.fixed, known[0]![1], elsewhere),
+    truth = known[0]![1];
   const none = await align(brain.fixed, turned, 'none');
   assert.equal([none.mode, none.matrix, none.evaluations], ['none', still, 0]);
 
@@ -107,7 +122,11 @@ test('every mode does what it says', async () => {
     const sum = [0, 0, 0];
     v.data.forEach((value, n) => {
       mass += value;
-      applyAffine(v.affine, [n % v.size[0], Math.floor(n / v.size[0]) % v.size[1], Math.floor(n / (v.size[0] * v.size[1]))]).forEach((x, i) => { sum[i]! += value * x; });
+      applyAffine(v.affine, [n % v.size[0], Math.floor(n / v.size[0]) % v.size[1], Math.floor(n / (v.size[0] * v.size[1]))]).forEach(
+        (x, i) => {
+          sum[i]! += value * x;
+        },
+      );
     });
     return sum.map((x) => x / mass);
   };
@@ -132,16 +151,29 @@ test('a pair moved by a known transform: Dice of the unmoved pair, the whole tra
   const labels = presentLabels(brain.fixedSeg.data, brain.movingSeg.data);
   /** The labels as they are, not as a coarse grid would render them: looked up where the displacement and the way back from there lead. */
   const score = (u: Float32Array, back: Affine) =>
-    dice(brain.fixedSeg.data, warpLabels(brain.movingSeg.data, size, u, size, composeAffine(invertAffine(brain.moving.affine), composeAffine(back, brain.fixed.affine))), labels).mean;
-  const plain = await run(brain.fixed, brain.moving), found = await run(brain.fixed, there);
+    dice(
+      brain.fixedSeg.data,
+      warpLabels(
+        brain.movingSeg.data,
+        size,
+        u,
+        size,
+        composeAffine(invertAffine(brain.moving.affine), composeAffine(back, brain.fixed.affine)),
+      ),
+      labels,
+    ).mean;
+  const plain = await run(brain.fixed, brain.moving),
+    found = await run(brain.fixed, there);
   assert.equal([plain.affine.mode, found.affine.mode], ['none', 'affine']);
   const [before, after] = [score(plain.displacement, still), score(found.displacement, invertAffine(far))];
   assert.ok(after > before - 0.01, `Dice ${before} unmoved, ${after} moved`);
 
   const toThere = composeAffine(invertAffine(there.affine), composeAffine(far, brain.moving.affine));
   const landmarks: Landmarks = { fixed: brain.landmarks.fixed, moving: Float64Array.from(brain.landmarks.moving) };
-  for (let n = 0; n < landmarks.moving.length; n += 3) landmarks.moving.set(applyAffine(toThere, [...brain.landmarks.moving.subarray(n, n + 3)]), n);
-  const error = (moving: Volume, points: Landmarks, u: Float32Array) => tre(points, u, size, voxelToVoxel(brain.fixed.affine, moving.affine), moving).mean;
+  for (let n = 0; n < landmarks.moving.length; n += 3)
+    landmarks.moving.set(applyAffine(toThere, [...brain.landmarks.moving.subarray(n, n + 3)]), n);
+  const error = (moving: Volume, points: Landmarks, u: Float32Array) =>
+    tre(points, u, size, voxelToVoxel(brain.fixed.affine, moving.affine), moving).mean;
   const [unmoved, physical] = [error(brain.moving, brain.landmarks, plain.displacement), error(there, landmarks, found.displacement)];
   assert.ok(physical < 1.15 * unmoved + 0.3, `landmarks: ${unmoved} mm unmoved, ${physical} mm moved`);
 
@@ -154,22 +186,52 @@ test('the command: affine.txt is the matrix in LPS, images apart are refused unl
   const folder = await mkdtemp(join(tmpdir(), 'deqreg-affine-'));
   try {
     const apart = { ...brain.moving, affine: brain.moving.affine.map((x, i) => (i === 3 ? x + 1000 : x)) };
-    for (const [name, { size, affine, data }] of [['fixed', brain.fixed], ['apart', apart]] as const) await writeNifti(join(folder, `${name}.nii`), encodeNifti({ size, affine, data, dtype: 'uint8' }));
+    for (const [name, { size, affine, data }] of [
+      ['fixed', brain.fixed],
+      ['apart', apart],
+    ] as const)
+      await writeNifti(join(folder, `${name}.nii`), encodeNifti({ size, affine, data, dtype: 'uint8' }));
     const files = (await readdir(folder)).sort();
     for (const more of [[], ['--affine', 'auto'], ['--affine', 'none']]) {
-      const { code, stdout, stderr } = await deqreg(folder, ['register', '--fixed', 'fixed.nii', '--moving', 'apart.nii', '--out', 'o', ...more]);
+      const { code, stdout, stderr } = await deqreg(folder, [
+        'register',
+        '--fixed',
+        'fixed.nii',
+        '--moving',
+        'apart.nii',
+        '--out',
+        'o',
+        ...more,
+      ]);
       assert.equal([code, stdout, (await readdir(folder)).sort()], [1, '', files]);
       assert.match(stderr, /^deqreg: fixed\.nii, apart\.nii: the volumes do not overlap: 0 % [^\n]*\n$/);
     }
     for (const mode of ['moments', 'affine']) {
-      const { code, stdout, stderr } = await deqreg(folder, ['register', '--fixed', 'fixed.nii', '--moving', 'apart.nii', '--out', mode, '--affine', mode, '--iterations', '3', '--no-report']);
+      const { code, stdout, stderr } = await deqreg(folder, [
+        'register',
+        '--fixed',
+        'fixed.nii',
+        '--moving',
+        'apart.nii',
+        '--out',
+        mode,
+        '--affine',
+        mode,
+        '--iterations',
+        '3',
+        '--no-report',
+      ]);
       assert.is(code, 0, stderr);
       assert.match(stdout, new RegExp(`affine +${mode}: NCC -?0\\.\\d+ → 0\\.\\d+, (999|100\\d)\\.\\d mm`));
       const { affine } = JSON.parse(await readFile(join(folder, mode, 'metrics.json'), 'utf8'));
       assert.equal([affine.requested, affine.mode], [mode, mode]);
       const text = await readFile(join(folder, mode, 'affine.txt'), 'utf8');
-      assert.match(text, /^#Insight Transform File V1\.0\n#Transform 0\nTransform: AffineTransform_double_3_3\nParameters: [^\n]+\nFixedParameters: 0 0 0\n$/);
-      const p = /Parameters: (.*)/.exec(text)![1]!.split(' ').map(Number), sign = [-1, -1, 1];
+      assert.match(
+        text,
+        /^#Insight Transform File V1\.0\n#Transform 0\nTransform: AffineTransform_double_3_3\nParameters: [^\n]+\nFixedParameters: 0 0 0\n$/,
+      );
+      const p = /Parameters: (.*)/.exec(text)![1]!.split(' ').map(Number),
+        sign = [-1, -1, 1];
       for (let i = 0; i < 3; i++) {
         for (let j = 0; j < 3; j++) assert.ok(Math.abs(sign[i]! * sign[j]! * p[3 * i + j]! - affine.matrix[4 * i + j]) < 1e-9);
         assert.ok(Math.abs(sign[i]! * p[9 + i]! - affine.matrix[4 * i + 3]) < 1e-9);

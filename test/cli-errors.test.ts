@@ -81,7 +81,7 @@ test.before(async () => {
     'lose.mjs': LOSE,
     'outside.csv': 'i,j,k,x,y,z\n1,2,3,1,2,3\n1,2,3,1,2,30\n',
     'broken.csv': 'i,j,k,x,y,z\n1,2,3,1,two,3\n',
-    'plain': 'a file, not a folder',
+    plain: 'a file, not a folder',
   };
   await Promise.all(Object.entries(made).map(([name, content]) => writeFile(join(folder, name), content)));
   files = (await readdir(folder)).sort();
@@ -103,7 +103,10 @@ const pair = '--fixed good.nii.gz --moving good.nii.gz';
 
 const wrongUsage: [string, string | RegExp][] = [
   ['', 'no command; deqreg --help lists them'],
-  ['align', 'unknown command align; there are register, apply, jacobian, invert, compose, convert, phantom, plan, train-step, info, setup, quickstart'],
+  [
+    'align',
+    'unknown command align; there are register, apply, jacobian, invert, compose, convert, phantom, plan, train-step, info, setup, quickstart',
+  ],
   ['register --fixed good.nii.gz --out o', '--moving FILE is missing'],
   [`register ${pair}`, '--out DIR is missing'],
   [`register ${pair} --out o --lamda 1`, "unknown option '--lamda'; --help lists the options"],
@@ -124,7 +127,10 @@ const wrongUsage: [string, string | RegExp][] = [
   [`register ${pair} --out o --moving-seg seg.nii`, '--fixed-seg FILE is missing: Dice needs both label maps'],
   [`register ${pair} --out o --labels 1`, '--labels needs --fixed-seg and --moving-seg'],
   ['apply --moving good.nii.gz --displacement good.nii.gz --out o.mha', '--out: o.mha: the name must end in .nii or .nii.gz'],
-  ['apply --moving good.nii.gz --displacement good.nii.gz --out o.nii --interpolation cubic', '--interpolation: cubic is none of linear, nearest'],
+  [
+    'apply --moving good.nii.gz --displacement good.nii.gz --out o.nii --interpolation cubic',
+    '--interpolation: cubic is none of linear, nearest',
+  ],
   ['phantom --out o --kind heart', '--kind: heart is none of brain, lung'],
   ['phantom --out o --size 40,48', '--size: three whole numbers W,H,D are needed, got 40,48'],
   ['phantom --out o --size 40,48,8', '--size: 40,48,8: at least 16 voxels along each axis are needed'],
@@ -177,7 +183,10 @@ const failures: [string, string | RegExp][] = [
   [`register ${pair} --out o --fixed-mask seg_small.nii`, 'seg_small.nii: 16×16×15 voxels, but its image good.nii.gz has 16×16×16'],
   [`register ${pair} --out o --moving-mask seg_shifted.nii`, 'seg_shifted.nii: its affine differs from that of its image good.nii.gz'],
   [`register ${pair} --out o --fixed-mask voxel.nii`, /good\.nii\.gz: all voxels inside its mask have the value/],
-  ['register --fixed bright.nii --moving bright.nii --out o --modality ct', /modality ct: all values, 2001 to 2200, lie outside its window of -1024 to 300 HU/],
+  [
+    'register --fixed bright.nii --moving bright.nii --out o --modality ct',
+    /modality ct: all values, 2001 to 2200, lie outside its window of -1024 to 300 HU/,
+  ],
   [`register ${pair} --out o --landmarks nothing.csv`, 'nothing.csv: empty file'],
   [`register ${pair} --out o --landmarks header.csv`, /header\.csv: no landmarks; expected/],
   [`register ${pair} --out o --landmarks five.csv`, /five\.csv:1: 5 columns, expected 6/],
@@ -191,7 +200,10 @@ const failures: [string, string | RegExp][] = [
   [`${segs('seg.nii', 'seg.nii')} --labels 7`, /seg\.nii, seg\.nii: none in common .* wanted 7/],
   [`register ${pair} --out o --landmarks absent.csv`, 'absent.csv: no such file or folder'],
   [`register ${pair} --out o --landmarks broken.csv`, 'broken.csv:2: "two" is not a number'],
-  [`register ${pair} --out o --landmarks outside.csv`, /outside\.csv: moving landmark 2 \(1, 2, 30\) lies outside the grid of 16×16×16 voxels/],
+  [
+    `register ${pair} --out o --landmarks outside.csv`,
+    /outside\.csv: moving landmark 2 \(1, 2, 30\) lies outside the grid of 16×16×16 voxels/,
+  ],
   [`register ${pair} --out plain`, 'plain: cannot write: a file of that name exists'],
   [`register ${pair} --out plain/o`, 'plain/o: cannot write: a part of the path is not a folder'],
   ['phantom --out plain --size 16,16,16', 'plain: cannot write: a file of that name exists'],
@@ -203,10 +215,11 @@ test('files that cannot be used', async () => {
   for (const [args, message] of failures) await refused(1, args, message);
 });
 
-if (process.platform === 'linux') test('a folder that cannot be made or written', async () => {
-  await refused(1, `register ${pair} --out /proc/deqreg`, '/proc/deqreg: cannot write: no folder can be made there');
-  await refused(1, `register ${pair} --out /dev/full`, '/dev/full: cannot write: a file of that name exists');
-});
+if (process.platform === 'linux')
+  test('a folder that cannot be made or written', async () => {
+    await refused(1, `register ${pair} --out /proc/deqreg`, '/proc/deqreg: cannot write: no folder can be made there');
+    await refused(1, `register ${pair} --out /dev/full`, '/dev/full: cannot write: a file of that name exists');
+  });
 
 /** Runs on a tmpfs of its own; false where none can be mounted. */
 async function onTmpfs(options: string, work: (path: string) => Promise<void>): Promise<boolean> {
@@ -226,16 +239,33 @@ async function onTmpfs(options: string, work: (path: string) => Promise<void>): 
 }
 
 test('a full disk and a read-only one: the file is named, nothing is left', async () => {
-  const mounted = await onTmpfs('size=16k', async (path) => {
-    const { code, stdout, stderr } = await deqreg(folder, ['register', '--fixed', 'good.nii.gz', '--moving', 'good.nii.gz', '--out', join(path, 'o'), '--iterations', '1', '--quiet']);
-    assert.equal([code, stdout], [1, ''], stderr);
-    assert.match(stderr, /^deqreg: [^\n]*deqreg-full-[^\n]*\/o\/\w+\.(nii\.gz|html|json): cannot write: no space left on the device\n$/);
-  }) && await onTmpfs('ro', (path) => refused(1, `register ${pair} --out ${path}/o`, new RegExp(`${path}/o: cannot write: read-only file system`)));
+  const mounted =
+    (await onTmpfs('size=16k', async (path) => {
+      const { code, stdout, stderr } = await deqreg(folder, [
+        'register',
+        '--fixed',
+        'good.nii.gz',
+        '--moving',
+        'good.nii.gz',
+        '--out',
+        join(path, 'o'),
+        '--iterations',
+        '1',
+        '--quiet',
+      ]);
+      assert.equal([code, stdout], [1, ''], stderr);
+      assert.match(stderr, /^deqreg: [^\n]*deqreg-full-[^\n]*\/o\/\w+\.(nii\.gz|html|json): cannot write: no space left on the device\n$/);
+    })) &&
+    (await onTmpfs('ro', (path) =>
+      refused(1, `register ${pair} --out ${path}/o`, new RegExp(`${path}/o: cannot write: read-only file system`)),
+    ));
   if (!mounted) console.log('skipped: no tmpfs can be mounted here');
 });
 
 test('a device that is lost in the middle', async () => {
-  const { code, stdout, stderr } = await deqreg(folder, `register ${pair} --out o --tolerance 0 --iterations 5000 --quiet`.split(' '), { env: { NODE_OPTIONS: `--import ${pathToFileURL(join(folder, 'lose.mjs')).href}` } });
+  const { code, stdout, stderr } = await deqreg(folder, `register ${pair} --out o --tolerance 0 --iterations 5000 --quiet`.split(' '), {
+    env: { NODE_OPTIONS: `--import ${pathToFileURL(join(folder, 'lose.mjs')).href}` },
+  });
   assert.equal([code, stdout], [1, ''], stderr);
   assert.match(stderr, /^deqreg: the GPU device was lost: [^\n]*; run again, or choose another adapter\n$/);
   assert.equal((await readdir(folder)).sort(), files);
@@ -244,13 +274,25 @@ test('a device that is lost in the middle', async () => {
 test('a size beyond the limits of the adapter: need, limit and remedy', async () => {
   const { maxStorageBufferBindingSize: most } = JSON.parse((await deqreg(folder, ['info', '--json'])).stdout).adapters[0].limits;
   if (most > 2 ** 28) return void console.log(`skipped: this adapter binds ${most} bytes; a volume beyond that is too large for a test`);
-  const dim = [512, 512, Math.ceil(most / 2 ** 20) + 1], header = new Uint8Array(makeNifti({ dim, values: [1] }).header);
+  const dim = [512, 512, Math.ceil(most / 2 ** 20) + 1],
+    header = new Uint8Array(makeNifti({ dim, values: [1] }).header);
   const voxels = Buffer.alloc(dim[0]! * dim[1]! * dim[2]!);
   voxels[7] = 1;
   const path = join(folder, 'vast.nii');
   await writeFile(path, Buffer.concat([header.subarray(0, 352), voxels]));
   try {
-    const { code, stdout, stderr } = await deqreg(folder, ['register', '--fixed', 'vast.nii', '--moving', 'vast.nii', '--out', 'o', '--quiet', '--affine', 'none']);
+    const { code, stdout, stderr } = await deqreg(folder, [
+      'register',
+      '--fixed',
+      'vast.nii',
+      '--moving',
+      'vast.nii',
+      '--out',
+      'o',
+      '--quiet',
+      '--affine',
+      'none',
+    ]);
     assert.equal([code, stdout], [1, ''], stderr);
     assert.match(stderr, /^deqreg: [^\n]* needs [^\n]*MiB, but [^\n]* at most [^\n]* MiB; [^\n]+\n$/);
   } finally {

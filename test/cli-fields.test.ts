@@ -22,27 +22,41 @@ const succeed = async (args: string) => {
   return ran;
 };
 /** Lengths of the vectors of a field, in mm. */
-const lengths = (data: Float32Array) => Float64Array.from({ length: data.length / 3 }, (_, p) =>
-  Math.hypot(data[p]!, data[data.length / 3 + p]!, data[2 * data.length / 3 + p]!));
+const lengths = (data: Float32Array) =>
+  Float64Array.from({ length: data.length / 3 }, (_, p) =>
+    Math.hypot(data[p]!, data[data.length / 3 + p]!, data[(2 * data.length) / 3 + p]!),
+  );
 const mean = (values: Float64Array) => values.reduce((a, b) => a + b) / values.length;
 
 test.before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'deqreg-fields-'));
   await succeed('phantom --out p --kind brain --size 40,48,56 --seed 1');
   // The moving image on a grid of its own: k turned round, and cut at its end.
-  const { size: [w, h, d], affine, data } = await readVolume(at('p/moving.nii.gz'));
+  const {
+    size: [w, h, d],
+    affine,
+    data,
+  } = await readVolume(at('p/moving.nii.gz'));
   const turned = new Float32Array(w * h * (d - 3));
   for (let k = 0; k < d - 3; k++) turned.set(data.subarray((d - 1 - k) * w * h, (d - k) * w * h), k * w * h);
-  await writeNifti(at('moving.nii.gz'), encodeNifti({
-    size: [w, h, d - 3], affine: composeAffine(affine, [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, d - 1]), data: turned, dtype: 'uint8',
-  }));
+  await writeNifti(
+    at('moving.nii.gz'),
+    encodeNifti({
+      size: [w, h, d - 3],
+      affine: composeAffine(affine, [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, d - 1]),
+      data: turned,
+      dtype: 'uint8',
+    }),
+  );
   await succeed('register --fixed p/fixed.nii.gz --moving moving.nii.gz --out o --inverse --no-report');
 });
 test.after(() => rm(folder, { recursive: true }));
 
 test('register --inverse: on the moving grid, its residual in metrics.json, the way back from where the displacement leads', async () => {
   const [u, v, moving] = await Promise.all([
-    readDisplacement(at('o/displacement.nii.gz')), readDisplacement(at('o/inverse_displacement.nii.gz')), readVolume(at('moving.nii.gz')),
+    readDisplacement(at('o/displacement.nii.gz')),
+    readDisplacement(at('o/inverse_displacement.nii.gz')),
+    readVolume(at('moving.nii.gz')),
   ]);
   assert.ok(sameGrid(v, moving));
   const { inverse, seconds } = JSON.parse(await readFile(at('o/metrics.json'), 'utf8'));
@@ -50,14 +64,23 @@ test('register --inverse: on the moving grid, its residual in metrics.json, the 
   assert.equal(dry.memory.inversion, planInverse(u, moving).peak);
   assert.ok(inverse.result === 'converged' && inverse.voxels.mean < 0.05 && seconds.invert > 0, JSON.stringify(inverse));
 
-  const toMoving = composeAffine(invertAffine(v.affine), u.affine), [w, h, d] = u.size, n = w * h * d;
+  const toMoving = composeAffine(invertAffine(v.affine), u.affine),
+    [w, h, d] = u.size,
+    n = w * h * d;
   const steps = fromPhysical(u.data, u);
-  let worst = 0, compared = 0;
-  for (let p = 0; p < n; p++) { // from a fixed voxel to the moving grid's nearest voxel q, and back by v there
-    const q = applyAffine(toMoving, [p % w + steps[p]!, Math.floor(p / w) % h + steps[n + p]!, Math.floor(p / (w * h)) + steps[2 * n + p]!]);
+  let worst = 0,
+    compared = 0;
+  for (let p = 0; p < n; p++) {
+    // from a fixed voxel to the moving grid's nearest voxel q, and back by v there
+    const q = applyAffine(toMoving, [
+      (p % w) + steps[p]!,
+      (Math.floor(p / w) % h) + steps[n + p]!,
+      Math.floor(p / (w * h)) + steps[2 * n + p]!,
+    ]);
     const r = q.map(Math.round);
     if (!q.every((x, axis) => Math.abs(x - r[axis]!) < 0.1) || !r.every((x, axis) => x >= 0 && x < v.size[axis]!)) continue;
-    const m = v.data.length / 3, at = (r[2]! * v.size[1] + r[1]!) * v.size[0] + r[0]!;
+    const m = v.data.length / 3,
+      at = (r[2]! * v.size[1] + r[1]!) * v.size[0] + r[0]!;
     worst = Math.max(worst, Math.hypot(...[0, 1, 2].map((c) => u.data[c * n + p]! + v.data[c * m + at]!)));
     compared++;
   }
@@ -81,9 +104,14 @@ test('invert and compose: to nothing, in both orders', async () => {
   assert.equal(await readFile(at('v.nii.gz')), await readFile(at('o/inverse_displacement.nii.gz')));
   await succeed('compose --first o/displacement.nii.gz --second v.nii.gz --out c/uv.nii.gz');
   await succeed('compose --first v.nii.gz --second o/displacement.nii.gz --out c/vu.nii.gz');
-  const [u, v, uv, vu] = await Promise.all(['o/displacement.nii.gz', 'v.nii.gz', 'c/uv.nii.gz', 'c/vu.nii.gz'].map((name) => readDisplacement(at(name))));
+  const [u, v, uv, vu] = await Promise.all(
+    ['o/displacement.nii.gz', 'v.nii.gz', 'c/uv.nii.gz', 'c/vu.nii.gz'].map((name) => readDisplacement(at(name))),
+  );
   assert.ok(sameGrid(uv, v) && sameGrid(vu, u));
-  assert.ok(mean(lengths(uv.data)) < 0.05 * 4 && mean(lengths(vu.data)) < 0.15 * 4, `${mean(lengths(uv.data))}, ${mean(lengths(vu.data))} mm`); // voxels of 4 mm
+  assert.ok(
+    mean(lengths(uv.data)) < 0.05 * 4 && mean(lengths(vu.data)) < 0.15 * 4,
+    `${mean(lengths(uv.data))}, ${mean(lengths(vu.data))} mm`,
+  ); // voxels of 4 mm
 
   await succeed('invert --displacement o/displacement.nii.gz --out own.nii');
   assert.ok(sameGrid(await readDisplacement(at('own.nii')), u));
@@ -91,10 +119,24 @@ test('invert and compose: to nothing, in both orders', async () => {
 
 test('compose: warping in one step is warping in two', async () => {
   // Linear interpolation of a linear image is exact, so that the two ways differ by rounding alone; the image has room on all sides.
-  const { size: [w, h, d], affine } = await readVolume(at('moving.nii.gz'));
-  const room = 20, W = w + 2 * room, H = h + 2 * room, D = d + 2 * room;
-  const ramp = Float32Array.from({ length: W * H * D }, (_, p) => p % W + 2 * (Math.floor(p / W) % H) + 3 * Math.floor(p / (W * H)));
-  await writeNifti(at('ramp.nii'), encodeNifti({ size: [W, H, D], affine: composeAffine(affine, [1, 0, 0, -room, 0, 1, 0, -room, 0, 0, 1, -room]), data: ramp, dtype: 'float32' }));
+  const {
+    size: [w, h, d],
+    affine,
+  } = await readVolume(at('moving.nii.gz'));
+  const room = 20,
+    W = w + 2 * room,
+    H = h + 2 * room,
+    D = d + 2 * room;
+  const ramp = Float32Array.from({ length: W * H * D }, (_, p) => (p % W) + 2 * (Math.floor(p / W) % H) + 3 * Math.floor(p / (W * H)));
+  await writeNifti(
+    at('ramp.nii'),
+    encodeNifti({
+      size: [W, H, D],
+      affine: composeAffine(affine, [1, 0, 0, -room, 0, 1, 0, -room, 0, 0, 1, -room]),
+      data: ramp,
+      dtype: 'float32',
+    }),
+  );
   await succeed('compose --first o/displacement.nii.gz --second p/displacement.nii.gz --out c/both.nii.gz');
   await succeed('compose --first p/displacement.nii.gz --second o/displacement.nii.gz --out c/swapped.nii.gz');
   await succeed('apply --moving ramp.nii --displacement o/displacement.nii.gz --out w/one.nii');
@@ -102,8 +144,10 @@ test('compose: warping in one step is warping in two', async () => {
   for (const name of ['both', 'swapped']) await succeed(`apply --moving ramp.nii --displacement c/${name}.nii.gz --out w/${name}.nii`);
   const [two, both, swapped] = await Promise.all(['two', 'both', 'swapped'].map((name) => readVolume(at('w', `${name}.nii`))));
   // Away from the border, where the image between (not the displacement) would have to go on.
-  const inner = (p: number) => [p % w, Math.floor(p / w) % h, Math.floor(p / (w * h))].every((x, axis) => x >= 6 && x < [w, h, d + 3][axis]! - 6);
-  const most = (a: Float32Array, b: Float32Array) => a.reduce((worst, value, p) => (inner(p) ? Math.max(worst, Math.abs(value - b[p]!)) : worst), 0);
+  const inner = (p: number) =>
+    [p % w, Math.floor(p / w) % h, Math.floor(p / (w * h))].every((x, axis) => x >= 6 && x < [w, h, d + 3][axis]! - 6);
+  const most = (a: Float32Array, b: Float32Array) =>
+    a.reduce((worst, value, p) => (inner(p) ? Math.max(worst, Math.abs(value - b[p]!)) : worst), 0);
   assert.ok(most(two.data, both.data) < 0.01, `${most(two.data, both.data)}`);
   assert.ok(most(two.data, swapped.data) > 0.5, `${most(two.data, swapped.data)}`);
 });
@@ -118,8 +162,10 @@ test('convert: round trips, byte for byte where nothing is computed', async () =
   assert.equal(await bytes('f/l2.nii'), await bytes('f/l.nii'));
   assert.equal(await bytes('f/same.nii.gz'), await bytes('o/displacement.nii.gz'));
   const [u, l, v, i] = await Promise.all([
-    readDisplacement(at('o/displacement.nii.gz')), readDisplacement(at('f/l.nii'), 'learn2reg'),
-    readDisplacement(at('f/v.nii.gz'), 'voxel'), readDisplacement(at('f/i.nii.gz')),
+    readDisplacement(at('o/displacement.nii.gz')),
+    readDisplacement(at('f/l.nii'), 'learn2reg'),
+    readDisplacement(at('f/v.nii.gz'), 'voxel'),
+    readDisplacement(at('f/i.nii.gz')),
   ]);
   assert.equal(l.data, fromPhysical(u.data, u));
   assert.equal(v.data, l.data);
@@ -132,12 +178,36 @@ test('refusals: one line, nothing written', async () => {
     [2, 'jacobian --displacement o/displacement.nii.gz --out bad.mha', /--out: bad\.mha: the name must end in \.nii or \.nii\.gz/],
     [2, 'convert --in f/v.nii.gz --out bad.nii --from ants --to itk', /--from: ants is none of itk, learn2reg, voxel/],
     [2, 'convert --in f/v.nii.gz --out bad.nii --from itk', /--to itk\|learn2reg\|voxel is missing/],
-    [1, 'jacobian --displacement p/fixed.nii.gz --out bad.nii', /p\/fixed\.nii\.gz: not a displacement field: dimensions 40×48×56, intent 0; expected W×H×D×1×3/],
-    [1, 'invert --displacement f/v.nii.gz --out bad.nii', /f\/v\.nii\.gz: not a displacement field: .* this is the form voxel, which `deqreg convert --from voxel` reads/],
-    [1, 'invert --displacement o/displacement.nii.gz --out bad.nii --like o/displacement.nii.gz', /o\/displacement\.nii\.gz: vector field .*, not an image/],
-    [1, 'compose --first f/l.nii --second v.nii.gz --out bad.nii', /f\/l\.nii: not a displacement field: .* this is the form learn2reg, which `deqreg convert --from learn2reg` reads/],
-    [1, 'convert --in o/displacement.nii.gz --out bad.nii --from learn2reg --to itk', /o\/displacement\.nii\.gz: not a displacement field: .* this is the form itk, which `deqreg convert --from itk` reads/],
-    [1, 'convert --in f/l.nii --out bad.nii --from learn2reg --to itk --fixed moving.nii.gz', /f\/l\.nii: 40×48×56 voxels, but the fixed volume moving\.nii\.gz has 40×48×53/],
+    [
+      1,
+      'jacobian --displacement p/fixed.nii.gz --out bad.nii',
+      /p\/fixed\.nii\.gz: not a displacement field: dimensions 40×48×56, intent 0; expected W×H×D×1×3/,
+    ],
+    [
+      1,
+      'invert --displacement f/v.nii.gz --out bad.nii',
+      /f\/v\.nii\.gz: not a displacement field: .* this is the form voxel, which `deqreg convert --from voxel` reads/,
+    ],
+    [
+      1,
+      'invert --displacement o/displacement.nii.gz --out bad.nii --like o/displacement.nii.gz',
+      /o\/displacement\.nii\.gz: vector field .*, not an image/,
+    ],
+    [
+      1,
+      'compose --first f/l.nii --second v.nii.gz --out bad.nii',
+      /f\/l\.nii: not a displacement field: .* this is the form learn2reg, which `deqreg convert --from learn2reg` reads/,
+    ],
+    [
+      1,
+      'convert --in o/displacement.nii.gz --out bad.nii --from learn2reg --to itk',
+      /o\/displacement\.nii\.gz: not a displacement field: .* this is the form itk, which `deqreg convert --from itk` reads/,
+    ],
+    [
+      1,
+      'convert --in f/l.nii --out bad.nii --from learn2reg --to itk --fixed moving.nii.gz',
+      /f\/l\.nii: 40×48×56 voxels, but the fixed volume moving\.nii\.gz has 40×48×53/,
+    ],
   ];
   for (const [code, args, message] of cases) {
     const ran = await run(args);

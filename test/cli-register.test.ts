@@ -35,10 +35,21 @@ test.before(async () => {
 test.after(() => rm(folder, { recursive: true }));
 
 test('phantom: all files, the same for the same seed, and the stored displacement is the true one', async () => {
-  assert.equal((await readdir(at('p'))).sort(), ['displacement.nii.gz', 'fixed.nii.gz', 'fixed_seg.nii.gz', 'landmarks.csv', 'moving.nii.gz', 'moving_seg.nii.gz']);
+  assert.equal((await readdir(at('p'))).sort(), [
+    'displacement.nii.gz',
+    'fixed.nii.gz',
+    'fixed_seg.nii.gz',
+    'landmarks.csv',
+    'moving.nii.gz',
+    'moving_seg.nii.gz',
+  ]);
   await succeed('phantom --out q --size 40,48,56');
   assert.equal(await readFile(at('q', 'fixed.nii.gz')), await readFile(at('p', 'fixed.nii.gz')));
-  const [field, landmarks, moving] = await Promise.all([readDisplacement(at('p/displacement.nii.gz')), readLandmarks(at('p/landmarks.csv')), readVolume(at('p/moving.nii.gz'))]);
+  const [field, landmarks, moving] = await Promise.all([
+    readDisplacement(at('p/displacement.nii.gz')),
+    readLandmarks(at('p/landmarks.csv')),
+    readVolume(at('p/moving.nii.gz')),
+  ]);
   assert.equal([field.size, moving.dtype], [[40, 48, 56], 'uint8']);
   const identity: Affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
   assert.ok(tre(landmarks, fromPhysical(field.data, field), field.size, identity, moving).max < 1e-4);
@@ -47,7 +58,10 @@ test('phantom: all files, the same for the same seed, and the stored displacemen
 test('register: files on the fixed grid, metrics.json complete', async () => {
   assert.equal((await readdir(at('o'))).sort(), outputs);
   const [fixed, warped, seg, field] = await Promise.all([
-    readVolume(at('p/fixed.nii.gz')), readVolume(at('o/warped.nii.gz')), readVolume(at('o/warped_seg.nii.gz')), readDisplacement(at('o/displacement.nii.gz')),
+    readVolume(at('p/fixed.nii.gz')),
+    readVolume(at('o/warped.nii.gz')),
+    readVolume(at('o/warped_seg.nii.gz')),
+    readDisplacement(at('o/displacement.nii.gz')),
   ]);
   for (const grid of [warped, seg, field]) assert.ok(sameGrid(fixed, grid));
   assert.equal([warped.dtype, seg.dtype], ['uint8', 'uint8']);
@@ -65,7 +79,10 @@ test('register: files on the fixed grid, metrics.json complete', async () => {
   }
   assert.ok(m.similarity.after > m.similarity.before);
   assert.is(m.solver.method, m.options.method);
-  assert.equal(m.solver.levels.map((level: { factor: number }) => level.factor), m.options.levels);
+  assert.equal(
+    m.solver.levels.map((level: { factor: number }) => level.factor),
+    m.options.levels,
+  );
   for (const level of m.solver.levels) {
     assert.ok(['converged', 'max-iterations', 'stagnated', 'diverged'].includes(level.result));
     assert.ok(level.iterations > 0 && level.residuals.length === level.iterations && level.similarities.length > 0);
@@ -83,7 +100,10 @@ test('register: files on the fixed grid, metrics.json complete', async () => {
 test('apply: agrees with what register has written', async () => {
   await succeed('apply --moving p/moving.nii.gz --displacement o/displacement.nii.gz --out a/linear.nii.gz');
   await succeed('apply --moving p/moving_seg.nii.gz --displacement o/displacement.nii.gz --out a/nearest.nii --interpolation nearest');
-  for (const [name, expected] of [['linear.nii.gz', 'warped.nii.gz'], ['nearest.nii', 'warped_seg.nii.gz']]) {
+  for (const [name, expected] of [
+    ['linear.nii.gz', 'warped.nii.gz'],
+    ['nearest.nii', 'warped_seg.nii.gz'],
+  ]) {
     const [a, b] = await Promise.all([readVolume(at('a', name)), readVolume(at('o', expected))]);
     assert.ok(sameGrid(a, b) && a.dtype === b.dtype);
     const different = a.data.filter((value, v) => value !== b.data[v]).length / a.data.length; // values at the edge between two
@@ -117,7 +137,8 @@ test('what is printed: a summary and a line a level, JSON alone, or nothing', as
 function reordered({ size: [W, H, D], affine, data, dtype }: Volume): Volume {
   const size: Vec3 = [H, D, W];
   const out = new Float32Array(data.length);
-  for (let c = 0, v = 0; c < W; c++) for (let b = 0; b < D; b++) for (let a = 0; a < H; a++, v++) out[v] = data[(b * H + a) * W + W - 1 - c];
+  for (let c = 0, v = 0; c < W; c++)
+    for (let b = 0; b < D; b++) for (let a = 0; a < H; a++, v++) out[v] = data[(b * H + a) * W + W - 1 - c];
   return { size, affine: composeAffine(affine, [0, 0, -1, W - 1, 1, 0, 0, 0, 0, 1, 0, 0]), data: out, dtype };
 }
 
@@ -127,17 +148,24 @@ test('a moving image with other axes gives the same registration', async () => {
   }
   const [a, b] = await Promise.all([readVolume(at('moving.nii.gz')), readVolume(at('p/moving.nii.gz'))]);
   assert.equal(applyAffine(a.affine, [3, 4, 39 - 2]), applyAffine(b.affine, [2, 3, 4]));
-  await succeed('register --fixed p/fixed.nii.gz --moving moving.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg moving_seg.nii.gz --out r');
+  await succeed(
+    'register --fixed p/fixed.nii.gz --moving moving.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg moving_seg.nii.gz --out r',
+  );
   const [r, o] = [await metricsOf('r'), await metricsOf('o')];
   assert.ok(Math.abs(r.dice.before - o.dice.before) < 1e-3, `before: ${r.dice.before}, ${o.dice.before}`);
   assert.ok(Math.abs(r.dice.mean - o.dice.mean) < 5e-3, `after: ${r.dice.mean}, ${o.dice.mean}`);
 });
 
 test('an image against itself: converged, Dice 1, no motion', async () => {
-  await succeed('register --fixed p/fixed.nii.gz --moving p/fixed.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg p/fixed_seg.nii.gz --out s');
+  await succeed(
+    'register --fixed p/fixed.nii.gz --moving p/fixed.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg p/fixed_seg.nii.gz --out s',
+  );
   const m = await metricsOf('s');
   assert.is(m.dice.mean, 1);
-  assert.equal(m.solver.levels.map((level: { result: string }) => level.result), ['converged', 'converged', 'converged']);
+  assert.equal(
+    m.solver.levels.map((level: { result: string }) => level.result),
+    ['converged', 'converged', 'converged'],
+  );
   const field = await readDisplacement(at('s/displacement.nii.gz'));
   assert.ok(fromPhysical(field.data, field).every((x) => Math.abs(x) < 0.01));
 });
@@ -155,7 +183,9 @@ test('CT: int16 stays int16, and landmarks come closer', async () => {
 test('interrupted: exit code 130, earlier results untouched, nothing else left', async () => {
   await cp(at('o'), at('kept'), { recursive: true });
   for (const out of ['kept', 'new/deep']) {
-    const ran = await deqreg(folder, `register ${pair} --out ${out} --tolerance 0 --iterations 200`.split(' '), { interruptAt: 'level 2/3' });
+    const ran = await deqreg(folder, `register ${pair} --out ${out} --tolerance 0 --iterations 200`.split(' '), {
+      interruptAt: 'level 2/3',
+    });
     assert.equal([ran.code, ran.stdout], [130, '']);
   }
   assert.equal((await readdir(at('kept'))).sort(), outputs);
@@ -166,7 +196,10 @@ test('interrupted: exit code 130, earlier results untouched, nothing else left',
 test('info: the adapter that is taken, as text and as JSON', async () => {
   const { adapters, reason } = JSON.parse((await succeed('info --json')).stdout);
   assert.ok(adapters.length > 0 && reason);
-  assert.equal(adapters.map((adapter: { chosen: boolean }) => adapter.chosen), adapters.map((_: unknown, n: number) => n === 0));
+  assert.equal(
+    adapters.map((adapter: { chosen: boolean }) => adapter.chosen),
+    adapters.map((_: unknown, n: number) => n === 0),
+  );
   assert.ok(adapters[0].limits.maxBufferSize > 2 ** 27 && adapters[0].features.length > 0);
   const { stdout } = await succeed('info');
   assert.ok(stdout.includes(`* ${adapters[0].info.description} (${adapters[0].info.software ? 'software' : 'hardware'}`));
@@ -176,19 +209,23 @@ test('quickstart: both commands and two pictures', async () => {
   const { stdout } = await succeed('quickstart');
   assert.match(stdout, /^\$ deqreg register .*quickstart/m);
   assert.match(stdout, /quickstart.images\.png .*\n.*quickstart.difference\.png/);
-  for (const [name, rows] of [['images.png', 3], ['difference.png', 2]] as const) {
+  for (const [name, rows] of [
+    ['images.png', 3],
+    ['difference.png', 2],
+  ] as const) {
     const { width, height } = decode(await readFile(at('quickstart', name)));
     assert.ok(width > 500 && Math.abs(height / rows - 258) < 3, `${name}: ${width}×${height}`);
   }
 });
 
-if (process.platform === 'linux') test('no adapter: one line with the remedy, nothing left behind', async () => {
-  const ran = await deqreg(folder, `register ${pair} --out none`.split(' '), noDriver);
-  assert.match(ran.stderr, /\ndeqreg: no WebGPU adapter: [^\n]*\n$/); // after Dawn's own complaints
-  assert.equal([ran.code, ran.stdout, (await readdir(folder)).includes('none')], [1, '', false]);
-  const info = await deqreg(folder, ['info'], noDriver);
-  assert.is(info.code, 1);
-  assert.match(info.stdout, /No GPU adapter/);
-});
+if (process.platform === 'linux')
+  test('no adapter: one line with the remedy, nothing left behind', async () => {
+    const ran = await deqreg(folder, `register ${pair} --out none`.split(' '), noDriver);
+    assert.match(ran.stderr, /\ndeqreg: no WebGPU adapter: [^\n]*\n$/); // after Dawn's own complaints
+    assert.equal([ran.code, ran.stdout, (await readdir(folder)).includes('none')], [1, '', false]);
+    const info = await deqreg(folder, ['info'], noDriver);
+    assert.is(info.code, 1);
+    assert.match(info.stdout, /No GPU adapter/);
+  });
 
 test.run();

@@ -13,9 +13,16 @@ const command = (() => {
   }
 })();
 
-export interface Ran { code: number | null; stdout: string; stderr: string }
+export interface Ran {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
 
-interface How { env?: Record<string, string>; interruptAt?: string }
+interface How {
+  env?: Record<string, string>;
+  interruptAt?: string;
+}
 
 /**
  * Runs `deqreg args…` in a folder; `interruptAt`: sends SIGINT when this text appears on stderr. Dawn's own warnings about an
@@ -23,12 +30,16 @@ interface How { env?: Record<string, string>; interruptAt?: string }
  */
 export function deqreg(cwd: string, args: readonly string[], { env, interruptAt }: How = {}): Promise<Ran> {
   const child = spawn(process.execPath, [command, ...args], { cwd, env: { ...process.env, ...env } });
-  let stdout = '', stderr = '';
-  child.stdout.on('data', (chunk) => { stdout += chunk; });
+  let stdout = '',
+    stderr = '';
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk;
+  });
   child.stderr.on('data', (chunk) => {
     stderr += chunk;
     if (interruptAt && stderr.includes(interruptAt)) child.kill('SIGINT');
   });
-  return new Promise((resolve) => child.on('close', (code) =>
-    resolve({ code, stdout, stderr: stderr.replace(/^Warning: maxDynamic.*\n/gm, '') })));
+  return new Promise((resolve) =>
+    child.on('close', (code) => resolve({ code, stdout, stderr: stderr.replace(/^Warning: maxDynamic.*\n/gm, '') })),
+  );
 }

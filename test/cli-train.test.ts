@@ -34,7 +34,10 @@ test('plan: unrolled grows by the same bytes a step', async () => {
 
 test('plan: bytes by tag add up, and are told as a table', async () => {
   const { peakBytes, byTag } = await json('plan', '--train', '--cell', 'deqreg', ...small);
-  assert.is(Object.values<number>(byTag).reduce((a, b) => a + b), peakBytes);
+  assert.is(
+    Object.values<number>(byTag).reduce((a, b) => a + b),
+    peakBytes,
+  );
   const { stdout } = await run('plan', '--train', ...small);
   assert.match(stdout, new RegExp(`weight .*activation .*total .* ${peakBytes} bytes`, 's'));
 });

@@ -7,32 +7,44 @@ import { reference } from './reference/index.ts';
 import { dot, map, type NdArray, norm, relativeError, uniform, zeros } from './reference/ndarray.ts';
 
 for (const [label, inputs, outputs, k, stride] of [
-  ['40 channels of 3³ to 35', 40, 35, 3, 1], ['37 of 3³ to 40, stride 2', 37, 40, 3, 2], ['9 of 5³ to 18', 9, 18, 5, 1], ['35 of 5³ to 3, stride 2', 35, 3, 5, 2],
+  ['40 channels of 3³ to 35', 40, 35, 3, 1],
+  ['37 of 3³ to 40, stride 2', 37, 40, 3, 2],
+  ['9 of 5³ to 18', 9, 18, 5, 1],
+  ['35 of 5³ to 3, stride 2', 35, 3, 5, 2],
 ] as const) {
   test(`several passes: ${label}`, async () => {
     const xs = [uniform([1, inputs, 3, 2, 3], 1), uniform([outputs, inputs, k, k, k], 2), uniform([outputs], 3)];
     const attrs: ConvOptions = { stride, activation: 'leakyRelu' };
-    const expected = reference.conv3d!.forward(xs, attrs), dy = uniform(expected.shape, 4);
+    const expected = reference.conv3d!.forward(xs, attrs),
+      dy = uniform(expected.shape, 4);
     const { y, grads } = await evaluate(([x, w, b]) => conv3d(x!, w!, b, attrs), xs, dy);
-    const compare = (actual: ArrayLike<number>, { data }: NdArray) => assert.ok(relativeError(actual, data) < 1e-5, `relative error ${relativeError(actual, data)}`);
+    const compare = (actual: ArrayLike<number>, { data }: NdArray) =>
+      assert.ok(relativeError(actual, data) < 1e-5, `relative error ${relativeError(actual, data)}`);
     compare(y, expected);
     reference.conv3d!.vjp(xs, attrs, dy).forEach((g, i) => compare(grads[i]!, g!));
   });
 }
 
 /** ⟨conv(x, w), y⟩ = ⟨x, dx⟩ = ⟨w, dw⟩ (linear in x and in w), with y leaning to the result, so that there are digits to compare. */
-for (const k of [1, 3, 5]) for (const stride of [1, 2] as const) for (const padding of ['zero', 'replicate'] as const) {
-  test(`adjoint: ${k}³, stride ${stride}, ${padding} padding`, async () => {
-    const x = uniform([1, 5, 19, 23, 21], 10), w = uniform([6, 5, k, k, k], 11);
-    const f = ([x, w]: Tensor[]) => conv3d(x!, w!, undefined, { stride, padding });
-    const { y: ax } = await evaluate(f, [x, w]);
-    const half = (n: number) => Math.ceil(n / stride);
-    const y = map(uniform([1, 6, half(19), half(23), half(21)], 12), (value, i) => Math.fround(value + ax[i]!));
-    const { grads: [dx, dw] } = await evaluate(f, [x, w], y);
-    const expected = dot(ax, y.data), scale = norm(ax) * norm(y.data);
-    for (const found of [dot(x.data, dx!), dot(w.data, dw!)]) assert.ok(Math.abs(found - expected) < 1e-7 * scale, `${found} for ${expected}`);
-  });
-}
+for (const k of [1, 3, 5])
+  for (const stride of [1, 2] as const)
+    for (const padding of ['zero', 'replicate'] as const) {
+      test(`adjoint: ${k}³, stride ${stride}, ${padding} padding`, async () => {
+        const x = uniform([1, 5, 19, 23, 21], 10),
+          w = uniform([6, 5, k, k, k], 11);
+        const f = ([x, w]: Tensor[]) => conv3d(x!, w!, undefined, { stride, padding });
+        const { y: ax } = await evaluate(f, [x, w]);
+        const half = (n: number) => Math.ceil(n / stride);
+        const y = map(uniform([1, 6, half(19), half(23), half(21)], 12), (value, i) => Math.fround(value + ax[i]!));
+        const {
+          grads: [dx, dw],
+        } = await evaluate(f, [x, w], y);
+        const expected = dot(ax, y.data),
+          scale = norm(ax) * norm(y.data);
+        for (const found of [dot(x.data, dx!), dot(w.data, dw!)])
+          assert.ok(Math.abs(found - expected) < 1e-7 * scale, `${found} for ${expected}`);
+      });
+    }
 
 test('the weight gradient is the same to the bit in every run', async () => {
   const xs = [uniform([2, 5, 11, 13, 9], 20), uniform([6, 5, 3, 3, 3], 21), zeros([6])];
@@ -46,14 +58,21 @@ test('shapes and options that do not fit are refused', () => {
     const [tx, tw, tb] = [graph.input('x', x), graph.input('w', w), b && graph.input('b', b)];
     assert.throws(() => graph.phase('all', () => conv3d(tx, tw, tb, options)), message);
   };
-  const x = [1, 16, 32, 32, 32], w = [8, 16, 3, 3, 3];
+  const x = [1, 16, 32, 32, 32],
+    w = [8, 16, 3, 3, 3];
   refused(x, [16, 8, 3, 3, 3], undefined, {}, /^conv3d: w expects Ci=8, got x \[1,16,32,32,32\], w \[16,8,3,3,3\]$/);
   refused([16, 32, 32, 32], w, undefined, {}, /conv3d: x must be \[N, C, D, H, W\], got \[16,32,32,32\]/);
   refused(x, [8, 16, 3, 3, 1], undefined, {}, /conv3d: w must be .*, got \[8,16,3,3,1\]/);
   refused(x, [8, 16, 7, 7, 7], undefined, {}, /K = 1, 3 or 5, got \[8,16,7,7,7\]/);
   refused(x, w, [16], {}, /conv3d: bias must be \[8\], got \[16\], w \[8,16,3,3,3\]/);
   refused(x, w, [8], { strides: 2 }, /conv3d: unknown option strides/);
-  for (const [key, value] of [['stride', 3], ['padding', 'reflect'], ['activation', 'relu'], ['slope', -1], ['stride', undefined]] as const) {
+  for (const [key, value] of [
+    ['stride', 3],
+    ['padding', 'reflect'],
+    ['activation', 'relu'],
+    ['slope', -1],
+    ['stride', undefined],
+  ] as const) {
     refused(x, w, [8], { [key]: value }, new RegExp(`conv3d: ${key} = ${value} is not offered`));
   }
 });

@@ -18,7 +18,13 @@ function trace(graph: Graph, adjoint: Adjoint, more: { cell?: (z: Tensor) => Ten
   return { a, input, goal, node: deq(graph, 'deq', { cell, shape, loss: (y) => mse(y, goal), wrt: [a, input], adjoint, ...more }) };
 }
 
-interface Result { loss: number; da: number; dx: Float32Array; outcome: DeqOutcome; peak: number }
+interface Result {
+  loss: number;
+  da: number;
+  dx: Float32Array;
+  outcome: DeqOutcome;
+  peak: number;
+}
 
 async function solve(adjoint: Adjoint, a = 0.7, rules = { forward: tight, backward: tight }): Promise<Result> {
   const graph = new Graph();
@@ -30,7 +36,11 @@ async function solve(adjoint: Adjoint, a = 0.7, rules = { forward: tight, backwa
     schedule.upload(traced.input, f32(x));
     schedule.upload(traced.goal, f32(target));
     const outcome = await runDeq(schedule, traced.node, rules);
-    const [loss, da, dx] = [await schedule.read(traced.node.loss), await schedule.read(traced.node.gradients[0]!), await schedule.read(traced.node.gradients[1]!)];
+    const [loss, da, dx] = [
+      await schedule.read(traced.node.loss),
+      await schedule.read(traced.node.gradients[0]!),
+      await schedule.read(traced.node.gradients[1]!),
+    ];
     return { loss: loss[0]!, da: da[0]!, dx, outcome, peak: schedule.plan.peak.total };
   } finally {
     schedule.destroy();
@@ -59,7 +69,11 @@ test('implicit = unrolled = checkpointed = finite differences on a contractive c
 });
 
 test('jfb and phantom point the same way, phantom closer', async () => {
-  const [exact, jfb, phantom] = [await solve({ adjoint: 'implicit' }), await solve({ adjoint: 'jfb' }), await solve({ adjoint: 'phantom', steps: 5, damping: 0.8 })];
+  const [exact, jfb, phantom] = [
+    await solve({ adjoint: 'implicit' }),
+    await solve({ adjoint: 'jfb' }),
+    await solve({ adjoint: 'phantom', steps: 5, damping: 0.8 }),
+  ];
   assert.ok(cosine(jfb.dx, exact.dx) > 0.8, `jfb: cosine ${cosine(jfb.dx, exact.dx)}`);
   assert.ok(cosine(phantom.dx, exact.dx) > cosine(jfb.dx, exact.dx), 'phantom is closer');
   assert.ok(relativeError(phantom.dx, exact.dx) < relativeError(jfb.dx, exact.dx));
@@ -67,7 +81,10 @@ test('jfb and phantom point the same way, phantom closer', async () => {
 });
 
 test('a cell that does not contract: the failure is data, and the gradient is finite', async () => {
-  const { outcome, da, dx } = await solve({ adjoint: 'implicit' }, 40, { forward: { ...tight, maxIterations: 8 }, backward: { ...tight, maxIterations: 8 } });
+  const { outcome, da, dx } = await solve({ adjoint: 'implicit' }, 40, {
+    forward: { ...tight, maxIterations: 8 },
+    backward: { ...tight, maxIterations: 8 },
+  });
   assert.is.not(outcome.forward!.result, 'converged');
   assert.ok(Number.isFinite(da) && dx.every(Number.isFinite));
 });
@@ -92,8 +109,18 @@ test('memory: implicit and jfb do not grow with the steps, unrolled does, checkp
 
 test('detach: the value passes, the gradient does not', async () => {
   const { y, grads } = await evaluate(([z]) => add(square(z!), detach(square(z!))), [x], target);
-  assert.ok(relativeError(y, x.data.map((v) => 2 * v * v)) < 1e-6);
-  assert.ok(relativeError(grads[0]!, x.data.map((v, i) => 2 * v * target.data[i]!)) < 1e-6);
+  assert.ok(
+    relativeError(
+      y,
+      x.data.map((v) => 2 * v * v),
+    ) < 1e-6,
+  );
+  assert.ok(
+    relativeError(
+      grads[0]!,
+      x.data.map((v, i) => 2 * v * target.data[i]!),
+    ) < 1e-6,
+  );
 });
 
 test('bad use is refused with shapes', () => {
@@ -101,7 +128,10 @@ test('bad use is refused with shapes', () => {
   assert.throws(() => trace(graph, { adjoint: 'unrolled', steps: 0 }), /whole number of steps/);
   const other = new Graph();
   const wide = other.input('wide', [1, 2, 5, 6, 7]);
-  assert.throws(() => trace(other, { adjoint: 'jfb' }, { cell: (z) => mul(z, wide) }), /the cell returns \[1,2,5,6,7\] for a state of \[1,1,5,6,7\]/);
+  assert.throws(
+    () => trace(other, { adjoint: 'jfb' }, { cell: (z) => mul(z, wide) }),
+    /the cell returns \[1,2,5,6,7\] for a state of \[1,1,5,6,7\]/,
+  );
 });
 
 test.run();

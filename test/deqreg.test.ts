@@ -25,7 +25,11 @@ async function train(adjoint: Adjoint, steps: number): Promise<{ losses: number[
 }
 
 const adjoints: Adjoint[] = [
-  { adjoint: 'implicit' }, { adjoint: 'jfb' }, { adjoint: 'phantom', steps: 2, damping: 0.5 }, { adjoint: 'unrolled', steps: 3 }, { adjoint: 'checkpointed', steps: 3 },
+  { adjoint: 'implicit' },
+  { adjoint: 'jfb' },
+  { adjoint: 'phantom', steps: 2, damping: 0.5 },
+  { adjoint: 'unrolled', steps: 3 },
+  { adjoint: 'checkpointed', steps: 3 },
 ];
 for (const adjoint of adjoints) {
   test(`${adjoint.adjoint}: the loss falls`, async () => {

@@ -5,7 +5,11 @@ import { Gpu, Graph, scale, Schedule } from '../src/index.ts';
 import { openGpu } from '../src/node.ts';
 import { gpu } from './gpu.ts';
 
-const rejection = async (promise: Promise<unknown>): Promise<string> => promise.then(() => 'nothing was refused', (error: Error) => error.message);
+const rejection = async (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'nothing was refused',
+    (error: Error) => error.message,
+  );
 const later = () => new Promise((resolve) => setTimeout(resolve, 50));
 
 function doubling() {
@@ -14,7 +18,7 @@ function doubling() {
   return { graph, x, y: graph.phase('all', () => graph.output(scale(x, 2))) };
 }
 
-test('a device of the caller\'s own is used with its limits, and outlives the engine', async () => {
+test("a device of the caller's own is used with its limits, and outlives the engine", async () => {
   const { device } = await gpu();
   const mine = await Gpu.open({ device });
   assert.is(mine.limits, device.limits);
@@ -22,7 +26,7 @@ test('a device of the caller\'s own is used with its limits, and outlives the en
   const schedule = await Schedule.build(mine, graph);
   schedule.upload(x, new Float32Array(8).fill(2));
   schedule.run('all');
-  assert.equal([...await schedule.read(y)], Array(8).fill(4));
+  assert.equal([...(await schedule.read(y))], Array(8).fill(4));
   schedule.destroy();
   mine.close();
   assert.throws(() => mine.check(), /the GPU device is closed/);
@@ -52,7 +56,10 @@ test('a lost device is told to those who wait and to those who come', async () =
 
 test('a buffer too large is refused with need and limit', async () => {
   const device = await gpu();
-  assert.throws(() => device.buffer('huge', device.limits.maxBufferSize + 4, 128, 'input'), /^huge needs .* MiB, but a buffer of .* holds .* MiB; use a smaller volume/);
+  assert.throws(
+    () => device.buffer('huge', device.limits.maxBufferSize + 4, 128, 'input'),
+    /^huge needs .* MiB, but a buffer of .* holds .* MiB; use a smaller volume/,
+  );
 });
 
 test.run();

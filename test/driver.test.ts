@@ -2,7 +2,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
-  adviceFor, commandsText, mesaRelease, parseListFile, parseOsRelease, parseSourcesFile, planInstall, sourceFor,
+  adviceFor,
+  commandsText,
+  mesaRelease,
+  parseListFile,
+  parseOsRelease,
+  parseSourcesFile,
+  planInstall,
+  sourceFor,
 } from '../src/cli/driver.ts';
 
 const ARCHIVE = 'http://mirror.example.org/debian';
@@ -48,8 +55,12 @@ deb [signed-by=/usr/share/keyrings/example.gpg arch=amd64] ${ARCHIVE} bookworm m
 deb-src ${ARCHIVE} bookworm main
 `;
 
-test('Mesa\'s release in a Debian version', () => {
-  for (const [version, release] of [['22.3.6-1+deb12u2', 22.3], ['1:25.0.7-2~bpo12+1', 25], ['23.2.1-1ubuntu3.1~22.04.4', 23.2]] as const) {
+test("Mesa's release in a Debian version", () => {
+  for (const [version, release] of [
+    ['22.3.6-1+deb12u2', 22.3],
+    ['1:25.0.7-2~bpo12+1', 25],
+    ['23.2.1-1ubuntu3.1~22.04.4', 23.2],
+  ] as const) {
     assert.is(mesaRelease(version), release);
   }
   assert.ok(Number.isNaN(mesaRelease('(none)')));
@@ -58,12 +69,17 @@ test('Mesa\'s release in a Debian version', () => {
 test('one-line sources: comments, cdrom and source packages stay out, options are kept', () => {
   const sources = parseListFile(LINES).filter(({ suites }) => suites[0] === 'bookworm');
   assert.equal(sources[1], {
-    form: 'list', uris: [ARCHIVE], suites: ['bookworm'], components: ['main', 'contrib'],
+    form: 'list',
+    uris: [ARCHIVE],
+    suites: ['bookworm'],
+    components: ['main', 'contrib'],
     options: 'signed-by=/usr/share/keyrings/example.gpg arch=amd64',
   });
   assert.is(sources.length, 2);
-  assert.is(sourceFor(sources[1], 'bookworm-backports'),
-    `deb [signed-by=/usr/share/keyrings/example.gpg arch=amd64] ${ARCHIVE} bookworm-backports main`);
+  assert.is(
+    sourceFor(sources[1], 'bookworm-backports'),
+    `deb [signed-by=/usr/share/keyrings/example.gpg arch=amd64] ${ARCHIVE} bookworm-backports main`,
+  );
   assert.is(sourceFor(parseListFile(`deb ${ARCHIVE} bookworm main`)[0], 'bookworm-backports'), `deb ${ARCHIVE} bookworm-backports main`);
 });
 
@@ -71,7 +87,9 @@ test('deb822 sources: disabled and source-only stanzas stay out, an embedded key
   const sources = parseSourcesFile(STANZAS);
   assert.is(sources.length, 1);
   assert.equal(sources[0].suites, ['bookworm', 'bookworm-updates']);
-  assert.is(sourceFor(sources[0], 'bookworm-backports'), `Types: deb
+  assert.is(
+    sourceFor(sources[0], 'bookworm-backports'),
+    `Types: deb
 URIs: ${ARCHIVE}/
 Suites: bookworm-backports
 Components: main
@@ -80,7 +98,8 @@ Signed-By:
  .
  bW9ja2tleQ==
  -----END PGP PUBLIC KEY BLOCK-----
-Architectures: amd64`);
+Architectures: amd64`,
+  );
 });
 
 test('plan: the own suite where its Mesa is new enough', () => {
@@ -88,13 +107,14 @@ test('plan: the own suite where its Mesa is new enough', () => {
   assert.equal(plan, { from: 'trixie', commands: ['apt-get update', install('')] });
 });
 
-test('plan: backports from the archive that holds Mesa, not from another vendor\'s', () => {
+test("plan: backports from the archive that holds Mesa, not from another vendor's", () => {
   const plan = planInstall(policy('22.3.6-1+deb12u2'), parseListFile(LINES), 'bookworm')!;
   const file = '/etc/apt/sources.list.d/deqreg-backports.list';
   assert.is(plan.created, file);
   assert.equal(plan.commands, [
     `tee ${file} <<'END'\ndeb [signed-by=/usr/share/keyrings/example.gpg arch=amd64] ${ARCHIVE} bookworm-backports main\nEND`,
-    'apt-get update', install('-t bookworm-backports '),
+    'apt-get update',
+    install('-t bookworm-backports '),
   ]);
   const stanza = planInstall(policy('22.3.6-1'), parseSourcesFile(STANZAS), 'bookworm')!;
   assert.is(stanza.created, '/etc/apt/sources.list.d/deqreg-backports.sources');
@@ -102,8 +122,10 @@ test('plan: backports from the archive that holds Mesa, not from another vendor\
 
 test('plan: configured backports are used as they are', () => {
   const sources = parseListFile(`deb ${ARCHIVE} bookworm main\ndeb ${ARCHIVE} bookworm-backports main contrib`);
-  assert.equal(planInstall(policy('22.3.6-1'), sources, 'bookworm'),
-    { from: 'bookworm-backports', commands: ['apt-get update', install('-t bookworm-backports ')] });
+  assert.equal(planInstall(policy('22.3.6-1'), sources, 'bookworm'), {
+    from: 'bookworm-backports',
+    commands: ['apt-get update', install('-t bookworm-backports ')],
+  });
 });
 
 test('plan: none without package lists or without a source of the release', () => {

@@ -14,25 +14,42 @@ import { messageOf } from './io-make-nifti.ts';
 /** The affine of a grid of `size` around `centre` (RAS mm), with these columns. */
 function gridAround(size: Vec3, columns: [Vec3, Vec3, Vec3], centre: Vec3): Grid {
   const rows = [0, 1, 2].flatMap((row) => [...columns.map((column) => column[row]!), 0]);
-  const middle = applyAffine(rows, size.map((n) => (n - 1) / 2));
+  const middle = applyAffine(
+    rows,
+    size.map((n) => (n - 1) / 2),
+  );
   return { size, affine: rows.map((value, n) => (n % 4 === 3 ? centre[(n - 3) / 4]! - middle[(n - 3) / 4]! : value)) };
 }
 
 /** The field whose map takes a point of RAS mm to map(point). */
 function fieldOf(grid: Grid, map: (point: Vec3) => readonly number[]): DisplacementFile {
-  const { size: [w, h, d], affine } = grid, n = w * h * d;
+  const {
+      size: [w, h, d],
+      affine,
+    } = grid,
+    n = w * h * d;
   const data = new Float32Array(3 * n);
-  for (let k = 0, v = 0; k < d; k++) for (let j = 0; j < h; j++) for (let i = 0; i < w; i++, v++) {
-    const from = applyAffine(affine, [i, j, k]), to = map(from);
-    [-1, -1, 1].forEach((sign, axis) => { data[axis * n + v] = sign * (to[axis]! - from[axis]!); });
-  }
+  for (let k = 0, v = 0; k < d; k++)
+    for (let j = 0; j < h; j++)
+      for (let i = 0; i < w; i++, v++) {
+        const from = applyAffine(affine, [i, j, k]),
+          to = map(from);
+        [-1, -1, 1].forEach((sign, axis) => {
+          data[axis * n + v] = sign * (to[axis]! - from[axis]!);
+        });
+      }
   return { ...grid, data };
 }
 
 /** Largest |a − b| in mm over the voxels for which `counts`, their points in RAS mm. */
 function farthest(a: DisplacementFile, b: DisplacementFile, counts: (point: Vec3) => boolean = () => true): number {
-  const { size: [w, h], affine } = a, n = a.data.length / 3;
-  let most = 0, counted = 0;
+  const {
+      size: [w, h],
+      affine,
+    } = a,
+    n = a.data.length / 3;
+  let most = 0,
+    counted = 0;
   for (let v = 0; v < n; v++) {
     if (!counts(applyAffine(affine, [v % w, Math.floor(v / w) % h, Math.floor(v / (w * h))]))) continue;
     counted++;
@@ -47,8 +64,24 @@ const inside = ({ size, affine }: Grid, margin = 0) => {
   return (point: Vec3) => applyAffine(toVoxel, point).every((x, axis) => x >= margin && x <= size[axis]! - 1 - margin);
 };
 
-const oblique = gridAround([14, 17, 11], [[1.4, 0.3, 0], [-0.4, 1.9, 0.2], [0.1, -0.3, -2.6]], [5, -3, 8]);
-const upright = gridAround([20, 12, 16], [[0, 0, 1.5], [-2.5, 0, 0], [0, 2, 0]], [4, -2, 7]);
+const oblique = gridAround(
+  [14, 17, 11],
+  [
+    [1.4, 0.3, 0],
+    [-0.4, 1.9, 0.2],
+    [0.1, -0.3, -2.6],
+  ],
+  [5, -3, 8],
+);
+const upright = gridAround(
+  [20, 12, 16],
+  [
+    [0, 0, 1.5],
+    [-2.5, 0, 0],
+    [0, 2, 0],
+  ],
+  [4, -2, 7],
+);
 const A: Affine = [1.08, 0.1, -0.05, 2, -0.12, 0.95, 0.06, -1, 0.04, -0.07, 1.1, 0.5];
 const B: Affine = [0.97, -0.08, 0.02, -1.5, 0.1, 1.05, -0.04, 2, 0, 0.06, 0.93, 1];
 const linear = (m: Affine) => (point: Vec3) => applyAffine(m, point);
@@ -66,22 +99,28 @@ test('jacobian: its statistics are those computed on the CPU', async () => {
   const { fixed, displacement } = phantom('brain', [24, 20, 28], 4);
   const { data } = await jacobian(await gpu(), { ...fixed, data: toPhysical(displacement, fixed) });
   const [a, { grid: b }] = [determinantStats(data), jacobianStats(displacement, fixed.size)];
-  for (const key of ['foldingPercent', 'sdLogJ', 'sdLogJLearn2Reg', 'minJ', 'maxJ'] as const) assert.ok(Math.abs(a[key] - b[key]) < 1e-5, key);
+  for (const key of ['foldingPercent', 'sdLogJ', 'sdLogJLearn2Reg', 'minJ', 'maxJ'] as const)
+    assert.ok(Math.abs(a[key] - b[key]) < 1e-5, key);
   assert.ok(a.minJ < 0.9 && a.maxJ > 1.1 && a.maxJ === data.reduce((x, y) => Math.max(x, y)));
 });
 
 test('composeFields: first(second(x)), in that order, with the fields on different grids', async () => {
-  const first = fieldOf(oblique, linear(A)), second = fieldOf(upright, linear(B));
+  const first = fieldOf(oblique, linear(A)),
+    second = fieldOf(upright, linear(B));
   const both = await composeFields(await gpu(), first, second);
   assert.equal([both.size, both.affine], [upright.size, upright.affine]);
   const reached = inside(oblique);
   assert.ok(farthest(both, fieldOf(upright, linear(composeAffine(A, B))), (x) => reached(applyAffine(B, x))) < 1e-4);
-  assert.ok(farthest(both, fieldOf(upright, linear(composeAffine(B, A))), (x) => reached(applyAffine(B, x))) > 0.1, 'the other order differs');
+  assert.ok(
+    farthest(both, fieldOf(upright, linear(composeAffine(B, A))), (x) => reached(applyAffine(B, x))) > 0.1,
+    'the other order differs',
+  );
 });
 
 test('invert: an affine map, on its own grid and on another', async () => {
   const field = fieldOf(oblique, linear(A));
-  const inverseMap = linear(invertAffine(A)), reached = inside(oblique);
+  const inverseMap = linear(invertAffine(A)),
+    reached = inside(oblique);
   for (const grid of [oblique, upright]) {
     const { field: inverse, outcome } = await invert(await gpu(), field, { grid, tolerance: 1e-3 });
     assert.is(outcome.result, 'converged');
@@ -109,15 +148,39 @@ test('invert: a smooth map and its inverse compose to nothing, and the residual 
 });
 
 test('invert: more voxels than one slab holds', async () => {
-  const wide = gridAround([600, 520, 7], [[0.03, 0, 0], [0, 0.03, 0], [0, 0, 3]], [5, -3, 8]);
+  const wide = gridAround(
+    [600, 520, 7],
+    [
+      [0.03, 0, 0],
+      [0, 0.03, 0],
+      [0, 0, 3],
+    ],
+    [5, -3, 8],
+  );
   const map = ([x, y, z]: Vec3): Vec3 => [x + 0.5, y - 1, z + 0.01 * z];
   const { field, outcome } = await invert(await gpu(), fieldOf(oblique, map), { grid: wide });
   assert.is(outcome.result, 'converged');
-  assert.ok(farthest(field, fieldOf(wide, ([x, y, z]) => [x - 0.5, y + 1, z / 1.01])) < 0.01);
+  assert.ok(
+    farthest(
+      field,
+      fieldOf(wide, ([x, y, z]) => [x - 0.5, y + 1, z / 1.01]),
+    ) < 0.01,
+  );
 });
 
 test('invert: where a map folds, one of the points that lead there; and an unfinished inverse is not called converged', async () => {
-  const folded = fieldOf(gridAround([20, 20, 20], [[1, 0, 0], [0, 1, 0], [0, 0, 1]], [0, 0, 0]), ([x, y, z]) => [x - 6 * Math.sin(x / 2), y, z]);
+  const folded = fieldOf(
+    gridAround(
+      [20, 20, 20],
+      [
+        [1, 0, 0],
+        [0, 1, 0],
+        [0, 0, 1],
+      ],
+      [0, 0, 0],
+    ),
+    ([x, y, z]) => [x - 6 * Math.sin(x / 2), y, z],
+  );
   const { outcome } = await invert(await gpu(), folded, { tolerance: 1e-3 });
   assert.ok(outcome.result !== 'converged' || outcome.voxels.rms < 2e-3, JSON.stringify(outcome));
   const early = (await invert(await gpu(), folded, { maxIterations: 2 })).outcome;
@@ -127,13 +190,33 @@ test('invert: where a map folds, one of the points that lead there; and an unfin
 
 test('fields that do not meet, and options out of range, are refused', async () => {
   const away = { ...upright, affine: upright.affine.map((value, n) => (n === 3 ? value + 500 : value)) };
-  const field = fieldOf(oblique, linear(A)), g = await gpu();
-  assert.match(await messageOf(() => composeFields(g, field, fieldOf(away, (x) => x))), /leads elsewhere: 0 % of its grid/);
+  const field = fieldOf(oblique, linear(A)),
+    g = await gpu();
+  assert.match(
+    await messageOf(() =>
+      composeFields(
+        g,
+        field,
+        fieldOf(away, (x) => x),
+      ),
+    ),
+    /leads elsewhere: 0 % of its grid/,
+  );
   assert.match(await messageOf(() => invert(g, field, { grid: away })), /leads elsewhere: 0 %/);
   assert.match(await messageOf(() => invert(g, field, { tolerance: NaN })), /tolerance must be .* ≥ 0, got NaN/);
   assert.match(await messageOf(() => invert(g, field, { maxIterations: 0 })), /max iterations/);
-  const there = await composeFields(g, field, fieldOf(away, ([x, y, z]) => [x - 500, y, z])); // the grids do not overlap, the points do
-  assert.ok(farthest(there, fieldOf(away, ([x, y, z]) => applyAffine(A, [x - 500, y, z])), ([x, y, z]) => inside(oblique)([x - 500, y, z])) < 1e-3);
+  const there = await composeFields(
+    g,
+    field,
+    fieldOf(away, ([x, y, z]) => [x - 500, y, z]),
+  ); // the grids do not overlap, the points do
+  assert.ok(
+    farthest(
+      there,
+      fieldOf(away, ([x, y, z]) => applyAffine(A, [x - 500, y, z])),
+      ([x, y, z]) => inside(oblique)([x - 500, y, z]),
+    ) < 1e-3,
+  );
 });
 
 test('forms of a displacement: encoded and parsed back, and refused under another name', async () => {
@@ -146,7 +229,10 @@ test('forms of a displacement: encoded and parsed back, and refused under anothe
     assert.equal(back.size, field.size);
     assert.ok(physical.every((value, n) => Math.abs(value - field.data[n]!) < 1e-4));
     for (const other of forms.filter((o) => o !== form)) {
-      assert.match(await messageOf(() => parseDisplacement('d.nii', bytes, undefined, other)), new RegExp(`^d.nii: not a displacement field: .*; expected W×H×D.*; this is the form ${form}, `));
+      assert.match(
+        await messageOf(() => parseDisplacement('d.nii', bytes, undefined, other)),
+        new RegExp(`^d.nii: not a displacement field: .*; expected W×H×D.*; this is the form ${form}, `),
+      );
     }
   }
   assert.is(convertDisplacement(field.data, field, 'learn2reg', 'voxel'), field.data);

@@ -13,19 +13,71 @@ const MEBIBYTE = 2 ** 20;
 /** The longest that one small input may take, ms: a walk that never ends takes longer, a busy machine does not. */
 const PATIENCE = 2000;
 
-const variants: MakeNifti[] = ([1, 2] as const).flatMap((version) => [true, false].flatMap((little) => [
-  { version, little, dtype: 'int16', dim: [6, 5, 4], slope: 2, inter: -3 },
-  { version, little, dtype: 'float64', dim: [6, 5, 4], sform: { code: 0, rows: Array(12).fill(0) }, qform: { code: 1, b: 0, c: 0, d: 0.6, x: 1, y: 2, z: 3 } },
-  { version, little, dtype: 'float32', dim: [4, 3, 2, 1, 3], intent: 1007 },
-] as MakeNifti[]));
+const variants: MakeNifti[] = ([1, 2] as const).flatMap((version) =>
+  [true, false].flatMap(
+    (little) =>
+      [
+        { version, little, dtype: 'int16', dim: [6, 5, 4], slope: 2, inter: -3 },
+        {
+          version,
+          little,
+          dtype: 'float64',
+          dim: [6, 5, 4],
+          sform: { code: 0, rows: Array(12).fill(0) },
+          qform: { code: 1, b: 0, c: 0, d: 0.6, x: 1, y: 2, z: 3 },
+        },
+        { version, little, dtype: 'float32', dim: [4, 3, 2, 1, 3], intent: 1007 },
+      ] as MakeNifti[],
+  ),
+);
 const originals = variants.map((variant) => new Uint8Array(makeNifti(variant).header));
 
 /** Offset and width of the fields that lead readers astray; [NIfTI-1, NIfTI-2]. */
 const fields: [at: number, bytes: number][][] = [
-  [[0, 4], ...[0, 1, 2, 3, 4, 5, 6, 7].map((n): [number, number] => [40 + 2 * n, 2]), [68, 2], [70, 2], [72, 2], ...[0, 1, 2, 3].map((n): [number, number] => [76 + 4 * n, 4]),
-    [108, 4], [112, 4], [116, 4], [123, 1], [252, 2], [254, 2], [256, 4], [260, 4], [264, 4], [268, 4], [280, 4], [300, 4], [320, 4], [344, 4]],
-  [[0, 4], [4, 8], [12, 2], [14, 2], ...[0, 1, 2, 3, 4, 5, 6, 7].map((n): [number, number] => [16 + 8 * n, 8]), ...[0, 1, 2, 3].map((n): [number, number] => [104 + 8 * n, 8]),
-    [168, 8], [176, 8], [184, 8], [344, 4], [348, 4], [352, 8], [360, 8], [368, 8], [376, 8], [400, 8], [440, 8], [480, 8], [500, 4], [504, 4]],
+  [
+    [0, 4],
+    ...[0, 1, 2, 3, 4, 5, 6, 7].map((n): [number, number] => [40 + 2 * n, 2]),
+    [68, 2],
+    [70, 2],
+    [72, 2],
+    ...[0, 1, 2, 3].map((n): [number, number] => [76 + 4 * n, 4]),
+    [108, 4],
+    [112, 4],
+    [116, 4],
+    [123, 1],
+    [252, 2],
+    [254, 2],
+    [256, 4],
+    [260, 4],
+    [264, 4],
+    [268, 4],
+    [280, 4],
+    [300, 4],
+    [320, 4],
+    [344, 4],
+  ],
+  [
+    [0, 4],
+    [4, 8],
+    [12, 2],
+    [14, 2],
+    ...[0, 1, 2, 3, 4, 5, 6, 7].map((n): [number, number] => [16 + 8 * n, 8]),
+    ...[0, 1, 2, 3].map((n): [number, number] => [104 + 8 * n, 8]),
+    [168, 8],
+    [176, 8],
+    [184, 8],
+    [344, 4],
+    [348, 4],
+    [352, 8],
+    [360, 8],
+    [368, 8],
+    [376, 8],
+    [400, 8],
+    [440, 8],
+    [480, 8],
+    [500, 4],
+    [504, 4],
+  ],
 ];
 const integers = [0, 1, -1, 2, 3, 7, 8, 127, 128, 255, 256, 348, 540, 32767, -32768, 65535, 2 ** 31 - 1, -(2 ** 31), 2 ** 32 - 1];
 const floats = [0, -0, 1, -1, 1e-40, 1e-30, 1e30, 3.4e38, NaN, Infinity, -Infinity, 0.5, 347, 352, 352.5, 2 ** 31, 2 ** 53];
@@ -37,11 +89,18 @@ const pick = <T>(next: Random, from: readonly T[]): T => from[Math.floor(next() 
 function mutateFields(next: Random, bytes: Uint8Array, version: number): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let hits = 1 + Math.floor(next() * 4); hits > 0; hits--) {
-    const [at, width] = pick(next, fields[version - 1]!), little = next() < 0.5, float = next() < 0.4;
+    const [at, width] = pick(next, fields[version - 1]!),
+      little = next() < 0.5,
+      float = next() < 0.4;
     if (at + width > bytes.length) continue;
     if (width === 8) {
       if (float) view.setFloat64(at, pick(next, floats), little);
-      else view.setBigInt64(at, next() < 0.3 ? BigInt.asIntN(64, 1n << BigInt(Math.floor(next() * 64))) : BigInt(pick(next, integers)), little);
+      else
+        view.setBigInt64(
+          at,
+          next() < 0.3 ? BigInt.asIntN(64, 1n << BigInt(Math.floor(next() * 64))) : BigInt(pick(next, integers)),
+          little,
+        );
     } else if (width === 4) {
       if (float) view.setFloat32(at, pick(next, floats), little);
       else view.setInt32(at, pick(next, integers) | 0, little);
@@ -59,10 +118,21 @@ const cut = (next: Random, bytes: Uint8Array) => bytes.subarray(0, Math.floor(ne
 /** Other bytes in front, behind or in the middle. */
 function joined(next: Random, bytes: Uint8Array, other: Uint8Array): Uint8Array {
   const at = Math.floor(next() * bytes.length);
-  return Buffer.concat(pick(next, [[bytes, other], [bytes.subarray(0, at), other], [other.subarray(0, at), bytes], [bytes.subarray(0, at), other, bytes.subarray(at)]]));
+  return Buffer.concat(
+    pick(next, [
+      [bytes, other],
+      [bytes.subarray(0, at), other],
+      [other.subarray(0, at), bytes],
+      [bytes.subarray(0, at), other, bytes.subarray(at)],
+    ]),
+  );
 }
 
-interface Tally { volumes: number; refused: number; slowest: number }
+interface Tally {
+  volumes: number;
+  refused: number;
+  slowest: number;
+}
 
 /** Runs one input and checks what came of it. */
 async function judge(tally: Tally, name: string, what: string, read: () => unknown): Promise<void> {
@@ -99,7 +169,8 @@ async function fuzz(rounds: number, least: number, input: (round: number, tally:
 test('9000 damaged headers', async () => {
   const next = random(20250704);
   await fuzz(9000, 1000, async (round, tally) => {
-    const which = round % originals.length, { version, dim } = variants[which]!;
+    const which = round % originals.length,
+      { version, dim } = variants[which]!;
     let bytes: Uint8Array = originals[which]!.slice();
     const headerBytes = version === 1 ? 352 : 544;
     const kind = next();
@@ -108,19 +179,22 @@ test('9000 damaged headers', async () => {
     else if (kind < 0.9) bytes = cut(next, bytes);
     else bytes = joined(next, bytes, pick(next, originals));
     if (next() < 0.1) flipBits(next, bytes, Math.min(headerBytes, bytes.length));
-    const buffer = bytes.slice().buffer, parse = dim!.length === 5 ? parseDisplacement : parseNifti;
+    const buffer = bytes.slice().buffer,
+      parse = dim!.length === 5 ? parseDisplacement : parseNifti;
     await judge(tally, 'fuzz.nii', `round ${round}`, () => parse('fuzz.nii', buffer as ArrayBuffer));
   });
 });
 
 test('2500 damaged gzip streams, and plain files under their name', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'deqreg-fuzz-')), path = join(folder, 'fuzz.nii.gz');
+  const folder = await mkdtemp(join(tmpdir(), 'deqreg-fuzz-')),
+    path = join(folder, 'fuzz.nii.gz');
   const next = random(42);
   const noise = Uint8Array.from({ length: 4096 }, () => Math.floor(256 * next()));
   const zeros = gzipSync(new Uint8Array(4 * MEBIBYTE)); // a thousand times what it takes
   try {
     await fuzz(2500, 200, async (round, tally) => {
-      const which = round % originals.length, { version, dim } = variants[which]!;
+      const which = round % originals.length,
+        { version, dim } = variants[which]!;
       const plain = originals[which]!.slice();
       const kind = next();
       if (kind < 0.4) mutateFields(next, plain, version!);
@@ -128,7 +202,17 @@ test('2500 damaged gzip streams, and plain files under their name', async () => 
       if (kind > 0.4) {
         if (kind < 0.6) flipBits(next, bytes);
         else if (kind < 0.75) bytes = cut(next, bytes);
-        else if (kind < 0.95) bytes = joined(next, bytes, pick(next, [noise.subarray(0, Math.floor(next() * 4096)), gzipSync(pick(next, originals)), new Uint8Array(300), noise.subarray(0, 3)]));
+        else if (kind < 0.95)
+          bytes = joined(
+            next,
+            bytes,
+            pick(next, [
+              noise.subarray(0, Math.floor(next() * 4096)),
+              gzipSync(pick(next, originals)),
+              new Uint8Array(300),
+              noise.subarray(0, 3),
+            ]),
+          );
         else bytes = Buffer.concat([bytes, ...Array(1 + Math.floor(next() * 6)).fill(zeros)]);
       }
       await writeFile(path, bytes);

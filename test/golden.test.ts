@@ -25,11 +25,18 @@ for (const [index, { op, attrs, inputs, outputs, cotangent, grads }] of all.entr
 }
 
 test('every reference op has a golden', () => {
-  assert.equal(Object.keys(reference).filter((name) => !all.some(({ op }) => op === name)), []);
+  assert.equal(
+    Object.keys(reference).filter((name) => !all.some(({ op }) => op === name)),
+    [],
+  );
 });
 
 test('five steps of Adam', () => {
-  const { attrs, inputs: [start, ...gradients], outputs } = all.find(({ op }) => op === 'adamStep')!;
+  const {
+    attrs,
+    inputs: [start, ...gradients],
+    outputs,
+  } = all.find(({ op }) => op === 'adamStep')!;
   let state: AdamState = { p: start.data, m: new Float64Array(start.data.length), v: new Float64Array(start.data.length) };
   for (const [i, g] of gradients.entries()) {
     state = adamStep({ ...state, ...attrs, g: g.data, t: i + 1 });

@@ -13,7 +13,12 @@ export const f32 = (x: NdArray): Float32Array => Float32Array.from(x.data);
  * Traces y = f(inputs) and, with a cotangent, the VJP for the inputs in `wanted`; runs it once.
  * Also checks what holds for every program: the plan's bytes equal the ledger's, by tag.
  */
-export async function evaluate(f: (xs: Tensor[]) => Tensor, inputs: NdArray[], cotangent?: NdArray, wanted = inputs.map(() => true)): Promise<{ y: Float32Array; grads: (Float32Array | null)[] }> {
+export async function evaluate(
+  f: (xs: Tensor[]) => Tensor,
+  inputs: NdArray[],
+  cotangent?: NdArray,
+  wanted = inputs.map(() => true),
+): Promise<{ y: Float32Array; grads: (Float32Array | null)[] }> {
   const graph = new Graph();
   const xs = inputs.map((x, i) => graph.input(`x${i}`, x.shape));
   const dy = cotangent && graph.input('dy', cotangent.shape);
@@ -33,7 +38,7 @@ export async function evaluate(f: (xs: Tensor[]) => Tensor, inputs: NdArray[], c
     if (dy) schedule.upload(dy, f32(cotangent!));
     schedule.run('all');
     const result = { y: await schedule.read(y), grads: [] as (Float32Array | null)[] };
-    for (const g of grads) result.grads.push(g && await schedule.read(g));
+    for (const g of grads) result.grads.push(g && (await schedule.read(g)));
     if (JSON.stringify(device.ledger.peak) !== JSON.stringify(schedule.plan.peak)) {
       throw new Error(`planned ${JSON.stringify(schedule.plan.peak)}, measured ${JSON.stringify(device.ledger.peak)}`);
     }

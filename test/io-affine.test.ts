@@ -39,7 +39,11 @@ test('voxelToVoxel maps the voxel of one grid to the voxel of the other at the s
 
 test('singular and non-finite affines are refused, tiny and large voxels are not', async () => {
   const bad: Affine[] = [
-    Array(12).fill(0), [1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 1, 1 + 1e-9, 0, 0, 0, 0, 1, 0], [1, 0, 0], [NaN, ...A.slice(1)],
+    Array(12).fill(0),
+    [1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+    [1, 1, 0, 0, 1, 1 + 1e-9, 0, 0, 0, 0, 1, 0],
+    [1, 0, 0],
+    [NaN, ...A.slice(1)],
   ];
   for (const affine of bad) assert.match(await messageOf(() => invertAffine(affine)), /^affine is (singular|not 12 finite numbers): \[/);
   assert.match(await messageOf(() => invertAffine([...A.slice(0, 3), Infinity, ...A.slice(4)])), /not 12 finite/);

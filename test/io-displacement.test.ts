@@ -10,13 +10,21 @@ const GRID: Grid = { size: [2, 1, 1], affine: A };
 
 test('toPhysical, by hand: LPS is RAS with x and y negated', () => {
   // voxel 0 moves by (1, 0, 0) = 2 mm left = LPS (2, 0, 0); voxel 1 by (0, 1, 2) = 4 mm down and 6 mm forward = LPS (0, −6, −4)
-  assert.equal([...toPhysical(Float32Array.of(1, 0, 0, 1, 0, 2), GRID)].map((v) => v + 0), [2, 0, 0, -6, 0, -4]);
+  assert.equal(
+    [...toPhysical(Float32Array.of(1, 0, 0, 1, 0, 2), GRID)].map((v) => v + 0),
+    [2, 0, 0, -6, 0, -4],
+  );
 });
 
 test('toPhysical is the step from fixed point to moving point', () => {
   const oblique: Affine = [1.5, 0.2, -0.3, 4, -0.1, 2, 0.4, -5, 0.3, 0.1, 0.9, 6];
-  const p = [3, 4, 5], u = [0.5, -1.25, 2];
-  const from = applyAffine(oblique, p), to = applyAffine(oblique, p.map((v, n) => v + u[n]));
+  const p = [3, 4, 5],
+    u = [0.5, -1.25, 2];
+  const from = applyAffine(oblique, p),
+    to = applyAffine(
+      oblique,
+      p.map((v, n) => v + u[n]),
+    );
   const physical = toPhysical(Float32Array.from(u), { size: [1, 1, 1], affine: oblique });
   [-1, -1, 1].forEach((sign, n) => assert.ok(Math.abs(physical[n] - sign * (to[n] - from[n])) < 1e-6));
 });

@@ -10,7 +10,11 @@ const view = (bytes: Uint8Array) => new DataView(bytes.buffer);
 
 test('encodeNifti and parseNifti are inverse for every datatype', () => {
   const values: Record<NiftiImage['dtype'], number[]> = {
-    float32: [-0.1, 3e38, 1e-30], uint8: [0, 255, 7], int16: [-32768, 32767, -1], uint16: [0, 65535, 9], int32: [-(2 ** 31), 2 ** 30, 12],
+    float32: [-0.1, 3e38, 1e-30],
+    uint8: [0, 255, 7],
+    int16: [-32768, 32767, -1],
+    uint16: [0, 65535, 9],
+    int32: [-(2 ** 31), 2 ** 30, 12],
   };
   for (const [dtype, three] of Object.entries(values) as [NiftiImage['dtype'], number[]][]) {
     const data = Float32Array.from([...three, 1, 2, 3]);
@@ -41,7 +45,10 @@ test('a displacement field has the form of ITK', () => {
   const data = Float32Array.from({ length: 3 * 24 }, (_, n) => Math.fround(n / 7));
   const bytes = encodeDisplacement({ size: [4, 3, 2], affine: AFFINE, data });
   const v = view(bytes);
-  assert.equal(Array.from({ length: 8 }, (_, i) => v.getInt16(40 + 2 * i, true)), [5, 4, 3, 2, 1, 3, 1, 1]);
+  assert.equal(
+    Array.from({ length: 8 }, (_, i) => v.getInt16(40 + 2 * i, true)),
+    [5, 4, 3, 2, 1, 3, 1, 1],
+  );
   assert.equal([v.getInt16(68, true), v.getInt16(70, true)], [1007, 16]);
   assert.is(v.getFloat32(352 + 4 * 24, true), data[24]);
   assert.equal(parseDisplacement('u.nii', bufferOf(bytes)), { size: [4, 3, 2], affine: AFFINE, data });
@@ -49,30 +56,46 @@ test('a displacement field has the form of ITK', () => {
 
 /** The rotation by `angle` about the unit axis (x, y, z); Rodrigues. */
 function rotation([x, y, z]: number[], angle: number): Affine {
-  const c = Math.cos(angle), s = Math.sin(angle), t = 1 - c;
+  const c = Math.cos(angle),
+    s = Math.sin(angle),
+    t = 1 - c;
   return [
-    t * x * x + c, t * x * y - s * z, t * x * z + s * y, 0,
-    t * x * y + s * z, t * y * y + c, t * y * z - s * x, 0,
-    t * x * z - s * y, t * y * z + s * x, t * z * z + c, 0,
+    t * x * x + c,
+    t * x * y - s * z,
+    t * x * z + s * y,
+    0,
+    t * x * y + s * z,
+    t * y * y + c,
+    t * y * z - s * x,
+    0,
+    t * x * z - s * y,
+    t * y * z + s * x,
+    t * z * z + c,
+    0,
   ];
 }
 
 test('the qform says what the sform says, for rotations of every kind and both handednesses', () => {
   const next = random(7);
-  const angles = [0, 0.3, Math.PI / 2, 2 * Math.PI / 3, 3, Math.PI];
+  const angles = [0, 0.3, Math.PI / 2, (2 * Math.PI) / 3, 3, Math.PI];
   const axes = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [Math.SQRT1_2, Math.SQRT1_2, 0], [1, 1, 1].map((v) => v / Math.sqrt(3)), [0.6, 0, -0.8]];
   let cases = 0;
-  for (const axis of axes) for (const angle of angles) for (const hand of [1, -1]) {
-    const [si, sj, sk] = [0.5 + next(), 0.5 + 2 * next(), 0.5 + 7 * next()];
-    const affine = [...composeAffine(rotation(axis, angle), [si, 0, 0, 0, 0, sj, 0, 0, 0, 0, hand * sk, 0])];
-    [affine[3], affine[7], affine[11]] = [next() * 100, -next() * 100, next()];
-    const bytes = encodeNifti({ size: [1, 1, 1], affine, data: [1], dtype: 'uint8' });
-    assert.is(view(bytes).getInt16(252, true), 1);
-    view(bytes).setInt16(254, 0, true); // no sform: the parser takes the qform
-    const { affine: qform } = parseNifti('q.nii', bufferOf(bytes));
-    assert.ok(affine.every((value, n) => Math.abs(value - qform[n]) < 3e-3), `[${affine.join(', ')}] against [${qform.join(', ')}]`);
-    cases++;
-  }
+  for (const axis of axes)
+    for (const angle of angles)
+      for (const hand of [1, -1]) {
+        const [si, sj, sk] = [0.5 + next(), 0.5 + 2 * next(), 0.5 + 7 * next()];
+        const affine = [...composeAffine(rotation(axis, angle), [si, 0, 0, 0, 0, sj, 0, 0, 0, 0, hand * sk, 0])];
+        [affine[3], affine[7], affine[11]] = [next() * 100, -next() * 100, next()];
+        const bytes = encodeNifti({ size: [1, 1, 1], affine, data: [1], dtype: 'uint8' });
+        assert.is(view(bytes).getInt16(252, true), 1);
+        view(bytes).setInt16(254, 0, true); // no sform: the parser takes the qform
+        const { affine: qform } = parseNifti('q.nii', bufferOf(bytes));
+        assert.ok(
+          affine.every((value, n) => Math.abs(value - qform[n]) < 3e-3),
+          `[${affine.join(', ')}] against [${qform.join(', ')}]`,
+        );
+        cases++;
+      }
   assert.is(cases, 72);
 });
 

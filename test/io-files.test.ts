@@ -9,7 +9,9 @@ import { encodeDisplacement, encodeNifti } from '../src/io/nifti.ts';
 import { makeNifti, messageOf, random, type MakeNifti } from './io-make-nifti.ts';
 
 let folder = '';
-test.before(async () => { folder = await mkdtemp(join(tmpdir(), 'deqreg-io-')); });
+test.before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'deqreg-io-'));
+});
 test.after(() => rm(folder, { recursive: true }));
 
 const at = (name: string) => join(folder, name);
@@ -25,7 +27,12 @@ const made = (options: MakeNifti = {}) => makeNifti({ ...EXAMPLE, ...options });
 test('single files, plain and gzipped, whatever the name says', async () => {
   const { header } = made();
   const zipped = gzipSync(new Uint8Array(header));
-  for (const [name, bytes] of [['a.nii', header], ['a.nii.gz', zipped], ['zipped.nii', zipped], ['plain.nii.gz', header]] as const) {
+  for (const [name, bytes] of [
+    ['a.nii', header],
+    ['a.nii.gz', zipped],
+    ['zipped.nii', zipped],
+    ['plain.nii.gz', header],
+  ] as const) {
     const volume = await readVolume(await put(name, bytes));
     assert.equal([volume.size, volume.dtype, [...volume.data]], [[7, 6, 5], 'int16', VALUES], name);
   }
@@ -36,8 +43,14 @@ test('pairs, from either name, each half gzipped or not', async () => {
     const { header, image } = made({ pair: true, version });
     const zip = (bytes: ArrayBuffer) => gzipSync(new Uint8Array(bytes));
     await Promise.all([
-      put('p.hdr', header), put('p.img', image!), put('q.hdr.gz', zip(header)), put('q.img.gz', zip(image!)),
-      put('r.hdr', header), put('r.img.gz', zip(image!)), put('S.HDR', header), put('S.IMG', image!),
+      put('p.hdr', header),
+      put('p.img', image!),
+      put('q.hdr.gz', zip(header)),
+      put('q.img.gz', zip(image!)),
+      put('r.hdr', header),
+      put('r.img.gz', zip(image!)),
+      put('S.HDR', header),
+      put('S.IMG', image!),
     ]);
     for (const name of ['p.hdr', 'p.img', 'q.hdr.gz', 'q.img.gz', 'r.hdr', 'r.img.gz', 'S.HDR', 'S.IMG']) {
       assert.equal([...(await readVolume(at(name))).data], VALUES, name);
@@ -154,7 +167,10 @@ test('writeAtomic replaces the file, or leaves nothing behind', async () => {
   await writeAtomic(at('out/b.txt'), [Buffer.from('in '), Buffer.from('parts')]);
   assert.is(await readFile(at('out/a.txt'), 'utf8'), 'second');
   assert.is(await readFile(at('out/b.txt'), 'utf8'), 'in parts');
-  for (const [name, why] of [['out/taken', /cannot write: /], ['out/none/a.txt', /cannot write: no such file or folder$/]] as const) {
+  for (const [name, why] of [
+    ['out/taken', /cannot write: /],
+    ['out/none/a.txt', /cannot write: no such file or folder$/],
+  ] as const) {
     const text = await messageOf(() => writeAtomic(at(name), 'x'));
     assert.ok(text.startsWith(`${at(name)}: `));
     assert.match(text, why);

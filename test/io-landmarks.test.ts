@@ -53,7 +53,8 @@ for (const [text, message] of BAD) {
 }
 
 test('encodeLandmarks is read back exactly', async () => {
-  const fixed = Float64Array.of(0.1 + 0.2, 1e-9, -3, 4, 5, 6), moving = Float64Array.of(1 / 3, 2, 3, 4e20, 5, 6);
+  const fixed = Float64Array.of(0.1 + 0.2, 1e-9, -3, 4, 5, 6),
+    moving = Float64Array.of(1 / 3, 2, 3, 4e20, 5, 6);
   for (const names of [undefined, ['a b', '7']]) {
     const back = parseLandmarks('l.csv', encodeLandmarks({ fixed, moving, names }));
     assert.equal([back.fixed, back.moving, back.names], [fixed, moving, names]);

@@ -1,8 +1,16 @@
 // NIfTI files for tests, written field by field from nifti1.h and nifti2.h, independent of the project's own encoder.
 
 export const DTYPES = {
-  uint8: [2, 8], int8: [256, 8], int16: [4, 16], uint16: [512, 16], int32: [8, 32], uint32: [768, 32],
-  float32: [16, 32], float64: [64, 64], int64: [1024, 64], uint64: [1280, 64],
+  uint8: [2, 8],
+  int8: [256, 8],
+  int16: [4, 16],
+  uint16: [512, 16],
+  int32: [8, 32],
+  uint32: [768, 32],
+  float32: [16, 32],
+  float64: [64, 64],
+  int64: [1024, 64],
+  uint64: [1280, 64],
 } as const;
 export type TestDtype = keyof typeof DTYPES;
 
@@ -10,21 +18,21 @@ export interface MakeNifti {
   version?: 1 | 2;
   little?: boolean;
   pair?: boolean;
-  dim?: number[];      // dim[1..]; dim[0] is its length unless `dim0` says otherwise
+  dim?: number[]; // dim[1..]; dim[0] is its length unless `dim0` says otherwise
   dim0?: number;
   dtype?: TestDtype;
-  datatype?: number;   // the raw code, instead of dtype's
+  datatype?: number; // the raw code, instead of dtype's
   values?: readonly (number | bigint)[];
-  pixdim?: number[];   // pixdim[0..3]
-  offset?: number;     // where the voxels are
-  declared?: number;   // vox_offset, when it is not there
+  pixdim?: number[]; // pixdim[0..3]
+  offset?: number; // where the voxels are
+  declared?: number; // vox_offset, when it is not there
   slope?: number;
   inter?: number;
   intent?: number;
   units?: number;
   qform?: { code: number; b: number; c: number; d: number; x: number; y: number; z: number };
   sform?: { code: number; rows: number[] };
-  flags?: number[];    // the bytes that follow the header
+  flags?: number[]; // the bytes that follow the header
 }
 
 export interface Made {
@@ -34,9 +42,19 @@ export interface Made {
 
 export function makeNifti(options: MakeNifti = {}): Made {
   const {
-    version = 1, little = true, pair = false, dim = [3, 2, 2], dtype = 'uint8', pixdim = [1, 1, 1, 1], slope = 0, inter = 0,
-    intent = 0, units = 2,
-    qform = { code: 0, b: 0, c: 0, d: 0, x: 0, y: 0, z: 0 }, sform = { code: 1, rows: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] }, flags = [],
+    version = 1,
+    little = true,
+    pair = false,
+    dim = [3, 2, 2],
+    dtype = 'uint8',
+    pixdim = [1, 1, 1, 1],
+    slope = 0,
+    inter = 0,
+    intent = 0,
+    units = 2,
+    qform = { code: 0, b: 0, c: 0, d: 0, x: 0, y: 0, z: 0 },
+    sform = { code: 1, rows: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] },
+    flags = [],
   } = options;
   const count = dim.reduce((a, b) => a * b, 1);
   const values = options.values ?? Array.from({ length: count }, (_, n) => n + 1);
@@ -47,7 +65,7 @@ export function makeNifti(options: MakeNifti = {}): Made {
   const pixdims = [...pixdim, 1, 1, 1, 1].slice(0, 8);
   const rows = sform.rows;
 
-  const header = new ArrayBuffer(pair ? headerBytes + 4 : Math.max(headerBytes + 4, offset + values.length * bits / 8));
+  const header = new ArrayBuffer(pair ? headerBytes + 4 : Math.max(headerBytes + 4, offset + (values.length * bits) / 8));
   const view = new DataView(header);
   const magic = `n${pair ? 'i' : '+'}${version}\0`;
   if (version === 1) {
@@ -80,9 +98,9 @@ export function makeNifti(options: MakeNifti = {}): Made {
   }
   flags.forEach((flag, n) => view.setUint8(headerBytes + n, flag));
 
-  const image = pair ? new ArrayBuffer(offset + values.length * bits / 8) : undefined;
+  const image = pair ? new ArrayBuffer(offset + (values.length * bits) / 8) : undefined;
   const voxels = new DataView(image ?? header);
-  values.forEach((value, n) => put(voxels, offset + n * bits / 8, dtype, value, little));
+  values.forEach((value, n) => put(voxels, offset + (n * bits) / 8, dtype, value, little));
   return { header, image };
 }
 

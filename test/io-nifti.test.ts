@@ -14,30 +14,42 @@ const parse = (options: MakeNifti) => {
 };
 
 const EXTREMES: Record<TestDtype, readonly (number | bigint)[]> = {
-  uint8: [0, 1, 255], int8: [-128, -1, 127], int16: [-32768, -1, 32767], uint16: [0, 40000, 65535],
-  int32: [-(2 ** 31), -5, 2 ** 31 - 1], uint32: [0, 3e9, 2 ** 32 - 1], float32: [-1.5e-38, 0.1, 3.4e38], float64: [-1e-30, 0.1, 1e38],
-  int64: [-(2n ** 63n), -3n, 2n ** 40n + 5n], uint64: [7n, 2n ** 63n + 2n ** 50n, 2n ** 64n - 1n],
+  uint8: [0, 1, 255],
+  int8: [-128, -1, 127],
+  int16: [-32768, -1, 32767],
+  uint16: [0, 40000, 65535],
+  int32: [-(2 ** 31), -5, 2 ** 31 - 1],
+  uint32: [0, 3e9, 2 ** 32 - 1],
+  float32: [-1.5e-38, 0.1, 3.4e38],
+  float64: [-1e-30, 0.1, 1e38],
+  int64: [-(2n ** 63n), -3n, 2n ** 40n + 5n],
+  uint64: [7n, 2n ** 63n + 2n ** 50n, 2n ** 64n - 1n],
 };
 
 test('every datatype, byte order, version and layout gives its values', () => {
   let cases = 0;
   for (const dtype of Object.keys(DTYPES) as TestDtype[]) {
     const values = [...EXTREMES[dtype], 2, 3, 5, 7, 11, 13, 17, 19, 23];
-    for (const little of [true, false]) for (const version of [1, 2] as const) for (const pair of [false, true]) {
-      const volume = parse({ dtype, little, version, pair, dim: [3, 2, 2], values });
-      assert.equal(volume.size, [3, 2, 2]);
-      assert.is(volume.dtype, dtype);
-      const expected = values.map((value) => Math.fround(Number(value)));
-      assert.equal([...volume.data], expected, `${dtype} little ${little} NIfTI-${version} pair ${pair}`);
-      cases++;
-    }
+    for (const little of [true, false])
+      for (const version of [1, 2] as const)
+        for (const pair of [false, true]) {
+          const volume = parse({ dtype, little, version, pair, dim: [3, 2, 2], values });
+          assert.equal(volume.size, [3, 2, 2]);
+          assert.is(volume.dtype, dtype);
+          const expected = values.map((value) => Math.fround(Number(value)));
+          assert.equal([...volume.data], expected, `${dtype} little ${little} NIfTI-${version} pair ${pair}`);
+          cases++;
+        }
   }
   assert.is(cases, 80);
 });
 
 test('voxels may start at any byte, and trailing bytes and dimensions of one are allowed', () => {
   for (const dtype of ['int16', 'float32', 'float64'] as const) {
-    assert.equal([...parse({ dtype, offset: 353 }).data], [...Array(12).keys()].map((n) => n + 1));
+    assert.equal(
+      [...parse({ dtype, offset: 353 }).data],
+      [...Array(12).keys()].map((n) => n + 1),
+    );
   }
   const { header } = makeNifti({ dim: [3, 2, 2, 1, 1], dtype: 'int16' });
   const longer = new Uint8Array(header.byteLength + 5);
@@ -187,7 +199,8 @@ test('extensions are skipped, also those with sizes that lead nowhere', () => {
 test('fuzz: 1000 damaged headers give a volume, or an Error with the file name', () => {
   const next = random(20240607);
   const variants = ([1, 2] as const).flatMap((version) => [true, false].map((little) => ({ version, little, dtype: 'int16' as const })));
-  let thrown = 0, parsed = 0;
+  let thrown = 0,
+    parsed = 0;
   for (let round = 0; round < 1000; round++) {
     const { header } = makeNifti({ ...variants[round % 4], dim: [6, 5, 4], qform: TURN, flags: [round & 1, 0, 0, 0] });
     const view = new DataView(header);
@@ -197,7 +210,11 @@ test('fuzz: 1000 damaged headers give a volume, or an Error with the file name',
     }
     const bytes = next() < 0.1 ? header.slice(0, Math.floor(next() * header.byteLength)) : header;
     try {
-      const { size: [w, h, d], data, affine } = parseNifti('fuzz.nii', bytes);
+      const {
+        size: [w, h, d],
+        data,
+        affine,
+      } = parseNifti('fuzz.nii', bytes);
       assert.ok(data.length === w * h * d && data.length * 1 <= bytes.byteLength && affine.every(Number.isFinite));
       parsed++;
     } catch (error) {
@@ -214,7 +231,12 @@ test('displacement files: 5-D, three vectors, intent 1007; anything else is refu
   const field: MakeNifti = { dim: [3, 2, 2, 1, 3], intent: 1007, dtype: 'float64', little: false, version: 2 };
   const { size, data } = parseDisplacement('u.nii', makeNifti(field).header);
   assert.equal([size, [...data]], [[3, 2, 2], [...Array(36).keys()].map((n) => n + 1)]);
-  const dims = [[3, 2, 2, 3], [3, 2, 2], [3, 2, 2, 1, 2], [3, 2, 2, 2, 3]];
+  const dims = [
+    [3, 2, 2, 3],
+    [3, 2, 2],
+    [3, 2, 2, 1, 2],
+    [3, 2, 2, 2, 3],
+  ];
   for (const wrong of [{ intent: 0 }, { intent: 1006 }, ...dims.map((dim) => ({ dim }))]) {
     assert.match(
       await messageOf(() => parseDisplacement('u.nii', makeNifti({ ...field, ...wrong }).header)),

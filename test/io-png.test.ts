@@ -37,14 +37,14 @@ test('slicePanel is upright, and the same for any order and direction of the vox
   assert.equal([b.width, b.height], [a.width, a.height]);
   assert.ok(a.data.every((value, n) => Math.abs(value - b.data[n]) <= 1));
   const at = (x: number, y: number) => a.data[y * a.width + x];
-  const expected = (mm: number) => 255 * (mm + 260) / 520;
+  const expected = (mm: number) => (255 * (mm + 260)) / 520;
   const close = (value: number, mm: number) => assert.ok(Math.abs(value - expected(mm)) < 4, `${value}, expected ${expected(mm)}`);
-  close(at(192, 0), 2 * 30 + 4 * 40);        // sagittal: front and top
-  close(at(0, 255), -2 * 30 - 4 * 40);       // sagittal: back and bottom
-  close(at(197 + 129, 0), 20 + 4 * 40);      // coronal: right and top
-  close(at(331 + 129, 32), 20 + 2 * 30);     // axial: right and front (61 mm in the middle of 81)
-  close(at(331, 223), -20 - 2 * 30);         // axial: left and back
-  assert.is(at(194, 100), 0);                // the gap
+  close(at(192, 0), 2 * 30 + 4 * 40); // sagittal: front and top
+  close(at(0, 255), -2 * 30 - 4 * 40); // sagittal: back and bottom
+  close(at(197 + 129, 0), 20 + 4 * 40); // coronal: right and top
+  close(at(331 + 129, 32), 20 + 2 * 30); // axial: right and front (61 mm in the middle of 81)
+  close(at(331, 223), -20 - 2 * 30); // axial: left and back
+  assert.is(at(194, 100), 0); // the gap
 });
 
 test('slicePanel keeps millimetres: thick slices are enlarged, a smaller volume stays smaller', () => {

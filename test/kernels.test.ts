@@ -7,15 +7,33 @@ import { resolveOptions } from '../src/register/options.ts';
 import { identityAffine, traceAffine } from '../src/register/affine.ts';
 import { traceRegistration } from '../src/register/trace.ts';
 import {
-  adam, adamState, anderson, andersonState, compose, ema, gradientClip, Graph, lnccForce, localStatistics, plan, resetAdam, softNormalize, type Tensor,
-  vjp, warpWithGradient, withGradient,
+  adam,
+  adamState,
+  anderson,
+  andersonState,
+  compose,
+  ema,
+  gradientClip,
+  Graph,
+  lnccForce,
+  localStatistics,
+  plan,
+  resetAdam,
+  softNormalize,
+  type Tensor,
+  vjp,
+  warpWithGradient,
+  withGradient,
 } from '../src/index.ts';
 import { gpuOps } from './gpu-ops.ts';
 import { gpu } from './gpu.ts';
 import { cases } from './reference/cases.ts';
 import { at } from './root.ts';
 
-interface Variant { kernel: Kernel; constants: Constants }
+interface Variant {
+  kernel: Kernel;
+  constants: Constants;
+}
 const variants = new Map<string, Variant>();
 
 /** Traces, plans (no device) and notes every variant that would be launched. */
@@ -47,21 +65,28 @@ for (const { op, inputs, attrs } of cases) {
     else differentiate(graph, y, xs);
   });
 }
-for (const size of [[1, 1, 3, 3, 5], [1, 1, 4, 4, 4]] as const) {
+for (const size of [
+  [1, 1, 3, 3, 5],
+  [1, 1, 4, 4, 4],
+] as const) {
   for (let window = 1; window <= 8; window++) {
     for (const beta of [1, 0.5]) {
       collect((graph) => anderson(andersonState(graph.variable('z', size), window), graph.input('f', size), { window, beta, ridge: 1e-3 }));
     }
   }
 }
-const field = [2, 3, 3, 4, 5] as const, image = [2, 1, 3, 4, 5] as const;
+const field = [2, 3, 3, 4, 5] as const,
+  image = [2, 1, 3, 4, 5] as const;
 collect((graph) => {
   const state = adamState(graph.variable('p', field));
   resetAdam(state);
   adam(state, graph.input('g', field), { rate: 0.1 });
 });
 collect((graph) => {
-  const p = graph.variable('p', field), g = graph.input('g', field), rate = graph.input('rate', [1]), clip = gradientClip([g], 1);
+  const p = graph.variable('p', field),
+    g = graph.input('g', field),
+    rate = graph.input('rate', [1]),
+    clip = gradientClip([g], 1);
   for (const options of [{ rate }, { rate: 0.1, clip }, { rate, clip }]) adam(adamState(p), g, options);
   ema(graph.variable('average', field), p, 0.9);
 });
@@ -88,12 +113,21 @@ const files = readdirSync(at('kernels')).filter((file) => file.endsWith('.wgsl')
 
 test('every kernel file is launched by some op', () => {
   const launched = new Set([...variants.values()].map(({ kernel }) => `${kernel.name}.wgsl`));
-  assert.equal(files.filter((file) => !launched.has(file)), []);
+  assert.equal(
+    files.filter((file) => !launched.has(file)),
+    [],
+  );
 });
 
 test('no kernel binds more buffers than every WebGPU device allows', () => {
-  const counts = [...variants.values()].map(({ kernel }) => ({ name: kernel.name, buffers: kernel.bindings.filter((b) => b.access !== 'uniform').length }));
-  assert.equal(counts.filter(({ buffers }) => buffers > 8), []); // the default of maxStorageBuffersPerShaderStage
+  const counts = [...variants.values()].map(({ kernel }) => ({
+    name: kernel.name,
+    buffers: kernel.bindings.filter((b) => b.access !== 'uniform').length,
+  }));
+  assert.equal(
+    counts.filter(({ buffers }) => buffers > 8),
+    [],
+  ); // the default of maxStorageBuffersPerShaderStage
 });
 
 test(`${variants.size} variants compile without a message`, async () => {
@@ -127,12 +161,26 @@ const body = (text: string) => `// y = x\n${text}
 `;
 
 test('bindings and parameters are read from the text', () => {
-  const k = kernel('copy', body('struct Params { n: u32, shift: i32, // a comment, with a comma\n scale: f32 }\n@group(0) @binding(7) var<uniform> params: Params;'));
-  assert.equal(k.params, [{ name: 'n', type: 'u32' }, { name: 'shift', type: 'i32' }, { name: 'scale', type: 'f32' }]);
-  assert.equal(k.bindings, [
-    { index: 7, name: 'params', access: 'uniform' }, { index: 0, name: 'x', access: 'read' }, { index: 1, name: 'y', access: 'read_write' },
+  const k = kernel(
+    'copy',
+    body(
+      'struct Params { n: u32, shift: i32, // a comment, with a comma\n scale: f32 }\n@group(0) @binding(7) var<uniform> params: Params;',
+    ),
+  );
+  assert.equal(k.params, [
+    { name: 'n', type: 'u32' },
+    { name: 'shift', type: 'i32' },
+    { name: 'scale', type: 'f32' },
   ]);
-  assert.throws(() => kernel('k', body('struct Params { size: vec3u }')), /kernels\/k\.wgsl: Params may hold u32, i32 and f32 only, got "size: vec3u"/);
+  assert.equal(k.bindings, [
+    { index: 7, name: 'params', access: 'uniform' },
+    { index: 0, name: 'x', access: 'read' },
+    { index: 1, name: 'y', access: 'read_write' },
+  ]);
+  assert.throws(
+    () => kernel('k', body('struct Params { size: vec3u }')),
+    /kernels\/k\.wgsl: Params may hold u32, i32 and f32 only, got "size: vec3u"/,
+  );
   assert.throws(() => kernel('k', body('struct Params { n: u32 }')), /struct Params and a uniform binding come together/);
   assert.throws(() => kernel('k', body('@group(0) @binding(7) var<uniform> params: u32;')), /come together/);
 });
@@ -144,35 +192,54 @@ test('specialise: constants stand on line 1, libraries at the end, and what cann
   assert.ok(code.includes('fn flat_index') && code.includes('alias item = vec4f'));
   assert.equal(code.split('\n').slice(1, 9), k.source.split('\n').slice(1, 9));
   assert.throws(() => specialise(k, { WG: 64 }), /no library kernels\/lib\/itemsundefined\.wgsl/);
-  assert.throws(() => specialise(kernel('k', body('// @use nothing')), { WG: 64 }), /kernels\/k\.wgsl: no library kernels\/lib\/nothing\.wgsl/);
+  assert.throws(
+    () => specialise(kernel('k', body('// @use nothing')), { WG: 64 }),
+    /kernels\/k\.wgsl: no library kernels\/lib\/nothing\.wgsl/,
+  );
   assert.throws(() => specialise(k, { WG: 64.5, LANES: 4 }), /constant WG = 64.5 is not a whole number/);
   assert.throws(() => specialise(k, { WG: -1, LANES: 4 }), /constant WG = -1/);
 });
 
-const rejection = async (promise: Promise<unknown>): Promise<string> => promise.then(() => 'nothing was refused', (error: Error) => error.message);
+const rejection = async (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'nothing was refused',
+    (error: Error) => error.message,
+  );
 
 test('an error in a kernel is reported with its file and line', async () => {
   const device = await gpu();
   const source = body('// @use index').replace('y[id.x] = x[id.x]', 'y[id.x] = nonsense');
   const line = source.split('\n').findIndex((text) => text.includes('nonsense')) + 1;
-  assert.match(await rejection(device.pipeline(kernel('copy', source), { WG: 64 })), new RegExp(`^kernels/copy\\.wgsl:${line}:\\d+ .*nonsense`));
+  assert.match(
+    await rejection(device.pipeline(kernel('copy', source), { WG: 64 })),
+    new RegExp(`^kernels/copy\\.wgsl:${line}:\\d+ .*nonsense`),
+  );
   // Without the constant WG, the library index.wgsl is at fault, in its third line.
-  assert.match(await rejection(device.pipeline(kernel('copy', source.replace('(WG)', '(64)').replace('nonsense', 'flat_index(id, id)')))),
-    /^kernels\/lib\/index\.wgsl:3:\d+ .*WG/);
+  assert.match(
+    await rejection(device.pipeline(kernel('copy', source.replace('(WG)', '(64)').replace('nonsense', 'flat_index(id, id)')))),
+    /^kernels\/lib\/index\.wgsl:3:\d+ .*WG/,
+  );
   device.check(); // told once: the device does not report it a second time
 });
 
 test('packParams packs by name and refuses what is missing, unknown or does not fit', () => {
   const k = kernel('k', body('struct Params { n: u32, shift: i32, scale: f32 }\n@group(0) @binding(7) var<uniform> params: Params;'));
   const packed = new DataView(packParams(k, { scale: 0.5, n: 4294967295, shift: -2 }));
-  assert.equal([packed.byteLength, packed.getUint32(0, true), packed.getInt32(4, true), packed.getFloat32(8, true)], [12, 4294967295, -2, 0.5]);
+  assert.equal(
+    [packed.byteLength, packed.getUint32(0, true), packed.getInt32(4, true), packed.getFloat32(8, true)],
+    [12, 4294967295, -2, 0.5],
+  );
   const good = { n: 1, shift: 1, scale: 1 };
   for (const [values, message] of [
-    [{ n: 1, scale: 1 }, /kernels\/k\.wgsl: parameter shift is undefined/], [{ ...good, scale: NaN }, /parameter scale is NaN/],
-    [{ ...good, n: 1.5 }, /parameter n is u32, got 1.5/], [{ ...good, n: -1 }, /parameter n is u32, got -1/],
-    [{ ...good, n: 2 ** 32 }, /parameter n is u32, got 4294967296/], [{ ...good, shift: 2 ** 31 }, /parameter shift is i32, got 2147483648/],
+    [{ n: 1, scale: 1 }, /kernels\/k\.wgsl: parameter shift is undefined/],
+    [{ ...good, scale: NaN }, /parameter scale is NaN/],
+    [{ ...good, n: 1.5 }, /parameter n is u32, got 1.5/],
+    [{ ...good, n: -1 }, /parameter n is u32, got -1/],
+    [{ ...good, n: 2 ** 32 }, /parameter n is u32, got 4294967296/],
+    [{ ...good, shift: 2 ** 31 }, /parameter shift is i32, got 2147483648/],
     [{ ...good, more: 1 }, /unknown parameter more/],
-  ] as const) assert.throws(() => packParams(k, values), message);
+  ] as const)
+    assert.throws(() => packParams(k, values), message);
 });
 
 test.run();

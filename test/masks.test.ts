@@ -11,18 +11,23 @@ import { gpu } from './gpu.ts';
 
 const size: Vec3 = [40, 48, 56];
 const brain = phantom('brain', size, 1);
-const run = async (fixed: MaskedVolume, moving: MaskedVolume, options: RegisterOptions = {}) => register(await gpu(), fixed, moving, options);
+const run = async (fixed: MaskedVolume, moving: MaskedVolume, options: RegisterOptions = {}) =>
+  register(await gpu(), fixed, moving, options);
 const inside = ({ data }: Volume) => data.map((label) => Number(label > 0));
 
 /** A bright ball around the voxel (0, 0, 0): 7 voxels and more from the brain. */
 function withArtefact(volume: Volume, value: number): Volume {
   const [w, h] = volume.size;
-  return { ...volume, data: volume.data.map((x, v) => (Math.hypot(v % w, Math.floor(v / w) % h, Math.floor(v / (w * h))) < 11 ? value : x)) };
+  return {
+    ...volume,
+    data: volume.data.map((x, v) => (Math.hypot(v % w, Math.floor(v / w) % h, Math.floor(v / (w * h))) < 11 ? value : x)),
+  };
 }
 
 /** RMS distance of two displacements inside a mask, voxels. */
 function apart(a: Float32Array, b: Float32Array, mask: Float32Array): number {
-  let sum = 0, count = 0;
+  let sum = 0,
+    count = 0;
   mask.forEach((m, v) => {
     if (!m) return;
     for (let c = 0; c < 3; c++) sum += (a[v + c * mask.length]! - b[v + c * mask.length]!) ** 2;
@@ -32,8 +37,13 @@ function apart(a: Float32Array, b: Float32Array, mask: Float32Array): number {
 }
 
 test('an artefact outside the mask does not change what is inside; without the mask it does', async () => {
-  const mask = inside(brain.fixedSeg), artefact = withArtefact(brain.fixed, 2000);
-  const [clean, masked, bare] = [await run({ ...brain.fixed, mask }, brain.moving), await run({ ...artefact, mask }, brain.moving), await run(artefact, brain.moving)];
+  const mask = inside(brain.fixedSeg),
+    artefact = withArtefact(brain.fixed, 2000);
+  const [clean, masked, bare] = [
+    await run({ ...brain.fixed, mask }, brain.moving),
+    await run({ ...artefact, mask }, brain.moving),
+    await run(artefact, brain.moving),
+  ];
   assert.equal([clean.affine.mode, masked.affine.mode], ['none', 'none']);
   assert.equal(masked.intensities, clean.intensities);
   const [with_, without] = [apart(masked.displacement, clean.displacement, mask), apart(bare.displacement, clean.displacement, mask)];
@@ -42,46 +52,72 @@ test('an artefact outside the mask does not change what is inside; without the m
 });
 
 test('windows and moments: values inside the mask decide', () => {
-  const mask = inside(brain.fixedSeg), artefact = withArtefact(brain.fixed, 2000);
+  const mask = inside(brain.fixedSeg),
+    artefact = withArtefact(brain.fixed, 2000);
   const window = intensityWindow(brain.fixed.data, 'auto', mask);
   assert.equal(intensityWindow(artefact.data, 'auto', mask), window);
   assert.is(intensityWindow(artefact.data).high > 1500, true);
   assert.equal(moments({ ...artefact, mask }, window), moments({ ...brain.fixed, mask }, window));
   const point = { ...brain.fixed, data: brain.fixed.data.map((_, v) => Number(v === 1 + 40 * (3 + 48 * 5))) }; // odd along each axis
   const { centre } = moments(point, { modality: 'mri', low: 0, high: 1 });
-  assert.ok(centre.every((x, i) => Math.abs(x - [1, 3, 5].reduce((sum, p, j) => sum + point.affine[4 * i + j]! * p, point.affine[4 * i + 3]!)) < 1e-9));
+  assert.ok(
+    centre.every(
+      (x, i) => Math.abs(x - [1, 3, 5].reduce((sum, p, j) => sum + point.affine[4 * i + j]! * p, point.affine[4 * i + 3]!)) < 1e-9,
+    ),
+  );
 });
 
 test('modality: found by the values, or forced; the window is recorded', async () => {
-  const lung = phantom('lung', [40, 56, 48], 1), few = { iterations: 1, levels: [4], affine: 'none' } as const;
+  const lung = phantom('lung', [40, 56, 48], 1),
+    few = { iterations: 1, levels: [4], affine: 'none' } as const;
   const ct = { modality: 'ct', low: -1024, high: 300 };
   assert.equal((await run(lung.fixed, lung.moving, few)).intensities, { fixed: ct, moving: ct });
   const forced = await run(lung.fixed, lung.moving, { ...few, modality: 'mri' });
   assert.equal([forced.intensities.fixed.modality, forced.intensities.fixed.low, forced.options.modality], ['mri', -1024, 'mri']);
   assert.equal((await run(brain.fixed, brain.moving, few)).intensities.fixed.modality, 'mri');
   assert.equal((await run(brain.fixed, brain.moving, { ...few, modality: 'ct' })).intensities, { fixed: ct, moving: ct });
-  assert.throws(() => intensityWindow(Float32Array.of(400, 500), 'ct'), /modality ct: all values, 400 to 500, lie outside its window of -1024 to 300 HU/);
+  assert.throws(
+    () => intensityWindow(Float32Array.of(400, 500), 'ct'),
+    /modality ct: all values, 400 to 500, lie outside its window of -1024 to 300 HU/,
+  );
 });
 
 test('slices four times as thick as the pixels: Dice improves, steps stay sensible', async () => {
-  const thick = phantom('brain', [56, 64, 20], 3), labels = presentLabels(thick.fixedSeg.data, thick.movingSeg.data); // 2.9×3×11 mm
+  const thick = phantom('brain', [56, 64, 20], 3),
+    labels = presentLabels(thick.fixedSeg.data, thick.movingSeg.data); // 2.9×3×11 mm
   const { displacement: u, levels } = await run(thick.fixed, thick.moving);
-  const toMoving = voxelToVoxel(thick.fixed.affine, thick.moving.affine), thickSize = thick.fixed.size;
-  const score = (field: Float32Array) => dice(thick.fixedSeg.data, warpLabels(thick.movingSeg.data, thickSize, field, thickSize, toMoving), labels).mean;
+  const toMoving = voxelToVoxel(thick.fixed.affine, thick.moving.affine),
+    thickSize = thick.fixed.size;
+  const score = (field: Float32Array) =>
+    dice(thick.fixedSeg.data, warpLabels(thick.movingSeg.data, thickSize, field, thickSize, toMoving), labels).mean;
   const [before, after] = [score(new Float32Array(u.length)), score(u)];
   assert.ok(after > before + 0.1, `Dice ${before} → ${after}`);
   assert.ok(jacobianStats(u, thickSize).grid.foldingPercent < 0.1);
   assert.ok(levels.every(({ size: [, , d] }) => d === 20));
-  assert.ok(u.every((x) => Math.abs(x) < 12), 'the true displacement has at most 3.5 voxels within a slice');
+  assert.ok(
+    u.every((x) => Math.abs(x) < 12),
+    'the true displacement has at most 3.5 voxels within a slice',
+  );
 });
 
 test('one slice, two slices: registered within the slice', async () => {
   for (const depth of [1, 2]) {
-    const cut = ({ data, ...volume }: Volume): Volume => ({ ...volume, size: [40, 48, depth], data: data.slice(26 * 1920, (26 + depth) * 1920) });
+    const cut = ({ data, ...volume }: Volume): Volume => ({
+      ...volume,
+      size: [40, 48, depth],
+      data: data.slice(26 * 1920, (26 + depth) * 1920),
+    });
     const { displacement, similarity, affine } = await run(cut(brain.fixed), cut(brain.moving));
     assert.is(affine.mode, 'none');
-    assert.ok(displacement.every(Number.isFinite) && similarity.after > similarity.before + 0.02, `${depth}: LNCC ${similarity.before} → ${similarity.after}`);
-    if (depth === 1) assert.ok(displacement.subarray(2 * 1920).every((x) => x === 0), 'nothing leads out of the slice');
+    assert.ok(
+      displacement.every(Number.isFinite) && similarity.after > similarity.before + 0.02,
+      `${depth}: LNCC ${similarity.before} → ${similarity.after}`,
+    );
+    if (depth === 1)
+      assert.ok(
+        displacement.subarray(2 * 1920).every((x) => x === 0),
+        'nothing leads out of the slice',
+      );
   }
 });
 

@@ -28,7 +28,7 @@ function displacement(size: Size, f: (w: number, h: number, d: number) => [numbe
   return u;
 }
 
-const cube = (from: number, to: number) => (w: number, h: number, d: number) => [w, h, d].every(x => x >= from && x < to) ? 1 : 0;
+const cube = (from: number, to: number) => (w: number, h: number, d: number) => ([w, h, d].every((x) => x >= from && x < to) ? 1 : 0);
 
 test('dice of shifted cubes', () => {
   const size: Size = [12, 12, 12];
@@ -42,7 +42,8 @@ test('dice of shifted cubes', () => {
 });
 
 test('labels that count', () => {
-  const fixed = Int32Array.of(0, 3, 1, 5, 2), moving = Int32Array.of(2, 1, 0, 3, 9);
+  const fixed = Int32Array.of(0, 3, 1, 5, 2),
+    moving = Int32Array.of(2, 1, 0, 3, 9);
   assert.equal(presentLabels(fixed, moving), [1, 2, 3]);
   assert.equal(presentLabels(fixed, moving, [3, 77, 2, 5]), [2, 3]);
   assert.throws(() => presentLabels(fixed, moving, [5, 9]), /none in common \(fixed 0 1 2 3 5; moving 0 1 2 3 9; wanted 5 9\)/);
@@ -53,12 +54,17 @@ test('warpLabels: nearest neighbour, 0 outside, both label types, through an aff
   const labels = labelMap(size, (w, h, d) => 1 + w + 10 * h + 100 * d);
   const u = displacement(size, () => [1.5, -0.5, 0.49]);
   const warped = warpLabels(labels, size, u, size, identity);
-  assert.equal(warped, labelMap(size, (w, h, d) => w + 2 < 5 ? 1 + (w + 2) + 10 * h + 100 * d : 0));
+  assert.equal(
+    warped,
+    labelMap(size, (w, h, d) => (w + 2 < 5 ? 1 + (w + 2) + 10 * h + 100 * d : 0)),
+  );
   assert.instance(warpLabels(Float32Array.from(labels), size, u, size, identity), Float32Array);
   const fixedSize: Size = [3, 3, 2];
   const map: Affine = [0, 2, 0, -0.6, 1, 0, 0, 1, 0, 0, -1, 2]; // w = 2h − 0.6, h = w + 1, d = 2 − d
-  assert.equal(warpLabels(labels, size, new Float32Array(54), fixedSize, map),
-    labelMap(fixedSize, (w, h, d) => h === 0 ? 0 : 1 + (2 * h - 1 + 0) + 10 * (w + 1) + 100 * (2 - d)));
+  assert.equal(
+    warpLabels(labels, size, new Float32Array(54), fixedSize, map),
+    labelMap(fixedSize, (w, h, d) => (h === 0 ? 0 : 1 + (2 * h - 1 + 0) + 10 * (w + 1) + 100 * (2 - d))),
+  );
   assert.throws(() => warpLabels(labels, fixedSize, u, size, identity), /60 label voxels on a grid of 3×3×2 = 18/);
   assert.throws(() => warpLabels(labels, size, u, fixedSize, identity), /displacement of 180 values on a grid of 3×3×2; expected .* 54/);
 });
@@ -66,31 +72,33 @@ test('warpLabels: nearest neighbour, 0 outside, both label types, through an aff
 /** HD95 by comparing every pair of surface voxels. */
 function hd95ByPairs(a: Int32Array, b: Int32Array, label: number, size: Size, spacing: Size): number {
   const isInside = (p: number[]) => p.every((x, axis) => x >= 0 && x < size[axis]);
-  const at = (map: Int32Array, p: number[]) => isInside(p) ? map[(p[2] * size[1] + p[1]) * size[0] + p[0]] : -1;
+  const at = (map: Int32Array, p: number[]) => (isInside(p) ? map[(p[2] * size[1] + p[1]) * size[0] + p[0]] : -1);
   const surface = (map: Int32Array) => {
     const points: number[][] = [];
     fill(new Int32Array(map.length), size, (...p) => {
-      const steps = [0, 1, 2].flatMap(axis => [-1, 1].map(step => p.map((x, n) => n === axis ? x + step : x)));
-      if (at(map, p) === label && steps.some(q => at(map, q) !== label)) points.push(p);
+      const steps = [0, 1, 2].flatMap((axis) => [-1, 1].map((step) => p.map((x, n) => (n === axis ? x + step : x))));
+      if (at(map, p) === label && steps.some((q) => at(map, q) !== label)) points.push(p);
       return 0;
     });
     return points;
   };
   const directed = (from: number[][], to: number[][]) => {
     const distance = (p: number[], q: number[]) => Math.hypot(...p.map((x, axis) => (x - q[axis]) * spacing[axis]));
-    const nearest = from.map(p => Math.min(...to.map(q => distance(p, q))));
+    const nearest = from.map((p) => Math.min(...to.map((q) => distance(p, q))));
     return nearest.sort((x, y) => x - y)[Math.ceil(0.95 * nearest.length) - 1];
   };
-  const sa = surface(a), sb = surface(b);
+  const sa = surface(a),
+    sb = surface(b);
   return Math.max(directed(sa, sb), directed(sb, sa));
 }
 
 test('hd95 of spheres and of noise on anisotropic voxels equals the comparison of all pairs', () => {
-  const size: Size = [21, 17, 11], spacing: Size = [1.25, 0.8, 3];
+  const size: Size = [21, 17, 11],
+    spacing: Size = [1.25, 0.8, 3];
   const sphere = (cw: number, ch: number, cd: number, r: number) => (w: number, h: number, d: number) =>
     Math.hypot((w - cw) * spacing[0], (h - ch) * spacing[1], (d - cd) * spacing[2]) <= r ? 4 : 0;
   const spheres = [labelMap(size, sphere(9, 8, 5, 5.5)), labelMap(size, sphere(13, 6, 6, 8))];
-  const scattered = [1, 2].map(seed => labelMap(size, (w, h, d) => Math.sin(seed * 31.7 * w + 17.3 * h + 7.1 * d * d) > 0.97 ? 4 : 0));
+  const scattered = [1, 2].map((seed) => labelMap(size, (w, h, d) => (Math.sin(seed * 31.7 * w + 17.3 * h + 7.1 * d * d) > 0.97 ? 4 : 0)));
   for (const [a, b] of [spheres, scattered]) {
     near(hd95(a, b, [4], size, spacing).mean, hd95ByPairs(a, b, 4, size, spacing), 1e-5, 'hd95 mm');
     assert.is(hd95(a, a, [4], size, spacing).mean, 0);
@@ -98,30 +106,33 @@ test('hd95 of spheres and of noise on anisotropic voxels equals the comparison o
 });
 
 test('hd95 of tiny maps, where borders matter and the percentile is the maximum', () => {
-  const size: Size = [5, 4, 3], spacing: Size = [1.5, 1, 2];
+  const size: Size = [5, 4, 3],
+    spacing: Size = [1.5, 1, 2];
   const random = seededRandom(1);
   for (let round = 0; round < 200; round++) {
     const [a, b] = [0, 1].map(() => {
-      const low = size.map(n => Math.floor(n * random())), high = size.map((n, axis) => low[axis] + Math.floor((n - low[axis]) * random()));
-      return labelMap(size, (...p) => p.every((x, axis) => x >= low[axis] && x <= high[axis]) ? 4 : 0);
+      const low = size.map((n) => Math.floor(n * random())),
+        high = size.map((n, axis) => low[axis] + Math.floor((n - low[axis]) * random()));
+      return labelMap(size, (...p) => (p.every((x, axis) => x >= low[axis] && x <= high[axis]) ? 4 : 0));
     });
     near(hd95(a, b, [4], size, spacing).mean, hd95ByPairs(a, b, 4, size, spacing), 1e-5, `round ${round}, hd95 mm`);
   }
 });
 
-test('hd95: voxels on the volume\'s border are surface', () => {
-  for (const holed of [0, 1]) { // all voxels of two layers are surface: 6 holes of 162 are below the percentile
+test("hd95: voxels on the volume's border are surface", () => {
+  for (const holed of [0, 1]) {
+    // all voxels of two layers are surface: 6 holes of 162 are below the percentile
     const size: Size = [2, 9, 9];
     const fixed = labelMap(size, () => 4);
-    const warped = labelMap(size, (w, h, d) => w === holed && h % 3 === 1 && d % 5 === 2 ? 0 : 4);
+    const warped = labelMap(size, (w, h, d) => (w === holed && h % 3 === 1 && d % 5 === 2 ? 0 : 4));
     assert.is(hd95(fixed, warped, [4], size, [1, 1, 1]).mean, 0);
   }
 });
 
 test('hd95: planes a known distance apart, absent label', () => {
   const size: Size = [9, 8, 7];
-  const fixed = labelMap(size, (_w, _h, d) => d === 1 ? 2 : 0);
-  const warped = labelMap(size, (_w, _h, d) => d === 4 ? 2 : d === 6 ? 3 : 0);
+  const fixed = labelMap(size, (_w, _h, d) => (d === 1 ? 2 : 0));
+  const warped = labelMap(size, (_w, _h, d) => (d === 4 ? 2 : d === 6 ? 3 : 0));
   assert.is(hd95(fixed, warped, [2], size, [1, 1, 8]).mean, 24);
   assert.equal(hd95(fixed, warped, [2, 3], size, [1, 1, 8]), { mean: Infinity, perLabel: { 2: 24, 3: Infinity } });
   assert.throws(() => hd95(fixed, warped, [2], [9, 8, 8], [1, 1, 1]), /504 fixed and 504 warped labels on a grid of 9×8×8 = 576/);
@@ -133,8 +144,20 @@ const points = (fixed: Points, moving: Points) => ({ fixed: Float64Array.from(fi
 test('tre: mm by the moving affine, u sampled linearly', () => {
   const size: Size = [6, 5, 4];
   const moving = { size, affine: [0, 2, 0, 7, -3, 0, 0, 1, 0, 0, 4, 0] }; // 3, 2 and 4 mm along w, h, d
-  const fixed = [[1, 2, 1], [2.5, 1.25, 2]];
-  const still = tre(points(fixed, [[2, 2, 1], [2.5, 3.25, 3]]), null, size, identity, moving);
+  const fixed = [
+    [1, 2, 1],
+    [2.5, 1.25, 2],
+  ];
+  const still = tre(
+    points(fixed, [
+      [2, 2, 1],
+      [2.5, 3.25, 3],
+    ]),
+    null,
+    size,
+    identity,
+    moving,
+  );
   assert.equal([...still.perLandmark], [3, Math.hypot(4, 4)]);
   near(still.mean, (3 + Math.hypot(4, 4)) / 2, 1e-12, 'mean');
   near(still.sd, (Math.hypot(4, 4) - 3) / 2, 1e-12, 'sd');
@@ -152,7 +175,19 @@ test('tre: landmarks off the grid are named', () => {
   const size: Size = [6, 5, 4];
   const score = (fixed: Points, moving: Points) => () => tre(points(fixed, moving), null, size, identity, { size, affine: identity });
   const message = /fixed landmark 2 \(1, 4.6, 1\) lies outside the grid of 6×5×4 voxels/;
-  assert.throws(score([[1, 1, 1], [1, 4.6, 1]], [[1, 1, 1], [1, 1, 1]]), message);
+  assert.throws(
+    score(
+      [
+        [1, 1, 1],
+        [1, 4.6, 1],
+      ],
+      [
+        [1, 1, 1],
+        [1, 1, 1],
+      ],
+    ),
+    message,
+  );
   assert.throws(score([[1, 1, 1]], [[1, NaN, 1]]), /moving landmark 1/);
   assert.throws(score([[1, 1, 1]], []), /1 fixed and 0 moving/);
 });
@@ -165,21 +200,35 @@ test('jacobianStats: a linear displacement has one determinant', () => {
   near(grid.minJ, 1.5 * 0.75 * 1.25 + 0.25 * 0.5 * -0.25, 1e-6, 'det');
   near(grid.sdLogJ, 0, 1e-6, 'sdLogJ');
   assert.is(grid.foldingPercent, 0);
-  assert.is(jacobianStats(displacement(size, w => [-2 * w, 0, 0]), size).grid.foldingPercent, 100, 'mirrored');
-  assert.is(jacobianStats(displacement([7, 6, 1], () => [0, 0, 9]), [7, 6, 1]).grid.minJ, 1, 'an axis of one voxel');
+  assert.is(
+    jacobianStats(
+      displacement(size, (w) => [-2 * w, 0, 0]),
+      size,
+    ).grid.foldingPercent,
+    100,
+    'mirrored',
+  );
+  assert.is(
+    jacobianStats(
+      displacement([7, 6, 1], () => [0, 0, 9]),
+      [7, 6, 1],
+    ).grid.minJ,
+    1,
+    'an axis of one voxel',
+  );
 });
 
 test('jacobianStats: folding, deviations and mask of a map along one axis', () => {
   const size: Size = [6, 3, 3];
   const line = [0, 0, 2, 0, 0, 1]; // u(w): numpy.gradient = [0, 1, 0, −1, 0.5, 1], det = 1 + that
   const dets = [1, 2, 1, 0, 1.5, 2];
-  const u = displacement(size, w => [line[w], 0, 0]);
-  const mask = Uint8Array.from(labelMap(size, w => w < 3 ? 5 : 0));
+  const u = displacement(size, (w) => [line[w], 0, 0]);
+  const mask = Uint8Array.from(labelMap(size, (w) => (w < 3 ? 5 : 0)));
   const stats = jacobianStats(u, size, mask);
   const sd = (x: number[]) => Math.sqrt(x.reduce((s, y) => s + y * y, 0) / x.length - (x.reduce((s, y) => s + y, 0) / x.length) ** 2);
   near(stats.grid.foldingPercent, 100 / 6, 1e-12, 'folding %');
-  near(stats.grid.sdLogJ, sd(dets.map(x => Math.log(Math.max(x, 1e-9)))), 1e-9, 'sdLogJ');
-  near(stats.grid.sdLogJLearn2Reg, sd(dets.map(x => Math.log(x + 3))), 1e-9, 'sdLogJLearn2Reg');
+  near(stats.grid.sdLogJ, sd(dets.map((x) => Math.log(Math.max(x, 1e-9)))), 1e-9, 'sdLogJ');
+  near(stats.grid.sdLogJLearn2Reg, sd(dets.map((x) => Math.log(x + 3))), 1e-9, 'sdLogJLearn2Reg');
   assert.is(stats.grid.minJ, 0);
   assert.is(stats.mask.foldingPercent, 0);
   near(stats.mask.sdLogJ, sd([0, Math.log(2), 0]), 1e-9, 'sdLogJ in the mask');
@@ -191,15 +240,17 @@ test('jacobianStats: folding, deviations and mask of a map along one axis', () =
 
 const data = '../shared/data/brain/';
 if (!existsSync(data)) console.log(`metrics.test: skipped the brain pair, no folder ${data}`);
-else test('brain pair: figures of numpy and scipy', () => {
-  const size: Size = [160, 192, 224];
-  const read = (name: string) => Float32Array.from(gunzipSync(readFileSync(`${data}${name}_seg.nii.gz`)).subarray(352)); // uint8
-  const fixed = read('subA'), moving = read('subB');
-  const wanted = [2, 3, 4, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 28, 31, 41, 42, 43, 46, 47, 49, 50, 51, 52, 53, 54, 60, 63];
-  const labels = presentLabels(fixed, moving, wanted);
-  assert.equal(labels, wanted);
-  near(dice(fixed, moving, labels).mean, 0.5224082564829987, 1e-12, 'Dice');
-  near(hd95(fixed, moving, labels, size, [1, 1, 1]).mean, 5.110602402286958, 1e-6, 'HD95 mm');
-});
+else
+  test('brain pair: figures of numpy and scipy', () => {
+    const size: Size = [160, 192, 224];
+    const read = (name: string) => Float32Array.from(gunzipSync(readFileSync(`${data}${name}_seg.nii.gz`)).subarray(352)); // uint8
+    const fixed = read('subA'),
+      moving = read('subB');
+    const wanted = [2, 3, 4, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 24, 28, 31, 41, 42, 43, 46, 47, 49, 50, 51, 52, 53, 54, 60, 63];
+    const labels = presentLabels(fixed, moving, wanted);
+    assert.equal(labels, wanted);
+    near(dice(fixed, moving, labels).mean, 0.5224082564829987, 1e-12, 'Dice');
+    near(hd95(fixed, moving, labels, size, [1, 1, 1]).mean, 5.110602402286958, 1e-6, 'HD95 mm');
+  });
 
 test.run();

@@ -13,7 +13,10 @@ const TOLERANCE = 1e-5;
 const looser: Record<string, number> = { 'lncc: raw intensities': 2e-4, 'dot: N=2': 1e-4 };
 
 test('every reference op has an engine op', () => {
-  assert.equal(Object.keys(reference).filter((name) => !gpuOps[name]), []);
+  assert.equal(
+    Object.keys(reference).filter((name) => !gpuOps[name]),
+    [],
+  );
 });
 
 for (const { op, label, inputs, attrs } of cases) {
@@ -42,7 +45,11 @@ goldens().forEach(({ op, attrs, inputs, outputs, cotangent, grads: expected }, i
     const { y, grads } = await evaluate((xs) => gpuOps[op]!(xs, attrs), inputs, cotangent ?? undefined, wanted);
     assert.ok(relativeError(y, outputs[0]!.data) < TOLERANCE, `value: relative error ${relativeError(y, outputs[0]!.data)}`);
     expected.forEach((g, i) => {
-      if (g) assert.ok(relativeError(grads[i]!, g.data) < TOLERANCE, `gradient of input ${i}: relative error ${relativeError(grads[i]!, g.data)}`);
+      if (g)
+        assert.ok(
+          relativeError(grads[i]!, g.data) < TOLERANCE,
+          `gradient of input ${i}: relative error ${relativeError(grads[i]!, g.data)}`,
+        );
     });
   });
 });

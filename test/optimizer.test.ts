@@ -3,7 +3,20 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
-  adam, type AdamOptions, adamState, assign, constantRate, cosineRate, ema, gradientClip, Graph, linearWarmUp, resetAdam, Schedule, stepRate, type Tensor,
+  adam,
+  type AdamOptions,
+  adamState,
+  assign,
+  constantRate,
+  cosineRate,
+  ema,
+  gradientClip,
+  Graph,
+  linearWarmUp,
+  resetAdam,
+  Schedule,
+  stepRate,
+  type Tensor,
 } from '../src/index.ts';
 import { goldens } from './golden/load.ts';
 import { evaluate, f32, gpu } from './gpu.ts';
@@ -12,7 +25,8 @@ import { type NdArray, relativeError, uniform } from './reference/ndarray.ts';
 /** A parameter p with its gradient g, and a program that takes a step. */
 async function stepper(start: NdArray, options: (graph: Graph, g: Tensor) => AdamOptions) {
   const graph = new Graph();
-  const p = graph.variable('p', start.shape, 'weight', { persistent: true }), g = graph.input('g', start.shape);
+  const p = graph.variable('p', start.shape, 'weight', { persistent: true }),
+    g = graph.input('g', start.shape);
   const state = adamState(p);
   graph.phase('start', () => resetAdam(state));
   graph.phase('step', () => adam(state, g, options(graph, g)));
@@ -21,15 +35,29 @@ async function stepper(start: NdArray, options: (graph: Graph, g: Tensor) => Ada
   const schedule = await Schedule.build(await gpu(), graph);
   schedule.upload(p, f32(start));
   schedule.run('start');
-  const step = (gradient: Float32Array) => { schedule.upload(g, gradient); schedule.run('step'); };
-  const read = async () => { const all: Float32Array[] = []; for (const t of parts) all.push(await schedule.read(t)); return all; };
+  const step = (gradient: Float32Array) => {
+    schedule.upload(g, gradient);
+    schedule.run('step');
+  };
+  const read = async () => {
+    const all: Float32Array[] = [];
+    for (const t of parts) all.push(await schedule.read(t));
+    return all;
+  };
   return { schedule, step, read };
 }
 
 test('five steps of AdamW as PyTorch takes them, each with its own rate from a buffer', async () => {
-  const { attrs: { rates, ...hyper }, inputs: [start, ...gradients], outputs } = goldens().find(({ op }) => op === 'adamWStep')!;
+  const {
+    attrs: { rates, ...hyper },
+    inputs: [start, ...gradients],
+    outputs,
+  } = goldens().find(({ op }) => op === 'adamWStep')!;
   let rate: Tensor;
-  const { schedule, step, read } = await stepper(start!, (graph) => ({ rate: (rate = graph.variable('rate', [1], 'optimizer', { persistent: true })), ...hyper }));
+  const { schedule, step, read } = await stepper(start!, (graph) => ({
+    rate: (rate = graph.variable('rate', [1], 'optimizer', { persistent: true })),
+    ...hyper,
+  }));
   for (const [i, gradient] of gradients.entries()) {
     schedule.upload(rate!, Float32Array.of(rates[i]));
     step(f32(gradient));
@@ -40,21 +68,36 @@ test('five steps of AdamW as PyTorch takes them, each with its own rate from a b
   schedule.destroy();
 });
 
-for (const { attrs: { most }, inputs, outputs } of goldens().filter(({ op }) => op === 'gradientClip')) {
+for (const {
+  attrs: { most },
+  inputs,
+  outputs,
+} of goldens().filter(({ op }) => op === 'gradientClip')) {
   const norm = outputs.at(-1)!.data[0]!;
   test(`gradientClip as PyTorch's clip_grad_norm_: norm ${norm.toFixed(3)} to at most ${most}`, async () => {
     const { y } = await evaluate((xs) => gradientClip(xs, most), inputs);
     assert.ok(relativeError([y[1]!], [norm]) < 1e-6, `norm ${y[1]}`);
-    inputs.forEach((g, i) => assert.ok(relativeError(g.data.map((v) => v * y[0]!), outputs[i]!.data) < 1e-6, `gradient ${i}`));
+    inputs.forEach((g, i) =>
+      assert.ok(
+        relativeError(
+          g.data.map((v) => v * y[0]!),
+          outputs[i]!.data,
+        ) < 1e-6,
+        `gradient ${i}`,
+      ),
+    );
   });
 }
 
 test('adam with a clip steps as with the clipped gradient', async () => {
-  const start = uniform([300], 1), g = uniform([300], 2, -2, 2), most = 0.5;
+  const start = uniform([300], 1),
+    g = uniform([300], 2, -2, 2),
+    most = 0.5;
   const factor = most / Math.hypot(...g.data);
   const clipped = await stepper(start, (_, gradient) => ({ rate: 0.1, clip: gradientClip([gradient], most) }));
   const plain = await stepper(start, () => ({ rate: 0.1 }));
-  for (const scale of [1, -0.5, 3]) { // every one of them is above `most`
+  for (const scale of [1, -0.5, 3]) {
+    // every one of them is above `most`
     clipped.step(f32(g).map((v) => v * scale));
     plain.step(f32(g).map((v) => v * factor * Math.sign(scale)));
   }
@@ -64,7 +107,8 @@ test('adam with a clip steps as with the clipped gradient', async () => {
 });
 
 test('a step with a gradient that is not finite is left out', async () => {
-  const start = uniform([100], 3), good = f32(uniform([100], 4));
+  const start = uniform([100], 3),
+    good = f32(uniform([100], 4));
   const { schedule, step, read } = await stepper(start, (_, g) => ({ rate: 0.1, weightDecay: 0.1, clip: gradientClip([g], 1) }));
   step(good);
   const before = await read();
@@ -79,7 +123,8 @@ test('a step with a gradient that is not finite is left out', async () => {
 
 test('ema follows its weight', async () => {
   const graph = new Graph();
-  const x = graph.input('x', [100]), average = graph.variable('average', [100], 'optimizer', { persistent: true });
+  const x = graph.input('x', [100]),
+    average = graph.variable('average', [100], 'optimizer', { persistent: true });
   graph.phase('start', () => assign(average, x));
   graph.phase('step', () => ema(average, x, 0.9));
   graph.output(average);
@@ -99,7 +144,10 @@ test('ema follows its weight', async () => {
 
 test('what does not fit is refused, with the shapes', () => {
   const graph = new Graph();
-  const p = graph.variable('p', [4]), g = graph.input('g', [4]), two = graph.input('two', [2]), state = adamState(p);
+  const p = graph.variable('p', [4]),
+    g = graph.input('g', [4]),
+    two = graph.input('two', [2]),
+    state = adamState(p);
   graph.phase('all', () => {
     assert.throws(() => adam(state, two, { rate: 1 }), /adam: the gradient is \[2\], the parameter \[4\]/);
     assert.throws(() => adam(state, g, { rate: two }), /adam: the rate is a number or a tensor \[1\], got \[2\]/);

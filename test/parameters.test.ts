@@ -2,8 +2,20 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
-  assign, encodeSafetensors, Graph, type Initialiser, kaimingUniform, normal, ones, Parameters, type ParameterValues, parseSafetensors, scale, Schedule,
-  type Shape, zeros,
+  assign,
+  encodeSafetensors,
+  Graph,
+  type Initialiser,
+  kaimingUniform,
+  normal,
+  ones,
+  Parameters,
+  type ParameterValues,
+  parseSafetensors,
+  scale,
+  Schedule,
+  type Shape,
+  zeros,
 } from '../src/index.ts';
 import { gpu } from './gpu.ts';
 
@@ -26,7 +38,8 @@ test('initial values: the same for a seed, others for another; bounds and moment
   const { parameters } = cell();
   assert.equal(parameters.initial(3), parameters.initial(3));
   assert.not.equal(parameters.initial(3), parameters.initial(4));
-  const bound = 1 / Math.sqrt(16 * 27), uniform = values(kaimingUniform());
+  const bound = 1 / Math.sqrt(16 * 27),
+    uniform = values(kaimingUniform());
   const largest = uniform.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
   assert.ok(largest <= Math.fround(bound) && largest > 0.999 * bound);
   assert.ok(Math.abs(rms(uniform) / (bound / Math.sqrt(3)) - 1) < 0.01);
@@ -60,11 +73,31 @@ test('upload, run, read back, save and load', async () => {
 test('what does not fit is refused with names and shapes', () => {
   const { parameters } = cell();
   const schedule = { upload: () => assert.unreachable('nothing is uploaded') } as unknown as Schedule;
-  const good = parameters.initial(1), wrong = (change: (m: Map<string, any>) => void): ParameterValues => { const m = new Map(good); change(m); return m; };
-  assert.throws(() => parameters.upload(schedule, wrong((m) => { m.delete('conv.bias'); m.set('conv.b', m.get('conv.weight')); })),
-    /parameters: missing conv\.bias; unknown conv\.b$/);
-  assert.throws(() => parameters.upload(schedule, wrong((m) => m.set('conv.bias', { shape: [8, 1], data: new Float32Array(8) }))),
-    /parameter conv\.bias is \[8\], the value \[8,1\]/);
+  const good = parameters.initial(1),
+    wrong = (change: (m: Map<string, any>) => void): ParameterValues => {
+      const m = new Map(good);
+      change(m);
+      return m;
+    };
+  assert.throws(
+    () =>
+      parameters.upload(
+        schedule,
+        wrong((m) => {
+          m.delete('conv.bias');
+          m.set('conv.b', m.get('conv.weight'));
+        }),
+      ),
+    /parameters: missing conv\.bias; unknown conv\.b$/,
+  );
+  assert.throws(
+    () =>
+      parameters.upload(
+        schedule,
+        wrong((m) => m.set('conv.bias', { shape: [8, 1], data: new Float32Array(8) })),
+      ),
+    /parameter conv\.bias is \[8\], the value \[8,1\]/,
+  );
   assert.throws(() => parameters.declare('conv.bias', [8], zeros), /parameter conv\.bias is declared twice/);
 });
 

@@ -8,7 +8,23 @@ import { fileURLToPath } from 'node:url';
 import { kernel } from '../src/gpu/kernel.ts';
 import type { Op } from '../src/graph/graph.ts';
 import {
-  add, assign, axpby, checkLimits, concat, Graph, mean, mul, plan, reset, scale, Schedule, type Shape, slice, spread, type Tensor, vjp,
+  add,
+  assign,
+  axpby,
+  checkLimits,
+  concat,
+  Graph,
+  mean,
+  mul,
+  plan,
+  reset,
+  scale,
+  Schedule,
+  type Shape,
+  slice,
+  spread,
+  type Tensor,
+  vjp,
 } from '../src/index.ts';
 import { openGpu } from '../src/node.ts';
 import { gpu } from './gpu.ts';
@@ -18,7 +34,11 @@ const MEMORY = 'resident-memory';
 
 /** y = x, scaled `times` times over. */
 const chain = (x: Tensor, times: number): Tensor => Array.from({ length: times }).reduce<Tensor>((y) => scale(y, 0.5, 1), x);
-const rejection = async (promise: Promise<unknown>): Promise<string> => promise.then(() => 'nothing was refused', (error: Error) => error.message);
+const rejection = async (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'nothing was refused',
+    (error: Error) => error.message,
+  );
 
 test('results of a phase take turns in two buffers; dead code takes none', () => {
   const graph = new Graph();
@@ -29,19 +49,26 @@ test('results of a phase take turns in two buffers; dead code takes none', () =>
   });
   const { phases, slots, peak } = plan(graph);
   assert.is(phases[0]!.dispatches.length, 7);
-  assert.equal(slots.map(({ bytes }) => bytes), [4000, 4000, 4000]);
+  assert.equal(
+    slots.map(({ bytes }) => bytes),
+    [4000, 4000, 4000],
+  );
   assert.is(peak.byTag.input + peak.byTag.activation, 12000);
 });
 
 test('a smaller value may sit in a larger buffer; persistent variables share with nobody', () => {
   const graph = new Graph();
   const x = graph.input('x', [1000]);
-  const kept = graph.variable('kept', [1000], 'weight', { persistent: true }), passing = graph.variable('passing', [1000], 'history');
+  const kept = graph.variable('kept', [1000], 'weight', { persistent: true }),
+    passing = graph.variable('passing', [1000], 'history');
   graph.phase('first', () => assign(kept, scale(x, 2)));
   graph.phase('second', () => assign(passing, chain(kept, 3)));
   graph.phase('third', () => graph.output(spread(mean(chain(kept, 3)), [10])));
   const { slotOf, slots } = plan(graph);
-  assert.equal(slots.filter((slot) => slot.lives.length === 1), [slotOf.get(kept)!]);
+  assert.equal(
+    slots.filter((slot) => slot.lives.length === 1),
+    [slotOf.get(kept)!],
+  );
   assert.is(slots.length, 4); // kept; passing; and two that the chains share with the small values
 });
 
@@ -50,12 +77,19 @@ function randomProgram(seed: number) {
   const next = random(seed);
   const pick = <T>(from: readonly T[]): T => from[Math.floor(next() * from.length)]!;
   const graph = new Graph();
-  const shapes: Shape[] = [[1, 2, 1, 1, 3], [1, 2, 1, 1, 9], [1, 2, 1, 1, 16]];
+  const shapes: Shape[] = [
+    [1, 2, 1, 1, 3],
+    [1, 2, 1, 1, 9],
+    [1, 2, 1, 1, 16],
+  ];
   const values = new Map<Tensor, Float64Array>();
   const known = new Map<Shape, Tensor[]>(shapes.map((shape) => [shape, []]));
   const uploads: Tensor[] = [];
   const fresh = (t: Tensor, shape: Shape) => {
-    values.set(t, Float64Array.from({ length: 2 * shape[4]! }, () => Math.fround(2 * next() - 1)));
+    values.set(
+      t,
+      Float64Array.from({ length: 2 * shape[4]! }, () => Math.fround(2 * next() - 1)),
+    );
     known.get(shape)!.push(t);
     uploads.push(t);
   };
@@ -66,10 +100,14 @@ function randomProgram(seed: number) {
     return [persistent, graph.variable(`state ${i}`, shape, 'history')].map((variable) => ({ variable, shape }));
   });
   const phases = Array.from({ length: 5 }, (_, p) => {
-    const steps: (() => void)[] = [], outputs: Tensor[] = [];
+    const steps: (() => void)[] = [],
+      outputs: Tensor[] = [];
     graph.phase(`${p}`, () => {
       for (let k = 0; k < 8; k++) {
-        const shape = pick(shapes), x = pick(known.get(shape)!), y = pick(known.get(shape)!), other = pick(known.get(pick(shapes))!);
+        const shape = pick(shapes),
+          x = pick(known.get(shape)!),
+          y = pick(known.get(shape)!),
+          other = pick(known.get(pick(shapes))!);
         const v = (t: Tensor) => values.get(t)!;
         const average = (a: Float64Array) => a.reduce((s, q) => s + q, 0) / a.length;
         const half = shape[4]!;
@@ -101,7 +139,9 @@ function randomProgram(seed: number) {
 
 test('phases replayed: in traced order values are right, in any other order right or refused', async () => {
   const device = await gpu();
-  let right = 0, refused = 0, shared = 0;
+  let right = 0,
+    refused = 0,
+    shared = 0;
   for (let seed = 1; seed <= 30; seed++) {
     const { graph, uploads, values, phases, next, pick } = randomProgram(seed);
     const schedule = await Schedule.build(device, graph);
@@ -110,7 +150,11 @@ test('phases replayed: in traced order values are right, in any other order righ
     const check = async (outputs: Tensor[]) => {
       for (const t of outputs) {
         const got = await schedule.read(t);
-        values.get(t)!.forEach((expected, i) => assert.ok(Math.abs(got[i]! - expected) < 1e-4, `seed ${seed}, ${t.label} ${t.id}: ${got[i]} for ${expected}`));
+        values
+          .get(t)!
+          .forEach((expected, i) =>
+            assert.ok(Math.abs(got[i]! - expected) < 1e-4, `seed ${seed}, ${t.label} ${t.id}: ${got[i]} for ${expected}`),
+          );
       }
     };
     for (const [p, { name, run }] of phases.entries()) {
@@ -140,7 +184,8 @@ test('phases replayed: in traced order values are right, in any other order righ
 
 test('a schedule refuses what is not there, and a second read before the first has ended', async () => {
   const graph = new Graph();
-  const x = graph.input('x', [8]), state = graph.variable('state', [8]);
+  const x = graph.input('x', [8]),
+    state = graph.variable('state', [8]);
   const y = graph.phase('a', () => graph.output(scale(x, 2)));
   graph.phase('b', () => assign(state, add(y, x)));
   const schedule = await Schedule.build(await gpu(), graph);
@@ -151,38 +196,57 @@ test('a schedule refuses what is not there, and a second read before the first h
   schedule.run('a');
   const first = schedule.read(y);
   assert.match(await rejection(schedule.read(y)), /^read .*: another read is under way; await it first/);
-  assert.equal([...await first], Array(8).fill(6));
+  assert.equal([...(await first)], Array(8).fill(6));
   assert.match(await rejection(schedule.read(state)), /^read reads state \[8\], which nothing has written yet/);
-  assert.match(await rejection(schedule.runAndRead('b', [graph.tensor('result', 'large', [65], 'activation')])), /have 260 bytes, at most 256/);
+  assert.match(
+    await rejection(schedule.runAndRead('b', [graph.tensor('result', 'large', [65], 'activation')])),
+    /have 260 bytes, at most 256/,
+  );
   schedule.destroy();
 });
 
 /** An op that binds its operands as it is told. */
 const bound = (bindings: (x: Tensor, y: Tensor) => Record<string, Tensor>, params: Record<string, number> = {}): Op<object> => ({
-  name: 'bound', shape: ([x]) => [x!],
+  name: 'bound',
+  shape: ([x]) => [x!],
   launch: ({ inputs: [x], outputs: [y] }) => [{ kernel: twoKernel, bindings: bindings(x!, y!), params, groups: [1, 1, 1] }],
 });
-const twoKernel = kernel('two', `// x to y
+const twoKernel = kernel(
+  'two',
+  `// x to y
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
-@compute @workgroup_size(1) fn main() { y[0] = x[0]; }`);
+@compute @workgroup_size(1) fn main() { y[0] = x[0]; }`,
+);
 
 test('the planner refuses dispatches that WebGPU or the kernel would not take', () => {
-  const planned = (op: Op<object>, shape: Shape = [4]) => () => {
-    const graph = new Graph();
-    const x = graph.input('x', shape);
-    graph.phase('all', () => graph.output(graph.apply(op, [x], {})[0]!));
-    plan(graph);
-  };
+  const planned =
+    (op: Op<object>, shape: Shape = [4]) =>
+    () => {
+      const graph = new Graph();
+      const x = graph.input('x', shape);
+      graph.phase('all', () => graph.output(graph.apply(op, [x], {})[0]!));
+      plan(graph);
+    };
   assert.throws(planned(bound((_, y) => ({ x: y, y }))), /kernels\/two\.wgsl: bound is bound twice and written by one dispatch/);
   assert.throws(planned(bound((x) => ({ x, y: x }))), /bound twice/);
   assert.throws(planned(bound((x) => ({ x }))), /kernels\/two\.wgsl: bindings missing \[y\], unknown \[\]/);
   assert.throws(planned(bound((x, y) => ({ x, y, z: y }))), /unknown \[z\]/);
   assert.throws(planned(bound((x, y) => ({ x, y }), { n: 1 })), /kernels\/two\.wgsl: unknown parameter n/);
-  const graph = new Graph(), other = new Graph();
+  const graph = new Graph(),
+    other = new Graph();
   const [x, y, v] = [graph.input('x', [4]), graph.input('y', [4]), graph.variable('v', [4])];
   graph.phase('all', () => {
-    assert.throws(() => graph.apply(bound((a, b) => ({ x: a, y: b })), [v], {}, [v]), /v is read and updated by one op/);
+    assert.throws(
+      () =>
+        graph.apply(
+          bound((a, b) => ({ x: a, y: b })),
+          [v],
+          {},
+          [v],
+        ),
+      /v is read and updated by one op/,
+    );
     assert.throws(() => reset(x), /only a variable can be updated, x is a input/);
     assert.throws(() => add(x, other.input('y', [4])), /y belongs to another graph/);
     assert.throws(() => graph.phase('inner', () => 0), /phases do not nest \(inside all\)/);
@@ -200,7 +264,8 @@ test('the planner refuses dispatches that WebGPU or the kernel would not take', 
 
 test('gradients: a variable that was updated since, and cotangents that do not fit, are refused', () => {
   const graph = new Graph();
-  const z = graph.variable('z', [4]), x = graph.input('x', [4]);
+  const z = graph.variable('z', [4]),
+    x = graph.input('x', [4]);
   graph.phase('all', () => {
     const y = mul(z, x);
     assert.throws(() => vjp([y], [], [x]), /grad: 1 outputs and 0 cotangents/);
@@ -216,10 +281,13 @@ test('what an adapter cannot hold is refused before anything is allocated, with 
   graph.phase('all', () => graph.output(scale(graph.input('image', [1, 64, 1024, 1024, 40]), 2)));
   const p = plan(graph);
   assert.is(p.peak.total, 2 * 4 * 64 * 40 * 2 ** 20 + 256 + 16 * 2 ** 20 + 8 * 256);
-  assert.throws(() => checkLimits(p, { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 31 }, 'some adapter'),
-    /needs a buffer of 10240 MiB, but some adapter binds at most 128 MiB; .*coarser/);
+  assert.throws(
+    () => checkLimits(p, { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 31 }, 'some adapter'),
+    /needs a buffer of 10240 MiB, but some adapter binds at most 128 MiB; .*coarser/,
+  );
   checkLimits(p, { maxStorageBufferBindingSize: 2 ** 34, maxBufferSize: 2 ** 34 }, 'some adapter');
-  const device = await gpu(), before = device.ledger.live.total;
+  const device = await gpu(),
+    before = device.ledger.live.total;
   assert.match(await rejection(Schedule.build(device, graph)), /needs a buffer of 10240 MiB, but .* binds at most/);
   assert.is(device.ledger.live.total, before);
 });

@@ -8,7 +8,8 @@ const n = 12;
 const next = random(7);
 /** f(z) = A z + b with ‖A‖ ≤ 0.95: a diagonal of slow modes plus a small full part. */
 const matrix = Array.from({ length: n }, (_, i) =>
-  Array.from({ length: n }, (_, j) => (i === j ? 0.2 + (0.7 * i) / n : 0) + 0.01 * (next() - 0.5)));
+  Array.from({ length: n }, (_, j) => (i === j ? 0.2 + (0.7 * i) / n : 0) + 0.01 * (next() - 0.5)),
+);
 const solution = Float64Array.from({ length: n }, () => 2 * next() - 1);
 const applied = (z: Float64Array) => z.map((_, i) => dot(matrix[i], z));
 const offset = solution.map((x, i) => x - applied(solution)[i]);
@@ -51,7 +52,11 @@ test('anderson stops at once at a fixed point, by atol alone where f(z) = 0', ()
 });
 
 test('andersonSolve: Σa = 1 and stationary; large ridge prefers small residuals; a zero residual takes all', () => {
-  const residuals = [[1, 2, 0.5], [-0.5, 1, 1], [0.1, -0.3, 2]].map((row) => Float64Array.from(row));
+  const residuals = [
+    [1, 2, 0.5],
+    [-0.5, 1, 1],
+    [0.1, -0.3, 2],
+  ].map((row) => Float64Array.from(row));
   const gram = residuals.map((x) => residuals.map((y) => dot(x, y)));
   for (const ridge of [0, 1e-3, 0.5]) {
     const a = andersonSolve(gram, ridge);
@@ -61,9 +66,33 @@ test('andersonSolve: Σa = 1 and stationary; large ridge prefers small residuals
   }
   const heavy = andersonSolve(gram, 1e9);
   const inverse = gram.map((row, i) => 1 / row[i]);
-  assert.ok(relativeError(heavy, inverse.map((x) => x / inverse.reduce((p, q) => p + q))) < 1e-6);
-  assert.equal(andersonSolve([[4, 0], [0, 0]], 0.1), [0, 1]);
-  assert.throws(() => andersonSolve([[1, 1], [1, 1]], 0), /singular/);
+  assert.ok(
+    relativeError(
+      heavy,
+      inverse.map((x) => x / inverse.reduce((p, q) => p + q)),
+    ) < 1e-6,
+  );
+  assert.equal(
+    andersonSolve(
+      [
+        [4, 0],
+        [0, 0],
+      ],
+      0.1,
+    ),
+    [0, 1],
+  );
+  assert.throws(
+    () =>
+      andersonSolve(
+        [
+          [1, 1],
+          [1, 1],
+        ],
+        0,
+      ),
+    /singular/,
+  );
 });
 
 test.run();

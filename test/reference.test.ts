@@ -34,7 +34,10 @@ for (const [index, item] of cases.entries()) {
 test('every reference op has a case, under its own name', () => {
   for (const [name, op] of Object.entries(reference)) {
     assert.is(op.name, name);
-    assert.ok(cases.some((item) => item.op === name), name);
+    assert.ok(
+      cases.some((item) => item.op === name),
+      name,
+    );
   }
 });
 

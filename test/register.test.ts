@@ -16,16 +16,30 @@ const size: Vec3 = [40, 48, 56];
 const brain = phantom('brain', size, 1);
 
 const run = async (fixed: Volume, moving: Volume, options: RegisterOptions = {}) => register(await gpu(), fixed, moving, options);
-const rejection = async (promise: Promise<unknown>): Promise<string> => promise.then(() => 'nothing was refused', (error: Error) => error.message);
+const rejection = async (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'nothing was refused',
+    (error: Error) => error.message,
+  );
 const largest = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 
-interface Labelled { fixed: Volume; moving: Volume; fixedSeg: Volume; movingSeg: Volume }
+interface Labelled {
+  fixed: Volume;
+  moving: Volume;
+  fixedSeg: Volume;
+  movingSeg: Volume;
+}
 
 /** Mean Dice over the labels before and after, and folds in percent over the whole grid. */
 function judge({ fixed, moving, fixedSeg, movingSeg }: Labelled, { displacement }: Registration) {
-  const toMoving = voxelToVoxel(fixed.affine, moving.affine), labels = presentLabels(fixedSeg.data, movingSeg.data);
+  const toMoving = voxelToVoxel(fixed.affine, moving.affine),
+    labels = presentLabels(fixedSeg.data, movingSeg.data);
   const overlap = (u: Float32Array) => dice(fixedSeg.data, warpLabels(movingSeg.data, moving.size, u, fixed.size, toMoving), labels).mean;
-  return { before: overlap(new Float32Array(displacement.length)), after: overlap(displacement), folds: jacobianStats(displacement, fixed.size).grid.foldingPercent };
+  return {
+    before: overlap(new Float32Array(displacement.length)),
+    after: overlap(displacement),
+    folds: jacobianStats(displacement, fixed.size).grid.foldingPercent,
+  };
 }
 
 test('an image against itself: converged at once on every level, and nothing moves', async () => {
@@ -51,18 +65,23 @@ for (const method of methods) {
     assert.ok(result.similarity.after > result.similarity.before + 0.1);
     assert.equal(result.memory.measured, result.memory.planned);
     assert.equal(planRegistration(brain.fixed, brain.moving, { method }).plan.peak, result.memory.planned);
-    for (const { iterations, residuals, similarities } of result.levels) assert.equal([residuals.length, similarities.length], [iterations, iterations]);
+    for (const { iterations, residuals, similarities } of result.levels)
+      assert.equal([residuals.length, similarities.length], [iterations, iterations]);
   });
 
   test(`${method}: the same pair gives the same bits`, async () => {
-    const [a, b] = [await run(brain.fixed, brain.moving, { method, iterations: 6 }), await run(brain.fixed, brain.moving, { method, iterations: 6 })];
+    const [a, b] = [
+      await run(brain.fixed, brain.moving, { method, iterations: 6 }),
+      await run(brain.fixed, brain.moving, { method, iterations: 6 }),
+    ];
     assert.equal(b.displacement, a.displacement);
     assert.equal(b.levels, a.levels);
   });
 }
 
 test('the phantom lung: landmarks come home', async () => {
-  const lung = phantom('lung', [40, 48, 56], 1), toMoving = voxelToVoxel(lung.fixed.affine, lung.moving.affine);
+  const lung = phantom('lung', [40, 48, 56], 1),
+    toMoving = voxelToVoxel(lung.fixed.affine, lung.moving.affine);
   const { displacement, intensities } = await run(lung.fixed, lung.moving);
   const error = (u: Float32Array | null) => tre(lung.landmarks, u, size, toMoving, lung.moving).mean;
   assert.is(intensities.fixed.modality, 'ct');
@@ -79,7 +98,8 @@ test('thick slices: the short axis is kept, and the pair is aligned', async () =
 
 /** The same image in space with its axes in another order and direction: voxel (i, j, k) of the result is voxel (k, n − 1 − i, j) of the volume. */
 function reoriented({ data, size: [w, h, d], affine, dtype }: Volume): Volume {
-  const turned = new Float32Array(data.length), size: Vec3 = [h, d, w];
+  const turned = new Float32Array(data.length),
+    size: Vec3 = [h, d, w];
   let at = 0;
   for (let k = 0; k < w; k++) for (let j = 0; j < d; j++) for (let i = 0; i < h; i++) turned[at++] = data[(j * h + i) * w + (w - 1 - k)]!;
   return { data: turned, size, affine: composeAffine(affine, [0, 0, -1, w - 1, 1, 0, 0, 0, 0, 1, 0, 0]), dtype };
@@ -87,9 +107,13 @@ function reoriented({ data, size: [w, h, d], affine, dtype }: Volume): Volume {
 
 test('axes in another order and direction change nothing but rounding', async () => {
   const options = { levels: [4, 2], iterations: 10, tolerance: 0 };
-  const plain = await run(brain.fixed, brain.moving, options), turned = await run(brain.fixed, reoriented(brain.moving), options);
+  const plain = await run(brain.fixed, brain.moving, options),
+    turned = await run(brain.fixed, reoriented(brain.moving), options);
   assert.ok(largest(plain.displacement) > 1);
-  assert.ok(largest(plain.displacement.map((x, i) => x - turned.displacement[i]!)) < 0.02, `${largest(plain.displacement.map((x, i) => x - turned.displacement[i]!))}`);
+  assert.ok(
+    largest(plain.displacement.map((x, i) => x - turned.displacement[i]!)) < 0.02,
+    `${largest(plain.displacement.map((x, i) => x - turned.displacement[i]!))}`,
+  );
   assert.ok(largest(plain.warped.data.map((x, i) => x - turned.warped.data[i]!)) < 3);
 });
 
@@ -98,12 +122,16 @@ test('an image that lies elsewhere in space is found there', async () => {
   const there = reoriented(brain.fixed);
   there.affine = there.affine.map((x, i) => x + (i % 4 === 3 ? shift[Math.floor(i / 4)]! : 0));
   const { displacement } = await run(brain.fixed, there);
-  const inside = brain.fixedSeg.data, n = inside.length;
+  const inside = brain.fixedSeg.data,
+    n = inside.length;
   const mean = [0, 1, 2].map((c) => {
     const values = displacement.subarray(c * n, (c + 1) * n).filter((_, v) => inside[v]! > 0);
     return values.reduce((a, b) => a + b, 0) / values.length;
   });
-  const expected = voxelToVoxel(brain.fixed.affine, brain.fixed.affine.map((x, i) => x - (i % 4 === 3 ? shift[Math.floor(i / 4)]! : 0)));
+  const expected = voxelToVoxel(
+    brain.fixed.affine,
+    brain.fixed.affine.map((x, i) => x - (i % 4 === 3 ? shift[Math.floor(i / 4)]! : 0)),
+  );
   [3, 7, 11].forEach((i, c) => assert.ok(Math.abs(mean[c]! - expected[i]!) < 0.1, `axis ${c}: ${mean[c]} for ${expected[i]} voxels`));
 });
 
@@ -121,19 +149,28 @@ test('intensities: CT by its air, else up to the 99.5th percentile, which hot vo
 });
 
 test('what cannot be registered is refused by name', async () => {
-  const { fixed, moving } = brain, { ledger } = await gpu(), before = ledger.live.total;
+  const { fixed, moving } = brain,
+    { ledger } = await gpu(),
+    before = ledger.live.total;
   const far = { ...moving, affine: moving.affine.map((x, i) => (i === 3 ? x + 1000 : x)) };
   const broken = { ...moving, data: moving.data.map((x, i) => (i === 77 ? NaN : x)) };
   const empty = { ...fixed, data: new Float32Array(fixed.data.length) };
   for (const [f, m, options, message] of [
     [fixed, far, {}, /^the volumes do not overlap: 0 % of the fixed grid.*affines/],
-    [fixed, broken, {}, /^moving: 1 of 107520 voxels are NaN/], [empty, moving, {}, /^fixed: all 107520 voxels have the value 0/],
-    [fixed, moving, { lamda: 1 }, /unknown option lamda; there are method, .*lambda/], [fixed, moving, { method: 'demons' }, /method must be equilibrium or adam, got demons/],
-    [fixed, moving, { levels: [3] }, /levels must be powers of two.*got 3/], [fixed, moving, { levels: [] }, /levels must be powers of two/],
-    [fixed, moving, { levels: [1, 2] }, /levels must go from coarse to fine, got 1,2/], [fixed, moving, { iterations: 0 }, /iterations must be whole numbers above 0/],
-    [fixed, moving, { levels: [2, 1], iterations: [1, 2, 3] }, /iterations: 3 values for 2 levels/], [fixed, moving, { tolerance: -1 }, /tolerance must be 0 voxels or more, got -1/],
-    [fixed, moving, { lambda: NaN }, /lambda must be between 0 and 50 voxel², got NaN/], [fixed, moving, { window: 4 }, /window must be an odd whole number.*got 4/],
-  ] as [Volume, Volume, object, RegExp][]) assert.match(await rejection(run(f, m, options)), message);
+    [fixed, broken, {}, /^moving: 1 of 107520 voxels are NaN/],
+    [empty, moving, {}, /^fixed: all 107520 voxels have the value 0/],
+    [fixed, moving, { lamda: 1 }, /unknown option lamda; there are method, .*lambda/],
+    [fixed, moving, { method: 'demons' }, /method must be equilibrium or adam, got demons/],
+    [fixed, moving, { levels: [3] }, /levels must be powers of two.*got 3/],
+    [fixed, moving, { levels: [] }, /levels must be powers of two/],
+    [fixed, moving, { levels: [1, 2] }, /levels must go from coarse to fine, got 1,2/],
+    [fixed, moving, { iterations: 0 }, /iterations must be whole numbers above 0/],
+    [fixed, moving, { levels: [2, 1], iterations: [1, 2, 3] }, /iterations: 3 values for 2 levels/],
+    [fixed, moving, { tolerance: -1 }, /tolerance must be 0 voxels or more, got -1/],
+    [fixed, moving, { lambda: NaN }, /lambda must be between 0 and 50 voxel², got NaN/],
+    [fixed, moving, { window: 4 }, /window must be an odd whole number.*got 4/],
+  ] as [Volume, Volume, object, RegExp][])
+    assert.match(await rejection(run(f, m, options)), message);
   assert.is(ledger.live.total, before, 'nothing is left behind');
 });
 
@@ -142,14 +179,19 @@ test('one iteration, one level, two slices: all work', async () => {
   const thin = await run(slices(brain.fixed), slices(brain.moving), { iterations: 5 });
   assert.ok(thin.displacement.every(Number.isFinite) && thin.similarity.after > thin.similarity.before);
   const once = await run(brain.fixed, brain.moving, { levels: [4], iterations: 1 });
-  assert.equal(once.levels.map(({ result, iterations }) => [result, iterations]), [['max-iterations', 1]]);
+  assert.equal(
+    once.levels.map(({ result, iterations }) => [result, iterations]),
+    [['max-iterations', 1]],
+  );
   assert.ok(largest(once.displacement) > 0.1);
 });
 
 const heart = realCases().find(({ name }) => name === 'cardiac A1D0Q7');
 test('a real heart, 8 mm slices', async () => {
   if (!heart || !existsSync(heart.fixedSeg)) return void console.log('skipped: no cardiac pair in the data folder');
-  const [fixed, moving, fixedSeg, movingSeg] = await Promise.all([heart.fixed, heart.moving, heart.fixedSeg, heart.movingSeg].map(readVolume)) as Volume[] as [Volume, Volume, Volume, Volume];
+  const [fixed, moving, fixedSeg, movingSeg] = (await Promise.all(
+    [heart.fixed, heart.moving, heart.fixedSeg, heart.movingSeg].map(readVolume),
+  )) as Volume[] as [Volume, Volume, Volume, Volume];
   const { before, after, folds } = judge({ fixed, moving, fixedSeg, movingSeg }, await run(fixed, moving));
   assert.ok(after > before + 0.1, `Dice ${before} → ${after}`);
   assert.ok(folds < 0.3, `${folds} % folds`);

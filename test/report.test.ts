@@ -32,7 +32,11 @@ const codes = ({ data, size }: Layer) => decode(new Uint8Array(gunzipSync(Buffer
 test.before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'deqreg-report-'));
   assert.is((await deqreg(folder, 'phantom --out p --kind brain --size 32,40,48 --seed 2'.split(' '))).code, 0);
-  await register('--fixed p/fixed.nii.gz --moving p/moving.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg p/moving_seg.nii.gz --landmarks p/landmarks.csv --out o'.split(' '));
+  await register(
+    '--fixed p/fixed.nii.gz --moving p/moving.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg p/moving_seg.nii.gz --landmarks p/landmarks.csv --out o'.split(
+      ' ',
+    ),
+  );
   await mkdir(at(hostile.folder));
   await cp(at('p/fixed.nii.gz'), at(hostile.folder, hostile.fixed));
   await cp(at('p/moving.nii.gz'), at(hostile.folder, hostile.moving));
@@ -45,20 +49,46 @@ test('one small file that refers to no other', async () => {
   assert.ok(html.length < 1e6, `${html.length} bytes`);
   assert.equal(html.match(/.{0,60}(https?:\/\/|\bsrc\s*=|\bhref\s*=|@import|\burl\()/gi), null);
   const { command, report, pictures: shown } = contentOf(html);
-  assert.is(command, 'deqreg register --iterations 3 --quiet --fixed p/fixed.nii.gz --moving p/moving.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg p/moving_seg.nii.gz --landmarks p/landmarks.csv --out o');
+  assert.is(
+    command,
+    'deqreg register --iterations 3 --quiet --fixed p/fixed.nii.gz --moving p/moving.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg p/moving_seg.nii.gz --landmarks p/landmarks.csv --out o',
+  );
   assert.equal(report, JSON.parse(await readFile(at('o/metrics.json'), 'utf8')));
   assert.equal(Object.keys(report.dice!.perLabelBefore), Object.keys(report.dice!.perLabel));
-  assert.equal(shown.axes, [{ letter: 'i', flip: true }, { letter: 'k', flip: false }, { letter: 'j', flip: true }]);
+  assert.equal(shown.axes, [
+    { letter: 'i', flip: true },
+    { letter: 'k', flip: false },
+    { letter: 'j', flip: true },
+  ]);
 });
 
 test('the images are those of the volumes, turned to right, anterior, superior', async () => {
-  const { pictures: { fixed, size, levels }, report: { intensities: { fixed: { low, high } } } } = contentOf(await page('o'));
+  const {
+    pictures: { fixed, size, levels },
+    report: {
+      intensities: {
+        fixed: { low, high },
+      },
+    },
+  } = contentOf(await page('o'));
   const { data } = await readVolume(at('p/fixed.nii.gz'));
-  assert.equal([fixed.size, size], [[32, 48, 40], [32, 48, 40]]);
+  assert.equal(
+    [fixed.size, size],
+    [
+      [32, 48, 40],
+      [32, 48, 40],
+    ],
+  );
   const stored = codes(fixed);
-  for (const [x, y, z] of [[16, 24, 20], [10, 30, 22], [20, 12, 15], [0, 0, 0]]) {
-    const code = stored[(z! * 48 + y!) * 32 + x!]!, value = data[(y! * 40 + 39 - z!) * 32 + 31 - x!]!;
-    assert.is(code, Math.min(Math.round((value - low) / (high - low) / 1.1 * levels), levels));
+  for (const [x, y, z] of [
+    [16, 24, 20],
+    [10, 30, 22],
+    [20, 12, 15],
+    [0, 0, 0],
+  ]) {
+    const code = stored[(z! * 48 + y!) * 32 + x!]!,
+      value = data[(y! * 40 + 39 - z!) * 32 + 31 - x!]!;
+    assert.is(code, Math.min(Math.round(((value - low) / (high - low) / 1.1) * levels), levels));
   }
 });
 
@@ -75,14 +105,24 @@ test('displacement in mm, folds and log J; a moving image on another grid', asyn
   displacement.set(volume((_, __, k) => (k < 6 ? 0.5 * k : 0.5 * k - 4)).data, 2 * fixed.data.length);
   const moving = { ...volume((i) => i), affine: [1, 0, 0, 2, 0, 1, 0, 0, 0, 0, 2, 0] }; // 3 mm further left: i + 3 at the fixed voxel i
   const window = { modality: 'mri' as const, low: 0, high: 20 };
-  const made = await pictures({ paths: { fixed: '', moving: '' }, fixed, moving }, { displacement, warped: fixed, intensities: { fixed: window, moving: window } });
-  const row = (layer: Layer, x: number, y: number) => Array.from({ length: 12 }, (_, z) => codes(layer)[(z * layer.size[1] + y) * layer.size[0] + x]!);
+  const made = await pictures(
+    { paths: { fixed: '', moving: '' }, fixed, moving },
+    { displacement, warped: fixed, intensities: { fixed: window, moving: window } },
+  );
+  const row = (layer: Layer, x: number, y: number) =>
+    Array.from({ length: 12 }, (_, z) => codes(layer)[(z * layer.size[1] + y) * layer.size[0] + x]!);
   assert.ok(Math.abs((row(made.displacement[2]!, 4, 4)[4]! - 128) * made.step - 2 * 2) <= made.step, 'a displacement of 2 voxels, 4 mm');
   const jacobian = row(made.logJacobian, 4, 4);
-  assert.equal(jacobian.map((code) => code === 0), Array.from({ length: 12 }, (_, k) => k === 5 || k === 6));
-  assert.ok(Math.abs((jacobian[2]! - 128) / made.logSteps * made.logRange - Math.log(1.5)) < 0.02);
+  assert.equal(
+    jacobian.map((code) => code === 0),
+    Array.from({ length: 12 }, (_, k) => k === 5 || k === 6),
+  );
+  assert.ok(Math.abs(((jacobian[2]! - 128) / made.logSteps) * made.logRange - Math.log(1.5)) < 0.02);
   const shown = codes(made.moving);
-  assert.equal([0, 10, 16].map((i) => shown[i]), [3, 13, 19].map((value) => Math.round(value / 20 / 1.1 * made.levels)));
+  assert.equal(
+    [0, 10, 16].map((i) => shown[i]),
+    [3, 13, 19].map((value) => Math.round((value / 20 / 1.1) * made.levels)),
+  );
   assert.is(shown[18], 0); // beyond the moving grid
 });
 
@@ -97,7 +137,11 @@ test('hostile names stay text', async () => {
   assert.is(html.split('</script').length, 3, 'two scripts end');
   const { command, report } = contentOf(html);
   assert.is(report.inputs.fixed, join(hostile.folder, hostile.fixed));
-  assert.is(spawnSync('sh', ['-c', `set -- ${command}; printf %s "$7"`], { encoding: 'utf8' }).stdout, report.inputs.fixed, 'the command can be pasted');
+  assert.is(
+    spawnSync('sh', ['-c', `set -- ${command}; printf %s "$7"`], { encoding: 'utf8' }).stdout,
+    report.inputs.fixed,
+    'the command can be pasted',
+  );
 });
 
 test('--no-report: no report', async () => {
@@ -107,17 +151,34 @@ test('--no-report: no report', async () => {
 });
 
 if (!browser) console.log('report: Chromium is not installed, so the page is not opened');
-else test('in Chromium: no error on the console, sliders, pictures, charts, and names as text', async () => {
-  for (const out of ['o', 'h']) {
-    const { stdout, stderr } = await promisify(execFile)(browser, ['--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking',
-      `--user-data-dir=${at('profile')}`, '--enable-logging=stderr', '--virtual-time-budget=20000', '--dump-dom', pathToFileURL(at(out, 'report.html')).href], { maxBuffer: 2 ** 26 });
-    const count = (pattern: RegExp) => stdout.match(pattern)?.length ?? 0;
-    assert.equal(stderr.split('\n').filter((line) => line.includes('CONSOLE')), []);
-    assert.match(stdout, /<body data-state="ready">/);
-    assert.equal([count(/<input[^>]*type="range"/g), count(/<canvas[^>]*role="img"/g), count(/class="uplot /g)], [6, 18, 2]);
-    if (out === 'o') assert.match(stdout, /<h3>Labels/);
-    else assert.match(stdout, /<b>script&gt;&lt;img alt=x onerror=alert\(1\)&gt;"'&amp;\.nii\.gz<\/b>/);
-  }
-});
+else
+  test('in Chromium: no error on the console, sliders, pictures, charts, and names as text', async () => {
+    for (const out of ['o', 'h']) {
+      const { stdout, stderr } = await promisify(execFile)(
+        browser,
+        [
+          '--headless',
+          '--no-sandbox',
+          '--disable-gpu',
+          '--disable-background-networking',
+          `--user-data-dir=${at('profile')}`,
+          '--enable-logging=stderr',
+          '--virtual-time-budget=20000',
+          '--dump-dom',
+          pathToFileURL(at(out, 'report.html')).href,
+        ],
+        { maxBuffer: 2 ** 26 },
+      );
+      const count = (pattern: RegExp) => stdout.match(pattern)?.length ?? 0;
+      assert.equal(
+        stderr.split('\n').filter((line) => line.includes('CONSOLE')),
+        [],
+      );
+      assert.match(stdout, /<body data-state="ready">/);
+      assert.equal([count(/<input[^>]*type="range"/g), count(/<canvas[^>]*role="img"/g), count(/class="uplot /g)], [6, 18, 2]);
+      if (out === 'o') assert.match(stdout, /<h3>Labels/);
+      else assert.match(stdout, /<b>script&gt;&lt;img alt=x onerror=alert\(1\)&gt;"'&amp;\.nii\.gz<\/b>/);
+    }
+  });
 
 test.run();

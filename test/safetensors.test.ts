@@ -48,7 +48,16 @@ test('half precision and bfloat16 are widened', () => {
     const bytes = file({ x: entry([bits.length], 0, 2 * bits.length, dtype) }, new Uint8Array(Uint16Array.from(bits).buffer));
     return [...parseSafetensors('h', bytes).tensors.get('x')!.data];
   };
-  assert.equal(read('F16', 0x3c00, 0xc000, 0x3555, 0x0001, 0x8000, 0x7bff, 0x7c00, 0xfc00), [1, -2, 0.333251953125, 2 ** -24, -0, 65504, Infinity, -Infinity]);
+  assert.equal(read('F16', 0x3c00, 0xc000, 0x3555, 0x0001, 0x8000, 0x7bff, 0x7c00, 0xfc00), [
+    1,
+    -2,
+    0.333251953125,
+    2 ** -24,
+    -0,
+    65504,
+    Infinity,
+    -Infinity,
+  ]);
   assert.equal(read('BF16', 0x3f80, 0xc000, 0x3eab, 0x0001, 0x7f80), [1, -2, 0.333984375, 2 ** -133, Infinity]);
   assert.ok(Number.isNaN(read('F16', 0x7e00)[0]) && Number.isNaN(read('BF16', 0x7fc0)[0]));
 });
@@ -60,7 +69,11 @@ const hostile: [string, Uint8Array, RegExp][] = [
   ['no JSON', file('{"a":'), /^f: the header is no JSON: /],
   ['no UTF-8', file('{"a":1}').map((b) => (b === 0x61 ? 0xff : b)), /^f: the header is no JSON: /],
   ['a list', file([]), /^f: the header is no JSON object/],
-  ['a name twice', file(`{"a":${JSON.stringify(entry([1], 0, 4))},"\\u0061" :${JSON.stringify(entry([1], 0, 4))}}`, 4), /^f: the header has "a" twice$/],
+  [
+    'a name twice',
+    file(`{"a":${JSON.stringify(entry([1], 0, 4))},"\\u0061" :${JSON.stringify(entry([1], 0, 4))}}`, 4),
+    /^f: the header has "a" twice$/,
+  ],
   ['a field twice', file('{"a":{"dtype":"F32","dtype":"F32","shape":[0],"data_offsets":[0,0]}}'), /^f: the header has "dtype" twice$/],
   ['an entry that is none', file({ a: 3 }), /^f: tensor "a": its entry is no object/],
   ['another dtype', file({ a: entry([1], 0, 8, 'I64') }, 8), /^f: tensor "a": dtype "I64" is not read; save it as one of F32, F16, BF16$/],
@@ -69,13 +82,37 @@ const hostile: [string, Uint8Array, RegExp][] = [
   ['a negative size', file({ a: entry([-1, -1], 0, 4) }, 4), /^f: tensor "a": shape \[-1,-1\] is no list of whole numbers/],
   ['a broken size', file({ a: entry([0.5, 2], 0, 4) }, 4), /shape \[0\.5,2\]/],
   ['no shape', file({ a: entry('1', 0, 4) }, 4), /shape "1" is no list/],
-  ['sizes whose product is too large', file({ a: entry([2 ** 40, 2 ** 40], 0, 4) }, 4), /takes 4\.8\d*e\+24 bytes, data_offsets \[0,4\] hold 4/],
-  ['three offsets', file({ a: { dtype: 'F32', shape: [1], data_offsets: [0, 4, 8] } }, 8), /data_offsets \[0,4,8\] are no two whole numbers/],
+  [
+    'sizes whose product is too large',
+    file({ a: entry([2 ** 40, 2 ** 40], 0, 4) }, 4),
+    /takes 4\.8\d*e\+24 bytes, data_offsets \[0,4\] hold 4/,
+  ],
+  [
+    'three offsets',
+    file({ a: { dtype: 'F32', shape: [1], data_offsets: [0, 4, 8] } }, 8),
+    /data_offsets \[0,4,8\] are no two whole numbers/,
+  ],
   ['offsets that run backwards', file({ a: entry([1], 4, 0) }, 4), /data_offsets \[4,0\] lie outside the file's 4 bytes/],
-  ['offsets beyond the file', file({ a: entry([2], 0, 8) }, 4), /^f: tensor "a": data_offsets \[0,8\] lie outside the file's 4 bytes of values$/],
-  ['a shape that needs more', file({ a: entry([3], 0, 8) }, 8), /^f: tensor "a": F32 of shape \[3\] takes 12 bytes, data_offsets \[0,8\] hold 8$/],
-  ['overlapping ranges', file({ a: entry([2], 0, 8), b: entry([1], 4, 8) }, 8), /^f: tensor "b" begins at byte 4 of the values, where 8 was due: the byte ranges overlap$/],
-  ['a gap', file({ a: entry([1], 0, 4), b: entry([1], 8, 12) }, 12), /^f: tensor "b" begins at byte 8 of the values, where 4 was due: the byte ranges leave a gap$/],
+  [
+    'offsets beyond the file',
+    file({ a: entry([2], 0, 8) }, 4),
+    /^f: tensor "a": data_offsets \[0,8\] lie outside the file's 4 bytes of values$/,
+  ],
+  [
+    'a shape that needs more',
+    file({ a: entry([3], 0, 8) }, 8),
+    /^f: tensor "a": F32 of shape \[3\] takes 12 bytes, data_offsets \[0,8\] hold 8$/,
+  ],
+  [
+    'overlapping ranges',
+    file({ a: entry([2], 0, 8), b: entry([1], 4, 8) }, 8),
+    /^f: tensor "b" begins at byte 4 of the values, where 8 was due: the byte ranges overlap$/,
+  ],
+  [
+    'a gap',
+    file({ a: entry([1], 0, 4), b: entry([1], 8, 12) }, 12),
+    /^f: tensor "b" begins at byte 8 of the values, where 4 was due: the byte ranges leave a gap$/,
+  ],
   ['bytes left over', file({ a: entry([1], 0, 4) }, 7), /^f: 3 bytes behind the last tensor$/],
   ['metadata that is no text', file({ __metadata__: { epoch: 3 } }), /^f: __metadata__ must map names to strings$/],
 ];
@@ -88,7 +125,11 @@ test('refused: values that do not fit their shape, and the name of the metadata'
 });
 
 test('a name of every object is a name like any other', () => {
-  const odd = new Map([['__proto__', { shape: [1], data: Float32Array.of(1) }], ['constructor', { shape: [1], data: Float32Array.of(2) }], ['7', { shape: [1], data: Float32Array.of(3) }]]);
+  const odd = new Map([
+    ['__proto__', { shape: [1], data: Float32Array.of(1) }],
+    ['constructor', { shape: [1], data: Float32Array.of(2) }],
+    ['7', { shape: [1], data: Float32Array.of(3) }],
+  ]);
   assert.equal([...parseSafetensors('o', encodeSafetensors(odd)).tensors].sort(), [...odd].sort());
 });
 

@@ -2,8 +2,28 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
-  adam, adamState, add, anderson, andersonState, axpby, gaussian, Graph, iterate, type Iteration, log, type Method, mul, type Outcome, resetAdam,
-  scale, Schedule, type Step, type StopRule, sum, type Tensor, traceIteration,
+  adam,
+  adamState,
+  add,
+  anderson,
+  andersonState,
+  axpby,
+  gaussian,
+  Graph,
+  iterate,
+  type Iteration,
+  log,
+  type Method,
+  mul,
+  type Outcome,
+  resetAdam,
+  scale,
+  Schedule,
+  type Step,
+  type StopRule,
+  sum,
+  type Tensor,
+  traceIteration,
 } from '../src/index.ts';
 import { goldens } from './golden/load.ts';
 import { f32, gpu } from './gpu.ts';
@@ -12,17 +32,41 @@ import { type NdArray, ndarray, norm, relativeError, uniform, zeros } from './re
 import { anderson as andersonReference } from './reference/steps.ts';
 
 const picard: Method = { method: 'picard' };
-const rule = (maxIterations: number, more: Partial<StopRule> = {}): StopRule => ({ maxIterations, rtol: 0, atol: 0, patience: maxIterations, ...more });
+const rule = (maxIterations: number, more: Partial<StopRule> = {}): StopRule => ({
+  maxIterations,
+  rtol: 0,
+  atol: 0,
+  patience: maxIterations,
+  ...more,
+});
 const constant = (value: number, n = 8): NdArray => ndarray([1, 1, 1, 1, n], Array<number>(n).fill(value));
 
-interface Solved extends Outcome { best: Float32Array; z: Float32Array; steps: Step[] }
+interface Solved extends Outcome {
+  best: Float32Array;
+  z: Float32Array;
+  steps: Step[];
+}
 
 /** Solves z = f(z, constants) from one start, or from several in turn on the same schedule; the last solution. */
-async function solve(method: Method, start: NdArray | NdArray[], f: (z: Tensor, constants: Tensor[]) => Tensor, stop: StopRule, constants: NdArray[] = []): Promise<Solved> {
+async function solve(
+  method: Method,
+  start: NdArray | NdArray[],
+  f: (z: Tensor, constants: Tensor[]) => Tensor,
+  stop: StopRule,
+  constants: NdArray[] = [],
+): Promise<Solved> {
   const graph = new Graph();
-  const starts = [start].flat(), z0 = starts[0]!;
+  const starts = [start].flat(),
+    z0 = starts[0]!;
   const inputs = [z0, ...constants].map((x, i) => graph.input(`input ${i}`, x.shape));
-  const iteration = traceIteration(graph, 'it', method, z0.shape, (z) => ({ next: f(z, inputs.slice(1)), monitor: sum(z) }), () => inputs[0]!);
+  const iteration = traceIteration(
+    graph,
+    'it',
+    method,
+    z0.shape,
+    (z) => ({ next: f(z, inputs.slice(1)), monitor: sum(z) }),
+    () => inputs[0]!,
+  );
   [iteration.best, iteration.z, inputs[0]!].forEach((t) => graph.output(t)); // the start, too: so that nothing takes its memory
   const schedule = await Schedule.build(await gpu(), graph);
   let solved!: Solved;
@@ -35,7 +79,10 @@ async function solve(method: Method, start: NdArray | NdArray[], f: (z: Tensor, 
   schedule.destroy();
   assert.is(solved.residuals.length, solved.iterations);
   assert.ok(solved.iterations <= stop.maxIterations, `${solved.iterations} evaluations, ${stop.maxIterations} allowed`);
-  assert.equal(solved.steps.map(({ iteration, residual }) => [iteration, residual]), solved.residuals.map((r, i) => [i + 1, r]));
+  assert.equal(
+    solved.steps.map(({ iteration, residual }) => [iteration, residual]),
+    solved.residuals.map((r, i) => [i + 1, r]),
+  );
   return solved;
 }
 
@@ -44,9 +91,12 @@ const LAG = 3;
 
 /** f(z) = d·z + ⅓·G(z) + b: a contraction (‖f′‖ < 0.94) that couples neighbours, on the GPU and in float64. */
 function contraction(shape: number[]) {
-  const z0 = uniform(shape, 3), d = uniform(shape, 1, 0, 0.6), b = uniform(shape, 2);
+  const z0 = uniform(shape, 3),
+    d = uniform(shape, 1, 0, 0.6),
+    b = uniform(shape, 2);
   return {
-    z0, constants: [d, b],
+    z0,
+    constants: [d, b],
     f: (z: Tensor, [d, b]: Tensor[]) => add(axpby(1, mul(z, d!), 1 / 3, gaussian(z, 1)), b!),
     reference: (z: Float64Array) => {
       const smooth = gaussianReference.forward([{ shape, data: z }], { sigma: [1, 1, 1] }).data;
@@ -55,13 +105,22 @@ function contraction(shape: number[]) {
   };
 }
 
-for (const shape of [[1, 3, 3, 5, 7], [1, 2, 4, 4, 4]]) {
+for (const shape of [
+  [1, 3, 3, 5, 7],
+  [1, 2, 4, 4, 4],
+]) {
   for (const window of [1, 2, 5, 8]) {
     for (const beta of [1, 0.5]) {
       test(`window ${window}, β ${beta}, [${shape}]: residuals and best iterate as in float64`, async () => {
         const { z0, constants, f, reference } = contraction(shape);
         const options = { window, beta, ridge: 1e-3 };
-        const { result, residuals, residual, relativeResidual, best } = await solve({ method: 'anderson', ...options }, z0, f, rule(10), constants);
+        const { result, residuals, residual, relativeResidual, best } = await solve(
+          { method: 'anderson', ...options },
+          z0,
+          f,
+          rule(10),
+          constants,
+        );
         const expected = andersonReference(reference, z0.data, { ...options, maxIterations: 10, rtol: 0, atol: 0 });
         assert.is(result, 'max-iterations');
         residuals.forEach((r, k) => {
@@ -79,9 +138,11 @@ for (const shape of [[1, 3, 3, 5, 7], [1, 2, 4, 4, 4]]) {
 
 test('one and two iterations work, and return f(z), not the start', async () => {
   const { z0, constants, f, reference } = contraction([1, 1, 3, 5, 7]);
-  const once = reference(z0.data), twice = reference(once);
+  const once = reference(z0.data),
+    twice = reference(once);
   for (const method of [picard, { method: 'anderson' }] as Method[]) {
-    const one = await solve(method, z0, f, rule(1), constants), two = await solve(method, z0, f, rule(2), constants);
+    const one = await solve(method, z0, f, rule(1), constants),
+      two = await solve(method, z0, f, rule(2), constants);
     assert.equal([one.result, one.iterations, two.result, two.iterations], ['max-iterations', 1, 'max-iterations', 2]);
     assert.ok(relativeError(one.best, once) < 1e-6);
     assert.ok(relativeError(two.best, twice) < 1e-6);
@@ -99,7 +160,8 @@ test('converged: at once where f(z) = z, and by each tolerance at the step that 
   }
   // f(z) = z/2 + 1 from 0: residuals 2^(1−k) at step k = 1, 2, …, f(z) = 2 − 2^(1−k).
   const halves = (more: Partial<StopRule>) => solve(picard, constant(0), (z) => scale(z, 0.5, 1), rule(50, more));
-  const absolute = await halves({ atol: 0.13 }), relative = await halves({ rtol: 0.13 });
+  const absolute = await halves({ atol: 0.13 }),
+    relative = await halves({ rtol: 0.13 });
   assert.equal([absolute.result, absolute.iterations, relative.result, relative.iterations], ['converged', 4 + LAG, 'converged', 4 + LAG]);
   assert.equal((await halves({ atol: 0.12 })).iterations, 5 + LAG);
   assert.equal((await halves({ rtol: 0.06 })).iterations, 5 + LAG); // residual over ‖f(z)‖: 0.125/1.875, 0.0625/1.9375
@@ -134,29 +196,40 @@ test('a run is reproducible to the bit, on one schedule and on another', async (
 
 test('Anderson needs a fraction of the plain evaluations on an ill-conditioned map', async () => {
   const shape = [1, 1, 1, 15, 17];
-  const d = uniform(shape, 5, 0, 0.99), b = uniform(shape, 6);
+  const d = uniform(shape, 5, 0, 0.99),
+    b = uniform(shape, 6);
   const evaluations = async (method: Method) => {
-    const { result, iterations } = await solve(method, zeros(shape), (z, [d, b]) => add(mul(z, d!), b!), rule(1000, { rtol: 1e-4 }), [d, b]);
+    const { result, iterations } = await solve(method, zeros(shape), (z, [d, b]) => add(mul(z, d!), b!), rule(1000, { rtol: 1e-4 }), [
+      d,
+      b,
+    ]);
     assert.is(result, 'converged');
     return iterations;
   };
-  const plain = await evaluations(picard), accelerated = await evaluations({ method: 'anderson', window: 5, ridge: 1e-6 });
+  const plain = await evaluations(picard),
+    accelerated = await evaluations({ method: 'anderson', window: 5, ridge: 1e-6 });
   assert.ok(accelerated * 4 < plain, `${accelerated} against ${plain}`);
 });
 
 test('options and rules out of range are refused', async () => {
   const graph = new Graph();
-  const z = graph.variable('z', [4]), f = graph.input('f', [4]);
+  const z = graph.variable('z', [4]),
+    f = graph.input('f', [4]);
   graph.phase('all', () => {
     const step = (options: object) => () => anderson(andersonState(z, 3), f, { window: 3, beta: 1, ridge: 0, ...options });
     assert.throws(step({ beta: 0 }), /beta must lie in \(0, 1\], got 0/);
     assert.throws(step({ ridge: -1 }), /ridge must be ≥ 0, got -1/);
     assert.throws(() => anderson(andersonState(z, 9), f, { window: 9, beta: 1, ridge: 0 }), /window must be 1 to 8, got 9/);
     assert.throws(step({ window: 4 }), /anderson: a window of 4 over a history of 3/);
-    assert.throws(() => anderson(andersonState(z, 1), graph.input('g', [5]), { window: 1, beta: 1, ridge: 0 }), /returns \[5\] for a state of \[4\]/);
+    assert.throws(
+      () => anderson(andersonState(z, 1), graph.input('g', [5]), { window: 1, beta: 1, ridge: 0 }),
+      /returns \[5\] for a state of \[4\]/,
+    );
   });
   let message = '';
-  await iterate({} as Schedule, {} as Iteration, rule(0)).catch((error) => { message = error.message; });
+  await iterate({} as Schedule, {} as Iteration, rule(0)).catch((error) => {
+    message = error.message;
+  });
   assert.match(message, /max iterations must be a whole number above 0, got 0/);
 });
 
@@ -166,7 +239,9 @@ test('a device that fails is reported once, though several steps are under way',
   process.on('unhandledRejection', listen);
   const lost = { run() {}, runAndRead: () => Promise.reject(new Error('the device was lost')) } as unknown as Schedule;
   let message = '';
-  await iterate(lost, { start: 'a', step: 'b', reads: [], size: 1 } as unknown as Iteration, rule(10)).catch((error) => { message = error.message; });
+  await iterate(lost, { start: 'a', step: 'b', reads: [], size: 1 } as unknown as Iteration, rule(10)).catch((error) => {
+    message = error.message;
+  });
   await new Promise((resolve) => setTimeout(resolve, 10));
   process.off('unhandledRejection', listen);
   assert.is(message, 'the device was lost');
@@ -174,7 +249,11 @@ test('a device that fails is reported once, though several steps are under way',
 });
 
 test('five steps of Adam as PyTorch takes them', async () => {
-  const { attrs: { lr, beta1, beta2, epsilon }, inputs: [start, ...gradients], outputs } = goldens().find(({ op }) => op === 'adamStep')!;
+  const {
+    attrs: { lr, beta1, beta2, epsilon },
+    inputs: [start, ...gradients],
+    outputs,
+  } = goldens().find(({ op }) => op === 'adamStep')!;
   const graph = new Graph();
   const p = graph.variable('p', start!.shape, 'weight', { persistent: true });
   const g = graph.input('g', start!.shape);

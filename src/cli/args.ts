@@ -5,9 +5,16 @@ import { parseArgs } from 'node:util';
 export class UsageError extends Error {}
 
 /** An option with a value. `parse` throws, without the option's name, on a text it cannot use. */
-export interface Option<T = unknown> { value: string; parse: (text: string) => T; required?: boolean; help: string }
+export interface Option<T = unknown> {
+  value: string;
+  parse: (text: string) => T;
+  required?: boolean;
+  help: string;
+}
 /** An option without a value. */
-export interface Flag { help: string }
+export interface Flag {
+  help: string;
+}
 export type Options = Record<string, Option | Flag>;
 
 type Value<O> = O extends { parse: (text: string) => infer T } ? (O extends { required: true } ? T : T | undefined) : boolean;
@@ -33,15 +40,20 @@ export function whole(value: string): number {
   return Number.isSafeInteger(parsed) ? parsed : fail(`not a whole number: ${value}`);
 }
 
-export const list = <T>(parse: (text: string) => T) => (value: string): T[] => value.split(',').map((item) => parse(item.trim()));
+export const list =
+  <T>(parse: (text: string) => T) =>
+  (value: string): T[] =>
+    value.split(',').map((item) => parse(item.trim()));
 
-export const oneOf = <const T extends string>(...choices: T[]) => (value: string): T =>
-  choices.find((choice) => choice === value) ?? fail(`${value} is none of ${choices.join(', ')}`);
+export const oneOf =
+  <const T extends string>(...choices: T[]) =>
+  (value: string): T =>
+    choices.find((choice) => choice === value) ?? fail(`${value} is none of ${choices.join(', ')}`);
 
 /** Voxels along (W, H, D) = (i, j, k). */
 export function size(value: string): [number, number, number] {
   const parsed = list(whole)(value);
-  return parsed.length === 3 ? parsed as [number, number, number] : fail(`three whole numbers W,H,D are needed, got ${value}`);
+  return parsed.length === 3 ? (parsed as [number, number, number]) : fail(`three whole numbers W,H,D are needed, got ${value}`);
 }
 
 function fail(message: string): never {
@@ -55,21 +67,24 @@ export function parse<O extends Options>(options: O, args: string[]): Values<O> 
     if (given.has(name)) fail(`--${name} is given twice`);
     given.set(name, value ?? true);
   }
-  return Object.fromEntries(Object.entries(options).map(([name, option]) => {
-    const value = given.get(name);
-    if (!('parse' in option)) return [name, value === true];
-    if (value === undefined) return [name, option.required ? fail(`--${name} ${option.value} is missing`) : undefined];
-    try {
-      return [name, option.parse(value as string)];
-    } catch (error) {
-      throw new UsageError(`--${name}: ${(error as Error).message}`);
-    }
-  })) as Values<O>;
+  return Object.fromEntries(
+    Object.entries(options).map(([name, option]) => {
+      const value = given.get(name);
+      if (!('parse' in option)) return [name, value === true];
+      if (value === undefined) return [name, option.required ? fail(`--${name} ${option.value} is missing`) : undefined];
+      try {
+        return [name, option.parse(value as string)];
+      } catch (error) {
+        throw new UsageError(`--${name}: ${(error as Error).message}`);
+      }
+    }),
+  ) as Values<O>;
 }
 
 function optionTokens(options: Options, args: string[]) {
-  const config = Object.fromEntries(Object.entries(options).map(([name, option]) =>
-    [name, { type: 'parse' in option ? 'string' as const : 'boolean' as const }]));
+  const config = Object.fromEntries(
+    Object.entries(options).map(([name, option]) => [name, { type: 'parse' in option ? ('string' as const) : ('boolean' as const) }]),
+  );
   try {
     return parseArgs({ args, options: config, strict: true, tokens: true }).tokens.filter((token) => token.kind === 'option');
   } catch (error) {

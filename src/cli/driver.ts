@@ -17,10 +17,20 @@ export interface Driver {
 }
 
 /** One apt source: `options` are the other settings of its line or stanza (Signed-By, Architectures, …), kept as written. */
-export interface AptSource { form: 'list' | 'sources'; uris: string[]; suites: string[]; components: string[]; options: string }
+export interface AptSource {
+  form: 'list' | 'sources';
+  uris: string[];
+  suites: string[];
+  components: string[];
+  options: string;
+}
 
 /** Shell commands for root that install the driver from suite `from`; `created` is the file the first of them writes, if it does. */
-export interface InstallPlan { from: string; commands: string[]; created?: string }
+export interface InstallPlan {
+  from: string;
+  commands: string[];
+  created?: string;
+}
 
 const ADAPTER_SCRIPT = `import { create } from 'webgpu';
 const gpu = create([]);
@@ -49,25 +59,46 @@ export const mesaRelease = (version: string): number => parseFloat(version.repla
 /** The binary sources of one-line text (`deb [options] uri suite component…`), disabled ones left out. */
 export function parseListFile(text: string): AptSource[] {
   const lines = text.split('\n').map((line) => /^\s*deb\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)\s+([^#]*)/.exec(line));
-  return lines.filter((line) => line !== null).map(([, options, uri, suite, components]) =>
-    ({ form: 'list', uris: [uri], suites: [suite], components: components.trim().split(/\s+/), options: options?.trim() ?? '' }));
+  return lines
+    .filter((line) => line !== null)
+    .map(([, options, uri, suite, components]) => ({
+      form: 'list',
+      uris: [uri],
+      suites: [suite],
+      components: components.trim().split(/\s+/),
+      options: options?.trim() ?? '',
+    }));
 }
 
 /** The binary sources of deb822 text (stanzas of `Types: … URIs: … Suites: …`), disabled ones left out. */
 export function parseSourcesFile(text: string): AptSource[] {
-  return text.replace(/^#.*\n?/gm, '').split(/\n\s*\n/).flatMap((stanza) => {
-    const fields = stanza.split(/\n(?=\S)/).map((field) => field.trim()).filter(Boolean);
-    const words = (name: RegExp) => fields.find((field) => name.test(field))?.replace(/^[^:]*:/, '').trim().split(/\s+/) ?? [];
-    if (!words(/^Types:/i).includes('deb') || /^(no|false|0)$/i.test(words(/^Enabled:/i)[0] ?? '')) return [];
-    const options = fields.filter((field) => !/^(Types|URIs|Suites|Components|Enabled):/i.test(field)).join('\n');
-    return [{ form: 'sources' as const, uris: words(/^URIs:/i), suites: words(/^Suites:/i), components: words(/^Components:/i), options }];
-  });
+  return text
+    .replace(/^#.*\n?/gm, '')
+    .split(/\n\s*\n/)
+    .flatMap((stanza) => {
+      const fields = stanza
+        .split(/\n(?=\S)/)
+        .map((field) => field.trim())
+        .filter(Boolean);
+      const words = (name: RegExp) =>
+        fields
+          .find((field) => name.test(field))
+          ?.replace(/^[^:]*:/, '')
+          .trim()
+          .split(/\s+/) ?? [];
+      if (!words(/^Types:/i).includes('deb') || /^(no|false|0)$/i.test(words(/^Enabled:/i)[0] ?? '')) return [];
+      const options = fields.filter((field) => !/^(Types|URIs|Suites|Components|Enabled):/i.test(field)).join('\n');
+      return [
+        { form: 'sources' as const, uris: words(/^URIs:/i), suites: words(/^Suites:/i), components: words(/^Components:/i), options },
+      ];
+    });
 }
 
 /** The same archive and signature, another suite, component main: the text of a source file in the source's own form. */
-export const sourceFor = (source: AptSource, suite: string): string => source.form === 'list'
-  ? `deb ${source.options && `[${source.options}] `}${source.uris[0]} ${suite} main`
-  : [`Types: deb`, `URIs: ${source.uris.join(' ')}`, `Suites: ${suite}`, `Components: main`, source.options].filter(Boolean).join('\n');
+export const sourceFor = (source: AptSource, suite: string): string =>
+  source.form === 'list'
+    ? `deb ${source.options && `[${source.options}] `}${source.uris[0]} ${suite} main`
+    : [`Types: deb`, `URIs: ${source.uris.join(' ')}`, `Suites: ${suite}`, `Components: main`, source.options].filter(Boolean).join('\n');
 
 /**
  * What installs Mesa's software driver, from `apt-cache policy mesa-vulkan-drivers` and the machine's sources: the release's own suite
@@ -79,7 +110,9 @@ export function planInstall(policy: string, sources: AptSource[], codename: stri
   if (candidate >= OLDEST_MESA) return { from: codename, commands: ['apt-get update', install('')] };
 
   const archives = [...policy.matchAll(/^\s*-?\d+ (\S+) (\S+)\/main /gm)].filter(([, , suite]) => suite === codename).map(([, uri]) => uri);
-  const offers = (source: AptSource, suite: string) => source.suites.includes(suite) && source.components.includes('main') &&
+  const offers = (source: AptSource, suite: string) =>
+    source.suites.includes(suite) &&
+    source.components.includes('main') &&
     source.uris.some((uri) => archives.includes(uri.replace(/\/+$/, '')));
   const backports = `${codename}-backports`;
   const fromBackports = ['apt-get update', install(`-t ${backports} `)];
@@ -99,9 +132,12 @@ export const parseOsRelease = (text: string): Record<string, string> =>
 export function adviceFor(platform: string, os: Record<string, string>): string {
   if (platform !== 'linux') return 'No GPU adapter: update the GPU driver (Dawn uses Metal on macOS, Direct3D 12 on Windows).';
   const byFamily: Record<string, string> = {
-    debian: `apt-get install ${PACKAGES}`, ubuntu: `apt-get install ${PACKAGES}`,
-    fedora: 'dnf install mesa-vulkan-drivers vulkan-loader', rhel: 'dnf install mesa-vulkan-drivers vulkan-loader',
-    arch: 'pacman -S --needed vulkan-swrast vulkan-icd-loader', alpine: 'apk add mesa-vulkan-swrast vulkan-loader gcompat',
+    debian: `apt-get install ${PACKAGES}`,
+    ubuntu: `apt-get install ${PACKAGES}`,
+    fedora: 'dnf install mesa-vulkan-drivers vulkan-loader',
+    rhel: 'dnf install mesa-vulkan-drivers vulkan-loader',
+    arch: 'pacman -S --needed vulkan-swrast vulkan-icd-loader',
+    alpine: 'apk add mesa-vulkan-swrast vulkan-loader gcompat',
   };
   const family = [os.ID, ...(os.ID_LIKE ?? '').split(' ')].find((id) => id in byFamily);
   return commandsText(family ? [byFamily[family]] : [], true);
@@ -120,9 +156,20 @@ const knowsApt = (os: Record<string, string>) => process.platform === 'linux' &&
 
 function aptSources(): AptSource[] {
   const folder = '/etc/apt/sources.list.d';
-  const files = ['/etc/apt/sources.list', ...(existsSync(folder) ? readdirSync(folder).sort().map((name) => join(folder, name)) : [])];
-  const read = (file: string) => file.endsWith('.list') ? parseListFile(readFileSync(file, 'utf8'))
-    : file.endsWith('.sources') ? parseSourcesFile(readFileSync(file, 'utf8')) : [];
+  const files = [
+    '/etc/apt/sources.list',
+    ...(existsSync(folder)
+      ? readdirSync(folder)
+          .sort()
+          .map((name) => join(folder, name))
+      : []),
+  ];
+  const read = (file: string) =>
+    file.endsWith('.list')
+      ? parseListFile(readFileSync(file, 'utf8'))
+      : file.endsWith('.sources')
+        ? parseSourcesFile(readFileSync(file, 'utf8'))
+        : [];
   return files.filter((file) => existsSync(file)).flatMap(read);
 }
 

@@ -7,7 +7,15 @@ import type { AffineMode } from '../register/affine.ts';
 import { presentLabels, tre } from '../register/metrics.ts';
 import { checkOverlap } from '../register/overlap.ts';
 
-export interface InputPaths { fixed: string; moving: string; fixedMask?: string; movingMask?: string; fixedSeg?: string; movingSeg?: string; landmarks?: string }
+export interface InputPaths {
+  fixed: string;
+  moving: string;
+  fixedMask?: string;
+  movingMask?: string;
+  fixedSeg?: string;
+  movingSeg?: string;
+  landmarks?: string;
+}
 
 export interface Inputs {
   paths: InputPaths;
@@ -20,12 +28,20 @@ export interface Inputs {
 
 /** Reads all files in parallel. `labels` are the wanted ones; without them, all but 0 that are in both maps count. */
 export async function readInputs(paths: InputPaths, labels?: readonly number[], affine: AffineMode = 'auto'): Promise<Inputs> {
-  const optional = (path: string | undefined) => path === undefined ? undefined : readVolume(path);
+  const optional = (path: string | undefined) => (path === undefined ? undefined : readVolume(path));
   const [fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks] = await Promise.all([
-    readVolume(paths.fixed), readVolume(paths.moving), optional(paths.fixedMask), optional(paths.movingMask), optional(paths.fixedSeg), optional(paths.movingSeg),
+    readVolume(paths.fixed),
+    readVolume(paths.moving),
+    optional(paths.fixedMask),
+    optional(paths.movingMask),
+    optional(paths.fixedSeg),
+    optional(paths.movingSeg),
     paths.landmarks === undefined ? undefined : readLandmarks(paths.landmarks),
   ]);
-  for (const [path, volume] of [[paths.fixed, fixed], [paths.moving, moving]] as const) {
+  for (const [path, volume] of [
+    [paths.fixed, fixed],
+    [paths.moving, moving],
+  ] as const) {
     checkFinite(path, volume);
     checkNotConstant(path, volume);
   }
@@ -33,7 +49,11 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
   const inputs: Inputs = { paths, fixed, moving, landmarks };
   if (fixedMask) inputs.fixed = { ...fixed, mask: maskOf(paths.fixedMask!, fixedMask, paths.fixed, fixed) };
   if (movingMask) inputs.moving = { ...moving, mask: maskOf(paths.movingMask!, movingMask, paths.moving, moving) };
-  for (const [path, volume] of [[paths.fixed, inputs.fixed], [paths.moving, inputs.moving]] as const) if (volume.mask) checkNotConstant(path, volume);
+  for (const [path, volume] of [
+    [paths.fixed, inputs.fixed],
+    [paths.moving, inputs.moving],
+  ] as const)
+    if (volume.mask) checkNotConstant(path, volume);
   if (fixedSeg && movingSeg) {
     checkLabels(paths.fixedSeg!, fixedSeg, paths.fixed, fixed);
     checkLabels(paths.movingSeg!, movingSeg, paths.moving, moving);

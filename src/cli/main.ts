@@ -15,13 +15,29 @@ import * as setup from './commands/setup.ts';
 import * as trainStep from './commands/train-step.ts';
 import { discardOutputs } from './outputs.ts';
 
-const commands: Record<string, Command> = { register, apply, jacobian, invert, compose, convert, phantom, plan, 'train-step': trainStep, info, setup, quickstart };
+const commands: Record<string, Command> = {
+  register,
+  apply,
+  jacobian,
+  invert,
+  compose,
+  convert,
+  phantom,
+  plan,
+  'train-step': trainStep,
+  info,
+  setup,
+  quickstart,
+};
 
-const overview = () => [
-  'usage: deqreg <command> [options]', '',
-  ...table(Object.entries(commands).map(([name, { summary }]) => [name, summary])), '',
-  'deqreg <command> --help tells its options; deqreg --version tells the version.',
-].join('\n');
+const overview = () =>
+  [
+    'usage: deqreg <command> [options]',
+    '',
+    ...table(Object.entries(commands).map(([name, { summary }]) => [name, summary])),
+    '',
+    'deqreg <command> --help tells its options; deqreg --version tells the version.',
+  ].join('\n');
 
 async function main([name, ...args]: string[]): Promise<number> {
   if (name === undefined) throw new UsageError('no command; deqreg --help lists them');

@@ -30,7 +30,8 @@ export function quality(inputs: Inputs, { displacement: u, intensities, similari
 
 function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>, warped: Float32Array) {
   const still = () => new Float32Array(3 * fixed.data.length);
-  const unmoved = sameGrid(fixed, moving) ? moving.data
+  const unmoved = sameGrid(fixed, moving)
+    ? moving.data
     : warpLabels(moving.data, moving.size, still(), fixed.size, voxelToVoxel(fixed.affine, moving.affine));
   const before = dice(fixed.data, unmoved, labels);
   const { mean, perLabel } = dice(fixed.data, warped, labels);
@@ -47,23 +48,47 @@ function regularity(u: Float32Array, { fixed, segmentation }: Inputs, { low, hig
   const { mask, grid } = jacobianStats(u, fixed.size, inside);
   const { foldingPercent, sdLogJ, sdLogJLearn2Reg } = mask;
   return {
-    region: fixed.mask ? 'fixed mask' : segmentation ? 'fixed labels' : 'fixed foreground', foldingPercent, sdLogJ, sdLogJLearn2Reg,
+    region: fixed.mask ? 'fixed mask' : segmentation ? 'fixed labels' : 'fixed foreground',
+    foldingPercent,
+    sdLogJ,
+    sdLogJLearn2Reg,
     grid: { foldingPercent: grid.foldingPercent, sdLogJ: grid.sdLogJ, sdLogJLearn2Reg: grid.sdLogJLearn2Reg },
   };
 }
 
-export interface Seconds { read: number; affine: number; prepare: number; solve: number; invert?: number; metrics: number; write: number; total: number }
+export interface Seconds {
+  read: number;
+  affine: number;
+  prepare: number;
+  solve: number;
+  invert?: number;
+  metrics: number;
+  write: number;
+  total: number;
+}
 
 /** The content of metrics.json. A number that does not exist, such as the HD95 of a label lost by the warp, is null. */
-export function report(inputs: Inputs, registration: Registration, figures: ReturnType<typeof quality>, adapter: AdapterInfo, seconds: Seconds, inverse?: InverseOutcome) {
+export function report(
+  inputs: Inputs,
+  registration: Registration,
+  figures: ReturnType<typeof quality>,
+  adapter: AdapterInfo,
+  seconds: Seconds,
+  inverse?: InverseOutcome,
+) {
   const { levels, affine, options, intensities, memory } = registration;
   return {
     ...figures,
     ...(inverse && { inverse }),
-    affine, solver: { method: options.method, levels },
-    seconds, memory, adapter, version,
+    affine,
+    solver: { method: options.method, levels },
+    seconds,
+    memory,
+    adapter,
+    version,
     options: { ...options, ...(inputs.segmentation && { labels: inputs.segmentation.labels }) },
-    intensities, inputs: inputs.paths,
+    intensities,
+    inputs: inputs.paths,
   };
 }
 export type Report = ReturnType<typeof report>;

@@ -67,8 +67,14 @@ async function makeFolder(folder: string): Promise<string | undefined> {
 
 function cannotWrite(path: string, error: NodeJS.ErrnoException): never {
   const known: Record<string, string> = {
-    EEXIST: 'a file of that name exists', ENOTDIR: 'a part of the path is not a folder', EISDIR: 'is a folder', EACCES: 'permission denied',
-    EPERM: 'permission denied', EROFS: 'read-only file system', ENOSPC: 'no space left on the device', ENOENT: 'no folder can be made there',
+    EEXIST: 'a file of that name exists',
+    ENOTDIR: 'a part of the path is not a folder',
+    EISDIR: 'is a folder',
+    EACCES: 'permission denied',
+    EPERM: 'permission denied',
+    EROFS: 'read-only file system',
+    ENOSPC: 'no space left on the device',
+    ENOENT: 'no folder can be made there',
   };
   throw new Error(`${path}: cannot write: ${known[error.code ?? ''] ?? error.message}`);
 }
@@ -84,13 +90,16 @@ function removeEmpty(folder: string, last: string): void {
 }
 
 const ranges: Record<string, [number, number]> = {
-  uint8: [0, 255], int16: [-32768, 32767], uint16: [0, 65535], int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint8: [0, 255],
+  int16: [-32768, 32767],
+  uint16: [0, 65535],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
 };
 type StoredType = NiftiImage['dtype'];
 
 /** The type that warped voxels of an image are stored in: its own if that is uint8, int16 or uint16 and unscaled, else float32. */
 export const imageType = ({ dtype, data }: Volume): StoredType =>
-  ['uint8', 'int16', 'uint16'].includes(dtype) && fits(dtype, data) ? dtype as StoredType : 'float32';
+  ['uint8', 'int16', 'uint16'].includes(dtype) && fits(dtype, data) ? (dtype as StoredType) : 'float32';
 
 /** The type that a label map is stored in: its own if that is one of those above or int32, else the smallest that holds its labels. */
 export const labelType = ({ dtype, data }: Volume): StoredType =>

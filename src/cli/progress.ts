@@ -27,8 +27,9 @@ function updatedLine(): Reporter {
     show(progress) {
       const { level, levels, iteration, maxIterations, fraction } = progress;
       first ??= { time: performance.now(), fraction };
-      const left = (performance.now() - first.time) / 1e3 * (1 - fraction) / (fraction - first.fraction);
-      const line = `level ${level}/${levels}, iteration ${iteration}/${maxIterations}, ${figures(progress)}` +
+      const left = (((performance.now() - first.time) / 1e3) * (1 - fraction)) / (fraction - first.fraction);
+      const line =
+        `level ${level}/${levels}, iteration ${iteration}/${maxIterations}, ${figures(progress)}` +
         (fraction < TELLING ? '' : `, ${left < 1 ? '< 1' : Math.ceil(left)} s left`);
       clear();
       stream.write(line.slice(0, (stream.columns || 80) - 1));
@@ -49,7 +50,9 @@ function lineALevel(): Reporter {
     show(progress) {
       if (last?.level !== progress.level) {
         finish();
-        console.error(`level ${progress.level}/${progress.levels}: ${resolution(progress.factor)}, at most ${progress.maxIterations} iterations`);
+        console.error(
+          `level ${progress.level}/${progress.levels}: ${resolution(progress.factor)}, at most ${progress.maxIterations} iterations`,
+        );
       }
       last = progress;
     },
@@ -58,4 +61,4 @@ function lineALevel(): Reporter {
 }
 
 const figures = ({ residual, similarity }: Progress) => `residual ${residual.toFixed(4)} voxel, LNCC ${similarity.toFixed(3)}`;
-const resolution = (factor: number) => factor === 1 ? 'full resolution' : `1/${factor} resolution`;
+const resolution = (factor: number) => (factor === 1 ? 'full resolution' : `1/${factor} resolution`);

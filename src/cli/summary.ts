@@ -6,22 +6,40 @@ import { describeInverse } from './fields.ts';
 import type { Report } from './metrics.ts';
 
 export function summarise(done: Report, folder: string, reported: boolean): string {
-  const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, inverse, affine, intensities, solver, seconds, memory, adapter } = done;
+  const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, inverse, affine, intensities, solver, seconds, memory, adapter } =
+    done;
   const levels = solver.levels.map(({ factor, result, iterations }) => `1/${factor} ${result} after ${iterations}`).join(', ');
   const { read, affine: align, prepare, solve, invert, metrics, write, total } = seconds;
-  const files = ['warped.nii.gz', 'displacement.nii.gz', ...(affine.mode === 'none' ? [] : ['affine.txt']), ...(dice ? ['warped_seg.nii.gz'] : []), ...(inverse ? ['inverse_displacement.nii.gz'] : []), 'metrics.json', ...(reported ? ['report.html'] : [])];
+  const files = [
+    'warped.nii.gz',
+    'displacement.nii.gz',
+    ...(affine.mode === 'none' ? [] : ['affine.txt']),
+    ...(dice ? ['warped_seg.nii.gz'] : []),
+    ...(inverse ? ['inverse_displacement.nii.gz'] : []),
+    'metrics.json',
+    ...(reported ? ['report.html'] : []),
+  ];
   return table([
-    ...(dice ? [['Dice', `${dice.before.toFixed(3)} → ${dice.mean.toFixed(3)} (mean of ${Object.keys(dice.perLabel).length} labels)`]] : []),
+    ...(dice
+      ? [['Dice', `${dice.before.toFixed(3)} → ${dice.mean.toFixed(3)} (mean of ${Object.keys(dice.perLabel).length} labels)`]]
+      : []),
     ...(hd95 ? [['HD95', `${hd95.mean.toFixed(2)} mm`]] : []),
     ...(tre ? [['TRE', `${tre.before.toFixed(2)} → ${tre.after.toFixed(2)} mm`]] : []),
     ['LNCC', `${similarity.before.toFixed(3)} → ${similarity.after.toFixed(3)}`],
     ['folds', `${foldingPercent.toFixed(3)} % of the ${region}, SDlogJ ${sdLogJ.toFixed(3)}`],
     ...(inverse ? [['inverse', describeInverse(inverse)]] : []),
     ['images', modality(intensities.fixed, intensities.moving)],
-    ['affine', affine.mode === 'none' ? `none (${affine.requested === 'auto' ? 'the images start close together' : 'as asked'})`
-      : `${affine.mode}${affine.requested === 'auto' ? ' (the images start far apart)' : ''}: NCC ${affine.ncc.before.toFixed(3)} → ${affine.ncc.after.toFixed(3)}, ${affine.motion.toFixed(1)} mm on average`],
+    [
+      'affine',
+      affine.mode === 'none'
+        ? `none (${affine.requested === 'auto' ? 'the images start close together' : 'as asked'})`
+        : `${affine.mode}${affine.requested === 'auto' ? ' (the images start far apart)' : ''}: NCC ${affine.ncc.before.toFixed(3)} → ${affine.ncc.after.toFixed(3)}, ${affine.motion.toFixed(1)} mm on average`,
+    ],
     ['solver', `${solver.method}: ${levels}`],
-    ['time', `${total.toFixed(1)} s (read ${read.toFixed(1)}, prepare ${prepare.toFixed(1)}, affine ${align.toFixed(1)}, solve ${solve.toFixed(1)}, ${invert === undefined ? '' : `invert ${invert.toFixed(1)}, `}metrics ${metrics.toFixed(1)}, write ${write.toFixed(1)})`],
+    [
+      'time',
+      `${total.toFixed(1)} s (read ${read.toFixed(1)}, prepare ${prepare.toFixed(1)}, affine ${align.toFixed(1)}, solve ${solve.toFixed(1)}, ${invert === undefined ? '' : `invert ${invert.toFixed(1)}, `}metrics ${metrics.toFixed(1)}, write ${write.toFixed(1)})`,
+    ],
     ['memory', `${mebibytes(memory.measured.total)} on ${adapter.description}`],
     ['files', `${files.join(', ')} in ${folder}`],
   ]).join('\n');
@@ -29,6 +47,7 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
 
 /** The kind of both images, each with the window of values that was compared. */
 function modality(fixed: IntensityWindow, moving: IntensityWindow): string {
-  const one = ({ modality, low, high }: IntensityWindow) => `${modality.toUpperCase()}, window ${Number(low.toPrecision(4))} … ${Number(high.toPrecision(4))}`;
+  const one = ({ modality, low, high }: IntensityWindow) =>
+    `${modality.toUpperCase()}, window ${Number(low.toPrecision(4))} … ${Number(high.toPrecision(4))}`;
   return one(fixed) === one(moving) ? one(fixed) : `${one(fixed)}; moving ${one(moving)}`;
 }

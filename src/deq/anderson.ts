@@ -21,7 +21,14 @@ export interface AndersonOptions {
 }
 
 /** The state z of a fixed-point iteration and what the accelerator remembers; 2·window + 2 volumes in all. */
-export interface AndersonState { z: Tensor; best: Tensor; values: Tensor; residuals: Tensor; gram: Tensor; state: Tensor }
+export interface AndersonState {
+  z: Tensor;
+  best: Tensor;
+  values: Tensor;
+  residuals: Tensor;
+  gram: Tensor;
+  state: Tensor;
+}
 
 /** Length of the state buffer, in f32; fields as in kernels/lib/anderson.wgsl. */
 const STATE = 32;
@@ -37,7 +44,11 @@ const andersonOp: Op<AndersonOptions> = {
     return [];
   },
   launch(node): Dispatch[] {
-    const { inputs: [f], updates: [z, best, values, residuals, gram, state], attrs: { window, beta, ridge } } = node;
+    const {
+      inputs: [f],
+      updates: [z, best, values, residuals, gram, state],
+      attrs: { window, beta, ridge },
+    } = node;
     const lanes = numel(f!.shape) % 4 === 0 ? 4 : 1;
     const count = numel(f!.shape) / lanes;
     const groups = Math.min(256, Math.ceil(count / WG));
@@ -45,12 +56,18 @@ const andersonOp: Op<AndersonOptions> = {
     const constants = { WG, WINDOW: window };
     return [
       {
-        kernel: pushKernel, constants: { ...constants, LANES: lanes }, groups: [groups, 1, 1], params: { count },
+        kernel: pushKernel,
+        constants: { ...constants, LANES: lanes },
+        groups: [groups, 1, 1],
+        params: { count },
         bindings: { f: f!, z: z!, state: state!, values: values!, residuals: residuals!, partials },
       },
       { kernel: solveKernel, constants, groups: [1, 1, 1], bindings: { partials, gram: gram!, state: state! }, params: { groups, ridge } },
       {
-        kernel: mixKernel, ...flat(count), constants: { ...constants, LANES: lanes, DAMPED: String(beta < 1) }, params: { count, undo: 1 - beta },
+        kernel: mixKernel,
+        ...flat(count),
+        constants: { ...constants, LANES: lanes, DAMPED: String(beta < 1) },
+        params: { count, undo: 1 - beta },
         bindings: { values: values!, residuals: residuals!, state: state!, z: z!, best: best! },
       },
     ];
@@ -63,8 +80,12 @@ export function andersonState(z: Tensor, window: number): AndersonState {
   const ring = [window, numel(z.shape)];
   const history = (name: string, shape: readonly number[]) => graph.variable(`${label}.${name}`, shape, 'history');
   return {
-    z, best: history('best', z.shape), values: history('values', ring), residuals: history('residuals', ring),
-    gram: history('gram', [window, window]), state: history('state', [STATE]),
+    z,
+    best: history('best', z.shape),
+    values: history('values', ring),
+    residuals: history('residuals', ring),
+    gram: history('gram', [window, window]),
+    state: history('state', [STATE]),
   };
 }
 
@@ -80,6 +101,14 @@ export function anderson({ z, best, values, residuals, gram, state }: AndersonSt
 }
 
 /** What the CPU reads of a step. */
-export interface StepStatistics { residual: number; magnitude: number; finite: boolean }
+export interface StepStatistics {
+  residual: number;
+  magnitude: number;
+  finite: boolean;
+}
 
-export const readStatistics = (state: Float32Array): StepStatistics => ({ residual: state[3]!, magnitude: state[4]!, finite: state[8] === 1 });
+export const readStatistics = (state: Float32Array): StepStatistics => ({
+  residual: state[3]!,
+  magnitude: state[4]!,
+  finite: state[8] === 1,
+});

@@ -41,11 +41,17 @@ export interface Deq {
 }
 
 /** How the solves ended. A backward solve that does not converge returns its best iterate, at worst g itself: the JFB gradient. */
-export interface DeqOutcome { forward?: Outcome; backward?: Outcome }
+export interface DeqOutcome {
+  forward?: Outcome;
+  backward?: Outcome;
+}
 
 /** Traces forward, loss and backward of an equilibrium. Phases are named `<name>.…`. */
 export function deq(graph: Graph, name: string, problem: DeqProblem): Deq {
-  const traced = problem.adjoint.adjoint === 'unrolled' || problem.adjoint.adjoint === 'checkpointed' ? unrolled(graph, name, problem) : equilibrium(graph, name, problem);
+  const traced =
+    problem.adjoint.adjoint === 'unrolled' || problem.adjoint.adjoint === 'checkpointed'
+      ? unrolled(graph, name, problem)
+      : equilibrium(graph, name, problem);
   [traced.y, traced.loss, ...traced.gradients].forEach((t) => graph.output(t));
   return traced;
 }
@@ -67,19 +73,31 @@ function step(cell: DeqProblem['cell'], z: Tensor): Tensor {
   return next;
 }
 
-function equilibrium(graph: Graph, name: string, { cell, shape, initial, loss: lossOf, wrt, method = { method: 'anderson' }, adjoint }: DeqProblem): Deq {
+function equilibrium(
+  graph: Graph,
+  name: string,
+  { cell, shape, initial, loss: lossOf, wrt, method = { method: 'anderson' }, adjoint }: DeqProblem,
+): Deq {
   const forward = traceIteration(graph, `${name}.forward`, method, shape, (z) => ({ next: step(cell, z) }), initial);
   // One more evaluation at z*, whose intermediate values stay for the pullbacks; no adjoint step repeats it.
   const { y, loss, g } = graph.phase(`${name}.linearise`, () => {
     let y = step(cell, forward.best);
-    if (adjoint.adjoint === 'phantom') for (let k = 1; k < adjoint.steps; k++) y = axpby(1 - adjoint.damping, y, adjoint.damping, step(cell, y));
+    if (adjoint.adjoint === 'phantom')
+      for (let k = 1; k < adjoint.steps; k++) y = axpby(1 - adjoint.damping, y, adjoint.damping, step(cell, y));
     const loss = lossOf(y);
     return { y, loss, g: grad(loss, [y])[0]! };
   });
   const phases: Deq['phases'] = [{ role: 'forward', iteration: forward }, `${name}.linearise`];
   let cotangent = g;
   if (adjoint.adjoint === 'implicit') {
-    const backward = traceIteration(graph, `${name}.adjoint`, adjoint.method ?? method, shape, (v) => ({ next: add(vjp([y], [v], [forward.best])[0]!, g) }), () => g);
+    const backward = traceIteration(
+      graph,
+      `${name}.adjoint`,
+      adjoint.method ?? method,
+      shape,
+      (v) => ({ next: add(vjp([y], [v], [forward.best])[0]!, g) }),
+      () => g,
+    );
     phases.push({ role: 'backward', iteration: backward });
     cotangent = backward.best;
   }
@@ -100,7 +118,9 @@ function unrolled(graph: Graph, name: string, { cell, shape, initial, loss: loss
     });
   }
   const count = Math.ceil(Math.sqrt(steps));
-  const lengths = Array.from({ length: count }, (_, s) => Math.floor(((s + 1) * steps) / count) - Math.floor((s * steps) / count)).filter(Boolean);
+  const lengths = Array.from({ length: count }, (_, s) => Math.floor(((s + 1) * steps) / count) - Math.floor((s * steps) / count)).filter(
+    Boolean,
+  );
   // Forward: only the state between segments outlives its phase.
   const starts = [graph.phase(`${name}.start`, begin)];
   lengths.slice(0, -1).forEach((length, s) => starts.push(graph.phase(`${name}.segment ${s}`, () => several(starts[s]!, length))));

@@ -5,9 +5,7 @@ import { assign, reset } from '../ops/index.ts';
 import { anderson, andersonState, type AndersonOptions, readStatistics, resetAnderson, type StepStatistics } from './anderson.ts';
 
 /** How an iteration is advanced: plain steps, damped, or Anderson acceleration. */
-export type Method =
-  | { method: 'picard'; damping?: number }
-  | { method: 'anderson'; window?: number; beta?: number; ridge?: number };
+export type Method = { method: 'picard'; damping?: number } | { method: 'anderson'; window?: number; beta?: number; ridge?: number };
 
 export interface StopRule {
   maxIterations: number;
@@ -42,13 +40,28 @@ export interface Outcome {
 const LAG = 3;
 
 /** What a map returns: f(z), and optionally a scalar (a similarity, say) that is reported with every step. */
-export interface Mapped { next: Tensor; monitor?: Tensor }
+export interface Mapped {
+  next: Tensor;
+  monitor?: Tensor;
+}
 
 /** A traced iteration: its phases, the running iterate z, the best f(z), and what is read after each step. */
-export interface Iteration { name: string; start: string; step: string; z: Tensor; best: Tensor; reads: Tensor[]; size: number }
+export interface Iteration {
+  name: string;
+  start: string;
+  step: string;
+  z: Tensor;
+  best: Tensor;
+  reads: Tensor[];
+  size: number;
+}
 
 /** A step as it is reported: its number from 1, the RMS of f(z) − z, and the map's monitor. */
-export interface Step { iteration: number; residual: number; monitor?: number }
+export interface Step {
+  iteration: number;
+  residual: number;
+  monitor?: number;
+}
 
 /** Anderson's options for a method; plain iteration with damping τ is a window of one with β = τ. */
 export function andersonOptions(method: Method): AndersonOptions {
@@ -61,9 +74,18 @@ export function andersonOptions(method: Method): AndersonOptions {
  * Traces the phases `<name>.start` (z ← initial, or 0; the history forgotten; `atStart`) and `<name>.step` (one evaluation of `map`
  * and one update of z). `best` is the f(z) of the smallest residual.
  */
-export function traceIteration(graph: Graph, name: string, method: Method, shape: Shape, map: (z: Tensor) => Mapped, initial?: () => Tensor, atStart?: () => void): Iteration {
+export function traceIteration(
+  graph: Graph,
+  name: string,
+  method: Method,
+  shape: Shape,
+  map: (z: Tensor) => Mapped,
+  initial?: () => Tensor,
+  atStart?: () => void,
+): Iteration {
   const options = andersonOptions(method);
-  const start = `${name}.start`, step = `${name}.step`;
+  const start = `${name}.start`,
+    step = `${name}.step`;
   const memory = andersonState(graph.variable(`${name}.z`, shape), options.window);
   graph.phase(start, () => {
     if (initial) assign(memory.z, initial());
@@ -77,12 +99,26 @@ export function traceIteration(graph: Graph, name: string, method: Method, shape
     anderson(memory, next, options);
     return monitor && graph.output(monitor);
   });
-  return { name, start, step, z: memory.z, best: memory.best, reads: monitor ? [memory.state, monitor] : [memory.state], size: numel(shape) };
+  return {
+    name,
+    start,
+    step,
+    z: memory.z,
+    best: memory.best,
+    reads: monitor ? [memory.state, monitor] : [memory.state],
+    size: numel(shape),
+  };
 }
 
 /** Runs a traced iteration to its verdict. `onStep` hears of every step, in order, a few steps late. */
-export async function iterate(schedule: Schedule, { start, step, reads, size }: Iteration, rule: StopRule, onStep?: (step: Step) => void): Promise<Outcome> {
-  if (!Number.isInteger(rule.maxIterations) || rule.maxIterations < 1) throw new Error(`max iterations must be a whole number above 0, got ${rule.maxIterations}`);
+export async function iterate(
+  schedule: Schedule,
+  { start, step, reads, size }: Iteration,
+  rule: StopRule,
+  onStep?: (step: Step) => void,
+): Promise<Outcome> {
+  if (!Number.isInteger(rule.maxIterations) || rule.maxIterations < 1)
+    throw new Error(`max iterations must be a whole number above 0, got ${rule.maxIterations}`);
   schedule.run(start);
   const pending: Promise<Float32Array[]>[] = [];
   const seen: StepStatistics[] = [];
@@ -108,8 +144,11 @@ export async function iterate(schedule: Schedule, { start, step, reads, size }: 
   while (pending.length) await look(); // under way when the verdict fell; they count, and may be the best
   const best = seen.reduce((a, b) => (b.finite && !(a.finite && a.residual <= b.residual) ? b : a));
   return {
-    result: result ?? 'max-iterations', iterations: seen.length, residuals: seen.map((s) => s.residual / Math.sqrt(size)),
-    residual: best.residual / Math.sqrt(size), relativeResidual: best.residual === 0 ? 0 : best.residual / best.magnitude,
+    result: result ?? 'max-iterations',
+    iterations: seen.length,
+    residuals: seen.map((s) => s.residual / Math.sqrt(size)),
+    residual: best.residual / Math.sqrt(size),
+    relativeResidual: best.residual === 0 ? 0 : best.residual / best.magnitude,
   };
 }
 

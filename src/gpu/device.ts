@@ -32,10 +32,17 @@ export class Gpu {
   private error: Error | undefined;
   private closed = false;
 
-  private constructor(readonly device: GPUDevice, readonly info: AdapterInfo, private readonly owned: boolean) {
-    device.addEventListener('uncapturederror', (event) => this.fail(new Error(`WebGPU: ${oneLine((event as GPUUncapturedErrorEvent).error.message)}`)));
+  private constructor(
+    readonly device: GPUDevice,
+    readonly info: AdapterInfo,
+    private readonly owned: boolean,
+  ) {
+    device.addEventListener('uncapturederror', (event) =>
+      this.fail(new Error(`WebGPU: ${oneLine((event as GPUUncapturedErrorEvent).error.message)}`)),
+    );
     void device.lost.then((lost) => {
-      if (!this.closed) this.fail(new Error(`the GPU device was lost: ${lost.message || lost.reason}; run again, or choose another adapter`));
+      if (!this.closed)
+        this.fail(new Error(`the GPU device was lost: ${lost.message || lost.reason}; run again, or choose another adapter`));
     });
   }
 
@@ -53,13 +60,17 @@ export class Gpu {
     return new Gpu(made, describe(adapter.info), true);
   }
 
-  get limits(): GPUSupportedLimits { return this.device.limits; }
+  get limits(): GPUSupportedLimits {
+    return this.device.limits;
+  }
 
   /** Creates a buffer and counts it. Refuses, with need and limit, what the adapter cannot hold. */
   buffer(label: string, bytes: number, flags: number, tag: Tag): GPUBuffer {
     const size = Math.ceil(bytes / 4) * 4;
     if (size > this.limits.maxBufferSize) {
-      throw new Error(`${label} needs ${mebibytes(size)}, but a buffer of ${this.info.description} holds ${mebibytes(this.limits.maxBufferSize)}; use a smaller volume or coarser levels`);
+      throw new Error(
+        `${label} needs ${mebibytes(size)}, but a buffer of ${this.info.description} holds ${mebibytes(this.limits.maxBufferSize)}; use a smaller volume or coarser levels`,
+      );
     }
     const buffer = this.device.createBuffer({ label, size, usage: flags });
     this.ledger.add(tag, size);
@@ -76,7 +87,7 @@ export class Gpu {
     const code = specialise(kernel, constants);
     const key = `${kernel.name}\n${code}`;
     let made = this.pipelines.get(key);
-    if (!made) this.pipelines.set(key, made = this.compile(kernel, constants, code));
+    if (!made) this.pipelines.set(key, (made = this.compile(kernel, constants, code)));
     return made;
   }
 
@@ -91,17 +102,22 @@ export class Gpu {
     }
     const storage = kernel.bindings.filter((b) => b.access.startsWith('read')).length;
     if (storage > this.limits.maxStorageBuffersPerShaderStage) {
-      throw new Error(`kernels/${label}.wgsl binds ${storage} buffers; ${this.info.description} allows ${this.limits.maxStorageBuffersPerShaderStage}`);
+      throw new Error(
+        `kernels/${label}.wgsl binds ${storage} buffers; ${this.info.description} allows ${this.limits.maxStorageBuffersPerShaderStage}`,
+      );
     }
     const layout = this.device.createBindGroupLayout({
       label,
       entries: kernel.bindings.map(({ index, access }) => ({
-        binding: index, visibility: 4 /* compute */,
+        binding: index,
+        visibility: 4 /* compute */,
         buffer: { type: access === 'read' ? 'read-only-storage' : access === 'read_write' ? 'storage' : 'uniform' },
       })),
     });
     const pipeline = await this.device.createComputePipelineAsync({
-      label, layout: this.device.createPipelineLayout({ label, bindGroupLayouts: [layout] }), compute: { module, entryPoint: 'main' },
+      label,
+      layout: this.device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint: 'main' },
     });
     return { pipeline, layout };
   }
@@ -151,7 +167,9 @@ export class Gpu {
     if (this.owned) this.device.destroy();
   }
 
-  private fail(error: Error): void { this.error ??= error; }
+  private fail(error: Error): void {
+    this.error ??= error;
+  }
 }
 
 function describe(info: GPUAdapterInfo): AdapterInfo {

@@ -12,14 +12,33 @@ import items1 from '../../kernels/lib/items1.wgsl';
 import items4 from '../../kernels/lib/items4.wgsl';
 
 /** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file. */
-const libraries: Record<string, string> = { index, reduce, trilinear, difference, local, jacobian, anderson, activation, moments, items1, items4 };
+const libraries: Record<string, string> = {
+  index,
+  reduce,
+  trilinear,
+  difference,
+  local,
+  jacobian,
+  anderson,
+  activation,
+  moments,
+  items1,
+  items4,
+};
 
 /** `uniform`: the parameters. `constant`: a tensor that is read through a uniform binding, at most UNIFORM_BYTES. */
 export type Access = 'read' | 'read_write' | 'uniform' | 'constant';
 /** What every WebGPU device binds as uniform. */
 export const UNIFORM_BYTES = 65536;
-export interface Binding { index: number; name: string; access: Access }
-export interface ParamField { name: string; type: 'u32' | 'i32' | 'f32' }
+export interface Binding {
+  index: number;
+  name: string;
+  access: Access;
+}
+export interface ParamField {
+  name: string;
+  type: 'u32' | 'i32' | 'f32';
+}
 
 /** Values for a kernel's header line: whole numbers become `u32` constants, strings stand as they are. */
 export type Constants = Record<string, number | string>;
@@ -42,13 +61,19 @@ const FIELD = /^(\w+)\s*:\s*(u32|i32|f32)$/;
 export function kernel(name: string, source: string): Kernel {
   const body = source.replace(/\/\/.*$/gm, '');
   const bindings = [...body.matchAll(BINDING)].map(([, i, space, access, binding]) => ({
-    index: Number(i), name: binding!, access: (space === 'storage' ? access ?? 'read' : binding === 'params' ? 'uniform' : 'constant') as Access,
+    index: Number(i),
+    name: binding!,
+    access: (space === 'storage' ? (access ?? 'read') : binding === 'params' ? 'uniform' : 'constant') as Access,
   }));
-  const params = (PARAMS.exec(body)?.[1] ?? '').split(',').map((line) => line.trim()).filter(Boolean).map((line) => {
-    const field = FIELD.exec(line);
-    if (!field) throw new Error(`kernels/${name}.wgsl: Params may hold u32, i32 and f32 only, got "${line}"`);
-    return { name: field[1]!, type: field[2] as ParamField['type'] };
-  });
+  const params = (PARAMS.exec(body)?.[1] ?? '')
+    .split(',')
+    .map((line) => line.trim())
+    .filter(Boolean)
+    .map((line) => {
+      const field = FIELD.exec(line);
+      if (!field) throw new Error(`kernels/${name}.wgsl: Params may hold u32, i32 and f32 only, got "${line}"`);
+      return { name: field[1]!, type: field[2] as ParamField['type'] };
+    });
   if (params.length > 0 !== bindings.some((b) => b.access === 'uniform')) {
     throw new Error(`kernels/${name}.wgsl: struct Params and a uniform binding come together`);
   }
@@ -93,7 +118,8 @@ export function packParams(k: Kernel, values: Record<string, number>): ArrayBuff
     const value = values[name];
     if (value === undefined || Number.isNaN(value)) throw new Error(`kernels/${k.name}.wgsl: parameter ${name} is ${value}`);
     if (type === 'f32') view.setFloat32(4 * i, value, true);
-    else if ((type === 'i32' ? value | 0 : value >>> 0) !== value) throw new Error(`kernels/${k.name}.wgsl: parameter ${name} is ${type}, got ${value}`);
+    else if ((type === 'i32' ? value | 0 : value >>> 0) !== value)
+      throw new Error(`kernels/${k.name}.wgsl: parameter ${name} is ${type}, got ${value}`);
     else if (type === 'i32') view.setInt32(4 * i, value, true);
     else view.setUint32(4 * i, value, true);
   });

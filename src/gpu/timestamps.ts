@@ -4,7 +4,8 @@ import { type Gpu, usage } from './device.ts';
 /** Runs each body in a compute pass of its own and returns the milliseconds each pass took on the device. */
 export async function timePasses(gpu: Gpu, bodies: ((pass: GPUComputePassEncoder) => void)[]): Promise<number[]> {
   const { device } = gpu;
-  if (!device.features.has('timestamp-query')) throw new Error(`${gpu.info.description} offers no timestamp-query; time on the CPU instead`);
+  if (!device.features.has('timestamp-query'))
+    throw new Error(`${gpu.info.description} offers no timestamp-query; time on the CPU instead`);
   const count = 2 * bodies.length;
   const querySet = device.createQuerySet({ type: 'timestamp', count });
   const resolved = gpu.buffer('timestamps', 8 * count, usage.queryResolve | usage.copySrc, 'staging');
@@ -12,7 +13,9 @@ export async function timePasses(gpu: Gpu, bodies: ((pass: GPUComputePassEncoder
   try {
     const encoder = device.createCommandEncoder({ label: 'timed' });
     bodies.forEach((body, i) => {
-      const pass = encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
+      const pass = encoder.beginComputePass({
+        timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
+      });
       body(pass);
       pass.end();
     });

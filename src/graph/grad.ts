@@ -8,7 +8,12 @@ import { sameShape, show } from './graph.ts';
  * nobody wants are not computed. The tensors of `wrt` count as independent of each other: where one was computed from another,
  * nothing is passed on through it. The nodes it appends belong to the phase being traced and may be replayed.
  */
-export function reverse(outputs: readonly Tensor[], cotangents: readonly Tensor[], wrt: readonly Tensor[], add: (a: Tensor, b: Tensor) => Tensor): Tensor[] {
+export function reverse(
+  outputs: readonly Tensor[],
+  cotangents: readonly Tensor[],
+  wrt: readonly Tensor[],
+  add: (a: Tensor, b: Tensor) => Tensor,
+): Tensor[] {
   const graph: Graph = outputs[0]!.graph;
   if (outputs.length !== cotangents.length) throw new Error(`grad: ${outputs.length} outputs and ${cotangents.length} cotangents`);
   const depends = new Set<Tensor>(wrt);
@@ -19,7 +24,8 @@ export function reverse(outputs: readonly Tensor[], cotangents: readonly Tensor[
   }
   const bar = new Map<Tensor, Tensor>();
   const accumulate = (t: Tensor, cotangent: Tensor) => {
-    if (!sameShape(t.shape, cotangent.shape)) throw new Error(`grad: the cotangent of ${t.label} ${show(t.shape)} has shape ${show(cotangent.shape)}`);
+    if (!sameShape(t.shape, cotangent.shape))
+      throw new Error(`grad: the cotangent of ${t.label} ${show(t.shape)} has shape ${show(cotangent.shape)}`);
     const before = bar.get(t);
     bar.set(t, before ? add(before, cotangent) : cotangent);
   };

@@ -118,14 +118,19 @@ export class Graph {
       if (t.kind !== 'variable') throw new Error(`${op.name}: only a variable can be updated, ${t.label} is a ${t.kind}`);
       if (inputs.includes(t)) throw new Error(`${op.name}: ${t.label} is read and updated by one op; WebGPU forbids it`);
     }
-    const shapes = op.shape(inputs.map((t) => t.shape), attrs, updates.map((t) => t.shape));
+    const shapes = op.shape(
+      inputs.map((t) => t.shape),
+      attrs,
+      updates.map((t) => t.shape),
+    );
     const outputs = shapes.map((shape) => this.tensor('result', op.name, shape, 'activation'));
     this.nodes.push({ op, inputs, updates, outputs, attrs, phase: this.current });
     return outputs;
   }
 
   tensor(kind: Tensor['kind'], label: string, shape: Shape, tag: Tag, persistent = false): Tensor {
-    if (!shape.length || !shape.every((n) => Number.isInteger(n) && n > 0)) throw new Error(`${label}: a shape needs whole sizes above 0, got ${show(shape)}`);
+    if (!shape.length || !shape.every((n) => Number.isInteger(n) && n > 0))
+      throw new Error(`${label}: a shape needs whole sizes above 0, got ${show(shape)}`);
     const made: Tensor = { graph: this, id: this.tensors.length, label, shape: [...shape], tag, kind, persistent };
     this.tensors.push(made);
     return made;

@@ -5,9 +5,17 @@ import { packParams } from '../gpu/kernel.ts';
 import { bytesOf, type Dispatch, type Graph, type Node, type Tensor } from './graph.ts';
 
 /** A buffer of the plan. It may serve several tensors whose lives do not overlap. */
-export interface Slot { bytes: number; tag: Tag; label: string; lives: [number, number][] }
+export interface Slot {
+  bytes: number;
+  tag: Tag;
+  label: string;
+  lives: [number, number][];
+}
 
-export interface PlannedPhase { name: string; dispatches: Dispatch[] }
+export interface PlannedPhase {
+  name: string;
+  dispatches: Dispatch[];
+}
 
 export interface Plan {
   phases: PlannedPhase[];
@@ -43,8 +51,12 @@ export function plan(graph: Graph): Plan {
       dispatches.push({ dispatch, phase: node.phase });
     }
   }
-  const first: number[] = [], last: number[] = [];
-  dispatches.forEach(({ phase }, at) => { first[phase] ??= at; last[phase] = at; });
+  const first: number[] = [],
+    last: number[] = [];
+  dispatches.forEach(({ phase }, at) => {
+    first[phase] ??= at;
+    last[phase] = at;
+  });
   const end = dispatches.length;
   const born = new Map<Tensor, number>();
   dispatches.forEach(({ dispatch, phase }, at) => {
@@ -71,7 +83,7 @@ export function plan(graph: Graph): Plan {
     const tag = t.kind === 'workspace' ? 'workspace' : t.tag;
     const free = slots.filter((s) => s.lives.every(([a, b]) => to < a || from > b));
     let slot = free.filter((s) => s.tag === tag).sort((a, b) => a.bytes - b.bytes)[0] ?? free.sort((a, b) => a.bytes - b.bytes)[0];
-    if (!slot) slots.push(slot = { bytes: bytesOf(t.shape), tag, label: t.label, lives: [] });
+    if (!slot) slots.push((slot = { bytes: bytesOf(t.shape), tag, label: t.label, lives: [] }));
     if (tags.indexOf(tag) < tags.indexOf(slot.tag)) slot.tag = tag;
     slot.lives.push([from, to]);
     slotOf.set(t, slot);
@@ -81,7 +93,10 @@ export function plan(graph: Graph): Plan {
   const stagingBytes = Math.min(STAGING_BYTES, outputBytes);
   const paramBytes = PARAM_ALIGNMENT * Math.max(1, dispatches.length);
   const peak = noBytes();
-  const count = (tag: Tag, bytes: number) => { peak.byTag[tag] += bytes; peak.total += bytes; };
+  const count = (tag: Tag, bytes: number) => {
+    peak.byTag[tag] += bytes;
+    peak.total += bytes;
+  };
   slots.forEach((s) => count(s.tag, s.bytes));
   count('workspace', paramBytes);
   count('staging', stagingBytes + TAPS * TAP_BYTES);
@@ -93,19 +108,25 @@ export function checkLimits(p: Plan, limits: { maxStorageBufferBindingSize: numb
   const most = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
   const worst = p.slots.reduce((a, b) => (b.bytes > a.bytes ? b : a), { bytes: 0, label: '' });
   if (worst.bytes > most) {
-    throw new Error(`${worst.label} needs a buffer of ${mebibytes(worst.bytes)}, but ${adapter} binds at most ${mebibytes(most)}; ` +
-      'register at coarser levels, use a smaller Anderson window, or choose an adapter with larger bindings');
+    throw new Error(
+      `${worst.label} needs a buffer of ${mebibytes(worst.bytes)}, but ${adapter} binds at most ${mebibytes(most)}; ` +
+        'register at coarser levels, use a smaller Anderson window, or choose an adapter with larger bindings',
+    );
   }
 }
 
 /** Nodes that matter: those that update variables or make outputs, and everything they need. Others are dropped. */
 function liveNodes(graph: Graph): Node[] {
   const needed = new Set<Tensor>(graph.outputs);
-  return graph.nodes.slice().reverse().filter((node) => {
-    const alive = node.updates.length > 0 || node.outputs.some((t) => needed.has(t));
-    if (alive) node.inputs.forEach((t) => needed.add(t));
-    return alive;
-  }).reverse();
+  return graph.nodes
+    .slice()
+    .reverse()
+    .filter((node) => {
+      const alive = node.updates.length > 0 || node.outputs.some((t) => needed.has(t));
+      if (alive) node.inputs.forEach((t) => needed.add(t));
+      return alive;
+    })
+    .reverse();
 }
 
 function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node): Dispatch[] {

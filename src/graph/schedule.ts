@@ -6,12 +6,24 @@ import { timePasses } from '../gpu/timestamps.ts';
 import { bytesOf, type Dispatch, type Graph, numel, show, type Tensor } from './graph.ts';
 import { checkLimits, PARAM_ALIGNMENT, plan, TAP_BYTES, TAPS, type Plan, type Slot } from './plan.ts';
 
-interface Command { pipeline: GPUComputePipeline; group: GPUBindGroup; groups: readonly [number, number, number]; label: string }
+interface Command {
+  pipeline: GPUComputePipeline;
+  group: GPUBindGroup;
+  groups: readonly [number, number, number];
+  label: string;
+}
 
 /** A phase ready to run: what it reads that must be there before, and whose values it leaves in the buffers it writes. */
-interface Phase { commands: Command[]; reads: Set<Tensor>; leaves: Map<Slot, Tensor> }
+interface Phase {
+  commands: Command[];
+  reads: Set<Tensor>;
+  leaves: Map<Slot, Tensor>;
+}
 
-export interface Timing { label: string; ms: number }
+export interface Timing {
+  label: string;
+  ms: number;
+}
 
 export class Schedule {
   private readonly phases = new Map<string, Phase>();
@@ -23,7 +35,10 @@ export class Schedule {
   private readonly staging: GPUBuffer | undefined;
   private reading = false;
 
-  private constructor(readonly gpu: Gpu, readonly plan: Plan) {
+  private constructor(
+    readonly gpu: Gpu,
+    readonly plan: Plan,
+  ) {
     for (const slot of plan.slots) {
       const buffer = this.own(slot.label, slot.bytes, usage.storage | usage.uniform | usage.copySrc | usage.copyDst, slot.tag);
       this.buffers.set(slot, buffer);
@@ -58,7 +73,12 @@ export class Schedule {
           const tensor = d.bindings[b.name]!;
           return { binding: b.index, resource: { buffer: this.buffers.get(this.slotOf(tensor))!, size: bytesOf(tensor.shape) } };
         });
-        return { pipeline, groups: d.groups, label: d.kernel.name, group: device.createBindGroup({ label: d.kernel.name, layout, entries }) };
+        return {
+          pipeline,
+          groups: d.groups,
+          label: d.kernel.name,
+          group: device.createBindGroup({ label: d.kernel.name, layout, entries }),
+        };
       });
       this.phases.set(name, { commands, ...this.traffic(dispatches) });
     }
@@ -66,7 +86,8 @@ export class Schedule {
   }
 
   private traffic(dispatches: readonly Dispatch[]): Pick<Phase, 'reads' | 'leaves'> {
-    const reads = new Set<Tensor>(), leaves = new Map<Slot, Tensor>();
+    const reads = new Set<Tensor>(),
+      leaves = new Map<Slot, Tensor>();
     for (const { kernel, bindings } of dispatches) {
       const bound = (...access: Access[]) => kernel.bindings.filter((b) => access.includes(b.access)).map((b) => bindings[b.name]!);
       for (const t of bound('read', 'constant')) if (leaves.get(this.slotOf(t)) !== t) reads.add(t);
@@ -77,7 +98,8 @@ export class Schedule {
 
   /** Fills an input or a variable from the CPU. */
   upload(tensor: Tensor, data: Float32Array): void {
-    if (data.length !== numel(tensor.shape)) throw new Error(`upload ${tensor.label}: ${data.length} values for shape [${tensor.shape.join(',')}]`);
+    if (data.length !== numel(tensor.shape))
+      throw new Error(`upload ${tensor.label}: ${data.length} values for shape [${tensor.shape.join(',')}]`);
     if (!this.plan.slotOf.has(tensor)) return; // nothing reads it
     this.gpu.device.queue.writeBuffer(this.buffers.get(this.slotOf(tensor))!, 0, data as Float32Array<ArrayBuffer>);
     this.held.set(this.slotOf(tensor), tensor);
@@ -100,12 +122,15 @@ export class Schedule {
     let end = 0;
     const ends = tensors.map((t) => (end += bytesOf(t.shape)));
     const bytes = end;
-    if (bytes > TAP_BYTES) throw new Error(`runAndRead: ${tensors.map((t) => t.label).join(', ')} have ${bytes} bytes, at most ${TAP_BYTES}`);
+    if (bytes > TAP_BYTES)
+      throw new Error(`runAndRead: ${tensors.map((t) => t.label).join(', ')} have ${bytes} bytes, at most ${TAP_BYTES}`);
     const tap = this.taps.pop();
     if (!tap) throw new Error(`runAndRead: ${TAPS} reads are under way already; await one first`);
     try {
       const encoder = this.encode(phase);
-      tensors.forEach((t, i) => encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, tap, ends[i]! - bytesOf(t.shape), bytesOf(t.shape)));
+      tensors.forEach((t, i) =>
+        encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, tap, ends[i]! - bytesOf(t.shape), bytesOf(t.shape)),
+      );
       this.gpu.device.queue.submit([encoder.finish()]);
       await this.gpu.map(tap, bytes);
       const data = new Float32Array(tap.getMappedRange(0, bytes).slice(0));
@@ -132,7 +157,10 @@ export class Schedule {
   async profile(phase: string): Promise<Timing[]> {
     const { commands, leaves } = this.phaseOf(phase);
     leaves.forEach((tensor, slot) => this.held.set(slot, tensor));
-    const ms = await timePasses(this.gpu, commands.map((c) => (pass) => dispatch(pass, c)));
+    const ms = await timePasses(
+      this.gpu,
+      commands.map((c) => (pass) => dispatch(pass, c)),
+    );
     return commands.map((c, i) => ({ label: c.label, ms: ms[i]! }));
   }
 
@@ -168,10 +196,13 @@ export class Schedule {
 
   /** The buffer that holds a tensor's value; throws, naming the reader, when it holds another's. */
   private bufferOf(tensor: Tensor, reader: string): GPUBuffer {
-    const slot = this.slotOf(tensor), held = this.held.get(slot);
+    const slot = this.slotOf(tensor),
+      held = this.held.get(slot);
     if (held !== tensor) {
-      throw new Error(`${reader} reads ${tensor.label} ${show(tensor.shape)}, which ${held ? `${held.label} ${show(held.shape)} has overwritten` : 'nothing has written yet'}; ` +
-        'upload inputs and run phases in the order in which they were traced');
+      throw new Error(
+        `${reader} reads ${tensor.label} ${show(tensor.shape)}, which ${held ? `${held.label} ${show(held.shape)} has overwritten` : 'nothing has written yet'}; ` +
+          'upload inputs and run phases in the order in which they were traced',
+      );
     }
     return this.buffers.get(slot)!;
   }

@@ -9,9 +9,15 @@ const SINGULAR = 1e-6;
 export function invertAffine(a: Affine): Affine {
   if (a.length !== 12 || !a.every(Number.isFinite)) throw new Error(`affine is not 12 finite numbers: ${show(a)}`);
   const [m00, m01, m02, t0, m10, m11, m12, t1, m20, m21, m22, t2] = a;
-  const c00 = m11 * m22 - m12 * m21, c01 = m02 * m21 - m01 * m22, c02 = m01 * m12 - m02 * m11;
-  const c10 = m12 * m20 - m10 * m22, c11 = m00 * m22 - m02 * m20, c12 = m02 * m10 - m00 * m12;
-  const c20 = m10 * m21 - m11 * m20, c21 = m01 * m20 - m00 * m21, c22 = m00 * m11 - m01 * m10;
+  const c00 = m11 * m22 - m12 * m21,
+    c01 = m02 * m21 - m01 * m22,
+    c02 = m01 * m12 - m02 * m11;
+  const c10 = m12 * m20 - m10 * m22,
+    c11 = m00 * m22 - m02 * m20,
+    c12 = m02 * m10 - m00 * m12;
+  const c20 = m10 * m21 - m11 * m20,
+    c21 = m01 * m20 - m00 * m21,
+    c22 = m00 * m11 - m01 * m10;
   const det = m00 * c00 + m01 * c10 + m02 * c20;
   const [si, sj, sk] = voxelSpacing(a);
   if (!(Math.abs(det) > SINGULAR * si * sj * sk)) throw new Error(`affine is singular: ${show(a)}`);

@@ -17,9 +17,19 @@ interface Form {
  * - voxel: the same under another intent code, so that nothing takes it for millimetres.
  */
 export const displacementForms = {
-  itk: { more: [1, 3], intents: [1007], layout: 'W×H×D×1×3, intent 1007 (as ITK and ANTs write it)', description: 'displacement, LPS mm, fixed to moving point' },
+  itk: {
+    more: [1, 3],
+    intents: [1007],
+    layout: 'W×H×D×1×3, intent 1007 (as ITK and ANTs write it)',
+    description: 'displacement, LPS mm, fixed to moving point',
+  },
   learn2reg: { more: [3], intents: [0, 1006, 1007], layout: 'W×H×D×3', description: 'displacement, voxels i, j, k, fixed to moving point' },
-  voxel: { more: [1, 3], intents: [1006], layout: 'W×H×D×1×3, intent 1006', description: 'displacement, voxels i, j, k, fixed to moving point' },
+  voxel: {
+    more: [1, 3],
+    intents: [1006],
+    layout: 'W×H×D×1×3, intent 1006',
+    description: 'displacement, voxels i, j, k, fixed to moving point',
+  },
 } satisfies Record<string, Form>;
 export type DisplacementForm = keyof typeof displacementForms;
 
@@ -58,7 +68,9 @@ function transform(u: Float32Array, { size: [w, h, d] }: Grid, m: Affine): Float
   const [xi, xj, xk, , yi, yj, yk, , zi, zj, zk] = m;
   const out = new Float32Array(3 * n);
   for (let p = 0; p < n; p++) {
-    const i = u[p], j = u[n + p], k = u[2 * n + p];
+    const i = u[p],
+      j = u[n + p],
+      k = u[2 * n + p];
     out[p] = xi * i + xj * j + xk * k;
     out[n + p] = yi * i + yj * j + yk * k;
     out[2 * n + p] = zi * i + zj * j + zk * k;

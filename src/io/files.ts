@@ -32,7 +32,7 @@ export async function readLandmarks(path: string): Promise<Landmarks> {
 
 /** The bytes of a single file, or of a pair. `check` throws for a header that is not wanted, before any voxel is decompressed. */
 async function readNifti(path: string, check: (header: NiftiHeader) => void): Promise<{ buffer: ArrayBuffer; image?: ArrayBuffer }> {
-  const headerPath = await partner(path, /\.img(\.gz)?$/i, 'hdr') ?? path;
+  const headerPath = (await partner(path, /\.img(\.gz)?$/i, 'hdr')) ?? path;
   const buffer = await inflate(headerPath, (start) => {
     const header = parseHeader(headerPath, start);
     check(header);
@@ -101,7 +101,7 @@ async function gunzip(path: string, bytes: Uint8Array, wanted: (start: ArrayBuff
 async function readBytes(path: string): Promise<Buffer<ArrayBuffer>> {
   let bytes: Buffer<ArrayBuffer>;
   try {
-    bytes = await readFile(path) as Buffer<ArrayBuffer>;
+    bytes = (await readFile(path)) as Buffer<ArrayBuffer>;
   } catch (error) {
     throw new Error(`${path}: ${reason(error)}`);
   }
@@ -136,22 +136,31 @@ async function gzip(bytes: Uint8Array): Promise<Uint8Array[]> {
   const vectors = VECTOR_INTENTS.includes(new DataView(bytes.buffer, bytes.byteOffset).getInt16(68, true));
   const strategy = vectors ? constants.Z_RLE : constants.Z_DEFAULT_STRATEGY;
   const count = Math.max(1, Math.ceil(bytes.length / GZIP_BLOCK));
-  const blocks = Array.from({ length: count }, (_, n) => promisify<Uint8Array, object, Buffer>(deflateRaw)(
-    bytes.subarray(n * GZIP_BLOCK, (n + 1) * GZIP_BLOCK),
-    { level: 1, strategy, chunkSize: GZIP_BLOCK + 2 ** 16, finishFlush: n === count - 1 ? constants.Z_FINISH : constants.Z_SYNC_FLUSH },
-  ));
+  const blocks = Array.from({ length: count }, (_, n) =>
+    promisify<Uint8Array, object, Buffer>(deflateRaw)(bytes.subarray(n * GZIP_BLOCK, (n + 1) * GZIP_BLOCK), {
+      level: 1,
+      strategy,
+      chunkSize: GZIP_BLOCK + 2 ** 16,
+      finishFlush: n === count - 1 ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
+    }),
+  );
   const head = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255); // deflate, no name, no time, fastest, system unknown
   const tail = new Uint8Array(8);
   new DataView(tail.buffer).setUint32(0, crc32(bytes), true);
   new DataView(tail.buffer).setUint32(4, bytes.length % 2 ** 32, true);
-  return [head, ...await Promise.all(blocks), tail];
+  return [head, ...(await Promise.all(blocks)), tail];
 }
 
 function reason(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   const known: Record<string, string> = {
-    ENOENT: 'no such file or folder', EISDIR: 'is a directory', ENOTDIR: 'a part of the path is not a folder', EACCES: 'permission denied',
-    EROFS: 'read-only file system', ENOSPC: 'no space left on the device', ERR_FS_FILE_TOO_LARGE: 'files over 2 GiB are not supported',
+    ENOENT: 'no such file or folder',
+    EISDIR: 'is a directory',
+    ENOTDIR: 'a part of the path is not a folder',
+    EACCES: 'permission denied',
+    EROFS: 'read-only file system',
+    ENOSPC: 'no space left on the device',
+    ERR_FS_FILE_TOO_LARGE: 'files over 2 GiB are not supported',
   };
   return known[code ?? ''] ?? message;
 }

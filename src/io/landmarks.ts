@@ -24,7 +24,9 @@ export function parseLandmarks(name: string, text: string): Landmarks {
   const named = rows[0].fields.length === 7;
   const columns = named ? 7 : 6;
   const points = rows.map(({ line, fields }) => {
-    const fail = (what: string): never => { throw new Error(`${name}:${line}: ${what}`); };
+    const fail = (what: string): never => {
+      throw new Error(`${name}:${line}: ${what}`);
+    };
     if (fields.length !== columns) {
       fail(`${fields.length} columns, expected ${columns} (${named ? 'name, ' : ''}fixed i, j, k, moving i, j, k)`);
     }
@@ -51,6 +53,7 @@ export function encodeLandmarks({ fixed, moving, names }: Landmarks): string {
   if (clash !== undefined) throw new Error(`landmarks: the name ${JSON.stringify(clash)} contains a separator`);
   const header = `${names ? 'name,' : ''}fixed_i,fixed_j,fixed_k,moving_i,moving_j,moving_k`;
   const rows = Array.from({ length: count }, (_, n) =>
-    [...(names ? [names[n]] : []), ...fixed.subarray(3 * n, 3 * n + 3), ...moving.subarray(3 * n, 3 * n + 3)].join(','));
+    [...(names ? [names[n]] : []), ...fixed.subarray(3 * n, 3 * n + 3), ...moving.subarray(3 * n, 3 * n + 3)].join(','),
+  );
   return [header, ...rows, ''].join('\n');
 }

@@ -6,24 +6,40 @@ export const HEADER_BYTES = { 1: 348, 2: 540 } as const;
 
 /** What of a NIfTI header the project uses, validated. */
 export interface NiftiHeader {
-  pair: boolean;          // .hdr + .img
+  pair: boolean; // .hdr + .img
   littleEndian: boolean;
-  extents: number[];      // dim[1..dim[0]]
-  affine: Affine;         // voxel → RAS mm
+  extents: number[]; // dim[1..dim[0]]
+  affine: Affine; // voxel → RAS mm
   intent: number;
   dtype: Dtype;
-  offset: number;         // bytes before the first voxel, in the file that holds the voxels
-  bytes: number;          // bytes of all voxels
-  slope: number;          // value = slope·stored + intercept
+  offset: number; // bytes before the first voxel, in the file that holds the voxels
+  bytes: number; // bytes of all voxels
+  slope: number; // value = slope·stored + intercept
   intercept: number;
 }
 
 export type Dtype = keyof typeof BYTES;
 export const BYTES = { uint8: 1, int8: 1, int16: 2, uint16: 2, int32: 4, uint32: 4, float32: 4, float64: 8, int64: 8, uint64: 8 } as const;
-export const CODES: Record<Dtype, number> =
-  { uint8: 2, int8: 256, int16: 4, uint16: 512, int32: 8, uint32: 768, float32: 16, float64: 64, int64: 1024, uint64: 1280 };
+export const CODES: Record<Dtype, number> = {
+  uint8: 2,
+  int8: 256,
+  int16: 4,
+  uint16: 512,
+  int32: 8,
+  uint32: 768,
+  float32: 16,
+  float64: 64,
+  int64: 1024,
+  uint64: 1280,
+};
 const REFUSED: Record<number, string> = {
-  1: 'binary', 32: 'complex64', 128: 'RGB', 1536: 'float128', 1792: 'complex128', 2048: 'complex256', 2304: 'RGBA',
+  1: 'binary',
+  32: 'complex64',
+  128: 'RGB',
+  1536: 'float128',
+  1792: 'complex128',
+  2048: 'complex256',
+  2304: 'RGBA',
 };
 const MAX_VOXELS = 2 ** 31;
 const MM_PER_UNIT: Record<number, number> = { [NIFTI1.UNITS_METER]: 1000, [NIFTI1.UNITS_MICRON]: 0.001 }; // else mm
@@ -33,11 +49,16 @@ const MM_PER_UNIT: Record<number, number> = { [NIFTI1.UNITS_METER]: 1000, [NIFTI
  * Errors begin with `name`. Format: https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h and nifti2.h
  */
 export function parseHeader(name: string, buffer: ArrayBuffer): NiftiHeader {
-  const fail = (what: string): never => { throw new Error(`${name}: ${what}`); };
+  const fail = (what: string): never => {
+    throw new Error(`${name}: ${what}`);
+  };
   if (!buffer.byteLength) fail('empty file');
   if (buffer.byteLength < HEADER_BYTES[1]) fail(`not a NIfTI file: ${buffer.byteLength} bytes, a header has ${HEADER_BYTES[1]}`);
-  const version = isNIFTI1(buffer, true) ? 1 : isNIFTI2(buffer, true) ? 2
-    : fail('not a NIfTI file (its header lacks the mark n+1, ni1, n+2 or ni2)');
+  const version = isNIFTI1(buffer, true)
+    ? 1
+    : isNIFTI2(buffer, true)
+      ? 2
+      : fail('not a NIfTI file (its header lacks the mark n+1, ni1, n+2 or ni2)');
   if (buffer.byteLength < HEADER_BYTES[version]) fail(`truncated header: ${buffer.byteLength} of ${HEADER_BYTES[version]} bytes`);
 
   // nifti-reader-js gets the header's bytes alone: its walk over the extensions trusts their sizes, and never ends on crafted ones.
@@ -68,7 +89,13 @@ export function parseHeader(name: string, buffer: ArrayBuffer): NiftiHeader {
   if (!(Number.isSafeInteger(offset) && offset >= first)) fail(`vox_offset = ${offset}; expected a whole number of bytes from ${first} on`);
 
   return {
-    pair, littleEndian: header.littleEndian, extents, affine: readAffine(name, header, bytes), intent: header.intent_code, dtype, offset,
+    pair,
+    littleEndian: header.littleEndian,
+    extents,
+    affine: readAffine(name, header, bytes),
+    intent: header.intent_code,
+    dtype,
+    offset,
     // bitpix is redundant, and wrong in some files: the datatype decides, as in nifti1_io and nibabel.
     bytes: count * BYTES[dtype],
     slope: scaled ? header.scl_slope : 1,
@@ -81,13 +108,16 @@ export function parseHeader(name: string, buffer: ArrayBuffer): NiftiHeader {
  * prefers a qform of higher code and takes qfac's size for NIfTI-1, ignores the qform for NIfTI-2, and the units for both.
  */
 function readAffine(name: string, header: NIFTI1 | NIFTI2, bytes: ArrayBuffer): Affine {
-  const fail = (what: string): never => { throw new Error(`${name}: ${what}`); };
+  const fail = (what: string): never => {
+    throw new Error(`${name}: ${what}`);
+  };
   const view = new DataView(bytes);
   const { littleEndian } = header;
   const srow = (n: number) =>
     header instanceof NIFTI1 ? view.getFloat32(280 + 4 * n, littleEndian) : view.getFloat64(400 + 8 * n, littleEndian);
   const spacing = header.pixDims.slice(1, 4);
-  let source = 'sform', affine: number[];
+  let source = 'sform',
+    affine: number[];
   if (header.sform_code > 0) {
     affine = Array.from({ length: 12 }, (_, n) => srow(n));
   } else {

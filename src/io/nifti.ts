@@ -15,8 +15,14 @@ export interface DisplacementFile extends Grid {
 /** The intent codes of vector images: displacements, and vectors in general. */
 export const VECTOR_INTENTS = [1006, 1007];
 const ARRAYS = {
-  uint8: Uint8Array, int8: Int8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array,
-  float32: Float32Array, float64: Float64Array,
+  uint8: Uint8Array,
+  int8: Int8Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  float32: Float32Array,
+  float64: Float64Array,
 };
 
 /**
@@ -29,7 +35,12 @@ export function parseNifti(name: string, buffer: ArrayBuffer, image?: ArrayBuffe
 }
 
 /** A displacement field in one of the `displacementForms`. The values are returned as stored. */
-export function parseDisplacement(name: string, buffer: ArrayBuffer, image?: ArrayBuffer, form: DisplacementForm = 'itk'): DisplacementFile {
+export function parseDisplacement(
+  name: string,
+  buffer: ArrayBuffer,
+  image?: ArrayBuffer,
+  form: DisplacementForm = 'itk',
+): DisplacementFile {
   const header = parseHeader(name, buffer);
   return { size: displacementSize(name, header, form), affine: header.affine, data: readVoxels(name, header, buffer, image) };
 }
@@ -50,7 +61,9 @@ export function displacementSize(name: string, { extents, intent }: NiftiHeader,
   const found = formOf(extents, intent);
   if (found !== form) {
     const hint = found ? `; this is the form ${found}, which \`deqreg convert --from ${found}\` reads` : '';
-    throw new Error(`${name}: not a displacement field: dimensions ${extents.join('×')}, intent ${intent}; expected ${displacementForms[form].layout}${hint}`);
+    throw new Error(
+      `${name}: not a displacement field: dimensions ${extents.join('×')}, intent ${intent}; expected ${displacementForms[form].layout}${hint}`,
+    );
   }
   const [w, h, d] = extents;
   return [w, h, d];
@@ -62,8 +75,10 @@ function readVoxels(name: string, header: NiftiHeader, buffer: ArrayBuffer, imag
   const { offset, bytes, dtype, extents } = header;
   const source = image ?? buffer;
   if (source.byteLength < offset + bytes) {
-    throw new Error(`${name}: truncated: ${Math.max(0, source.byteLength - offset)} of ${bytes} bytes of voxels ` +
-      `(${extents.join('×')} ${dtype} from byte ${offset} on)`);
+    throw new Error(
+      `${name}: truncated: ${Math.max(0, source.byteLength - offset)} of ${bytes} bytes of voxels ` +
+        `(${extents.join('×')} ${dtype} from byte ${offset} on)`,
+    );
   }
   return decode(source, header);
 }
@@ -116,12 +131,22 @@ export function encodeNifti({ size, affine, data, dtype, description }: NiftiIma
 
 /** A displacement field in one of the `displacementForms`, float32; `data` is [3, D, H, W] in that form's unit. */
 export function encodeDisplacement({ size, affine, data }: DisplacementFile, form: DisplacementForm = 'itk'): Uint8Array {
-  const { more, intents: [intent], description } = displacementForms[form];
+  const {
+    more,
+    intents: [intent],
+    description,
+  } = displacementForms[form];
   return encode(size, affine, [...size, ...more], 'float32', data, intent, description);
 }
 
 function encode(
-  size: Vec3, affine: Affine, extents: number[], dtype: NiftiImage['dtype'], data: ArrayLike<number>, intent: number, description: string,
+  size: Vec3,
+  affine: Affine,
+  extents: number[],
+  dtype: NiftiImage['dtype'],
+  data: ArrayLike<number>,
+  intent: number,
+  description: string,
 ): Uint8Array {
   const count = extents.reduce((product, n) => product * n, 1);
   if (!size.every((n) => Number.isInteger(n) && n >= 1 && n <= 32767)) {

@@ -12,9 +12,9 @@ export function grayPng(width: number, height: number, data: Uint8Array): Uint8A
 }
 
 export interface PanelRow extends Grid {
-  data: Float32Array;        // [D, H, W]
-  window: [number, number];  // intensities shown black and white
-  at?: Vec3;                 // voxel that the slices go through; the middle by default
+  data: Float32Array; // [D, H, W]
+  window: [number, number]; // intensities shown black and white
+  at?: Vec3; // voxel that the slices go through; the middle by default
 }
 
 /**
@@ -47,16 +47,19 @@ export function slicePanel(rows: readonly PanelRow[]): Uint8Array {
 
 /** The 1st and the 99.5th percentile of the values, from a histogram of 4096 bins. */
 export function intensityWindow(data: Float32Array): [number, number] {
-  let low = Infinity, high = -Infinity;
+  let low = Infinity,
+    high = -Infinity;
   for (let n = 0; n < data.length; n++) {
     low = Math.min(low, data[n]);
     high = Math.max(high, data[n]);
   }
-  const bins = 4096, scale = (bins - 1) / (high - low || 1);
+  const bins = 4096,
+    scale = (bins - 1) / (high - low || 1);
   const counts = new Uint32Array(bins);
   for (let n = 0; n < data.length; n++) counts[Math.round((data[n] - low) * scale)]++;
   const percentile = (fraction: number) => {
-    let seen = 0, bin = 0;
+    let seen = 0,
+      bin = 0;
     while ((seen += counts[bin]) < fraction * data.length) bin++;
     return low + bin / scale;
   };
@@ -65,7 +68,7 @@ export function intensityWindow(data: Float32Array): [number, number] {
 
 export interface Axis {
   voxel: number; // the voxel axis (0 i, 1 j, 2 k) closest to an anatomical axis
-  step: number;  // its spacing, mm
+  step: number; // its spacing, mm
   flip: boolean; // it runs towards left, posterior or inferior
 }
 
@@ -73,7 +76,14 @@ export interface Axis {
 export function anatomicalAxes(affine: Affine): Axis[] {
   const spacing = voxelSpacing(affine);
   const along = (anatomical: number, voxel: number) => affine[4 * anatomical + voxel] / spacing[voxel];
-  const orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+  const orders = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+  ];
   const fit = orders.map((order) => order.reduce((sum, voxel, axis) => sum + Math.abs(along(axis, voxel)), 0));
   return orders[fit.indexOf(Math.max(...fit))].map((voxel, axis) => ({ voxel, step: spacing[voxel], flip: along(axis, voxel) < 0 }));
 }
@@ -86,28 +96,43 @@ interface Plane {
 }
 
 function drawSlice(
-  out: Uint8Array, stride: number, left: number, top: number, volume: PanelRow & { axes: Axis[] }, plane: Plane, pixel: number,
+  out: Uint8Array,
+  stride: number,
+  left: number,
+  top: number,
+  volume: PanelRow & { axes: Axis[] },
+  plane: Plane,
+  pixel: number,
 ): void {
-  const { size, axes, data, window: [black, white], at = size.map((n) => n >> 1) } = volume;
+  const {
+    size,
+    axes,
+    data,
+    window: [black, white],
+    at = size.map((n) => n >> 1),
+  } = volume;
   const strides = [1, size[0], size[0] * size[1]];
   const through = axes[3 - plane.across - plane.up].voxel;
   const start = at[through] * strides[through];
   /** Voxel offsets and weight of the two neighbours of each pixel along one image axis; the volume's centre is the slice's. */
-  const samples = (pixels: number, { voxel, step, flip }: Axis) => Array.from({ length: pixels }, (_, n) => {
-    const centre = (size[voxel] - 1) / 2;
-    const at = centre + ((n - (pixels - 1) / 2) * pixel / step) * (flip ? -1 : 1);
-    const inside = at > -0.5 && at < size[voxel] - 0.5;
-    const low = Math.min(Math.max(Math.floor(at), 0), size[voxel] - 1);
-    const high = Math.min(low + 1, size[voxel] - 1);
-    return { inside, low: low * strides[voxel], high: high * strides[voxel], weight: Math.min(Math.max(at - low, 0), 1) };
-  });
+  const samples = (pixels: number, { voxel, step, flip }: Axis) =>
+    Array.from({ length: pixels }, (_, n) => {
+      const centre = (size[voxel] - 1) / 2;
+      const at = centre + (((n - (pixels - 1) / 2) * pixel) / step) * (flip ? -1 : 1);
+      const inside = at > -0.5 && at < size[voxel] - 0.5;
+      const low = Math.min(Math.max(Math.floor(at), 0), size[voxel] - 1);
+      const high = Math.min(low + 1, size[voxel] - 1);
+      return { inside, low: low * strides[voxel], high: high * strides[voxel], weight: Math.min(Math.max(at - low, 0), 1) };
+    });
   const columns = samples(plane.width, axes[plane.across]);
   const lines = samples(plane.height, axes[plane.up]).reverse();
-  lines.forEach((line, y) => columns.forEach((column, x) => {
-    if (!line.inside || !column.inside) return;
-    const mix = (offset: number) =>
-      data[start + offset + column.low] * (1 - column.weight) + data[start + offset + column.high] * column.weight;
-    const value = mix(line.low) * (1 - line.weight) + mix(line.high) * line.weight;
-    out[(top + y) * stride + left + x] = Math.min(Math.max(255 * (value - black) / (white - black || 1), 0), 255);
-  }));
+  lines.forEach((line, y) =>
+    columns.forEach((column, x) => {
+      if (!line.inside || !column.inside) return;
+      const mix = (offset: number) =>
+        data[start + offset + column.low] * (1 - column.weight) + data[start + offset + column.high] * column.weight;
+      const value = mix(line.low) * (1 - line.weight) + mix(line.high) * line.weight;
+      out[(top + y) * stride + left + x] = Math.min(Math.max((255 * (value - black)) / (white - black || 1), 0), 255);
+    }),
+  );
 }

@@ -2,9 +2,15 @@
 // https://github.com/huggingface/safetensors. Read: F32, and F16 and BF16 widened to f32. Written: F32.
 
 /** Values in row-major order, of a shape as PyTorch has it. */
-export interface NamedArray { shape: readonly number[]; data: Float32Array }
+export interface NamedArray {
+  shape: readonly number[];
+  data: Float32Array;
+}
 
-export interface Safetensors { tensors: Map<string, NamedArray>; metadata: Record<string, string> }
+export interface Safetensors {
+  tensors: Map<string, NamedArray>;
+  metadata: Record<string, string>;
+}
 
 const HEADER_LIMIT = 100_000_000; // that of the format's own implementation
 const METADATA = '__metadata__';
@@ -12,7 +18,8 @@ const METADATA = '__metadata__';
 /** The half-precision number of 16 bits. */
 function half(bits: number): number {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
-  const magnitude = exponent === 31 ? (fraction ? NaN : Infinity) : exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -24 * fraction;
+  const magnitude =
+    exponent === 31 ? (fraction ? NaN : Infinity) : exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -24 * fraction;
   return bits & 0x8000 ? -magnitude : magnitude;
 }
 
@@ -20,7 +27,10 @@ const word = new DataView(new ArrayBuffer(4));
 /** The bfloat16 number of 16 bits: the upper half of a float32. */
 const brain = (bits: number): number => (word.setUint32(0, bits << 16), word.getFloat32(0));
 
-interface Dtype { bytes: number; read(view: DataView, at: number): number }
+interface Dtype {
+  bytes: number;
+  read(view: DataView, at: number): number;
+}
 const dtypes = new Map<unknown, Dtype>([
   ['F32', { bytes: 4, read: (view, at) => view.getFloat32(at, true) }],
   ['F16', { bytes: 2, read: (view, at) => half(view.getUint16(at, true)) }],
@@ -45,7 +55,13 @@ function repeatedKey(json: string): string | undefined {
   return undefined;
 }
 
-interface Entry { name: string; dtype: Dtype; shape: number[]; begin: number; end: number }
+interface Entry {
+  name: string;
+  dtype: Dtype;
+  shape: number[];
+  begin: number;
+  end: number;
+}
 
 /** Takes one tensor's header entry apart; `fail` names the file and the tensor. */
 function parseEntry(name: string, value: unknown, dataBytes: number, fail: (what: string) => never): Entry {
@@ -59,7 +75,8 @@ function parseEntry(name: string, value: unknown, dataBytes: number, fail: (what
   const [begin, end] = offsets as [number, number];
   if (begin > end || end > dataBytes) fail(`data_offsets [${begin},${end}] lie outside the file's ${dataBytes} bytes of values`);
   const expected = dtype.bytes * (shape as number[]).reduce((product, n) => product * n, 1);
-  if (end - begin !== expected) fail(`${code} of shape [${shape}] takes ${expected} bytes, data_offsets [${begin},${end}] hold ${end - begin}`);
+  if (end - begin !== expected)
+    fail(`${code} of shape [${shape}] takes ${expected} bytes, data_offsets [${begin},${end}] hold ${end - begin}`);
   return { name, dtype, shape: shape as number[], begin, end };
 }
 
@@ -68,13 +85,18 @@ function parseEntry(name: string, value: unknown, dataBytes: number, fail: (what
  * overlap, leave a gap, lie outside the file or do not fit the shape, and on other dtypes.
  */
 export function parseSafetensors(file: string, bytes: Uint8Array): Safetensors {
-  const fail = (what: string): never => { throw new Error(`${file}: ${what}`); };
+  const fail = (what: string): never => {
+    throw new Error(`${file}: ${what}`);
+  };
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 8) fail(`${bytes.length} bytes are no .safetensors file`);
-  const headerBytes = Number(view.getBigUint64(0, true)), start = 8 + headerBytes;
+  const headerBytes = Number(view.getBigUint64(0, true)),
+    start = 8 + headerBytes;
   if (headerBytes > HEADER_LIMIT) fail(`a header of ${headerBytes} bytes; is it a .safetensors file?`);
-  if (start > bytes.length) fail(`the header takes ${headerBytes} bytes, the file has ${bytes.length}; it is cut off, or no .safetensors file`);
-  let header: unknown, text = '';
+  if (start > bytes.length)
+    fail(`the header takes ${headerBytes} bytes, the file has ${bytes.length}; it is cut off, or no .safetensors file`);
+  let header: unknown,
+    text = '';
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(8, start));
     header = JSON.parse(text);
@@ -88,7 +110,9 @@ export function parseSafetensors(file: string, bytes: Uint8Array): Safetensors {
   if (!isObject(metadata) || !Object.values(metadata).every((v) => typeof v === 'string')) fail(`${METADATA} must map names to strings`);
 
   const dataBytes = bytes.length - start;
-  const entries = Object.entries(rest).map(([name, value]) => parseEntry(name, value, dataBytes, (what) => fail(`tensor "${name}": ${what}`)));
+  const entries = Object.entries(rest).map(([name, value]) =>
+    parseEntry(name, value, dataBytes, (what) => fail(`tensor "${name}": ${what}`)),
+  );
   let at = 0;
   for (const { name, begin, end } of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
     const fault = begin < at ? 'overlap' : 'leave a gap';
@@ -97,10 +121,12 @@ export function parseSafetensors(file: string, bytes: Uint8Array): Safetensors {
   }
   if (at !== dataBytes) fail(`${dataBytes - at} bytes behind the last tensor`);
 
-  const tensors = new Map(entries.map(({ name, dtype, shape, begin, end }) => {
-    const data = Float32Array.from({ length: (end - begin) / dtype.bytes }, (_, i) => dtype.read(view, start + begin + dtype.bytes * i));
-    return [name, { shape, data }];
-  }));
+  const tensors = new Map(
+    entries.map(({ name, dtype, shape, begin, end }) => {
+      const data = Float32Array.from({ length: (end - begin) / dtype.bytes }, (_, i) => dtype.read(view, start + begin + dtype.bytes * i));
+      return [name, { shape, data }];
+    }),
+  );
   return { tensors, metadata: metadata as Record<string, string> };
 }
 
@@ -110,7 +136,8 @@ export function encodeSafetensors(tensors: ReadonlyMap<string, NamedArray>, meta
   const entries = [...tensors].map(([name, { shape, data }]) => {
     if (name === METADATA) throw new Error(`safetensors: no tensor can be named ${METADATA}`);
     const count = shape.reduce((product, n) => product * n, 1);
-    if (data.length !== count) throw new Error(`safetensors: tensor "${name}" of shape [${shape}] needs ${count} values, got ${data.length}`);
+    if (data.length !== count)
+      throw new Error(`safetensors: tensor "${name}" of shape [${shape}] needs ${count} values, got ${data.length}`);
     return [name, { dtype: 'F32', shape, data_offsets: [end, (end += 4 * count)] }];
   });
   const json = JSON.stringify(Object.fromEntries([...(Object.keys(metadata).length ? [[METADATA, metadata]] : []), ...entries]));

@@ -8,7 +8,11 @@ export function encodeItkAffine(ras: Affine): string {
   const axes = [0, 1, 2];
   const parameters = [...axes.flatMap((i) => axes.map((j) => lps(i, j))), ...axes.map((i) => lps(i, 3))];
   return [
-    '#Insight Transform File V1.0', '#Transform 0', 'Transform: AffineTransform_double_3_3',
-    `Parameters: ${parameters.map((x) => x + 0).join(' ')}`, 'FixedParameters: 0 0 0', '',
+    '#Insight Transform File V1.0',
+    '#Transform 0',
+    'Transform: AffineTransform_double_3_3',
+    `Parameters: ${parameters.map((x) => x + 0).join(' ')}`,
+    'FixedParameters: 0 0 0',
+    '',
   ].join('\n');
 }

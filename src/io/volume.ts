@@ -45,7 +45,17 @@ export function checkFinite(name: string, { data }: { data: Float32Array }): voi
 
 /** Throws when all voxels (inside the mask, where there is one) have one value: there is nothing to register. */
 export function checkNotConstant(name: string, { data, mask }: { data: Float32Array; mask?: Float32Array }): void {
-  const first = data[mask ? Math.max(0, mask.findIndex((inside) => inside !== 0)) : 0];
+  const first =
+    data[
+      mask
+        ? Math.max(
+            0,
+            mask.findIndex((inside) => inside !== 0),
+          )
+        : 0
+    ];
   for (let n = 0; n < data.length; n++) if (data[n] !== first && (!mask || mask[n] !== 0)) return;
-  throw new Error(`${name}: all ${mask ? '' : `${data.length} `}voxels ${mask ? 'inside its mask ' : ''}have the value ${first}; a constant image cannot be registered`);
+  throw new Error(
+    `${name}: all ${mask ? '' : `${data.length} `}voxels ${mask ? 'inside its mask ' : ''}have the value ${first}; a constant image cannot be registered`,
+  );
 }

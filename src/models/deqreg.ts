@@ -6,7 +6,10 @@ import { add, concat, detach, resize, scale, softNormalize, warp } from '../ops/
 import { kaimingUniform, normal, Parameters, zeros } from './parameters.ts';
 import { type LevelImages, lnccDisplacementForce } from './variational.ts';
 
-interface Layer { weight: Tensor; bias: Tensor }
+interface Layer {
+  weight: Tensor;
+  bias: Tensor;
+}
 
 /** Channels that the network sees: u (3), the similarity's force (3), fixed and warped (1 each). */
 const INPUTS = 8;
@@ -29,13 +32,19 @@ export class DeqregWeights {
       bias: this.parameters.declare(`${name}.bias`, [to], zeros),
     });
     this.layers = {
-      enter: layer('enter', INPUTS, channels), full: layer('full', channels, channels), down: layer('down', channels, 2 * channels),
-      half: layer('half', 2 * channels, 2 * channels), join: layer('join', 3 * channels, channels), leave: layer('leave', channels, 3, normal(LAST_SD)),
+      enter: layer('enter', INPUTS, channels),
+      full: layer('full', channels, channels),
+      down: layer('down', channels, 2 * channels),
+      half: layer('half', 2 * channels, 2 * channels),
+      join: layer('join', 3 * channels, channels),
+      leave: layer('leave', channels, 3, normal(LAST_SD)),
     };
   }
 
   /** All weights, in the order in which they were declared. */
-  get tensors(): Tensor[] { return [...this.parameters.tensors.values()]; }
+  get tensors(): Tensor[] {
+    return [...this.parameters.tensors.values()];
+  }
 }
 
 const convolve = (x: Tensor, { weight, bias }: Layer, options: ConvOptions = {}): Tensor =>

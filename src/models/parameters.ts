@@ -6,8 +6,10 @@ import { gaussian, seededRandom } from '../ops/random.ts';
 /** Initial values of a parameter, drawn from a uniform generator. */
 export type Initialiser = (shape: Shape, random: () => number) => Float32Array;
 
-const draw = (next: (random: () => number) => number): Initialiser => (shape, random) =>
-  Float32Array.from({ length: numel(shape) }, () => next(random));
+const draw =
+  (next: (random: () => number) => number): Initialiser =>
+  (shape, random) =>
+    Float32Array.from({ length: numel(shape) }, () => next(random));
 
 export const zeros: Initialiser = draw(() => 0);
 export const ones: Initialiser = draw(() => 1);
@@ -18,11 +20,14 @@ export const normal = (sd: number): Initialiser => draw((random) => sd * gaussia
  * Uniform in ±1/√fanIn: what torch.nn.Conv3d starts with (kaiming_uniform_ with a = √5). For a weight [Co, Ci, K, K, K] the
  * fan-in is Ci·K³; for its bias [Co], give that number.
  */
-export const kaimingUniform = (fanIn?: number): Initialiser => (shape, random) => {
-  if (fanIn === undefined && shape.length < 2) throw new Error(`kaimingUniform: give the fan-in of the layer for a parameter ${show(shape)}`);
-  const bound = 1 / Math.sqrt(fanIn ?? numel(shape.slice(1)));
-  return draw((uniform) => bound * (2 * uniform() - 1))(shape, random);
-};
+export const kaimingUniform =
+  (fanIn?: number): Initialiser =>
+  (shape, random) => {
+    if (fanIn === undefined && shape.length < 2)
+      throw new Error(`kaimingUniform: give the fan-in of the layer for a parameter ${show(shape)}`);
+    const bound = 1 / Math.sqrt(fanIn ?? numel(shape.slice(1)));
+    return draw((uniform) => bound * (2 * uniform() - 1))(shape, random);
+  };
 
 /** Values by parameter name: what a .safetensors file holds. */
 export type ParameterValues = ReadonlyMap<string, { shape: Shape; data: Float32Array }>;
@@ -48,14 +53,25 @@ export class Parameters {
   /** Initial values; the same for the same seed and the same declarations in the same order. */
   initial(seed: number): ParameterValues {
     const random = seededRandom(seed);
-    return new Map([...this.declared].map(([name, { tensor: { shape }, initialise }]) => [name, { shape, data: initialise(shape, random) }]));
+    return new Map(
+      [...this.declared].map(
+        ([
+          name,
+          {
+            tensor: { shape },
+            initialise,
+          },
+        ]) => [name, { shape, data: initialise(shape, random) }],
+      ),
+    );
   }
 
   /** Uploads values for exactly the declared names and shapes; what is missing, unknown or shaped otherwise is refused first. */
   upload(schedule: Schedule, values: ParameterValues): void {
     const missing = [...this.declared.keys()].filter((name) => !values.has(name));
     const unknown = [...values.keys()].filter((name) => !this.declared.has(name));
-    if (missing.length || unknown.length) throw new Error(`parameters: missing ${missing.join(', ') || 'none'}; unknown ${unknown.join(', ') || 'none'}`);
+    if (missing.length || unknown.length)
+      throw new Error(`parameters: missing ${missing.join(', ') || 'none'}; unknown ${unknown.join(', ') || 'none'}`);
     for (const [name, { shape }] of values) {
       const own = this.declared.get(name)!.tensor.shape;
       if (!sameShape(shape, own)) throw new Error(`parameter ${name} is ${show(own)}, the value ${show(shape)}`);

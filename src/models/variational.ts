@@ -38,7 +38,7 @@ export const diffusionSigma = (lambda: number): number => Math.sqrt(2 * lambda);
 export function lnccDisplacementForce({ fixed, moving, matrix, masks }: LevelImages, u: Tensor): { force: Tensor; similarity: Tensor } {
   const { warped, gradient } = warpWithGradient(moving, u, matrix);
   const there = masks?.moving && warp(masks.moving, u, matrix);
-  return lnccForce(fixed, warped, gradient, masks?.fixed && there ? mul(masks.fixed, there) : masks?.fixed ?? there);
+  return lnccForce(fixed, warped, gradient, masks?.fixed && there ? mul(masks.fixed, there) : (masks?.fixed ?? there));
 }
 
 /**

@@ -11,25 +11,36 @@ const activationDxKernel = kernel('activation_dx', activationDxSource);
 /** The order is that of the constants in kernels/lib/activation.wgsl. */
 const activations = ['relu', 'leakyRelu', 'elu', 'tanh', 'sigmoid'] as const;
 /** `negative`: the slope of leakyRelu, the α of elu; 0 for the others. */
-export interface Activation { f: (typeof activations)[number]; negative: number }
+export interface Activation {
+  f: (typeof activations)[number];
+  negative: number;
+}
 
 /** What kernels/lib/activation.wgsl wants to know. */
-export const activationConstants = ({ f, negative }: Activation): Constants =>
-  ({ ACTIVATION: activations.indexOf(f), NEGATIVE: `${negative.toExponential(9)}f` });
+export const activationConstants = ({ f, negative }: Activation): Constants => ({
+  ACTIVATION: activations.indexOf(f),
+  NEGATIVE: `${negative.toExponential(9)}f`,
+});
 
 const activationOp: Op<Activation> = {
   name: 'activation',
   shape([x], { f, negative }) {
-    if (!(negative >= 0 && Number.isFinite(negative))) throw new Error(`${f}: the ${f === 'elu' ? 'alpha' : 'slope'} must be ≥ 0, got ${negative}`);
+    if (!(negative >= 0 && Number.isFinite(negative)))
+      throw new Error(`${f}: the ${f === 'elu' ? 'alpha' : 'slope'} must be ≥ 0, got ${negative}`);
     return [x!];
   },
   launch({ inputs: [x], outputs: [y], attrs }) {
     const count = numel(x!.shape);
     const { constants, groups } = flat(count);
-    return [{
-      kernel: activationKernel, constants: { ...constants, ...activationConstants(attrs) }, groups,
-      bindings: { x: x!, y: y! }, params: { count },
-    }];
+    return [
+      {
+        kernel: activationKernel,
+        constants: { ...constants, ...activationConstants(attrs) },
+        groups,
+        bindings: { x: x!, y: y! },
+        params: { count },
+      },
+    ];
   },
   vjp: ({ outputs: [y], cotangents: [dy], attrs }) => [trace(activationDxOp, [y!, dy!], attrs)],
 };
@@ -40,10 +51,15 @@ const activationDxOp: Op<Activation> = {
   launch({ inputs: [y, dy], outputs: [dx], attrs }) {
     const count = numel(y!.shape);
     const { constants, groups } = flat(count);
-    return [{
-      kernel: activationDxKernel, constants: { ...constants, ...activationConstants(attrs) }, groups,
-      bindings: { y: y!, dy: dy!, dx: dx! }, params: { count },
-    }];
+    return [
+      {
+        kernel: activationDxKernel,
+        constants: { ...constants, ...activationConstants(attrs) },
+        groups,
+        bindings: { y: y!, dy: dy!, dx: dx! },
+        params: { count },
+      },
+    ];
   },
 };
 

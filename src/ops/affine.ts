@@ -16,7 +16,13 @@ const affineFieldOp: Op<{ size: readonly [number, number, number] }> = {
     if (!sameShape(m!, [12])) throw new Error(`affineField: the matrix is 3×4, row-major, of shape [12]; got ${show(m!)}`);
     return [[1, 3, ...size]];
   },
-  launch({ inputs: [m], outputs: [y], attrs: { size: [d, h, w] } }) {
+  launch({
+    inputs: [m],
+    outputs: [y],
+    attrs: {
+      size: [d, h, w],
+    },
+  }) {
     return [{ kernel: fieldKernel, ...planes(w, h, d), bindings: { m: m!, y: y! }, params: { w, h, d } }];
   },
   vjp: ({ cotangents: [dy] }) => [trace(affineFieldDmOp, [dy!], {})],
@@ -26,7 +32,10 @@ const affineFieldDmOp: Op<object> = {
   name: 'affineFieldDm',
   shape: () => [[12]],
   launch(node): Dispatch[] {
-    const { inputs: [dy], outputs: [dm] } = node;
+    const {
+      inputs: [dy],
+      outputs: [dm],
+    } = node;
     const { d, h, w, voxels } = volume('affineField', 'dy', dy!.shape, 3);
     // Twelve workgroup sums cost more than the voxels do: few workgroups, 16 voxels an invocation.
     const rows = Math.min(64, Math.ceil(voxels / (16 * WG)));

@@ -9,10 +9,22 @@ const copyKernel = kernel('copy_channels', copySource);
 const sumChannelsKernel = kernel('sum_channels', sumChannelsSource);
 
 /** One launch that copies `count` channels of x, from channel `from` of `of`, to channels of y (repeating the first one with `expand`). */
-export function copy(x: Tensor, y: Tensor, spatial: number, n: number, source: { from: number; of: number }, target: { to: number; of: number }, count: number, expand = false): Dispatch {
+export function copy(
+  x: Tensor,
+  y: Tensor,
+  spatial: number,
+  n: number,
+  source: { from: number; of: number },
+  target: { to: number; of: number },
+  count: number,
+  expand = false,
+): Dispatch {
   const { constants, groups } = flat(spatial, n * count);
   return {
-    kernel: copyKernel, constants: { ...constants, EXPAND: String(expand) }, groups, bindings: { x, y },
+    kernel: copyKernel,
+    constants: { ...constants, EXPAND: String(expand) },
+    groups,
+    bindings: { x, y },
     params: { spatial, count, from_channel: source.from, from_channels: source.of, to_channel: target.to, to_channels: target.of },
   };
 }
@@ -50,7 +62,8 @@ export const concat = (...xs: Tensor[]): Tensor => trace(concatOp, xs, {});
 const sliceOp: Op<{ start: number; count: number }> = {
   name: 'slice',
   shape([x], { start, count }) {
-    if (x!.length < 2 || start < 0 || count < 1 || start + count > x![1]!) throw new Error(`slice: channels ${start} to ${start + count - 1} of ${show(x!)}`);
+    if (x!.length < 2 || start < 0 || count < 1 || start + count > x![1]!)
+      throw new Error(`slice: channels ${start} to ${start + count - 1} of ${show(x!)}`);
     return [[x![0]!, count, ...x!.slice(2)]];
   },
   launch({ inputs: [x], outputs: [y], attrs: { start, count } }) {
@@ -103,7 +116,14 @@ const sumChannelsOp: Op<object> = {
   },
   launch({ inputs: [x], outputs: [y] }) {
     const spatial = numel(x!.shape.slice(2));
-    return [{ kernel: sumChannelsKernel, ...flat(spatial, x!.shape[0]!), bindings: { x: x!, y: y! }, params: { spatial, channels: x!.shape[1]! } }];
+    return [
+      {
+        kernel: sumChannelsKernel,
+        ...flat(spatial, x!.shape[0]!),
+        bindings: { x: x!, y: y! },
+        params: { spatial, channels: x!.shape[1]! },
+      },
+    ];
   },
   vjp: ({ inputs: [x], cotangents: [dy] }) => [expandChannels(dy!, x!.shape[1]!)],
 };

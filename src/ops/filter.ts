@@ -15,7 +15,11 @@ const windowSumKernel = kernel('window_sum', windowSumSource);
 export type PerAxis = number | readonly [number, number, number];
 export const perAxis = (value: PerAxis): readonly [number, number, number] => (typeof value === 'number' ? [value, value, value] : value);
 
-interface ResizeAttrs { axis: number; length: number; transpose: boolean }
+interface ResizeAttrs {
+  axis: number;
+  length: number;
+  transpose: boolean;
+}
 
 const resizeOp: Op<ResizeAttrs> = {
   name: 'resize',
@@ -25,16 +29,23 @@ const resizeOp: Op<ResizeAttrs> = {
     return [x!.map((n, i) => (i === 4 - axis ? length : n))];
   },
   launch({ inputs: [x], outputs: [y], attrs: { axis, transpose } }) {
-    const from = along(x!.shape, axis), to = along(y!.shape, axis);
+    const from = along(x!.shape, axis),
+      to = along(y!.shape, axis);
     const count = numel(y!.shape);
     const { constants, groups } = flat(count);
-    return [{
-      kernel: resizeKernel, constants: { ...constants, TRANSPOSE: String(transpose) }, groups, bindings: { x: x!, y: y! },
-      params: { count, inner: from.inner, n_in: transpose ? to.n : from.n, n_out: transpose ? from.n : to.n },
-    }];
+    return [
+      {
+        kernel: resizeKernel,
+        constants: { ...constants, TRANSPOSE: String(transpose) },
+        groups,
+        bindings: { x: x!, y: y! },
+        params: { count, inner: from.inner, n_in: transpose ? to.n : from.n, n_out: transpose ? from.n : to.n },
+      },
+    ];
   },
-  vjp: ({ inputs: [x], cotangents: [dy], attrs: { axis, transpose } }) =>
-    [trace(resizeOp, [dy!], { axis, length: along(x!.shape, axis).n, transpose: !transpose })],
+  vjp: ({ inputs: [x], cotangents: [dy], attrs: { axis, transpose } }) => [
+    trace(resizeOp, [dy!], { axis, length: along(x!.shape, axis).n, transpose: !transpose }),
+  ],
 };
 
 /**
@@ -50,7 +61,11 @@ export function resize(x: Tensor, size: readonly [number, number, number]): Tens
     .reduce((y, { axis, length }) => trace(resizeOp, [y], { axis, length, transpose: false }), x);
 }
 
-interface GaussianAttrs { axis: number; sigma: number; transpose: boolean }
+interface GaussianAttrs {
+  axis: number;
+  sigma: number;
+  transpose: boolean;
+}
 /** Outputs that one invocation of the Gaussian makes from registers. */
 const GAUSSIAN_RUN = 4;
 
@@ -68,13 +83,22 @@ const gaussianOp: Op<GaussianAttrs> = {
     const lanes = inner % 4 === 0 ? 4 : 1;
     const count = numel(x!.shape) / n / lanes;
     const { constants, groups, runs } = lines(count, n, GAUSSIAN_RUN);
-    return [{
-      kernel: gaussianKernel, groups, bindings: { x: x!, y: y! }, params: { lines: count, n, inner: inner / lanes, runs },
-      constants: {
-        ...constants, LANES: lanes, RUN: `${GAUSSIAN_RUN}i`, RADIUS: `${radius}i`, TRANSPOSE: String(transpose),
-        WEIGHTS: `array<f32, ${weights.length}>(${weights.map((v) => (v / total).toExponential(9)).join(', ')})`,
+    return [
+      {
+        kernel: gaussianKernel,
+        groups,
+        bindings: { x: x!, y: y! },
+        params: { lines: count, n, inner: inner / lanes, runs },
+        constants: {
+          ...constants,
+          LANES: lanes,
+          RUN: `${GAUSSIAN_RUN}i`,
+          RADIUS: `${radius}i`,
+          TRANSPOSE: String(transpose),
+          WEIGHTS: `array<f32, ${weights.length}>(${weights.map((v) => (v / total).toExponential(9)).join(', ')})`,
+        },
       },
-    }];
+    ];
   },
   vjp: ({ cotangents: [dy], attrs }) => [trace(gaussianOp, [dy!], { ...attrs, transpose: !attrs.transpose })],
 };
@@ -86,7 +110,10 @@ export function gaussian(x: Tensor, sigma: PerAxis): Tensor {
   return sigmas.reduce((y, s, axis) => (s > 0 ? trace(gaussianOp, [y], { axis, sigma: s, transpose: false }) : y), x);
 }
 
-interface WindowAttrs { axis: number; window: number }
+interface WindowAttrs {
+  axis: number;
+  window: number;
+}
 
 const windowSumOp: Op<WindowAttrs> = {
   name: 'windowSum',
@@ -102,14 +129,18 @@ const windowSumOp: Op<WindowAttrs> = {
 };
 
 export function checkWindow(op: string, window: number): void {
-  if (!Number.isInteger(window) || window < 1 || window % 2 === 0) throw new Error(`${op}: a window must be an odd whole number, got ${window}`);
+  if (!Number.isInteger(window) || window < 1 || window % 2 === 0)
+    throw new Error(`${op}: a window must be an odd whole number, got ${window}`);
 }
 
 /** One pass of the running window sum along an axis over `count` items of `lanes` f32. */
 export function windowPass(x: Tensor, y: Tensor, { n, inner }: { n: number; inner: number }, window: number, count: number, lanes: 1 | 4) {
   const { constants, groups, runs } = lines(count / n, n);
   return {
-    kernel: windowSumKernel, constants: { ...constants, RUN, LANES: lanes }, groups, bindings: { x, y },
+    kernel: windowSumKernel,
+    constants: { ...constants, RUN, LANES: lanes },
+    groups,
+    bindings: { x, y },
     params: { lines: count / n, n, inner, runs, radius: (window - 1) / 2 },
   };
 }

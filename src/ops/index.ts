@@ -11,7 +11,26 @@ export { gaussian, type PerAxis, resize, windowSum } from './filter.ts';
 export { instanceNorm, weightNorm } from './normalize.ts';
 export { adam, type AdamOptions, type AdamState, adamState, ema, gradientClip, resetAdam } from './optimizer.ts';
 export {
-  abs, add, assign, axpby, detach, div, dot, exp, fill, intensityWindow, log, mul, neg, reciprocal, reset, scale, scaleChannels, sqrt, square, sub,
+  abs,
+  add,
+  assign,
+  axpby,
+  detach,
+  div,
+  dot,
+  exp,
+  fill,
+  intensityWindow,
+  log,
+  mul,
+  neg,
+  reciprocal,
+  reset,
+  scale,
+  scaleChannels,
+  sqrt,
+  square,
+  sub,
 } from './pointwise.ts';
 export { mean, spread, sum } from './reduce.ts';
 export { diffusion, gradient, jacobianDeterminant } from './regularity.ts';
@@ -23,7 +42,8 @@ export { compose, identity, type Matrix, resample, warp, warpFull, warpNearest, 
  * The vector-Jacobian product of `outputs` for the given cotangents: gradients for each of `wrt`. Traced into the phase
  * being traced, so that it can be replayed; ops it does not need are not computed.
  */
-export const vjp = (outputs: readonly Tensor[], cotangents: readonly Tensor[], wrt: readonly Tensor[]): Tensor[] => reverse(outputs, cotangents, wrt, add);
+export const vjp = (outputs: readonly Tensor[], cotangents: readonly Tensor[], wrt: readonly Tensor[]): Tensor[] =>
+  reverse(outputs, cotangents, wrt, add);
 
 /** Gradients of a scalar (shape [1]) for each of `wrt`. */
 export function grad(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {

@@ -20,27 +20,44 @@ export function flat(count: number, z = 1): { constants: { WG: number }; groups:
 }
 
 /** Workgroups for one invocation a voxel: x runs over w, y over h, z over everything outside. */
-export function planes(w: number, h: number, z: number): { constants: { WG: number; WG_X: number; WG_Y: number }; groups: [number, number, number] } {
+export function planes(
+  w: number,
+  h: number,
+  z: number,
+): { constants: { WG: number; WG_X: number; WG_Y: number }; groups: [number, number, number] } {
   const padded = (x: number) => Math.ceil(w / x) * x * Math.ceil(h / (WG / x)) * (WG / x);
   const x = [64, 32, 16, 8].reduce((best, candidate) => (padded(candidate) < padded(best) ? candidate : best));
   return { constants: { WG, WG_X: x, WG_Y: WG / x }, groups: [Math.ceil(w / x), Math.ceil(h / (WG / x)), z] };
 }
 
 /** Workgroups for line kernels: x runs over the lines, y over the runs of `run` outputs in a line of `n`. */
-export function lines(count: number, n: number, run = RUN): { constants: { WG: number; WG_X: number; WG_Y: number }; groups: [number, number, number]; runs: number } {
+export function lines(
+  count: number,
+  n: number,
+  run = RUN,
+): { constants: { WG: number; WG_X: number; WG_Y: number }; groups: [number, number, number]; runs: number } {
   const runs = Math.ceil(n / run);
   const groups = Math.ceil(count / WG);
-  if (groups > MOST_GROUPS) throw new Error(`a pass over ${count} lines needs ${groups} workgroups, at most ${MOST_GROUPS}; use a smaller volume`);
+  if (groups > MOST_GROUPS)
+    throw new Error(`a pass over ${count} lines needs ${groups} workgroups, at most ${MOST_GROUPS}; use a smaller volume`);
   return { constants: { WG, WG_X: WG, WG_Y: 1 }, groups: [groups, runs, 1], runs };
 }
 
-export interface VolumeSize { n: number; c: number; d: number; h: number; w: number; voxels: number }
+export interface VolumeSize {
+  n: number;
+  c: number;
+  d: number;
+  h: number;
+  w: number;
+  voxels: number;
+}
 
 /** Takes a [N, C, D, H, W] shape apart; throws, naming the op and the operand, when it is none. */
 export function volume(op: string, name: string, shape: Shape, channels?: number): VolumeSize {
   if (shape.length !== 5) throw new Error(`${op}: ${name} must be [N, C, D, H, W], got ${show(shape)}`);
   const [n, c, d, h, w] = shape as [number, number, number, number, number];
-  if (channels !== undefined && c !== channels) throw new Error(`${op}: ${name} needs ${channels} channel${channels > 1 ? 's' : ''}, got ${show(shape)}`);
+  if (channels !== undefined && c !== channels)
+    throw new Error(`${op}: ${name} needs ${channels} channel${channels > 1 ? 's' : ''}, got ${show(shape)}`);
   return { n, c, d, h, w, voxels: d * h * w };
 }
 

@@ -24,8 +24,13 @@ const weightNormDvKernel = kernel('weight_norm_dv', weightNormDvSource);
 const sharesOf = (voxels: number): number => Math.min(64, Math.ceil(voxels / WG));
 
 /** y[j] = Σ_i x[i, j] */
-const sumRows = (x: Tensor, y: Tensor, rows: number, columns: number): Dispatch =>
-  ({ kernel: sumRowsKernel, constants: { WG }, groups: [columns, 1, 1], bindings: { x, y }, params: { rows, columns } });
+const sumRows = (x: Tensor, y: Tensor, rows: number, columns: number): Dispatch => ({
+  kernel: sumRowsKernel,
+  constants: { WG },
+  groups: [columns, 1, 1],
+  bindings: { x, y },
+  params: { rows, columns },
+});
 
 const instanceNormOp: Op<{ epsilon: number }> = {
   name: 'instanceNorm',
@@ -45,12 +50,18 @@ const instanceNormOp: Op<{ epsilon: number }> = {
     return [
       { kernel: momentsKernel, constants: { WG }, groups: [shares, n * c, 1], bindings: { x: x!, partials }, params: { spatial: voxels } },
       {
-        kernel: statisticsKernel, constants: { WG }, groups: [n * c, 1, 1],
-        bindings: { partials, statistics: statistics! }, params: { partials: shares, epsilon },
+        kernel: statisticsKernel,
+        constants: { WG },
+        groups: [n * c, 1, 1],
+        bindings: { partials, statistics: statistics! },
+        params: { partials: shares, epsilon },
       },
       {
-        kernel: normKernel, constants: { ...constants, AFFINE: String(!!gamma) }, groups,
-        bindings: { x: x!, statistics: statistics!, gamma: gamma ?? x!, beta: beta ?? x!, y: y! }, params: { spatial: voxels, channels: c },
+        kernel: normKernel,
+        constants: { ...constants, AFFINE: String(!!gamma) },
+        groups,
+        bindings: { x: x!, statistics: statistics!, gamma: gamma ?? x!, beta: beta ?? x!, y: y! },
+        params: { spatial: voxels, channels: c },
       },
     ];
   },
@@ -71,10 +82,14 @@ const sumsOp: Op<object> = {
     const partial = { sums: workspace('sums', [shares, n * c]), products: workspace('products', [shares, n * c]) };
     return [
       {
-        kernel: sumsKernel, constants: { WG }, groups: [shares, n * c, 1], params: { spatial: voxels },
+        kernel: sumsKernel,
+        constants: { WG },
+        groups: [shares, n * c, 1],
+        params: { spatial: voxels },
         bindings: { x: x!, statistics: statistics!, dy: dy!, ...partial },
       },
-      sumRows(partial.sums, sums!, shares, n * c), sumRows(partial.products, products!, shares, n * c),
+      sumRows(partial.sums, sums!, shares, n * c),
+      sumRows(partial.products, products!, shares, n * c),
     ];
   },
 };
@@ -85,10 +100,15 @@ const dxOp: Op<object> = {
   launch({ inputs: [x, statistics, dy, sums, products, gamma], outputs: [dx] }) {
     const { n, c, voxels } = volume('instanceNorm', 'x', x!.shape);
     const { constants, groups } = flat(voxels, n * c);
-    return [{
-      kernel: dxKernel, constants: { ...constants, AFFINE: String(!!gamma) }, groups, params: { spatial: voxels, channels: c },
-      bindings: { x: x!, statistics: statistics!, dy: dy!, sums: sums!, products: products!, gamma: gamma ?? x!, dx: dx! },
-    }];
+    return [
+      {
+        kernel: dxKernel,
+        constants: { ...constants, AFFINE: String(!!gamma) },
+        groups,
+        params: { spatial: voxels, channels: c },
+        bindings: { x: x!, statistics: statistics!, dy: dy!, sums: sums!, products: products!, gamma: gamma ?? x!, dx: dx! },
+      },
+    ];
   },
 };
 
@@ -112,15 +132,21 @@ const weightNormOp: Op<object> = {
   name: 'weightNorm',
   shape([v, g]) {
     const channels = v![0];
-    if (numel(g!) !== channels) throw new Error(`weightNorm: g needs one value for each of the ${channels} output channels of v ${show(v!)}, got ${show(g!)}`);
+    if (numel(g!) !== channels)
+      throw new Error(`weightNorm: g needs one value for each of the ${channels} output channels of v ${show(v!)}, got ${show(g!)}`);
     return [v!];
   },
   launch({ inputs: [v, g], outputs: [w] }) {
     const [channels, ...rest] = v!.shape;
-    return [{
-      kernel: weightNormKernel, constants: { WG }, groups: [channels!, 1, 1],
-      bindings: { v: v!, g: g!, w: w! }, params: { size: numel(rest) },
-    }];
+    return [
+      {
+        kernel: weightNormKernel,
+        constants: { WG },
+        groups: [channels!, 1, 1],
+        bindings: { v: v!, g: g!, w: w! },
+        params: { size: numel(rest) },
+      },
+    ];
   },
   vjp: ({ inputs: [v, g], cotangents: [dw] }) => v!.graph.apply(weightNormDvOp, [v!, g!, dw!], {}),
 };
@@ -130,10 +156,15 @@ const weightNormDvOp: Op<object> = {
   shape: ([v, g]) => [v!, g!],
   launch({ inputs: [v, g, dw], outputs: [dv, dg] }) {
     const [channels, ...rest] = v!.shape;
-    return [{
-      kernel: weightNormDvKernel, constants: { WG }, groups: [channels!, 1, 1],
-      bindings: { v: v!, g: g!, dw: dw!, dv: dv!, dg: dg! }, params: { size: numel(rest) },
-    }];
+    return [
+      {
+        kernel: weightNormDvKernel,
+        constants: { WG },
+        groups: [channels!, 1, 1],
+        bindings: { v: v!, g: g!, dw: dw!, dv: dv!, dg: dg! },
+        params: { size: numel(rest) },
+      },
+    ];
   },
 };
 

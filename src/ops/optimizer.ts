@@ -27,10 +27,23 @@ export interface AdamOptions {
 }
 
 /** A parameter with Adam's moments and bias corrections. */
-export interface AdamState { parameter: Tensor; first: Tensor; second: Tensor; corrections: Tensor }
+export interface AdamState {
+  parameter: Tensor;
+  first: Tensor;
+  second: Tensor;
+  corrections: Tensor;
+}
 
 /** `scheduled` and `clipped` say which of the inputs [gradient, rate, clip] are there. */
-interface AdamAttrs { rate: number; beta1: number; beta2: number; epsilon: number; weightDecay: number; scheduled: boolean; clipped: boolean }
+interface AdamAttrs {
+  rate: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+  scheduled: boolean;
+  clipped: boolean;
+}
 
 const adamOp: Op<AdamAttrs> = {
   name: 'adam',
@@ -41,15 +54,28 @@ const adamOp: Op<AdamAttrs> = {
     if (clip && !sameShape(clip, [2])) throw new Error(`adam: clip is what gradientClip returns, [2], got ${show(clip)}`);
     return [];
   },
-  launch({ inputs: [g, ...rest], updates: [p, m, v, t], attrs: { scheduled, clipped, beta1, beta2, rate, epsilon, weightDecay } }): Dispatch[] {
+  launch({
+    inputs: [g, ...rest],
+    updates: [p, m, v, t],
+    attrs: { scheduled, clipped, beta1, beta2, rate, epsilon, weightDecay },
+  }): Dispatch[] {
     const count = numel(g!.shape);
     const { constants, groups } = flat(count);
     const [rates, clip] = [scheduled ? rest[0]! : g!, clipped ? rest.at(-1)! : g!];
     return [
-      { kernel: adamAdvanceKernel, constants: { CLIPPED: String(clipped) }, groups: [1, 1, 1], bindings: { clip, t: t! }, params: { beta1, beta2 } },
       {
-        kernel: adamKernel, constants: { ...constants, SCHEDULED: String(scheduled), CLIPPED: String(clipped) }, groups,
-        bindings: { g: g!, t: t!, rates, clip, p: p!, m: m!, v: v! }, params: { count, rate, beta1, beta2, epsilon, decay: weightDecay },
+        kernel: adamAdvanceKernel,
+        constants: { CLIPPED: String(clipped) },
+        groups: [1, 1, 1],
+        bindings: { clip, t: t! },
+        params: { beta1, beta2 },
+      },
+      {
+        kernel: adamKernel,
+        constants: { ...constants, SCHEDULED: String(scheduled), CLIPPED: String(clipped) },
+        groups,
+        bindings: { g: g!, t: t!, rates, clip, p: p!, m: m!, v: v! },
+        params: { count, rate, beta1, beta2, epsilon, decay: weightDecay },
       },
     ];
   },

@@ -13,7 +13,11 @@ const binaryKernel = kernel('binary', binarySource);
 /** The order is that of the switch in kernels/unary.wgsl. */
 const functions = ['scale', 'square', 'sqrt', 'exp', 'log', 'abs', 'reciprocal', 'sign', 'window'] as const;
 type Function = (typeof functions)[number];
-interface UnaryAttrs { f: Function; factor: number; offset: number }
+interface UnaryAttrs {
+  f: Function;
+  factor: number;
+  offset: number;
+}
 
 function unaryLaunch(f: Function, count: number) {
   const { constants, groups } = flat(count);
@@ -29,15 +33,24 @@ const unaryOp: Op<UnaryAttrs> = {
   },
   vjp({ inputs: [x], outputs: [y], cotangents: [dy], attrs: { f, factor } }) {
     switch (f) {
-      case 'scale': return [scale(dy!, factor)];
-      case 'square': return [mul(dy!, scale(x!, 2))];
-      case 'sqrt': return [div(dy!, scale(y!, 2))];
-      case 'exp': return [mul(dy!, y!)];
-      case 'log': return [div(dy!, x!)];
-      case 'abs': return [mul(dy!, unary(x!, 'sign'))];
-      case 'reciprocal': return [mul(dy!, scale(square(y!), -1))];
-      case 'sign': return [undefined];
-      case 'window': throw new Error('intensityWindow has no gradient: images are prepared outside of what is differentiated');
+      case 'scale':
+        return [scale(dy!, factor)];
+      case 'square':
+        return [mul(dy!, scale(x!, 2))];
+      case 'sqrt':
+        return [div(dy!, scale(y!, 2))];
+      case 'exp':
+        return [mul(dy!, y!)];
+      case 'log':
+        return [div(dy!, x!)];
+      case 'abs':
+        return [mul(dy!, unary(x!, 'sign'))];
+      case 'reciprocal':
+        return [mul(dy!, scale(square(y!), -1))];
+      case 'sign':
+        return [undefined];
+      case 'window':
+        throw new Error('intensityWindow has no gradient: images are prepared outside of what is differentiated');
     }
   },
 };
@@ -60,8 +73,11 @@ export function subtractScalar(x: Tensor, s: Tensor, y: Tensor): Dispatch {
   const spatial = numel(x.shape);
   const { constants, groups } = flat(spatial);
   return {
-    kernel: binaryKernel, groups, constants: { ...constants, OP: 0, KIND_A: 0, KIND_B: 2 },
-    bindings: { a: x, b: s, y }, params: { spatial, channels: 1, alpha: 1, beta: -1 },
+    kernel: binaryKernel,
+    groups,
+    constants: { ...constants, OP: 0, KIND_A: 0, KIND_B: 2 },
+    bindings: { a: x, b: s, y },
+    params: { spatial, channels: 1, alpha: 1, beta: -1 },
   };
 }
 
@@ -79,7 +95,11 @@ const detachOp: Op<object> = {
 export const detach = (x: Tensor): Tensor => trace(detachOp, [x], {});
 
 type BinaryFunction = 'axpby' | 'mul' | 'div';
-interface BinaryAttrs { f: BinaryFunction; a: number; b: number }
+interface BinaryAttrs {
+  f: BinaryFunction;
+  a: number;
+  b: number;
+}
 
 /** How an operand is laid over the result: as it is, one channel for all, or one value for all. */
 function broadcast(shape: Shape, result: Shape): 'FULL' | 'CHANNEL' | 'SCALAR' | undefined {
@@ -105,11 +125,15 @@ const binaryOp: Op<BinaryAttrs> = {
     const spatial = numel(out!.shape) / z;
     const { constants, groups } = flat(spatial, z);
     const code = (kind: string) => ['FULL', 'CHANNEL', 'SCALAR'].indexOf(kind);
-    return [{
-      kernel: binaryKernel, groups,
-      constants: { ...constants, OP: ['axpby', 'mul', 'div'].indexOf(f), KIND_A: code(kinds[0]!), KIND_B: code(kinds[1]!) },
-      bindings: { a: x!, b: y!, y: out! }, params: { spatial, channels: split ? out!.shape[1]! : 1, alpha: a, beta: b },
-    }];
+    return [
+      {
+        kernel: binaryKernel,
+        groups,
+        constants: { ...constants, OP: ['axpby', 'mul', 'div'].indexOf(f), KIND_A: code(kinds[0]!), KIND_B: code(kinds[1]!) },
+        bindings: { a: x!, b: y!, y: out! },
+        params: { spatial, channels: split ? out!.shape[1]! : 1, alpha: a, beta: b },
+      },
+    ];
   },
   vjp({ inputs: [x, y], outputs: [out], cotangents: [dy], wanted, attrs: { f, a, b } }) {
     const to = (operand: Tensor, g: () => Tensor, want: boolean) => {
@@ -178,5 +202,10 @@ export const reset = (variable: Tensor, value = 0): void => void variable.graph.
 /** Each channel times its factor. */
 export function scaleChannels(x: Tensor, factors: readonly number[]): Tensor {
   if (factors.every((f) => f === factors[0])) return factors[0] === 1 ? x : scale(x, factors[0]!);
-  return concat(...split(x, factors.map(() => 1)).map((channel, c) => scale(channel, factors[c]!)));
+  return concat(
+    ...split(
+      x,
+      factors.map(() => 1),
+    ).map((channel, c) => scale(channel, factors[c]!)),
+  );
 }

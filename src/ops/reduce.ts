@@ -14,8 +14,11 @@ export const partialsOf = (count: number): number => Math.min(256, Math.ceil(cou
 /** The second launch of a reduction: y[0] = scale · Σ partials (or their largest). */
 export function finish(partials: Tensor, y: Tensor, scale = 1, mode = 'SUM'): Dispatch {
   return {
-    kernel: reduceKernel, constants: { WG, MODE: mode }, groups: [1, 1, 1],
-    bindings: { x: partials, y: partials, partials: y }, params: { count: numel(partials.shape), offset: 0, scale },
+    kernel: reduceKernel,
+    constants: { WG, MODE: mode },
+    groups: [1, 1, 1],
+    bindings: { x: partials, y: partials, partials: y },
+    params: { count: numel(partials.shape), offset: 0, scale },
   };
 }
 
@@ -23,18 +26,25 @@ export function finish(partials: Tensor, y: Tensor, scale = 1, mode = 'SUM'): Di
 export function reducePart(mode: 'SUM' | 'DOT' | 'LARGEST', x: Tensor, y: Tensor, partials: Tensor, offset = 0): Dispatch {
   const count = numel(x.shape);
   return {
-    kernel: reduceKernel, constants: { WG, MODE: mode }, groups: [partialsOf(count), 1, 1],
-    bindings: { x, y, partials }, params: { count, offset, scale: 1 },
+    kernel: reduceKernel,
+    constants: { WG, MODE: mode },
+    groups: [partialsOf(count), 1, 1],
+    bindings: { x, y, partials },
+    params: { count, offset, scale: 1 },
   };
 }
 
 /** Both launches of a reduction of x (or of x·y) to y[0]. */
-export function reduceTo(node: Pick<Launch<unknown>, 'workspace'>, mode: 'SUM' | 'DOT' | 'LARGEST', x: Tensor, other: Tensor, y: Tensor, scale = 1): Dispatch[] {
+export function reduceTo(
+  node: Pick<Launch<unknown>, 'workspace'>,
+  mode: 'SUM' | 'DOT' | 'LARGEST',
+  x: Tensor,
+  other: Tensor,
+  y: Tensor,
+  scale = 1,
+): Dispatch[] {
   const partials = node.workspace('partials', [partialsOf(numel(x.shape))]);
-  return [
-    reducePart(mode, x, other, partials),
-    finish(partials, y, scale, mode === 'LARGEST' ? mode : 'SUM'),
-  ];
+  return [reducePart(mode, x, other, partials), finish(partials, y, scale, mode === 'LARGEST' ? mode : 'SUM')];
 }
 
 const sumOp: Op<{ scale: number }> = {

@@ -18,7 +18,9 @@ const gradientDxKernel = kernel('gradient_dx', gradientDxSource);
 const jacobianKernel = kernel('jacobian_determinant', jacobianSource);
 const jacobianDuKernel = kernel('jacobian_determinant_du', jacobianDuSource);
 
-interface DiffusionAttrs { weights: readonly [number, number, number] }
+interface DiffusionAttrs {
+  weights: readonly [number, number, number];
+}
 
 function diffusionParams(shape: Shape, weights: readonly [number, number, number]) {
   const { n, c, d, h, w } = volume('diffusion', 'u', shape);
@@ -33,7 +35,11 @@ const diffusionOp: Op<DiffusionAttrs> = {
     return [[1]];
   },
   launch(node) {
-    const { inputs: [u], outputs: [y], attrs: { weights } } = node;
+    const {
+      inputs: [u],
+      outputs: [y],
+      attrs: { weights },
+    } = node;
     const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
     const { constants, groups } = planes(w, h, n * c * d);
     const partials = node.workspace('partials', [groups[0] * groups[1] * groups[2]]);
@@ -50,7 +56,14 @@ const diffusionDuOp: Op<DiffusionAttrs> = {
   shape: ([u]) => [u!],
   launch({ inputs: [u, dy], outputs: [du], attrs: { weights } }) {
     const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
-    return [{ kernel: diffusionDuKernel, ...planes(w, h, n * c * d), bindings: { u: u!, dy: dy!, du: du! }, params: diffusionParams(u!.shape, weights) }];
+    return [
+      {
+        kernel: diffusionDuKernel,
+        ...planes(w, h, n * c * d),
+        bindings: { u: u!, dy: dy!, du: du! },
+        params: diffusionParams(u!.shape, weights),
+      },
+    ];
   },
 };
 

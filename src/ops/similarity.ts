@@ -23,7 +23,10 @@ const centreOp: Op<object> = {
   name: 'centre',
   shape: ([x]) => [x!],
   launch(node): Dispatch[] {
-    const { inputs: [x], outputs: [y] } = node;
+    const {
+      inputs: [x],
+      outputs: [y],
+    } = node;
     const count = numel(x!.shape);
     // An odd stride near 1/4096 of the volume does not fall in step with its rows.
     const stride = Math.max(1, Math.floor(count / 4096)) | 1;
@@ -57,7 +60,10 @@ function products(a: Tensor, b: Tensor, window: readonly number[], between: Tens
   const { constants, groups, runs } = lines(count / w, w);
   return [
     {
-      kernel: productsKernel, constants: { ...constants, RUN }, groups, bindings: { a, b, t: between },
+      kernel: productsKernel,
+      constants: { ...constants, RUN },
+      groups,
+      bindings: { a, b, t: between },
       params: { lines: count / w, n: w, runs, radius: (window[0]! - 1) / 2 },
     },
     windowPass(between, t, along(a.shape, 1), window[1]!, count, 4),
@@ -74,17 +80,23 @@ const statisticsOp: Op<{ window: readonly number[] }> = {
     return [[n, 2, d, h, w]];
   },
   launch(node) {
-    const { inputs: [x], outputs: [y], attrs: { window } } = node;
-    const between = node.workspace('lines', fields(x!.shape)), t = node.workspace('planes', fields(x!.shape));
-    return [
-      ...products(x!, x!, window, between, t),
-      { kernel: statisticsKernel, ...columns(x!.shape, window), bindings: { t, y: y! } },
-    ];
+    const {
+      inputs: [x],
+      outputs: [y],
+      attrs: { window },
+    } = node;
+    const between = node.workspace('lines', fields(x!.shape)),
+      t = node.workspace('planes', fields(x!.shape));
+    return [...products(x!, x!, window, between, t), { kernel: statisticsKernel, ...columns(x!.shape, window), bindings: { t, y: y! } }];
   },
 };
 
 /** What LNCC needs to know of an image that does not change, the image centred: trace it once, before the loop. */
-export interface Statistics { image: Tensor; moments: Tensor; window: readonly number[] }
+export interface Statistics {
+  image: Tensor;
+  moments: Tensor;
+  window: readonly number[];
+}
 
 /** Means and variances of image [N, 1, D, H, W] in a window of odd size (voxels; one, or w, h, d); voxels outside do not count. */
 export function localStatistics(image: Tensor, window: PerAxis): Statistics {
@@ -93,7 +105,10 @@ export function localStatistics(image: Tensor, window: PerAxis): Statistics {
   return { image: centred, moments: trace(statisticsOp, [centred], { window: sizes }), window: sizes };
 }
 
-interface LnccAttrs { window: readonly number[]; epsilon: number }
+interface LnccAttrs {
+  window: readonly number[];
+  epsilon: number;
+}
 
 function checkPair(op: string, a: Shape, b: Shape): void {
   volume(op, 'images', a, 1);
@@ -108,14 +123,22 @@ const lnccOp: Op<LnccAttrs> = {
     return [[1], fields(a!)];
   },
   launch(node) {
-    const { inputs: [a, b, moments], outputs: [y, terms], attrs: { window, epsilon } } = node;
-    const between = node.workspace('lines', fields(a!.shape)), t = node.workspace('planes', fields(a!.shape));
+    const {
+      inputs: [a, b, moments],
+      outputs: [y, terms],
+      attrs: { window, epsilon },
+    } = node;
+    const between = node.workspace('lines', fields(a!.shape)),
+      t = node.workspace('planes', fields(a!.shape));
     const { constants, groups, params } = columns(a!.shape, window);
     const partials = node.workspace('partials', [groups[0] * groups[1]]);
     return [
       ...products(a!, b!, window, between, t),
       {
-        kernel: termsKernel, constants, groups, params: { ...params, epsilon },
+        kernel: termsKernel,
+        constants,
+        groups,
+        params: { ...params, epsilon },
         bindings: { t, statistics: moments!, terms: terms!, partial_sums: partials },
       },
       finish(partials, y!, 1 / numel(a!.shape)),
@@ -123,7 +146,8 @@ const lnccOp: Op<LnccAttrs> = {
   },
   vjp({ inputs: [a, b], outputs: [, terms], cotangents: [dy], wanted, attrs }) {
     if (!dy) return [];
-    const gradient = (of: Tensor, other: Tensor, fieldsOf: Tensor) => trace(lnccGradientOp, [fieldsOf, other, of, dy], { window: attrs.window });
+    const gradient = (of: Tensor, other: Tensor, fieldsOf: Tensor) =>
+      trace(lnccGradientOp, [fieldsOf, other, of, dy], { window: attrs.window });
     // LNCC is symmetric: the gradient for a is that of LNCC(b, a) for its second image.
     const forA = () => {
       const moments = trace(statisticsOp, [b!], { window: attrs.window });
@@ -138,15 +162,27 @@ const lnccGradientOp: Op<{ window: readonly number[] }> = {
   name: 'lnccGradient',
   shape: ([, a]) => [a!],
   launch(node) {
-    const { inputs: [terms, a, b, dy], outputs: [db], attrs: { window } } = node;
+    const {
+      inputs: [terms, a, b, dy],
+      outputs: [db],
+      attrs: { window },
+    } = node;
     const count = numel(a!.shape);
-    const overW = node.workspace('lines', terms!.shape), overH = node.workspace('planes', terms!.shape);
-    const { constants, groups, params: { lines: columnCount, w, h, d, runs, radius_d } } = columns(a!.shape, window);
+    const overW = node.workspace('lines', terms!.shape),
+      overH = node.workspace('planes', terms!.shape);
+    const {
+      constants,
+      groups,
+      params: { lines: columnCount, w, h, d, runs, radius_d },
+    } = columns(a!.shape, window);
     return [
       windowPass(terms!, overW, along(a!.shape, 0), window[0]!, count, 4),
       windowPass(overW, overH, along(a!.shape, 1), window[1]!, count, 4),
       {
-        kernel: gradientKernel, constants, groups, params: { lines: columnCount, w, h, d, runs, radius: radius_d, scale: 1 / count },
+        kernel: gradientKernel,
+        constants,
+        groups,
+        params: { lines: columnCount, w, h, d, runs, radius: radius_d, scale: 1 / count },
         bindings: { t: overH, a: a!, b: b!, dy: dy!, db: db! },
       },
     ];
@@ -170,20 +206,38 @@ const lnccForceOp: Op<LnccAttrs> = {
   shape([a, b, , gradient, weight]) {
     checkPair('lnccForce', a!, b!);
     const { n, d, h, w } = volume('lnccForce', 'image', a!);
-    if (!sameShape(gradient!, [n, 3, d, h, w])) throw new Error(`lnccForce: the gradient of ${show(b!)} must be [N, 3, D, H, W], got ${show(gradient!)}`);
+    if (!sameShape(gradient!, [n, 3, d, h, w]))
+      throw new Error(`lnccForce: the gradient of ${show(b!)} must be [N, 3, D, H, W], got ${show(gradient!)}`);
     if (weight) checkPair('lnccForce', a!, weight);
     return [gradient!, [1]];
   },
   launch(node): Dispatch[] {
-    const { inputs: [a, b, moments, gradient, weight], outputs: [force, y], attrs: { window, epsilon } } = node;
-    const between = node.workspace('lines', fields(a!.shape)), t = node.workspace('planes', fields(a!.shape));
+    const {
+      inputs: [a, b, moments, gradient, weight],
+      outputs: [force, y],
+      attrs: { window, epsilon },
+    } = node;
+    const between = node.workspace('lines', fields(a!.shape)),
+      t = node.workspace('planes', fields(a!.shape));
     const { constants, groups, params } = columns(a!.shape, window);
     const partials = node.workspace('partials', [groups[0] * groups[1]]);
     return [
       ...products(a!, b!, window, between, t),
       {
-        kernel: forceKernel, constants: { ...constants, WEIGHTED: String(!!weight) }, groups, params: { ...params, epsilon },
-        bindings: { t, a: a!, b: b!, statistics: moments!, gradient: gradient!, weight: weight ?? a!, force: force!, partial_sums: partials },
+        kernel: forceKernel,
+        constants: { ...constants, WEIGHTED: String(!!weight) },
+        groups,
+        params: { ...params, epsilon },
+        bindings: {
+          t,
+          a: a!,
+          b: b!,
+          statistics: moments!,
+          gradient: gradient!,
+          weight: weight ?? a!,
+          force: force!,
+          partial_sums: partials,
+        },
       },
       finish(partials, y!, 1 / numel(a!.shape)),
     ];
@@ -196,7 +250,13 @@ const lnccForceOp: Op<LnccAttrs> = {
  * (Avants et al. 2008), which costs half of what the exact gradient costs. b is centred (`centre`); `weight` [N, 1, D, H, W], a
  * mask, multiplies the force and weighs the mean. Has no VJP.
  */
-export function lnccForce(a: Statistics, b: Tensor, gradient: Tensor, weight?: Tensor, epsilon = LNCC_EPSILON): { force: Tensor; similarity: Tensor } {
+export function lnccForce(
+  a: Statistics,
+  b: Tensor,
+  gradient: Tensor,
+  weight?: Tensor,
+  epsilon = LNCC_EPSILON,
+): { force: Tensor; similarity: Tensor } {
   const inputs = [a.image, b, a.moments, gradient, ...(weight ? [weight] : [])];
   const [force, similarity] = b.graph.apply(lnccForceOp, inputs, { window: a.window, epsilon });
   return { force: force!, similarity: weight ? div(similarity!, scale(mean(weight), 1, 1e-12)) : similarity! };
@@ -207,7 +267,8 @@ export function ncc(a: Tensor, b: Tensor, epsilon = 1e-5, weight?: Tensor): Tens
   if (!sameShape(a.shape, b.shape)) throw new Error(`ncc: images ${show(a.shape)} and ${show(b.shape)} differ in shape`);
   const total = weight && scale(mean(weight), 1, 1e-12); // an empty mask gives 0, not NaN
   const average = (x: Tensor) => (weight ? div(mean(mul(weight, x)), total!) : mean(x));
-  const da = sub(a, average(a)), db = sub(b, average(b));
+  const da = sub(a, average(a)),
+    db = sub(b, average(b));
   return div(average(mul(da, db)), sqrt(scale(mul(average(square(da)), average(square(db))), 1, epsilon)));
 }
 

@@ -9,7 +9,11 @@ import { flat, volume } from './launch.ts';
 const softNormalizeKernel = kernel('soft_normalize', softNormalizeSource);
 const softNormalizeDxKernel = kernel('soft_normalize_dx', softNormalizeDxSource);
 
-interface SoftAttrs { limit: number; epsilon: number; ratios: readonly [number, number, number] }
+interface SoftAttrs {
+  limit: number;
+  epsilon: number;
+  ratios: readonly [number, number, number];
+}
 
 function softParams(shape: Shape, { limit, epsilon, ratios: [ratio_w, ratio_h, ratio_d] }: SoftAttrs) {
   const { n, voxels } = volume('softNormalize', 'x', shape, 3);
@@ -23,15 +27,18 @@ const softNormalizeOp: Op<SoftAttrs> = {
     if (!(limit > 0) || !(epsilon > 0)) throw new Error(`softNormalize: limit and epsilon must be above 0, got ${limit}, ${epsilon}`);
     return [x!];
   },
-  launch: ({ inputs: [x], outputs: [y], attrs }) => [{ kernel: softNormalizeKernel, ...softParams(x!.shape, attrs), bindings: { x: x!, y: y! } }],
+  launch: ({ inputs: [x], outputs: [y], attrs }) => [
+    { kernel: softNormalizeKernel, ...softParams(x!.shape, attrs), bindings: { x: x!, y: y! } },
+  ],
   vjp: ({ inputs: [x], cotangents: [dy], attrs }) => [trace(softNormalizeDxOp, [x!, dy!], attrs)],
 };
 
 const softNormalizeDxOp: Op<SoftAttrs> = {
   name: 'softNormalizeDx',
   shape: ([x]) => [x!],
-  launch: ({ inputs: [x, dy], outputs: [dx], attrs }) =>
-    [{ kernel: softNormalizeDxKernel, ...softParams(x!.shape, attrs), bindings: { x: x!, dy: dy!, dx: dx! } }],
+  launch: ({ inputs: [x, dy], outputs: [dx], attrs }) => [
+    { kernel: softNormalizeDxKernel, ...softParams(x!.shape, attrs), bindings: { x: x!, dy: dy!, dx: dx! } },
+  ],
 };
 
 /**

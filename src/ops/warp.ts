@@ -26,10 +26,14 @@ const warpWithGradientKernel = kernel('warp_with_gradient', warpWithGradientSour
 export type Matrix = readonly number[];
 export const identity: Matrix = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
 
-interface WarpAttrs { matrix: Matrix; nearest: boolean }
+interface WarpAttrs {
+  matrix: Matrix;
+  nearest: boolean;
+}
 
 /** A matrix as parameters: m00 … m23. */
-const entries = (name: string, matrix: Matrix) => Object.fromEntries(matrix.map((value, i) => [`${name}${Math.floor(i / 4)}${i % 4}`, value]));
+const entries = (name: string, matrix: Matrix) =>
+  Object.fromEntries(matrix.map((value, i) => [`${name}${Math.floor(i / 4)}${i % 4}`, value]));
 
 function warpParams(image: Shape, u: Shape, matrix: Matrix): Record<string, number> {
   const { c, d: image_d, h: image_h, w: image_w } = volume('warp', 'image', image);
@@ -38,7 +42,8 @@ function warpParams(image: Shape, u: Shape, matrix: Matrix): Record<string, numb
 }
 
 function checkWarp(image: Shape, u: Shape, matrix: Matrix): void {
-  const a = volume('warp', 'image', image), b = volume('warp', 'u', u, 3);
+  const a = volume('warp', 'image', image),
+    b = volume('warp', 'u', u, 3);
   if (a.n !== b.n) throw new Error(`warp: image ${show(image)} and u ${show(u)} differ in N`);
   if (matrix.length !== 12 || !matrix.every(Number.isFinite)) throw new Error(`warp: matrix needs 12 finite numbers, got [${matrix}]`);
 }
@@ -52,10 +57,15 @@ const warpOp: Op<WarpAttrs> = {
   launch({ inputs: [image, u], outputs: [y], attrs: { matrix, nearest } }) {
     const { n, d, h, w } = volume('warp', 'u', u!.shape);
     const { constants, groups } = planes(w, h, n * d);
-    return [{
-      kernel: warpKernel, constants: { ...constants, NEAREST: String(nearest), MOVES: 'true' }, groups,
-      bindings: { image: image!, u: u!, y: y! }, params: warpParams(image!.shape, u!.shape, matrix),
-    }];
+    return [
+      {
+        kernel: warpKernel,
+        constants: { ...constants, NEAREST: String(nearest), MOVES: 'true' },
+        groups,
+        bindings: { image: image!, u: u!, y: y! },
+        params: warpParams(image!.shape, u!.shape, matrix),
+      },
+    ];
   },
   vjp({ inputs: [image, u], cotangents: [dy], wanted, attrs: { matrix, nearest } }) {
     if (nearest) throw new Error('warp: nearest-neighbour sampling has no gradient');
@@ -72,7 +82,8 @@ const warpOp: Op<WarpAttrs> = {
  */
 export const warp = (image: Tensor, u: Tensor, matrix: Matrix = identity): Tensor => trace(warpOp, [image, u], { matrix, nearest: false });
 /** As `warp`, nearest neighbour: for label maps. */
-export const warpNearest = (image: Tensor, u: Tensor, matrix: Matrix = identity): Tensor => trace(warpOp, [image, u], { matrix, nearest: true });
+export const warpNearest = (image: Tensor, u: Tensor, matrix: Matrix = identity): Tensor =>
+  trace(warpOp, [image, u], { matrix, nearest: true });
 
 const resampleOp: Op<{ size: readonly [number, number, number]; matrix: Matrix }> = {
   name: 'resample',
@@ -81,28 +92,45 @@ const resampleOp: Op<{ size: readonly [number, number, number]; matrix: Matrix }
     checkWarp(image!, [n, 3, ...size], matrix);
     return [[n, c, ...size]];
   },
-  launch({ inputs: [image], outputs: [y], attrs: { size: [d, h, w], matrix } }) {
+  launch({
+    inputs: [image],
+    outputs: [y],
+    attrs: {
+      size: [d, h, w],
+      matrix,
+    },
+  }) {
     const { n } = volume('resample', 'image', image!.shape);
     const { constants, groups } = planes(w, h, n * d);
-    return [{
-      kernel: warpKernel, constants: { ...constants, NEAREST: 'false', MOVES: 'false' }, groups,
-      bindings: { image: image!, u: image!, y: y! }, params: warpParams(image!.shape, [n, 3, d, h, w], matrix),
-    }];
+    return [
+      {
+        kernel: warpKernel,
+        constants: { ...constants, NEAREST: 'false', MOVES: 'false' },
+        groups,
+        bindings: { image: image!, u: image!, y: y! },
+        params: warpParams(image!.shape, [n, 3, d, h, w], matrix),
+      },
+    ];
   },
 };
 
 /** image [N, C, …] on another grid of size [D, H, W] whose voxels `matrix` maps to the image's. Trilinear, border clamped. No VJP. */
-export const resample = (image: Tensor, size: readonly [number, number, number], matrix: Matrix): Tensor => trace(resampleOp, [image], { size, matrix });
+export const resample = (image: Tensor, size: readonly [number, number, number], matrix: Matrix): Tensor =>
+  trace(resampleOp, [image], { size, matrix });
 
 const warpDuOp: Op<{ matrix: Matrix }> = {
   name: 'warpDu',
   shape: ([, u]) => [u!],
   launch({ inputs: [image, u, dy], outputs: [du], attrs: { matrix } }) {
     const { n, d, h, w } = volume('warp', 'u', u!.shape);
-    return [{
-      kernel: warpDuKernel, ...planes(w, h, n * d),
-      bindings: { image: image!, u: u!, dy: dy!, du: du! }, params: warpParams(image!.shape, u!.shape, matrix),
-    }];
+    return [
+      {
+        kernel: warpDuKernel,
+        ...planes(w, h, n * d),
+        bindings: { image: image!, u: u!, dy: dy!, du: du! },
+        params: warpParams(image!.shape, u!.shape, matrix),
+      },
+    ];
   },
 };
 
@@ -110,16 +138,26 @@ const warpDimageOp: Op<{ matrix: Matrix; shape: Shape }> = {
   name: 'warpDimage',
   shape: (_, { shape }) => [shape],
   launch(node): Dispatch[] {
-    const { inputs: [u, dy], outputs: [dimage], attrs: { matrix, shape } } = node;
+    const {
+      inputs: [u, dy],
+      outputs: [dimage],
+      attrs: { matrix, shape },
+    } = node;
     const { n, d, h, w } = volume('warp', 'u', u!.shape);
     const count = numel(shape);
     const largest = node.workspace('largest', [1]);
-    const low = node.workspace('low', shape), high = node.workspace('high', shape);
+    const low = node.workspace('low', shape),
+      high = node.workspace('high', shape);
     return [
       ...reduceTo(node, 'LARGEST', dy!, dy!, largest),
       fillWith(low, 0),
       fillWith(high, 0),
-      { kernel: warpDimageKernel, ...planes(w, h, n * d), bindings: { u: u!, dy: dy!, largest, low, high }, params: warpParams(shape, u!.shape, matrix) },
+      {
+        kernel: warpDimageKernel,
+        ...planes(w, h, n * d),
+        bindings: { u: u!, dy: dy!, largest, low, high },
+        params: warpParams(shape, u!.shape, matrix),
+      },
       { kernel: fixedPointKernel, ...flat(count), bindings: { low, high, largest, y: dimage! }, params: { count } },
     ];
   },
@@ -166,17 +204,22 @@ const warpWithGradientOp: Op<{ matrix: Matrix }> = {
   name: 'warpWithGradient',
   shape([image, u], { matrix }) {
     const [n, ...size] = image!;
-    if (image!.length !== 5 || image![4] !== 4) throw new Error(`warpWithGradient: image must be withGradient(…), [N, D, H, W, 4], got ${show(image!)}`);
+    if (image!.length !== 5 || image![4] !== 4)
+      throw new Error(`warpWithGradient: image must be withGradient(…), [N, D, H, W, 4], got ${show(image!)}`);
     checkWarp([n!, 1, ...size.slice(0, 3)], u!, matrix);
     return [[n!, 1, ...u!.slice(2)], u!];
   },
   launch({ inputs: [image, u], outputs: [warped, gradient], attrs: { matrix } }) {
     const { n, d, h, w } = volume('warpWithGradient', 'u', u!.shape);
     const { channels: _, ...params } = warpParams([n, 1, ...image!.shape.slice(1, 4)], u!.shape, matrix);
-    return [{
-      kernel: warpWithGradientKernel, ...planes(w, h, n * d), params,
-      bindings: { image: image!, u: u!, warped: warped!, gradient: gradient! },
-    }];
+    return [
+      {
+        kernel: warpWithGradientKernel,
+        ...planes(w, h, n * d),
+        params,
+        bindings: { image: image!, u: u!, warped: warped!, gradient: gradient! },
+      },
+    ];
   },
 };
 
@@ -189,27 +232,52 @@ export function warpWithGradient(image: Tensor, u: Tensor, matrix: Matrix = iden
   return { warped: warped!, gradient: gradient! };
 }
 
-interface WarpFullAttrs { size: readonly [number, number, number]; transform: Matrix; matrix: Matrix }
+interface WarpFullAttrs {
+  size: readonly [number, number, number];
+  transform: Matrix;
+  matrix: Matrix;
+}
 
 const warpFullOp: Op<WarpFullAttrs> = {
   name: 'warpFull',
   shape([v, image], { size, transform, matrix }) {
     const level = volume('warpFull', 'v', v!, 3);
     checkWarp(image!, [1, 3, ...size], matrix);
-    if (level.n !== 1 || size.some((n, i) => n < v![2 + i]!)) throw new Error(`warpFull: v ${show(v!)} must be one field on a grid no finer than ${size.join('×')}`);
+    if (level.n !== 1 || size.some((n, i) => n < v![2 + i]!))
+      throw new Error(`warpFull: v ${show(v!)} must be one field on a grid no finer than ${size.join('×')}`);
     if (transform.length !== 12) throw new Error(`finish: transform needs 12 numbers, got [${transform}]`);
     return Array<Shape>(4).fill([1, 1, ...size]);
   },
-  launch({ inputs: [v, image], outputs: [dw, dh, dd, warped], attrs: { size: [d, h, w], transform, matrix } }) {
+  launch({
+    inputs: [v, image],
+    outputs: [dw, dh, dd, warped],
+    attrs: {
+      size: [d, h, w],
+      transform,
+      matrix,
+    },
+  }) {
     const [level, from] = [volume('warpFull', 'v', v!.shape), volume('warpFull', 'image', image!.shape, 1)];
-    return [{
-      kernel: warpFullKernel, ...planes(w, h, d),
-      bindings: { v: v!, image: image!, displacement_w: dw!, displacement_h: dh!, displacement_d: dd!, warped: warped! },
-      params: {
-        level_w: level.w, level_h: level.h, level_d: level.d, image_w: from.w, image_h: from.h, image_d: from.d, w, h, d,
-        ...entries('m', transform), ...entries('n', matrix),
+    return [
+      {
+        kernel: warpFullKernel,
+        ...planes(w, h, d),
+        bindings: { v: v!, image: image!, displacement_w: dw!, displacement_h: dh!, displacement_d: dd!, warped: warped! },
+        params: {
+          level_w: level.w,
+          level_h: level.h,
+          level_d: level.d,
+          image_w: from.w,
+          image_h: from.h,
+          image_d: from.d,
+          w,
+          h,
+          d,
+          ...entries('m', transform),
+          ...entries('n', matrix),
+        },
       },
-    }];
+    ];
   },
 };
 
@@ -218,7 +286,13 @@ const warpFullOp: Op<WarpFullAttrs> = {
  * full grid): its components (w, h, d), each [1, 1, D, H, W], and the image they warp, `matrix` leading from the full grid to
  * the image's. One pass; the field on the full grid is never stored as one buffer, which adapters may refuse. Has no VJP.
  */
-export function warpFull(v: Tensor, image: Tensor, size: readonly [number, number, number], transform: Matrix, matrix: Matrix): { displacement: Tensor[]; warped: Tensor } {
+export function warpFull(
+  v: Tensor,
+  image: Tensor,
+  size: readonly [number, number, number],
+  transform: Matrix,
+  matrix: Matrix,
+): { displacement: Tensor[]; warped: Tensor } {
   const [dw, dh, dd, warped] = v.graph.apply(warpFullOp, [v, image], { size, transform, matrix });
   return { displacement: [dw!, dh!, dd!], warped: warped! };
 }

@@ -20,7 +20,10 @@ export type Interpolation = (typeof interpolations)[number];
  * @param interpolation `nearest` for label maps
  */
 export async function applyDisplacement(
-  gpu: Gpu, moving: Volume, displacement: DisplacementFile, interpolation: Interpolation = 'linear',
+  gpu: Gpu,
+  moving: Volume,
+  displacement: DisplacementFile,
+  interpolation: Interpolation = 'linear',
 ): Promise<Volume> {
   checkReach(displacement, moving);
   const shapeOf = ({ size: [w, h, d] }: Grid) => [d, h, w];

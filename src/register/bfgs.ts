@@ -1,14 +1,27 @@
 // A small quasi-Newton ascent for a handful of parameters: BFGS with a backtracking line search.
 
-export interface Point<T> { at: T; value: number; gradient: number[] }
+export interface Point<T> {
+  at: T;
+  value: number;
+  gradient: number[];
+}
 
-export interface BfgsOptions { iterations: number; /** Length of the first step. */ first: number; /** Ends when steps get shorter than this. */ shortest: number }
+export interface BfgsOptions {
+  iterations: number;
+  /** Length of the first step. */ first: number;
+  /** Ends when steps get shorter than this. */ shortest: number;
+}
 
 /**
  * Climbs from `start`. `move` takes a step (in tangent coordinates), `evaluate` gives value and gradient there; both in units in which
  * a step of 1 matters equally for all parameters. Nocedal & Wright, Numerical Optimization, chapter 6.
  */
-export async function bfgs<T>(start: Point<T>, move: (at: T, step: number[]) => T, evaluate: (at: T) => Promise<Point<T>>, { iterations, first, shortest }: BfgsOptions): Promise<Point<T>> {
+export async function bfgs<T>(
+  start: Point<T>,
+  move: (at: T, step: number[]) => T,
+  evaluate: (at: T) => Promise<Point<T>>,
+  { iterations, first, shortest }: BfgsOptions,
+): Promise<Point<T>> {
   const n = start.gradient.length;
   const dot = (a: number[], b: number[]) => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
   const eye = (scale: number) => Array.from({ length: n }, (_, i) => Array.from({ length: n }, (_, j) => (i === j ? scale : 0)));

@@ -57,7 +57,11 @@ export interface InvertOptions {
 }
 
 /** Lengths of u(p + v(p)) + v(p), which is 0 for the exact inverse. */
-export interface InverseResidual { mean: number; rms: number; max: number }
+export interface InverseResidual {
+  mean: number;
+  rms: number;
+  max: number;
+}
 
 export interface InverseOutcome {
   /** Of the slab of the grid that ended worst. */
@@ -78,16 +82,27 @@ const worse: readonly Verdict[] = ['converged', 'max-iterations', 'stagnated', '
  * Where the field folds, several points lead to p, and v is the way back to one of them, if any is found. Throws when the field maps to
  * places outside the inverse's grid alone.
  */
-export async function invert(gpu: Gpu, field: DisplacementFile, options: InvertOptions = {}): Promise<{ field: DisplacementFile; outcome: InverseOutcome }> {
+export async function invert(
+  gpu: Gpu,
+  field: DisplacementFile,
+  options: InvertOptions = {},
+): Promise<{ field: DisplacementFile; outcome: InverseOutcome }> {
   const { grid = field, tolerance = 0.005, maxIterations = 100 } = options;
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
   checkReach(field, grid);
   const data = new Float32Array(3 * voxelCount(grid));
-  const inVoxels = tally(), inMm = tally();
+  const inVoxels = tally(),
+    inMm = tally();
   const outcomes: Outcome[] = [];
   const u = fromPhysical(field.data, { size: field.size, affine: grid.affine }); // in voxels of the inverse's grid
-  for (const slab of slabs(grid)) { // the equation is one for every voxel
-    const { v, residual, outcome } = await invertSlab(gpu, field, u, slab.grid, { maxIterations, rtol: 0, atol: tolerance, patience: PATIENCE });
+  for (const slab of slabs(grid)) {
+    // the equation is one for every voxel
+    const { v, residual, outcome } = await invertSlab(gpu, field, u, slab.grid, {
+      maxIterations,
+      rtol: 0,
+      atol: tolerance,
+      patience: PATIENCE,
+    });
     paste(data, toPhysical(v, slab.grid), grid, slab);
     inVoxels.count(residual);
     inMm.count(toPhysical(residual, slab.grid));
@@ -95,12 +110,17 @@ export async function invert(gpu: Gpu, field: DisplacementFile, options: InvertO
   }
   const result = worse[Math.max(...outcomes.map((outcome) => worse.indexOf(outcome.result)))]!;
   const iterations = Math.max(...outcomes.map((outcome) => outcome.iterations));
-  return { field: { size: grid.size, affine: grid.affine, data }, outcome: { result, iterations, voxels: inVoxels.lengths(), mm: inMm.lengths() } };
+  return {
+    field: { size: grid.size, affine: grid.affine, data },
+    outcome: { result, iterations, voxels: inVoxels.lengths(), mm: inMm.lengths() },
+  };
 }
 
 /** The exact GPU memory an inversion will take, without a device: that of its largest slab. */
 export function planInverse(field: Grid, grid: Grid): Plan {
-  return slabs(grid).map((slab) => plan(traceSlab(field, slab.grid).graph)).reduce((a, b) => (b.peak.total > a.peak.total ? b : a));
+  return slabs(grid)
+    .map((slab) => plan(traceSlab(field, slab.grid).graph))
+    .reduce((a, b) => (b.peak.total > a.peak.total ? b : a));
 }
 
 /** The iteration for v on one slab, and u(p + v) + v; u in voxels of the slab, on the grid of the field. */
@@ -129,7 +149,10 @@ async function invertSlab(gpu: Gpu, field: Grid, data: Float32Array, slab: Grid,
 
 /** Gathers the lengths of vectors [3, …]. */
 function tally() {
-  let n = 0, sum = 0, squares = 0, max = 0;
+  let n = 0,
+    sum = 0,
+    squares = 0,
+    max = 0;
   return {
     count(vectors: Float32Array): void {
       const voxels = vectors.length / 3;
@@ -148,26 +171,33 @@ function tally() {
 
 /** Throws when less than a twentieth of a field's grid (sampled) is mapped to inside another grid. */
 export function checkReach({ size, affine, data }: DisplacementFile, grid: Grid): void {
-  const [w, h, d] = size, n = w * h * d, toGrid = invertAffine(grid.affine);
+  const [w, h, d] = size,
+    n = w * h * d,
+    toGrid = invertAffine(grid.affine);
   const SAMPLES = 12;
   const along = (extent: number) => Array.from({ length: SAMPLES }, (_, s) => Math.floor(((s + 0.5) / SAMPLES) * extent));
   let inside = 0;
-  for (const k of along(d)) for (const j of along(h)) for (const i of along(w)) {
-    const p = (k * h + j) * w + i;
-    const [x, y, z] = applyAffine(affine, [i, j, k]);
-    const at = applyAffine(toGrid, [x - data[p]!, y - data[n + p]!, z + data[2 * n + p]!]); // LPS is RAS with x and y negated
-    if (at.every((c, axis) => c >= -0.5 && c <= grid.size[axis]! - 0.5)) inside++;
-  }
+  for (const k of along(d))
+    for (const j of along(h))
+      for (const i of along(w)) {
+        const p = (k * h + j) * w + i;
+        const [x, y, z] = applyAffine(affine, [i, j, k]);
+        const at = applyAffine(toGrid, [x - data[p]!, y - data[n + p]!, z + data[2 * n + p]!]); // LPS is RAS with x and y negated
+        if (at.every((c, axis) => c >= -0.5 && c <= grid.size[axis]! - 0.5)) inside++;
+      }
   const share = inside / SAMPLES ** 3;
   if (share < 0.05) {
-    throw new Error(`the displacement leads elsewhere: ${(100 * share).toFixed(0)} % of its grid is mapped into the other grid; check the headers' affines and the order of the files`);
+    throw new Error(
+      `the displacement leads elsewhere: ${(100 * share).toFixed(0)} % of its grid is mapped into the other grid; check the headers' affines and the order of the files`,
+    );
   }
 }
 
 const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];
 
 /** A whole field as three inputs, because all of it in one buffer may be more than an adapter binds. */
-const components = (graph: Graph, field: Grid): Tensor[] => ['i', 'j', 'k'].map((axis) => graph.input(`displacement ${axis}`, [1, 1, ...shapeOf(field)]));
+const components = (graph: Graph, field: Grid): Tensor[] =>
+  ['i', 'j', 'k'].map((axis) => graph.input(`displacement ${axis}`, [1, 1, ...shapeOf(field)]));
 const each = (tensors: Tensor[], data: Float32Array): [Tensor, Float32Array][] =>
   tensors.map((t, c) => [t, data.subarray((c * data.length) / 3, ((c + 1) * data.length) / 3)]);
 const sample = (field: Tensor[], u: Tensor, matrix: Matrix): Tensor => concat(...field.map((component) => warp(component, u, matrix)));

@@ -1,7 +1,11 @@
 // Which intensities count: a window of raw values that is mapped to 0…1 before images are compared.
 
 export type Modality = 'mri' | 'ct';
-export interface IntensityWindow { modality: Modality; low: number; high: number }
+export interface IntensityWindow {
+  modality: Modality;
+  low: number;
+  high: number;
+}
 
 /** Hounsfield units from air to soft tissue and contrast: what matters in a lung or body CT. */
 const CT = { low: -1024, high: 300 };
@@ -16,7 +20,8 @@ export const modalities = ['auto', 'mri', 'ct'] as const;
  */
 export function intensityWindow(data: Float32Array, modality: Modality | 'auto' = 'auto', mask?: Float32Array): IntensityWindow {
   const values = mask ? data.filter((_, v) => mask[v] !== 0) : data;
-  let low = Infinity, high = -Infinity;
+  let low = Infinity,
+    high = -Infinity;
   for (const v of values) {
     if (v < low) low = v;
     if (v > high) high = v;
@@ -36,7 +41,9 @@ function percentile(data: Float32Array, fraction: number, low: number, high: num
   const bins = new Uint32Array(65536);
   for (let top = high; ;) {
     const scale = (bins.length - 1) / (top - low);
-    let count = 0, seen = 0, bin = -1;
+    let count = 0,
+      seen = 0,
+      bin = -1;
     bins.fill(0);
     for (const v of data) {
       if (v > low) count++;

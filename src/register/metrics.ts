@@ -11,10 +11,18 @@ type Size = readonly [number, number, number];
 type Labels = Float32Array | Int32Array;
 
 /** Overlap, 0 to 1, per label, and its mean over the labels. */
-export interface Overlap { mean: number; perLabel: Record<string, number> }
+export interface Overlap {
+  mean: number;
+  perLabel: Record<string, number>;
+}
 
 /** Target registration error in mm: mean, standard deviation (population) and maximum over the landmarks, and each landmark's. */
-export interface TargetError { mean: number; sd: number; max: number; perLandmark: Float64Array }
+export interface TargetError {
+  mean: number;
+  sd: number;
+  max: number;
+  perLandmark: Float64Array;
+}
 
 /** Regularity of a displacement over a region, from the determinant J of I + ∇u (no unit). */
 export interface JacobianStats {
@@ -36,19 +44,24 @@ export interface JacobianStats {
  * @param fixedToMoving fixed voxel → moving voxel
  */
 export function warpLabels<T extends Labels>(labels: T, movingSize: Size, u: Float32Array, fixedSize: Size, fixedToMoving: Affine): T {
-  const [MW, MH, MD] = movingSize, [W, H, D] = fixedSize;
+  const [MW, MH, MD] = movingSize,
+    [W, H, D] = fixedSize;
   const voxels = W * H * D;
   checkLength('warpLabels', 'label voxels', labels.length, MW * MH * MD, movingSize);
   checkDisplacement('warpLabels', u, fixedSize);
   const [a, b, c, x0, e, f, g, y0, p, q, r, z0] = fixedToMoving;
   const warped = (labels instanceof Int32Array ? new Int32Array(voxels) : new Float32Array(voxels)) as T;
-  for (let d = 0, v = 0; d < D; d++) for (let h = 0; h < H; h++) for (let w = 0; w < W; w++, v++) {
-    const i = w + u[v], j = h + u[v + voxels], k = d + u[v + 2 * voxels];
-    const mw = Math.floor(a * i + b * j + c * k + x0 + 0.5);
-    const mh = Math.floor(e * i + f * j + g * k + y0 + 0.5);
-    const md = Math.floor(p * i + q * j + r * k + z0 + 0.5);
-    if (mw >= 0 && mw < MW && mh >= 0 && mh < MH && md >= 0 && md < MD) warped[v] = labels[(md * MH + mh) * MW + mw];
-  }
+  for (let d = 0, v = 0; d < D; d++)
+    for (let h = 0; h < H; h++)
+      for (let w = 0; w < W; w++, v++) {
+        const i = w + u[v],
+          j = h + u[v + voxels],
+          k = d + u[v + 2 * voxels];
+        const mw = Math.floor(a * i + b * j + c * k + x0 + 0.5);
+        const mh = Math.floor(e * i + f * j + g * k + y0 + 0.5);
+        const md = Math.floor(p * i + q * j + r * k + z0 + 0.5);
+        if (mw >= 0 && mw < MW && mh >= 0 && mh < MH && md >= 0 && md < MD) warped[v] = labels[(md * MH + mh) * MW + mw];
+      }
   return warped;
 }
 
@@ -57,11 +70,16 @@ export function warpLabels<T extends Labels>(labels: T, movingSize: Size, u: Flo
  * wanted ones or, without a wanted list, of all but 0. Throws when there is none.
  */
 export function presentLabels(fixed: Labels, moving: Labels, wanted?: readonly number[]): number[] {
-  const inFixed = distinct(fixed), inMoving = distinct(moving);
-  const isWanted = (label: number) => wanted ? wanted.includes(label) : label !== 0;
-  const common = [...inFixed].filter(label => inMoving.has(label) && isWanted(label));
+  const inFixed = distinct(fixed),
+    inMoving = distinct(moving);
+  const isWanted = (label: number) => (wanted ? wanted.includes(label) : label !== 0);
+  const common = [...inFixed].filter((label) => inMoving.has(label) && isWanted(label));
   if (common.length === 0) {
-    const list = (labels: Iterable<number>) => [...labels].sort((a, b) => a - b).slice(0, 12).join(' ') || 'none';
+    const list = (labels: Iterable<number>) =>
+      [...labels]
+        .sort((a, b) => a - b)
+        .slice(0, 12)
+        .join(' ') || 'none';
     const sought = wanted ? list(wanted) : 'all but 0';
     throw new Error(`labels: none in common (fixed ${list(inFixed)}; moving ${list(inMoving)}; wanted ${sought})`);
   }
@@ -72,12 +90,13 @@ export function presentLabels(fixed: Labels, moving: Labels, wanted?: readonly n
 export function dice(fixed: Labels, warped: Labels, labels: readonly number[]): Overlap {
   if (fixed.length !== warped.length) throw new Error(`dice: ${fixed.length} fixed and ${warped.length} warped voxels`);
   const row = new Map(labels.map((label, l) => [label, l]));
-  const both = new Float64Array(labels.length), total = new Float64Array(labels.length);
+  const both = new Float64Array(labels.length),
+    total = new Float64Array(labels.length);
   for (let v = 0; v < fixed.length; v++) {
     if (fixed[v] === 0 && warped[v] === 0) continue;
     const a = row.get(fixed[v]);
     if (fixed[v] === warped[v]) {
-      if (a !== undefined) both[a]++, total[a] += 2;
+      if (a !== undefined) (both[a]++, (total[a] += 2));
       continue;
     }
     const b = row.get(warped[v]);
@@ -85,7 +104,9 @@ export function dice(fixed: Labels, warped: Labels, labels: readonly number[]): 
     if (b !== undefined) total[b]++;
   }
   const perLabel: Record<string, number> = {};
-  labels.forEach((label, l) => { perLabel[label] = 2 * both[l] / total[l]; });
+  labels.forEach((label, l) => {
+    perLabel[label] = (2 * both[l]) / total[l];
+  });
   return { mean: labels.reduce((sum, label) => sum + perLabel[label], 0) / labels.length, perLabel };
 }
 
@@ -103,12 +124,18 @@ export function tre(landmarks: Landmarks, u: Float32Array | null, fixedSize: Siz
   if (u) checkDisplacement('tre', u, fixedSize);
   const m = moving.affine;
   const perLandmark = Float64Array.from({ length: n }, (_, row) => {
-    const p = landmarks.fixed.subarray(3 * row, 3 * row + 3), target = landmarks.moving.subarray(3 * row, 3 * row + 3);
+    const p = landmarks.fixed.subarray(3 * row, 3 * row + 3),
+      target = landmarks.moving.subarray(3 * row, 3 * row + 3);
     checkInside(`fixed landmark ${row + 1}`, p, fixedSize);
     checkInside(`moving landmark ${row + 1}`, target, moving.size);
     const shift = u ? sampleDisplacement(u, fixedSize, p) : [0, 0, 0];
-    const [i, j, k] = applyAffine(fixedToMoving, shift.map((x, axis) => p[axis] + x));
-    const x = i - target[0], y = j - target[1], z = k - target[2];
+    const [i, j, k] = applyAffine(
+      fixedToMoving,
+      shift.map((x, axis) => p[axis] + x),
+    );
+    const x = i - target[0],
+      y = j - target[1],
+      z = k - target[2];
     return Math.hypot(m[0] * x + m[1] * y + m[2] * z, m[4] * x + m[5] * y + m[6] * z, m[8] * x + m[9] * y + m[10] * z);
   });
   const mean = perLandmark.reduce((sum, x) => sum + x, 0) / n;
@@ -127,7 +154,8 @@ export function jacobianStats(u: Float32Array, size: Size, mask?: ArrayLike<numb
 export function jacobianStats(u: Float32Array, size: Size, mask?: ArrayLike<number>): { grid: JacobianStats; mask?: JacobianStats } {
   checkDisplacement('jacobianStats', u, size);
   if (mask) checkLength('jacobianStats', 'mask voxels', mask.length, u.length / 3, size);
-  const inside = newTally(), outside = newTally();
+  const inside = newTally(),
+    outside = newTally();
   visitDeterminants(u, size, (v, determinant) => count(!mask || mask[v] !== 0 ? inside : outside, determinant));
   if (!mask) return { grid: summary(inside) };
   if (inside.n === 0) throw new Error('jacobianStats: empty mask; pass one with voxels inside, or none');
@@ -136,20 +164,31 @@ export function jacobianStats(u: Float32Array, size: Size, mask?: ArrayLike<numb
 
 /** Visits every voxel, in order, with the determinant of I + ∇u there; differences as in `jacobianStats`. */
 export function visitDeterminants(u: Float32Array, [W, H, D]: Size, visit: (voxel: number, determinant: number) => void): void {
-  const n = W * H * D, slice = W * H;
+  const n = W * H * D,
+    slice = W * H;
   for (let d = 0, v = 0; d < D; d++) {
-    const dl = d > 0 ? slice : 0, dr = d < D - 1 ? slice : 0;
+    const dl = d > 0 ? slice : 0,
+      dr = d < D - 1 ? slice : 0;
     const ds = slice / (dl + dr || Infinity);
     for (let h = 0; h < H; h++) {
-      const hl = h > 0 ? W : 0, hr = h < H - 1 ? W : 0;
+      const hl = h > 0 ? W : 0,
+        hr = h < H - 1 ? W : 0;
       const hs = W / (hl + hr || Infinity);
       for (let w = 0; w < W; w++, v++) {
-        const wl = w > 0 ? 1 : 0, wr = w < W - 1 ? 1 : 0;
+        const wl = w > 0 ? 1 : 0,
+          wr = w < W - 1 ? 1 : 0;
         const ws = 1 / (wl + wr || Infinity);
-        const v1 = v + n, v2 = v1 + n;
-        const a = 1 + (u[v + wr] - u[v - wl]) * ws, b = (u[v + hr] - u[v - hl]) * hs, c = (u[v + dr] - u[v - dl]) * ds;
-        const e = (u[v1 + wr] - u[v1 - wl]) * ws, f = 1 + (u[v1 + hr] - u[v1 - hl]) * hs, g = (u[v1 + dr] - u[v1 - dl]) * ds;
-        const p = (u[v2 + wr] - u[v2 - wl]) * ws, q = (u[v2 + hr] - u[v2 - hl]) * hs, r = 1 + (u[v2 + dr] - u[v2 - dl]) * ds;
+        const v1 = v + n,
+          v2 = v1 + n;
+        const a = 1 + (u[v + wr] - u[v - wl]) * ws,
+          b = (u[v + hr] - u[v - hl]) * hs,
+          c = (u[v + dr] - u[v - dl]) * ds;
+        const e = (u[v1 + wr] - u[v1 - wl]) * ws,
+          f = 1 + (u[v1 + hr] - u[v1 - hl]) * hs,
+          g = (u[v1 + dr] - u[v1 - dl]) * ds;
+        const p = (u[v2 + wr] - u[v2 - wl]) * ws,
+          q = (u[v2 + hr] - u[v2 - hl]) * hs,
+          r = 1 + (u[v2 + dr] - u[v2 - dl]) * ds;
         visit(v, a * (f * r - g * q) - b * (e * r - g * p) + c * (e * q - f * p));
       }
     }
@@ -181,13 +220,27 @@ function count(t: Tally, det: number): void {
 }
 
 function merge(a: Tally, b: Tally): Tally {
-  return { n: a.n + b.n, folded: a.folded + b.folded, log: a.log + b.log, log2: a.log2 + b.log2, shifted: a.shifted + b.shifted,
-    shifted2: a.shifted2 + b.shifted2, min: Math.min(a.min, b.min), max: Math.max(a.max, b.max) };
+  return {
+    n: a.n + b.n,
+    folded: a.folded + b.folded,
+    log: a.log + b.log,
+    log2: a.log2 + b.log2,
+    shifted: a.shifted + b.shifted,
+    shifted2: a.shifted2 + b.shifted2,
+    min: Math.min(a.min, b.min),
+    max: Math.max(a.max, b.max),
+  };
 }
 
 function summary(t: Tally): JacobianStats {
   const sd = (sum: number, squares: number) => Math.sqrt(Math.max(0, squares / t.n - (sum / t.n) ** 2));
-  return { foldingPercent: 100 * t.folded / t.n, sdLogJ: sd(t.log, t.log2), sdLogJLearn2Reg: sd(t.shifted, t.shifted2), minJ: t.min, maxJ: t.max };
+  return {
+    foldingPercent: (100 * t.folded) / t.n,
+    sdLogJ: sd(t.log, t.log2),
+    sdLogJLearn2Reg: sd(t.shifted, t.shifted2),
+    minJ: t.min,
+    maxJ: t.max,
+  };
 }
 
 /** u at a continuous voxel position p, linear, border clamped. */
@@ -197,8 +250,10 @@ function sampleDisplacement(u: Float32Array, [W, H, D]: Size, p: ArrayLike<numbe
     const low = Math.min(Math.floor(clamped), Math.max(n - 2, 0));
     return [low, Math.min(low + 1, n - 1), clamped - low];
   };
-  const [w0, w1, tw] = split(p[0], W), [h0, h1, th] = split(p[1], H), [d0, d1, td] = split(p[2], D);
-  return [0, 1, 2].map(channel => {
+  const [w0, w1, tw] = split(p[0], W),
+    [h0, h1, th] = split(p[1], H),
+    [d0, d1, td] = split(p[2], D);
+  return [0, 1, 2].map((channel) => {
     const at = (d: number, h: number, w: number) => u[((channel * D + d) * H + h) * W + w];
     const row = (d: number, h: number) => at(d, h, w0) * (1 - tw) + at(d, h, w1) * tw;
     const plane = (d: number) => row(d, h0) * (1 - th) + row(d, h1) * th;
@@ -209,7 +264,7 @@ function sampleDisplacement(u: Float32Array, [W, H, D]: Size, p: ArrayLike<numbe
 function distinct(map: Labels): Set<number> {
   const found = new Set<number>();
   let last = NaN;
-  for (let v = 0; v < map.length; v++) if (map[v] !== last) found.add(last = map[v]);
+  for (let v = 0; v < map.length; v++) if (map[v] !== last) found.add((last = map[v]));
   return found;
 }
 

@@ -44,8 +44,24 @@ export interface ResolvedOptions {
 
 /** Found on brain MRI, lung CT and cardiac MRI together: one setting for all. Lists are for the three default levels. */
 const presets = {
-  equilibrium: { iterations: [40, 40, 20], tolerance: [0.002, 0.002, 0.006], lambda: [0.245, 0.18, 0.08], window: 11, step: 0.375, softness: 0.3, smoothing: 0.8 },
-  adam: { iterations: [60, 60, 40], tolerance: [0, 0, 0], lambda: [0.245, 0.18, 0.08], window: 11, step: 0.5, softness: 0.1, smoothing: 0.8 },
+  equilibrium: {
+    iterations: [40, 40, 20],
+    tolerance: [0.002, 0.002, 0.006],
+    lambda: [0.245, 0.18, 0.08],
+    window: 11,
+    step: 0.375,
+    softness: 0.3,
+    smoothing: 0.8,
+  },
+  adam: {
+    iterations: [60, 60, 40],
+    tolerance: [0, 0, 0],
+    lambda: [0.245, 0.18, 0.08],
+    window: 11,
+    step: 0.5,
+    softness: 0.1,
+    smoothing: 0.8,
+  },
 };
 
 /** Fills in defaults for a fixed grid and refuses what cannot work, naming the option. */
@@ -57,7 +73,8 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   if (!methods.includes(method)) throw new Error(`method must be ${methods.join(' or ')}, got ${method}`);
   const preset = presets[method];
   const levels = options.levels ?? defaultLevels(fixed);
-  if (!levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1)) throw new Error(`levels must be powers of two such as 8,4,2, got ${levels}`);
+  if (!levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1))
+    throw new Error(`levels must be powers of two such as 8,4,2, got ${levels}`);
   if (levels.some((f, i) => i > 0 && f >= levels[i - 1]!)) throw new Error(`levels must go from coarse to fine, got ${levels}`);
   const affine = options.affine ?? 'auto';
   if (!affineModes.includes(affine)) throw new Error(`affine must be ${affineModes.join(', ')}; got ${affine}`);
@@ -69,18 +86,30 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
     return values;
   };
   const window = options.window ?? preset.window;
-  if (!Number.isInteger(window) || window < 3 || window % 2 === 0) throw new Error(`window must be an odd whole number of at least 3 voxels, got ${window}`);
+  if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
+    throw new Error(`window must be an odd whole number of at least 3 voxels, got ${window}`);
   return {
-    method, levels,
+    method,
+    levels,
     iterations: perLevel('iterations', (n) => Number.isInteger(n) && n >= 1, 'whole numbers above 0'),
     tolerance: perLevel('tolerance', (t) => t >= 0 && Number.isFinite(t), '0 voxels or more'),
     lambda: perLevel('lambda', (l) => l >= 0 && l <= 50, 'between 0 and 50 voxel²'),
-    window, affine, modality, step: preset.step, softness: preset.softness, smoothing: preset.smoothing,
+    window,
+    affine,
+    modality,
+    step: preset.step,
+    softness: preset.softness,
+    smoothing: preset.smoothing,
   };
 }
 
 /** One number for all levels, or one a level. A preset serves other counts of levels by its last values; its first one is repeated. */
-function spreadOver(name: string, count: number, given: number | readonly number[] | undefined, preset: readonly number[]): readonly number[] {
+function spreadOver(
+  name: string,
+  count: number,
+  given: number | readonly number[] | undefined,
+  preset: readonly number[],
+): readonly number[] {
   if (given === undefined) return Array.from({ length: count }, (_, i) => preset[Math.max(0, preset.length - count + i)]!);
   if (typeof given === 'number') return Array<number>(count).fill(given);
   if (given.length !== count) throw new Error(`${name}: ${given.length} values for ${count} levels; give one, or one a level`);

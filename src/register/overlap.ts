@@ -22,6 +22,8 @@ export function overlap(fixed: Grid, moving: Grid): number {
 export function checkOverlap(fixed: Grid, moving: Grid): void {
   const share = overlap(fixed, moving);
   if (share < 0.05) {
-    throw new Error(`the volumes do not overlap: ${(100 * share).toFixed(0)} % of the fixed grid lies inside the moving one; check the headers' affines (sform/qform)`);
+    throw new Error(
+      `the volumes do not overlap: ${(100 * share).toFixed(0)} % of the fixed grid lies inside the moving one; check the headers' affines (sform/qform)`,
+    );
   }
 }

@@ -1,7 +1,9 @@
 import { coverage, ellipsoid, tubeDistance, Waves, type Anatomy, type Tube } from './phantom-shapes.ts';
 
 /** T1-like intensities. */
-const csf = 42, greyMatter = 112, whiteMatter = 172;
+const csf = 42,
+  greyMatter = 112,
+  whiteMatter = 172;
 
 /** Lateral ventricle, left: frontal horn, body, atrium, temporal and occipital horn; x lateral, y superior, z anterior. */
 const ventricle: Tube[] = [
@@ -31,8 +33,11 @@ const nuclei = [
  */
 export function brainAnatomy(random: () => number, voxel: number): Anatomy {
   const coarse = Math.max(1, voxel / 2);
-  const folds = new Waves(random, 8, 14 * coarse), depths = new Waves(random, 5, 40), texture = new Waves(random, 6, 9 * coarse);
-  const ribbon = 3.2 * coarse, sulcus = 0.8;
+  const folds = new Waves(random, 8, 14 * coarse),
+    depths = new Waves(random, 5, 40),
+    texture = new Waves(random, 6, 9 * coarse);
+  const ribbon = 3.2 * coarse,
+    sulcus = 0.8;
   const growth = 1.6 * random() - 0.4; // of the ventricles, mm
 
   const anatomy: Anatomy = { value: 0, label: 0, at };
@@ -45,7 +50,9 @@ export function brainAnatomy(random: () => number, voxel: number): Anatomy {
   }
 
   function at(x: number, j: number, z: number): void {
-    const y = -j, side = Math.abs(x), left = x > 0;
+    const y = -j,
+      side = Math.abs(x),
+      left = x > 0;
     anatomy.value = 0;
     anatomy.label = 0;
 

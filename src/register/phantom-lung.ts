@@ -1,17 +1,25 @@
 import { coverage, ellipsoid, tubeDistance, Waves, type Anatomy, type Tube } from './phantom-shapes.ts';
 
 /** Hounsfield units. */
-const air = -1000, parenchyma = -855, blood = 45, muscle = 50, fat = -95, liver = 62, bone = 420;
+const air = -1000,
+  parenchyma = -855,
+  blood = 45,
+  muscle = 50,
+  fat = -95,
+  liver = 62,
+  bone = 420;
 
 /** Edge in mm of the cells that vessels are looked up in, and cells along each axis: the field of view with a margin. */
-const cell = 12, cells = [18, 23, 31];
+const cell = 12,
+  cells = [18, 23, 31];
 
 /**
  * A right lung on CT in a field of view of 160×224×320 mm, axes left, posterior, superior, with vessels, fissures, ribs, heart and liver.
  * Labels: upper lobe 1, middle lobe 2, lower lobe 3. Vessels thinner than the voxel (mm) are dimmed accordingly.
  */
 export function lungAnatomy(random: () => number, voxel: number): Anatomy {
-  const texture = new Waves(random, 6, 22), bend = new Waves(random, 3, 70);
+  const texture = new Waves(random, 6, 22),
+    bend = new Waves(random, 3, 70);
   const tubes = vesselTree(random);
   const nearby = tubesByCell(tubes, voxel);
 
@@ -36,11 +44,11 @@ export function lungAnatomy(random: () => number, voxel: number): Anatomy {
     const cage = ribCage(x, y, z);
     lay(Math.min(body - 5, cage + 17), muscle);
     // Ribs slope down to the front in a shell around the lung; the spine lies behind, near the middle.
-    const ribs = 4.5 - Math.abs(Math.abs((z - 0.45 * y - 0.1 * x + 1000) % 26 - 13));
+    const ribs = 4.5 - Math.abs(Math.abs(((z - 0.45 * y - 0.1 * x + 1000) % 26) - 13));
     const shell = 3.2 - Math.abs(cage + 7);
     const rib = Math.min(ribs, shell, body - 4);
     if (x < 45) lay(rib, bone - 130 * coverage(rib - 1.5, voxel));
-    const disc = Math.abs((z + 1000) % 28 - 14) < 3;
+    const disc = Math.abs(((z + 1000) % 28) - 14) < 3;
     lay(Math.min(23 - Math.hypot(x - 80, y - 62), body - 8), disc ? 90 : 230);
     lay(Math.min(-diaphragm(x, y, z), body - 6), liver);
     lay(heart(x, y, z), blood);
@@ -60,7 +68,7 @@ export function lungAnatomy(random: () => number, voxel: number): Anatomy {
       let full = 0;
       for (const tube of list) {
         const distance = tubeDistance(x, y, z, tube);
-        const thin = Math.min(1, 2 * tube.rb / voxel);
+        const thin = Math.min(1, (2 * tube.rb) / voxel);
         full = Math.max(full, coverage(distance, voxel) * thin);
       }
       value += (blood - value) * full;
@@ -102,7 +110,8 @@ function vesselTree(random: () => number): Tube[] {
   const [hilum] = points;
   const fromHilum = (p: number[]) => Math.hypot(p[0] - hilum[0], p[1] - hilum[1], p[2] - hilum[2]);
   points.sort((a, b) => fromHilum(a) - fromHilum(b));
-  const parent = new Int32Array(points.length), path = new Float64Array(points.length);
+  const parent = new Int32Array(points.length),
+    path = new Float64Array(points.length);
   for (let n = 1; n < points.length; n++) {
     let best = Infinity;
     for (let m = 0; m < n; m++) {
@@ -126,10 +135,14 @@ function tubesByCell(tubes: Tube[], voxel: number): (Tube[] | undefined)[] {
   for (const t of tubes) {
     const reach = Math.max(t.ra, t.rb) + voxel;
     const range = (a: number, b: number, n: number) => [cellAlong(Math.min(a, b) - reach, n), cellAlong(Math.max(a, b) + reach, n)];
-    const [x0, x1] = range(t.ax, t.bx, cells[0]), [y0, y1] = range(t.ay, t.by, cells[1]), [z0, z1] = range(t.az, t.bz, cells[2]);
-    for (let z = z0; z <= z1; z++) for (let y = y0; y <= y1; y++) for (let x = x0; x <= x1; x++) {
-      (lists[(z * cells[1] + y) * cells[0] + x] ??= []).push(t);
-    }
+    const [x0, x1] = range(t.ax, t.bx, cells[0]),
+      [y0, y1] = range(t.ay, t.by, cells[1]),
+      [z0, z1] = range(t.az, t.bz, cells[2]);
+    for (let z = z0; z <= z1; z++)
+      for (let y = y0; y <= y1; y++)
+        for (let x = x0; x <= x1; x++) {
+          (lists[(z * cells[1] + y) * cells[0] + x] ??= []).push(t);
+        }
   }
   return lists;
 }

@@ -10,22 +10,39 @@ export interface Anatomy {
 
 /** Approximate signed distance to an ellipsoid centred at the origin, with semi-axes (a, b, c). */
 export function ellipsoid(x: number, y: number, z: number, a: number, b: number, c: number): number {
-  const px = x / a, py = y / b, pz = z / c;
+  const px = x / a,
+    py = y / b,
+    pz = z / c;
   const k0 = Math.sqrt(px * px + py * py + pz * pz);
-  const qx = px / a, qy = py / b, qz = pz / c;
+  const qx = px / a,
+    qy = py / b,
+    qz = pz / c;
   const k1 = Math.sqrt(qx * qx + qy * qy + qz * qz);
-  return k1 > 0 ? k0 * (1 - k0) / k1 : Math.min(a, b, c);
+  return k1 > 0 ? (k0 * (1 - k0)) / k1 : Math.min(a, b, c);
 }
 
 /** A tube from one point to another, its radius going linearly from one end to the other. */
-export interface Tube { ax: number; ay: number; az: number; bx: number; by: number; bz: number; ra: number; rb: number }
+export interface Tube {
+  ax: number;
+  ay: number;
+  az: number;
+  bx: number;
+  by: number;
+  bz: number;
+  ra: number;
+  rb: number;
+}
 
 /** Signed distance to a tube with round ends. */
 export function tubeDistance(x: number, y: number, z: number, t: Tube): number {
-  const ux = t.bx - t.ax, uy = t.by - t.ay, uz = t.bz - t.az;
+  const ux = t.bx - t.ax,
+    uy = t.by - t.ay,
+    uz = t.bz - t.az;
   const along = ((x - t.ax) * ux + (y - t.ay) * uy + (z - t.az) * uz) / (ux * ux + uy * uy + uz * uz);
   const s = along < 0 ? 0 : along > 1 ? 1 : along;
-  const px = x - t.ax - s * ux, py = y - t.ay - s * uy, pz = z - t.az - s * uz;
+  const px = x - t.ax - s * ux,
+    py = y - t.ay - s * uy,
+    pz = z - t.az - s * uz;
   return t.ra + s * (t.rb - t.ra) - Math.sqrt(px * px + py * py + pz * pz);
 }
 
@@ -43,8 +60,13 @@ export class Waves {
   constructor(random: () => number, count: number, spacing: number) {
     this.k = new Float64Array(4 * count);
     for (let n = 0; n < count; n++) {
-      const z = 2 * random() - 1, angle = 2 * Math.PI * random(), r = Math.sqrt(1 - z * z);
-      this.k.set([r * Math.cos(angle), r * Math.sin(angle), z].map(x => x * Math.PI / spacing), 4 * n);
+      const z = 2 * random() - 1,
+        angle = 2 * Math.PI * random(),
+        r = Math.sqrt(1 - z * z);
+      this.k.set(
+        [r * Math.cos(angle), r * Math.sin(angle), z].map((x) => (x * Math.PI) / spacing),
+        4 * n,
+      );
       this.k[4 * n + 3] = 2 * Math.PI * random();
     }
   }
@@ -59,7 +81,10 @@ export class Waves {
   /** About the distance in mm to the nearest zero: |value| / |gradient|. */
   zeroDistance(x: number, y: number, z: number): number {
     const { k } = this;
-    let value = 0, gx = 0, gy = 0, gz = 0;
+    let value = 0,
+      gx = 0,
+      gy = 0,
+      gz = 0;
     for (let n = 0; n < k.length; n += 4) {
       const phase = k[n] * x + k[n + 1] * y + k[n + 2] * z + k[n + 3];
       const slope = Math.cos(phase);

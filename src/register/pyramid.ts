@@ -3,7 +3,9 @@ import { composeAffine, type Vec3, voxelSpacing } from '../io/affine.ts';
 import { type Grid, voxelCount } from '../io/volume.ts';
 
 /** A level's grid over the whole field of view of a finer one, of whose voxels one of its own is `scale` along (w, h, d). */
-export interface Level extends Grid { scale: Vec3 }
+export interface Level extends Grid {
+  scale: Vec3;
+}
 
 /** Three halvings by default, the finest of them on at most this many voxels (a 128³ grid). */
 const FINEST_VOXELS = 2 ** 21;

@@ -24,7 +24,11 @@ export interface Progress {
   fraction: number;
 }
 
-export interface LevelResult extends Outcome { factor: number; size: readonly number[]; similarities: number[] }
+export interface LevelResult extends Outcome {
+  factor: number;
+  size: readonly number[];
+  similarities: number[];
+}
 
 export interface Registration {
   /** [3, D, H, W], channels (i, j, k), in voxels of the fixed grid: warped(p) = moving(p + u(p)). */
@@ -44,12 +48,19 @@ export interface Registration {
 }
 
 /** The exact GPU memory a registration will take, without a device. */
-export function planRegistration(fixed: Grid & { mask?: unknown }, moving: Grid & { mask?: unknown }, options: RegisterOptions = {}): { plan: Plan; options: ResolvedOptions } {
+export function planRegistration(
+  fixed: Grid & { mask?: unknown },
+  moving: Grid & { mask?: unknown },
+  options: RegisterOptions = {},
+): { plan: Plan; options: ResolvedOptions } {
   const resolved = resolveOptions(options, fixed);
   const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
-  const windows = { fixed: any, moving: any }, masks = { fixed: !!fixed.mask, moving: !!moving.mask };
+  const windows = { fixed: any, moving: any },
+    masks = { fixed: !!fixed.mask, moving: !!moving.mask };
   const aligns = resolved.affine !== 'none';
-  const stages = [plan(traceRegistration(fixed, moving, resolved, { windows, masks, transform: aligns ? identityAffine : undefined }).graph)];
+  const stages = [
+    plan(traceRegistration(fixed, moving, resolved, { windows, masks, transform: aligns ? identityAffine : undefined }).graph),
+  ];
   if (aligns) stages.push(planAffine(fixed, moving, { windows, masks, factors: affineFactors(resolved) })); // one stage after the other: the larger one counts
   return { plan: stages.reduce((a, b) => (b.peak.total > a.peak.total ? b : a)), options: resolved };
 }
@@ -58,10 +69,19 @@ export function planRegistration(fixed: Grid & { mask?: unknown }, moving: Grid 
  * Registers a moving volume to a fixed one; masks tell where each counts. Throws on volumes that cannot be registered (non-finite, constant, not
  * overlapping) and on options out of range; how the solver ended is in `levels`, as data.
  */
-export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolume, options: RegisterOptions = {}, onProgress?: (progress: Progress) => void): Promise<Registration> {
+export async function register(
+  gpu: Gpu,
+  fixed: MaskedVolume,
+  moving: MaskedVolume,
+  options: RegisterOptions = {},
+  onProgress?: (progress: Progress) => void,
+): Promise<Registration> {
   const started = performance.now();
   const resolved = resolveOptions(options, fixed);
-  for (const [name, volume] of [['fixed', fixed], ['moving', moving]] as const) {
+  for (const [name, volume] of [
+    ['fixed', fixed],
+    ['moving', moving],
+  ] as const) {
     checkFinite(name, volume);
     checkNotConstant(name, volume);
   }
@@ -74,7 +94,10 @@ export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolu
   const others = { total: live.total, byTag: { ...live.byTag } }; // what the caller holds beside this
   const affine = await alignAffine(gpu, fixed, moving, { ...setting, factors: affineFactors(resolved) }, resolved.affine);
   const aligned = performance.now();
-  const traced = traceRegistration(fixed, moving, resolved, { ...setting, transform: resolved.affine === 'none' ? undefined : affine.matrix });
+  const traced = traceRegistration(fixed, moving, resolved, {
+    ...setting,
+    transform: resolved.affine === 'none' ? undefined : affine.matrix,
+  });
   const schedule = await Schedule.build(gpu, traced.graph);
   try {
     schedule.upload(traced.fixed, fixed.data);
@@ -93,12 +116,24 @@ export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolu
       const similarities: number[] = [];
       const maxIterations = resolved.iterations[i]!;
       schedule.run(`${iteration.name}.images`);
-      const rule = { maxIterations, rtol: 0, atol: resolved.tolerance[i]!, patience: maxIterations, divergence: resolved.method === 'adam' ? Infinity : undefined };
+      const rule = {
+        maxIterations,
+        rtol: 0,
+        atol: resolved.tolerance[i]!,
+        patience: maxIterations,
+        divergence: resolved.method === 'adam' ? Infinity : undefined,
+      };
       const outcome = await iterate(schedule, iteration, rule, (step) => {
         similarities.push(step.monitor!);
         onProgress?.({
-          level: i + 1, levels: traced.levels.length, factor, iteration: step.iteration, maxIterations,
-          residual: step.residual, similarity: step.monitor!, fraction: (done + iteration.size * step.iteration) / all,
+          level: i + 1,
+          levels: traced.levels.length,
+          factor,
+          iteration: step.iteration,
+          maxIterations,
+          residual: step.residual,
+          similarity: step.monitor!,
+          fraction: (done + iteration.size * step.iteration) / all,
         });
       });
       done += work[i]!;
@@ -113,9 +148,19 @@ export async function register(gpu: Gpu, fixed: MaskedVolume, moving: MaskedVolu
     const [before] = await schedule.read(traced.similarity.before);
     const [after] = await schedule.read(traced.similarity.after);
     return {
-      displacement, warped: { size: fixed.size, affine: fixed.affine, data: warped, dtype: 'float32' }, levels, affine,
-      similarity: { before: before!, after: after! }, options: resolved, intensities,
-      seconds: { affine: (aligned - started) / 1e3, prepare: (prepared - aligned) / 1e3, solve: (solved - prepared) / 1e3, finish: (performance.now() - solved) / 1e3 },
+      displacement,
+      warped: { size: fixed.size, affine: fixed.affine, data: warped, dtype: 'float32' },
+      levels,
+      affine,
+      similarity: { before: before!, after: after! },
+      options: resolved,
+      intensities,
+      seconds: {
+        affine: (aligned - started) / 1e3,
+        prepare: (prepared - aligned) / 1e3,
+        solve: (solved - prepared) / 1e3,
+        finish: (performance.now() - solved) / 1e3,
+      },
       memory: { planned: planRegistration(fixed, moving, options).plan.peak, measured: without(gpu.ledger.peak, others) },
     };
   } finally {

@@ -10,7 +10,10 @@ type Labels = Float32Array | Int32Array;
 type Box = [number, number, number, number, number, number];
 
 /** HD95 in mm per label, and its mean over the labels. */
-export interface SurfaceDistance { mean: number; perLabel: Record<string, number> }
+export interface SurfaceDistance {
+  mean: number;
+  perLabel: Record<string, number>;
+}
 
 /**
  * HD95 between two label maps on one grid: per label, the larger of the two directed 95th percentiles (fixed → warped and warped →
@@ -33,7 +36,8 @@ export function hd95(fixed: Labels, warped: Labels, labels: readonly number[], s
   let sum = 0;
   labels.forEach((label, l) => {
     const directed = (from: number[], to: number[]) => directed95(from, to, size, spacing, rows, rowDistance);
-    const a = fixedSurfaces[l], b = warpedSurfaces[l];
+    const a = fixedSurfaces[l],
+      b = warpedSurfaces[l];
     perLabel[label] = a.length && b.length ? Math.max(directed(a, b), directed(b, a)) : Infinity;
     sum += perLabel[label];
   });
@@ -45,15 +49,26 @@ function surfaces(map: Labels, labels: readonly number[], [W, H, D]: Size): numb
   const found = labels.map((): number[] => []);
   const listOf = new Map(labels.map((label, l) => [label, found[l]]));
   const slice = W * H;
-  for (let d = 0, v = 0; d < D; d++) for (let h = 0; h < H; h++) {
-    const edgeRow = d === 0 || d === D - 1 || h === 0 || h === H - 1;
-    for (let w = 0; w < W; w++, v++) {
-      const label = map[v];
-      if (label === 0) continue;
-      if (edgeRow || w === 0 || w === W - 1 || map[v - 1] !== label || map[v + 1] !== label || map[v - W] !== label ||
-        map[v + W] !== label || map[v - slice] !== label || map[v + slice] !== label) listOf.get(label)?.push(v);
+  for (let d = 0, v = 0; d < D; d++)
+    for (let h = 0; h < H; h++) {
+      const edgeRow = d === 0 || d === D - 1 || h === 0 || h === H - 1;
+      for (let w = 0; w < W; w++, v++) {
+        const label = map[v];
+        if (label === 0) continue;
+        if (
+          edgeRow ||
+          w === 0 ||
+          w === W - 1 ||
+          map[v - 1] !== label ||
+          map[v + 1] !== label ||
+          map[v - W] !== label ||
+          map[v + W] !== label ||
+          map[v - slice] !== label ||
+          map[v + slice] !== label
+        )
+          listOf.get(label)?.push(v);
+      }
     }
-  }
   return found;
 }
 
@@ -63,9 +78,9 @@ function rowsByDistance([, H, D]: Size, [, sh, sd]: Size) {
   for (let d = 0; d < D; d++) for (let h = 0; h < H; h++) squared[d * H + h] = (h * sh) ** 2 + (d * sd) ** 2;
   const order = new Uint32Array(H * D).map((_, n) => n).sort((a, b) => squared[a] - squared[b]);
   return {
-    h: Uint16Array.from(order, n => n % H),
-    d: Uint16Array.from(order, n => Math.floor(n / H)),
-    squared: Float64Array.from(order, n => squared[n]),
+    h: Uint16Array.from(order, (n) => n % H),
+    d: Uint16Array.from(order, (n) => Math.floor(n / H)),
+    squared: Float64Array.from(order, (n) => squared[n]),
   };
 }
 
@@ -75,16 +90,21 @@ type Rows = ReturnType<typeof rowsByDistance>;
 function directed95(from: number[], to: number[], size: Size, spacing: Size, rows: Rows, rowDistance: Float32Array): number {
   const [W, H] = size;
   const slice = W * H;
-  const target = boundingBox(to, size), query = boundingBox(from, size);
+  const target = boundingBox(to, size),
+    query = boundingBox(from, size);
   const [, , h0, h1, d0, d1] = target;
   scanRows(to, [Math.min(target[0], query[0]), Math.max(target[1], query[1]), h0, h1, d0, d1], size, spacing[0], rowDistance);
   const distances = new Float64Array(from.length);
   for (let n = 0; n < from.length; n++) {
     const v = from[n];
-    const w = v % W, h = Math.floor(v / W) % H, d = Math.floor(v / slice);
+    const w = v % W,
+      h = Math.floor(v / W) % H,
+      d = Math.floor(v / slice);
     let best = Infinity;
     for (let r = 0; r < rows.squared.length && rows.squared[r] < best; r++) {
-      const away = rows.squared[r], dh = rows.h[r], dd = rows.d[r];
+      const away = rows.squared[r],
+        dh = rows.h[r],
+        dd = rows.d[r];
       for (let row = d - dd, side = 0; side < 2; side++, row = d + dd) {
         if (row < d0 || row > d1) continue;
         if (h - dh >= h0 && h - dh <= h1) best = Math.min(best, away + rowDistance[row * slice + (h - dh) * W + w]);
@@ -99,31 +119,35 @@ function directed95(from: number[], to: number[], size: Size, spacing: Size, row
 
 /** Squared distance in mm² along W from each voxel of the box to the nearest voxel of `to` in its row; Infinity in a row without one. */
 function scanRows(to: number[], [w0, w1, h0, h1, d0, d1]: Box, [W, H]: Size, spacing: number, rowDistance: Float32Array): void {
-  for (let d = d0; d <= d1; d++) for (let h = h0; h <= h1; h++) {
-    const row = (d * H + h) * W;
-    rowDistance.fill(Infinity, row + w0, row + w1 + 1);
-  }
+  for (let d = d0; d <= d1; d++)
+    for (let h = h0; h <= h1; h++) {
+      const row = (d * H + h) * W;
+      rowDistance.fill(Infinity, row + w0, row + w1 + 1);
+    }
   for (const v of to) rowDistance[v] = 0;
-  for (let d = d0; d <= d1; d++) for (let h = h0; h <= h1; h++) {
-    const row = (d * H + h) * W;
-    let last = -Infinity;
-    for (let w = w0; w <= w1; w++) {
-      if (rowDistance[row + w] === 0) last = w;
-      else rowDistance[row + w] = ((w - last) * spacing) ** 2;
+  for (let d = d0; d <= d1; d++)
+    for (let h = h0; h <= h1; h++) {
+      const row = (d * H + h) * W;
+      let last = -Infinity;
+      for (let w = w0; w <= w1; w++) {
+        if (rowDistance[row + w] === 0) last = w;
+        else rowDistance[row + w] = ((w - last) * spacing) ** 2;
+      }
+      last = Infinity;
+      for (let w = w1; w >= w0; w--) {
+        if (rowDistance[row + w] === 0) last = w;
+        else rowDistance[row + w] = Math.min(rowDistance[row + w], ((last - w) * spacing) ** 2);
+      }
     }
-    last = Infinity;
-    for (let w = w1; w >= w0; w--) {
-      if (rowDistance[row + w] === 0) last = w;
-      else rowDistance[row + w] = Math.min(rowDistance[row + w], ((last - w) * spacing) ** 2);
-    }
-  }
 }
 
 function boundingBox(voxels: number[], [W, H]: Size): Box {
   const box: Box = [Infinity, -1, Infinity, -1, Infinity, -1];
   for (const v of voxels) {
     const row = Math.floor(v / W);
-    const w = v - row * W, h = row % H, d = Math.floor(row / H);
+    const w = v - row * W,
+      h = row % H,
+      d = Math.floor(row / H);
     if (w < box[0]) box[0] = w;
     if (w > box[1]) box[1] = w;
     if (h < box[2]) box[2] = h;

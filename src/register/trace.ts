@@ -5,13 +5,31 @@ import { type Affine, composeAffine, invertAffine, voxelSpacing } from '../io/af
 import { type Grid, sameGrid } from '../io/volume.ts';
 import { composedAdam, composedAdamState } from '../models/composed-adam.ts';
 import { type LevelImages, lnccDisplacementForce, variationalCell } from '../models/variational.ts';
-import { centre, fill, identity, intensityWindow, localStatistics, type Matrix, resetAdam, resize, scaleChannels, warpFull, withGradient } from '../ops/index.ts';
+import {
+  centre,
+  fill,
+  identity,
+  intensityWindow,
+  localStatistics,
+  type Matrix,
+  resetAdam,
+  resize,
+  scaleChannels,
+  warpFull,
+  withGradient,
+} from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { ResolvedOptions } from './options.ts';
 import { type Level, levelGrid, levelSpacing } from './pyramid.ts';
 
 /** One level of a traced registration. `value` is its result, in voxels of its grid. */
-export interface TracedLevel { factor: number; grid: Level; images: LevelImages; iteration: Iteration; value: Tensor }
+export interface TracedLevel {
+  factor: number;
+  grid: Level;
+  images: LevelImages;
+  iteration: Iteration;
+  value: Tensor;
+}
 
 export interface TracedRegistration {
   graph: Graph;
@@ -44,7 +62,12 @@ export const FINISH = 'finish';
  * Traces the registration of a moving volume to a fixed one: both windowed to 0…1, a pyramid of each on its own grid, one
  * iteration a level that starts from the coarser one's result, and the displacement at full resolution.
  */
-export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, options: ResolvedOptions, { windows, masks: given, transform }: TraceSetting): TracedRegistration {
+export function traceRegistration(
+  fixedGrid: Grid,
+  movingGrid: Grid,
+  options: ResolvedOptions,
+  { windows, masks: given, transform }: TraceSetting,
+): TracedRegistration {
   const graph = new Graph();
   const fixed = graph.input('fixed', [1, 1, ...shapeOf(fixedGrid)]);
   const moving = graph.input('moving', [1, 1, ...shapeOf(movingGrid)]);
@@ -67,7 +90,10 @@ export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, options: Re
     const name = `level ${factor}`;
     const shape = [1, 3, ...shapeOf(grid)];
     const prepared = graph.phase(`${name}.images`, () => ({
-      fixed: localStatistics(f, options.window), moving: withGradient(centre(m)), matrix, ratios: spacingRatios(grid),
+      fixed: localStatistics(f, options.window),
+      moving: withGradient(centre(m)),
+      matrix,
+      ratios: spacingRatios(grid),
       masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving?.[i] },
     }));
     const cell = { lambda: options.lambda[i]!, step: options.step, softness: options.softness, smoothing: options.smoothing };
@@ -75,7 +101,9 @@ export function traceRegistration(fixedGrid: Grid, movingGrid: Grid, options: Re
     const initial = coarser && (() => resizeDisplacement(coarser.value, coarser.grid, grid));
     if (options.method === 'adam') {
       const memory = composedAdamState(graph, name, shape);
-      const iteration = traceIteration(graph, name, { method: 'picard' }, shape, composedAdam(prepared, memory, cell), initial, () => resetAdam(memory));
+      const iteration = traceIteration(graph, name, { method: 'picard' }, shape, composedAdam(prepared, memory, cell), initial, () =>
+        resetAdam(memory),
+      );
       levels.push({ factor, grid, images: prepared, iteration, value: iteration.z });
     } else {
       const iteration = traceIteration(graph, name, { method: 'anderson' }, shape, variationalCell(prepared, cell), initial);
@@ -107,15 +135,24 @@ function spacingRatios({ affine }: Grid): [number, number, number] {
 }
 
 /** Voxels of one grid to those of another, by way of a transform between their spaces (RAS mm). */
-const matrixBetween = (from: Grid, to: Grid, transform?: Affine): Matrix => (!transform && sameGrid(from, to) ? identity
-  : composeAffine(invertAffine(to.affine), transform ? composeAffine(transform, from.affine) : from.affine));
+const matrixBetween = (from: Grid, to: Grid, transform?: Affine): Matrix =>
+  !transform && sameGrid(from, to)
+    ? identity
+    : composeAffine(invertAffine(to.affine), transform ? composeAffine(transform, from.affine) : from.affine);
 
 /** An image on every level's grid, each resized from the next finer one. */
 function pyramid(image: Tensor, grids: readonly Level[]): Tensor[] {
   let finer = image;
-  return grids.slice().reverse().map((grid) => (finer = resize(finer, shapeOf(grid)))).reverse();
+  return grids
+    .slice()
+    .reverse()
+    .map((grid) => (finer = resize(finer, shapeOf(grid))))
+    .reverse();
 }
 
 /** A displacement on another level's grid, in that grid's voxels. */
 const resizeDisplacement = (u: Tensor, from: Level, to: Level): Tensor =>
-  scaleChannels(resize(u, shapeOf(to)), from.scale.map((s, axis) => s / to.scale[axis]!));
+  scaleChannels(
+    resize(u, shapeOf(to)),
+    from.scale.map((s, axis) => s / to.scale[axis]!),
+  );

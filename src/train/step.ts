@@ -3,7 +3,20 @@ import { type Adjoint, type Deq, deq, type DeqOutcome, runDeq } from '../deq/deq
 import { Graph, type Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
 import { deqregCell, DeqregWeights } from '../models/deqreg.ts';
-import { adam, adamState, add, centre, diffusion, identity, lncc, localStatistics, resetAdam, scale, warp, withGradient } from '../ops/index.ts';
+import {
+  adam,
+  adamState,
+  add,
+  centre,
+  diffusion,
+  identity,
+  lncc,
+  localStatistics,
+  resetAdam,
+  scale,
+  warp,
+  withGradient,
+} from '../ops/index.ts';
 
 export const adjoints = ['implicit', 'jfb', 'phantom', 'checkpointed', 'unrolled'] as const;
 
@@ -15,7 +28,14 @@ const PHANTOM = { steps: 5, damping: 0.5 };
 const RTOL = 1e-3;
 
 /** A traced step. `phases` is what one step runs, in order; the phase `begin` comes once before all of them. */
-export interface TrainingStep { graph: Graph; fixed: Tensor; moving: Tensor; weights: DeqregWeights; node: Deq; phases: Deq['phases'] }
+export interface TrainingStep {
+  graph: Graph;
+  fixed: Tensor;
+  moving: Tensor;
+  weights: DeqregWeights;
+  node: Deq;
+  phases: Deq['phases'];
+}
 
 /** An adjoint by its name; `steps` is the length of `checkpointed` and `unrolled`. */
 export function adjointOf(name: (typeof adjoints)[number], steps: number): Adjoint {
@@ -30,10 +50,16 @@ export function traceTrainingStep([w, h, d]: readonly [number, number, number], 
   const weights = new DeqregWeights(graph, channels);
   const images = graph.phase('images', () => {
     const still = centre(moving);
-    return { still, level: { fixed: localStatistics(fixed, WINDOW), moving: withGradient(still), matrix: identity, ratios: [1, 1, 1] as const } };
+    return {
+      still,
+      level: { fixed: localStatistics(fixed, WINDOW), moving: withGradient(still), matrix: identity, ratios: [1, 1, 1] as const },
+    };
   });
   const node = deq(graph, 'deq', {
-    cell: deqregCell(images.level, images.still, weights), shape: [1, 3, d, h, w], adjoint, wrt: weights.tensors,
+    cell: deqregCell(images.level, images.still, weights),
+    shape: [1, 3, d, h, w],
+    adjoint,
+    wrt: weights.tensors,
     method: { method: 'anderson', window: 5 },
     loss: (u) => add(scale(lncc(images.level.fixed, warp(images.still, u), WINDOW), -1), diffusion(u)),
   });
@@ -54,7 +80,10 @@ export function beginTraining(schedule: Schedule, { weights }: TrainingStep, see
  * The loss is that of the weights before the step.
  */
 export async function runTrainingStep(
-  schedule: Schedule, { fixed, moving, node, phases }: TrainingStep, pair: { fixed: Float32Array; moving: Float32Array }, maxIterations: number,
+  schedule: Schedule,
+  { fixed, moving, node, phases }: TrainingStep,
+  pair: { fixed: Float32Array; moving: Float32Array },
+  maxIterations: number,
 ): Promise<DeqOutcome & { loss: number }> {
   schedule.upload(fixed, pair.fixed); // before every step: inputs give their memory to later phases
   schedule.upload(moving, pair.moving);

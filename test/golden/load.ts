@@ -15,7 +15,11 @@ export interface Golden {
   grads: (NdArray | null)[];
 }
 
-interface Entry { shape: number[]; type: 'f4' | 'f8'; at: number }
+interface Entry {
+  shape: number[];
+  type: 'f4' | 'f8';
+  at: number;
+}
 
 /** test/golden: bundled tests run from below dist/, so look upwards for it. */
 function folder(): string {
@@ -36,6 +40,12 @@ export function goldens(): Golden[] {
   };
   const optional = (entry: Entry | null) => entry && read(entry);
   const records: any[] = JSON.parse(readFileSync(join(at, 'goldens.json'), 'utf8'));
-  return records.map(({ op, attrs, inputs, outputs, cotangent, grads }) => (
-    { op, attrs, inputs: inputs.map(read), outputs: outputs.map(read), cotangent: optional(cotangent), grads: grads.map(optional) }));
+  return records.map(({ op, attrs, inputs, outputs, cotangent, grads }) => ({
+    op,
+    attrs,
+    inputs: inputs.map(read),
+    outputs: outputs.map(read),
+    cotangent: optional(cotangent),
+    grads: grads.map(optional),
+  }));
 }

@@ -2,7 +2,10 @@
 import { axes, sizeOf, zeros, type Axis, type NdArray } from './ndarray.ts';
 
 /** One matrix row: output = Σ_k weights[k] · input[first + k]. */
-export interface Row { first: number; weights: number[] }
+export interface Row {
+  first: number;
+  weights: number[];
+}
 
 /** Row o is the output o of the axis. */
 export type Band = Row[];

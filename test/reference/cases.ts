@@ -3,7 +3,12 @@ import { convCases } from './conv3d.ts';
 import { map, random, uniform, zeros, type NdArray } from './ndarray.ts';
 import { samplePosition, type WarpAttrs } from './warp.ts';
 
-export interface Case { op: string; label: string; inputs: NdArray[]; attrs: any }
+export interface Case {
+  op: string;
+  label: string;
+  inputs: NdArray[];
+  attrs: any;
+}
 
 /** Displacement up to ±reach voxels whose image positions stay 0.05 voxel away from voxel centres, where the trilinear slope jumps. */
 export function awayFromFaces(shape: number[], seed: number, reach: number, attrs: WarpAttrs = {}): NdArray {
@@ -25,7 +30,10 @@ const awayFromZero = (shape: number[], seed: number) =>
   map(uniform(shape, seed), (x) => Math.fround(Math.sign(x) * (0.2 + 0.8 * Math.abs(x))));
 
 const affine = { matrix: [0.9, 0.1, -0.05, 0.3, -0.2, 1.1, 0.15, -0.4, 0.05, -0.1, 0.8, 0.7].map(Math.fround) };
-const [a, b] = [[1, 1, 3, 4, 5], [2, 1, 5, 3, 7]];
+const [a, b] = [
+  [1, 1, 3, 4, 5],
+  [2, 1, 5, 3, 7],
+];
 const field = (seed: number, shape = [2, 3, 3, 4, 5]) => uniform(shape, seed);
 
 const warpCases = (op: string): Case[] => [
@@ -37,8 +45,12 @@ const warpCases = (op: string): Case[] => [
   { op, label: 'one slice', inputs: [uniform([1, 1, 1, 4, 5], 11), awayFromFaces([1, 3, 1, 4, 5], 12, 1.5)], attrs: {} },
 ];
 
-const resizeCase = (label: string, shape: number[], size: number[]): Case =>
-  ({ op: 'resize', label, inputs: [uniform(shape, 20)], attrs: { size } });
+const resizeCase = (label: string, shape: number[], size: number[]): Case => ({
+  op: 'resize',
+  label,
+  inputs: [uniform(shape, 20)],
+  attrs: { size },
+});
 
 const filterCases: Case[] = [
   resizeCase('enlarge', [2, 2, 3, 4, 5], [5, 8, 9]),
@@ -83,12 +95,23 @@ const broadcastPairs: [string, number[], number[]][] = [
   ['two scalars', [1], [1]],
 ];
 const unaryOps: [string, (shape: number[], seed: number) => NdArray][] = [
-  ['neg', uniform], ['square', uniform], ['exp', uniform], ['abs', awayFromZero], ['reciprocal', awayFromZero],
-  ['sqrt', (shape, seed) => uniform(shape, seed, 0.2, 2)], ['log', (shape, seed) => uniform(shape, seed, 0.2, 2)],
+  ['neg', uniform],
+  ['square', uniform],
+  ['exp', uniform],
+  ['abs', awayFromZero],
+  ['reciprocal', awayFromZero],
+  ['sqrt', (shape, seed) => uniform(shape, seed, 0.2, 2)],
+  ['log', (shape, seed) => uniform(shape, seed, 0.2, 2)],
 ];
 const pointwiseCases: Case[] = [
-  ...['add', 'sub', 'mul', 'div'].flatMap((op) => broadcastPairs.map(([label, first, second], i) =>
-    ({ op, label, inputs: [uniform(first, 70 + i), awayFromZero(second, 80 + i)], attrs: {} }))),
+  ...['add', 'sub', 'mul', 'div'].flatMap((op) =>
+    broadcastPairs.map(([label, first, second], i) => ({
+      op,
+      label,
+      inputs: [uniform(first, 70 + i), awayFromZero(second, 80 + i)],
+      attrs: {},
+    })),
+  ),
   ...unaryOps.map(([op, make], i) => ({ op, label: 'N=2', inputs: [make([2, 2, 3, 4, 5], 90 + i)], attrs: {} })),
   { op: 'scale', label: 'N=2', inputs: [field(97)], attrs: { factor: -1.5, offset: 0.25 } },
   { op: 'axpby', label: 'N=2', inputs: [field(98), field(99)], attrs: { a: 0.75, b: -2 } },
@@ -113,14 +136,30 @@ const cellCases: Case[] = [
   { op: 'sigmoid', label: 'N=2', inputs: [uniform([2, 2, 3, 4, 5], 127, -8, 8)], attrs: {} },
   { op: 'instanceNorm', label: 'N=2', inputs: [field(128)], attrs: {} },
   { op: 'instanceNorm', label: 'affine, N=2', inputs: [field(129), channel(3, 130), field(131, [3])], attrs: { epsilon: 0.01 } },
-  { op: 'instanceNorm', label: 'several workgroups', inputs: [uniform([1, 2, 3, 7, 11], 132), channel(2, 133), channel(2, 134)], attrs: {} },
+  {
+    op: 'instanceNorm',
+    label: 'several workgroups',
+    inputs: [uniform([1, 2, 3, 7, 11], 132), channel(2, 133), channel(2, 134)],
+    attrs: {},
+  },
   { op: 'instanceNorm', label: 'one slice', inputs: [uniform([2, 1, 1, 4, 5], 138)], attrs: {} },
   { op: 'weightNorm', label: 'g [Co]', inputs: [uniform([3, 2, 3, 3, 3], 139), uniform([3], 140)], attrs: {} },
-  { op: 'weightNorm', label: 'g [Co, 1, 1, 1, 1], more than a workgroup', inputs: [uniform([2, 5, 3, 3, 3], 141), uniform([2, 1, 1, 1, 1], 142)], attrs: {} },
+  {
+    op: 'weightNorm',
+    label: 'g [Co, 1, 1, 1, 1], more than a workgroup',
+    inputs: [uniform([2, 5, 3, 3, 3], 141), uniform([2, 1, 1, 1, 1], 142)],
+    attrs: {},
+  },
 ];
 
 export const cases: Case[] = [
-  ...warpCases('warp'), ...warpCases('warpNearest'), ...filterCases, ...lossCases, ...derivativeCases, ...pointwiseCases, ...restCases,
+  ...warpCases('warp'),
+  ...warpCases('warpNearest'),
+  ...filterCases,
+  ...lossCases,
+  ...derivativeCases,
+  ...pointwiseCases,
+  ...restCases,
   ...convCases,
   ...cellCases,
 ];

@@ -13,7 +13,12 @@ function copyChannels(from: NdArray, start: number, to: NdArray, at: number, cou
 export const concat: ReferenceOp = {
   name: 'concat',
   forward(xs) {
-    const out = zeros(xs[0].shape.with(1, xs.reduce((total, x) => total + x.shape[1], 0)));
+    const out = zeros(
+      xs[0].shape.with(
+        1,
+        xs.reduce((total, x) => total + x.shape[1], 0),
+      ),
+    );
     let at = 0;
     for (const x of xs) {
       copyChannels(x, 0, out, at, x.shape[1]);
@@ -54,14 +59,18 @@ export const sumChannels: ReferenceOp = {
     const [, channels, ...size] = x.shape;
     const voxels = sizeOf(size);
     const out = zeros(x.shape.with(1, 1));
-    x.data.forEach((value, i) => { out.data[Math.floor(i / (channels * voxels)) * voxels + (i % voxels)] += value; });
+    x.data.forEach((value, i) => {
+      out.data[Math.floor(i / (channels * voxels)) * voxels + (i % voxels)] += value;
+    });
     return out;
   },
   vjp([x], _, cotangent) {
     const [, channels, ...size] = x.shape;
     const voxels = sizeOf(size);
     const grad = zeros(x.shape);
-    grad.data.forEach((_, i) => { grad.data[i] = cotangent.data[Math.floor(i / (channels * voxels)) * voxels + (i % voxels)]; });
+    grad.data.forEach((_, i) => {
+      grad.data[i] = cotangent.data[Math.floor(i / (channels * voxels)) * voxels + (i % voxels)];
+    });
     return [grad];
   },
 };

@@ -2,26 +2,45 @@
 import type { Case } from './cases.ts';
 import { map, uniform, zeros, type NdArray, type ReferenceOp } from './ndarray.ts';
 
-interface ConvAttrs { stride?: number; padding?: 'zero' | 'replicate'; activation?: 'none' | 'leakyRelu'; slope?: number }
+interface ConvAttrs {
+  stride?: number;
+  padding?: 'zero' | 'replicate';
+  activation?: 'none' | 'leakyRelu';
+  slope?: number;
+}
 
 /** Calls visit(index in y, index in x, index in w) for every product; what lies beyond a zero border has none. */
-function products(x: number[], w: number[], y: number[], { stride = 1, padding = 'zero' }: ConvAttrs, visit: (y: number, x: number, w: number) => void): void {
+function products(
+  x: number[],
+  w: number[],
+  y: number[],
+  { stride = 1, padding = 'zero' }: ConvAttrs,
+  visit: (y: number, x: number, w: number) => void,
+): void {
   const [, channels, ...size] = x;
   const [outputs, , k] = w;
   const reads = (p: number, tap: number, n: number) => {
     const q = p * stride + tap - (k >> 1);
     return padding === 'replicate' ? Math.min(n - 1, Math.max(0, q)) : q >= 0 && q < n ? q : -1;
   };
-  for (let n = 0; n < y[0]; n++) for (let o = 0; o < outputs; o++) {
-    for (let d = 0; d < y[2]; d++) for (let h = 0; h < y[3]; h++) for (let v = 0; v < y[4]; v++) {
-      for (let i = 0; i < channels; i++) for (let t = 0; t < k ** 3; t++) {
-        const taps = [Math.floor(t / (k * k)), Math.floor(t / k) % k, t % k];
-        const [qd, qh, qw] = [d, h, v].map((p, axis) => reads(p, taps[axis], size[axis]));
-        if (qd < 0 || qh < 0 || qw < 0) continue;
-        visit((((n * outputs + o) * y[2] + d) * y[3] + h) * y[4] + v, (((n * channels + i) * size[0] + qd) * size[1] + qh) * size[2] + qw, (o * channels + i) * k ** 3 + t);
-      }
+  for (let n = 0; n < y[0]; n++)
+    for (let o = 0; o < outputs; o++) {
+      for (let d = 0; d < y[2]; d++)
+        for (let h = 0; h < y[3]; h++)
+          for (let v = 0; v < y[4]; v++) {
+            for (let i = 0; i < channels; i++)
+              for (let t = 0; t < k ** 3; t++) {
+                const taps = [Math.floor(t / (k * k)), Math.floor(t / k) % k, t % k];
+                const [qd, qh, qw] = [d, h, v].map((p, axis) => reads(p, taps[axis], size[axis]));
+                if (qd < 0 || qh < 0 || qw < 0) continue;
+                visit(
+                  (((n * outputs + o) * y[2] + d) * y[3] + h) * y[4] + v,
+                  (((n * channels + i) * size[0] + qd) * size[1] + qh) * size[2] + qw,
+                  (o * channels + i) * k ** 3 + t,
+                );
+              }
+          }
     }
-  }
 }
 
 const outputShape = (x: number[], w: number[], { stride = 1 }: ConvAttrs) => {
@@ -32,7 +51,9 @@ const channelOf = (y: NdArray, i: number) => Math.floor(i / (y.data.length / y.s
 
 function linear([x, w, bias]: NdArray[], attrs: ConvAttrs): NdArray {
   const y = zeros(outputShape(x.shape, w.shape, attrs));
-  products(x.shape, w.shape, y.shape, attrs, (at, from, weight) => { y.data[at] += x.data[from] * w.data[weight]; });
+  products(x.shape, w.shape, y.shape, attrs, (at, from, weight) => {
+    y.data[at] += x.data[from] * w.data[weight];
+  });
   return bias ? map(y, (value, i) => value + bias.data[channelOf(y, i)]) : y;
 }
 
@@ -53,7 +74,9 @@ export const conv3d: ReferenceOp = {
     });
     if (!bias) return [dx, dw];
     const db = zeros(bias.shape);
-    dy.data.forEach((value, i) => { db.data[channelOf(dy, i)] += value; });
+    dy.data.forEach((value, i) => {
+      db.data[channelOf(dy, i)] += value;
+    });
     return [dx, dw, db];
   },
 };
@@ -67,10 +90,16 @@ function awayFromKink(make: (seed: number) => NdArray[], attrs: ConvAttrs): NdAr
 }
 
 const convCase = (label: string, x: number[], outputs: number, k: number, attrs: ConvAttrs = {}, bias = true): Case => ({
-  op: 'conv3d', label, attrs,
-  inputs: awayFromKink((seed) => [uniform(x, seed), uniform([outputs, x[1], k, k, k], seed + 1000), ...(bias ? [uniform([outputs], seed + 2000)] : [])], attrs),
+  op: 'conv3d',
+  label,
+  attrs,
+  inputs: awayFromKink(
+    (seed) => [uniform(x, seed), uniform([outputs, x[1], k, k, k], seed + 1000), ...(bias ? [uniform([outputs], seed + 2000)] : [])],
+    attrs,
+  ),
 });
-const replicate = { padding: 'replicate' } as const, leaky = { activation: 'leakyRelu' } as const;
+const replicate = { padding: 'replicate' } as const,
+  leaky = { activation: 'leakyRelu' } as const;
 
 export const convCases: Case[] = [
   convCase('1³', [2, 3, 3, 4, 5], 5, 1),

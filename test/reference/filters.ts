@@ -13,19 +13,22 @@ function separable(name: string, bands: (shape: number[], attrs: any) => Band[])
 /** Linear interpolation at the output voxel's centre where the axis grows, the mean over the output voxel's extent where it shrinks. */
 function resizeBand(n: number, size: number): Band {
   const step = n / size;
-  return normalised(Array.from({ length: size }, (_, o) => {
-    const centre = (o + 0.5) * step;
-    const shrink = (i: number) => Math.max(0, Math.min(i + 1, (o + 1) * step) - Math.max(i, o * step));
-    const grow = (i: number) => Math.max(0, 1 - Math.abs(i + 0.5 - centre));
-    const first = Math.max(0, Math.floor(centre - Math.max(step, 1) - 0.5));
-    const last = Math.min(n - 1, Math.ceil(centre + Math.max(step, 1) - 0.5));
-    return { first, weights: Array.from({ length: last - first + 1 }, (_, k) => (step > 1 ? shrink : grow)(first + k)) };
-  }));
+  return normalised(
+    Array.from({ length: size }, (_, o) => {
+      const centre = (o + 0.5) * step;
+      const shrink = (i: number) => Math.max(0, Math.min(i + 1, (o + 1) * step) - Math.max(i, o * step));
+      const grow = (i: number) => Math.max(0, 1 - Math.abs(i + 0.5 - centre));
+      const first = Math.max(0, Math.floor(centre - Math.max(step, 1) - 0.5));
+      const last = Math.min(n - 1, Math.ceil(centre + Math.max(step, 1) - 0.5));
+      return { first, weights: Array.from({ length: last - first + 1 }, (_, k) => (step > 1 ? shrink : grow)(first + k)) };
+    }),
+  );
 }
 
 /** size is [D, H, W], over the same field of view: interpolate(align_corners=False) where it grows, avg_pool where it shrinks. */
 export const resize = separable('resize', (shape, { size }: { size: number[] }) =>
-  axes.map((axis) => resizeBand(shape[4 - axis], size[2 - axis])));
+  axes.map((axis) => resizeBand(shape[4 - axis], size[2 - axis])),
+);
 
 function gaussianBand(n: number, sigma: number): Band {
   if (sigma === 0) return windowBand(n, 0, () => 1);
@@ -34,7 +37,8 @@ function gaussianBand(n: number, sigma: number): Band {
 
 /** sigma (w, h, d) in voxels, radius ⌈3σ⌉, normalised over the voxels inside the volume; σ = 0 leaves an axis as it is. */
 export const gaussian = separable('gaussian', (shape, { sigma }: { sigma: number[] }) =>
-  axes.map((axis) => gaussianBand(shape[4 - axis], sigma[axis])));
+  axes.map((axis) => gaussianBand(shape[4 - axis], sigma[axis])),
+);
 
 /** Box weights of 1; window is an odd number of voxels, or one a spatial axis (w, h, d). */
 export function windowBands(shape: number[], window: number | number[]): Band[] {

@@ -27,7 +27,9 @@ export const gradient: ReferenceOp = {
         part.data.set(cotangent.data.subarray((3 * nc + axis) * voxels, (3 * nc + axis + 1) * voxels), nc * voxels);
       }
       const n = x.shape[4 - axis];
-      applyTransposeAlong(part, axis, centralDifferences(n), n).data.forEach((value, i) => { grad.data[i] += value; });
+      applyTransposeAlong(part, axis, centralDifferences(n), n).data.forEach((value, i) => {
+        grad.data[i] += value;
+      });
     }
     return [grad];
   },

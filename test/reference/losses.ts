@@ -3,7 +3,10 @@ import { applyAlong, applyTransposeAlong, forwardDifferences } from './band.ts';
 import { windowMean } from './filters.ts';
 import { axes, dot, map, mean, scalar, zeros, type NdArray, type ReferenceOp } from './ndarray.ts';
 
-interface LnccAttrs { window: number | number[]; epsilon: number }
+interface LnccAttrs {
+  window: number | number[];
+  epsilon: number;
+}
 
 const centred = (x: NdArray) => {
   const shift = mean(x.data);
@@ -15,7 +18,8 @@ function localMoments(a: NdArray, b: NdArray, window: number | number[]) {
   const local = windowMean(window).apply;
   const [ma, mb] = [local(a).data, local(b).data];
   return {
-    ma, mb,
+    ma,
+    mb,
     va: map(local(map(a, (x) => x * x)), (x, i) => Math.max(0, x - ma[i] * ma[i])).data,
     vb: map(local(map(b, (x) => x * x)), (x, i) => Math.max(0, x - mb[i] * mb[i])).data,
     c: map(local(map(a, (x, i) => x * b.data[i])), (x, i) => x - ma[i] * mb[i]).data,
@@ -105,7 +109,9 @@ export const diffusion: ReferenceOp = {
       const differences = applyAlong(u, axis, forwardDifferences(n));
       const factor = (2 * weights[axis] * cotangent.data[0]) / differences.data.length;
       const part = applyTransposeAlong(differences, axis, forwardDifferences(n), n);
-      part.data.forEach((x, i) => { grad.data[i] += factor * x; });
+      part.data.forEach((x, i) => {
+        grad.data[i] += factor * x;
+      });
     }
     return [grad];
   },

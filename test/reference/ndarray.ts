@@ -1,6 +1,9 @@
 // Dense float64 arrays, row-major (last axis fastest), and what the reference ops and their tests share.
 
-export interface NdArray { shape: number[]; data: Float64Array }
+export interface NdArray {
+  shape: number[];
+  data: Float64Array;
+}
 
 /** One tensor op in float64. `vjp` returns one gradient an input; null where the op is not differentiable in that input. */
 export interface ReferenceOp {

@@ -28,7 +28,10 @@ export const instanceNorm: ReferenceOp = {
       dgamma.data[c] += product;
       dbeta.data[c] += total;
       const factor = scale * (gamma ? gamma.data[c] : 1);
-      dx.data.set(hat.map((v, i) => factor * (dy[i] - (total + v * product) / hat.length)), at);
+      dx.data.set(
+        hat.map((v, i) => factor * (dy[i] - (total + v * product) / hat.length)),
+        at,
+      );
     }
     return gamma ? [dx, dgamma, dbeta] : [dx];
   },
@@ -38,20 +41,29 @@ export const instanceNorm: ReferenceOp = {
 export const weightNorm: ReferenceOp = {
   name: 'weightNorm',
   forward([v, g]) {
-    const w = zeros(v.shape), size = v.data.length / v.shape[0];
+    const w = zeros(v.shape),
+      size = v.data.length / v.shape[0];
     g.data.forEach((factor, o) => {
       const row = v.data.subarray(o * size, (o + 1) * size);
-      w.data.set(row.map((value) => (factor * value) / norm(row)), o * size);
+      w.data.set(
+        row.map((value) => (factor * value) / norm(row)),
+        o * size,
+      );
     });
     return w;
   },
   vjp([v, g], _, cotangent) {
-    const [dv, dg] = [zeros(v.shape), zeros(g.shape)], size = v.data.length / v.shape[0];
+    const [dv, dg] = [zeros(v.shape), zeros(g.shape)],
+      size = v.data.length / v.shape[0];
     g.data.forEach((factor, o) => {
-      const row = v.data.subarray(o * size, (o + 1) * size), dw = cotangent.data.subarray(o * size, (o + 1) * size);
+      const row = v.data.subarray(o * size, (o + 1) * size),
+        dw = cotangent.data.subarray(o * size, (o + 1) * size);
       const [length, product] = [norm(row), dot(row, dw)];
       dg.data[o] = product / length;
-      dv.data.set(row.map((value, i) => (factor / length) * (dw[i] - (value * product) / length ** 2)), o * size);
+      dv.data.set(
+        row.map((value, i) => (factor / length) * (dw[i] - (value * product) / length ** 2)),
+        o * size,
+      );
     });
     return [dv, dg];
   },

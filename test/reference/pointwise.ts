@@ -48,10 +48,30 @@ function binary(name: string, f: Binary, fx: Binary, fy: Binary): ReferenceOp {
   };
 }
 
-export const add = binary('add', (x, y) => x + y, () => 1, () => 1);
-export const sub = binary('sub', (x, y) => x - y, () => 1, () => -1);
-export const mul = binary('mul', (x, y) => x * y, (_, y) => y, (x) => x);
-export const div = binary('div', (x, y) => x / y, (_, y) => 1 / y, (x, y) => -x / (y * y));
+export const add = binary(
+  'add',
+  (x, y) => x + y,
+  () => 1,
+  () => 1,
+);
+export const sub = binary(
+  'sub',
+  (x, y) => x - y,
+  () => 1,
+  () => -1,
+);
+export const mul = binary(
+  'mul',
+  (x, y) => x * y,
+  (_, y) => y,
+  (x) => x,
+);
+export const div = binary(
+  'div',
+  (x, y) => x / y,
+  (_, y) => 1 / y,
+  (x, y) => -x / (y * y),
+);
 
 /** f(x) and its derivative. */
 function unary(name: string, f: (x: number) => number, df: (x: number) => number): ReferenceOp {
@@ -62,14 +82,26 @@ function unary(name: string, f: (x: number) => number, df: (x: number) => number
   };
 }
 
-export const neg = unary('neg', (x) => -x, () => -1);
-export const square = unary('square', (x) => x * x, (x) => 2 * x);
+export const neg = unary(
+  'neg',
+  (x) => -x,
+  () => -1,
+);
+export const square = unary(
+  'square',
+  (x) => x * x,
+  (x) => 2 * x,
+);
 export const sqrt = unary('sqrt', Math.sqrt, (x) => 0.5 / Math.sqrt(x));
 export const exp = unary('exp', Math.exp, Math.exp);
 export const log = unary('log', Math.log, (x) => 1 / x);
 /** Derivative 0 at 0, as in PyTorch. */
 export const abs = unary('abs', Math.abs, Math.sign);
-export const reciprocal = unary('reciprocal', (x) => 1 / x, (x) => -1 / (x * x));
+export const reciprocal = unary(
+  'reciprocal',
+  (x) => 1 / x,
+  (x) => -1 / (x * x),
+);
 
 const scaled = (x: NdArray, factor: number) => map(x, (value) => factor * value);
 

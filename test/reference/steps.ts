@@ -1,12 +1,20 @@
 // Steps that are not differentiated: Adam, and Anderson acceleration of a fixed-point iteration.
 import { dot, norm } from './ndarray.ts';
 
-export interface AdamState { p: Float64Array; m: Float64Array; v: Float64Array }
+export interface AdamState {
+  p: Float64Array;
+  m: Float64Array;
+  v: Float64Array;
+}
 
 export interface AdamArgs extends AdamState {
   g: Float64Array;
   /** Counts from 1. */
-  t: number; lr: number; beta1: number; beta2: number; epsilon: number;
+  t: number;
+  lr: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
 }
 
 /** One step of Adam as PyTorch takes it: p − lr/(1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + ε). Returns new arrays. */
@@ -97,7 +105,10 @@ export function anderson(f: (z: Float64Array) => Float64Array, z0: Float64Array,
     if (residual <= rtol * norm(fz) + atol * Math.sqrt(z.length)) return { ...best, value: z, residual, converged: true };
     history.push({ z, fz, g });
     if (history.length > window) history.shift();
-    const a = andersonSolve(history.map((x) => history.map((y) => dot(x.g, y.g))), ridge);
+    const a = andersonSolve(
+      history.map((x) => history.map((y) => dot(x.g, y.g))),
+      ridge,
+    );
     z = z.map((_, i) => history.reduce((total, pair, j) => total + a[j] * (beta * pair.fz[i] + (1 - beta) * pair.z[i]), 0));
   }
   return best;

@@ -2,7 +2,9 @@
 import { axes, sizeOf, zeros, type NdArray, type ReferenceOp } from './ndarray.ts';
 
 /** Row-major 3×4, output voxel (w, h, d) → image voxel (w, h, d). */
-export interface WarpAttrs { matrix?: number[] }
+export interface WarpAttrs {
+  matrix?: number[];
+}
 
 const identity = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
 

@@ -15,8 +15,17 @@ export const options = {
   in: { value: 'FILE', parse: text, required: true, help: 'displacement in the first form' },
   out: { value: 'FILE', parse: outputName, required: true, help: 'the same displacement in the second form, .nii or .nii.gz' },
   from: { value: forms.join('|'), parse: oneOf(...forms), required: true, help: `itk: ${displacementForms.itk.layout}, LPS mm` },
-  to: { value: forms.join('|'), parse: oneOf(...forms), required: true, help: 'learn2reg: W×H×D×3, voxels i, j, k; voxel: W×H×D×1×3, intent 1006, the same' },
-  fixed: { value: 'FILE', parse: text, help: 'fixed volume, whose affine holds (default: that of the file; Learn2Reg files often lack a true one)' },
+  to: {
+    value: forms.join('|'),
+    parse: oneOf(...forms),
+    required: true,
+    help: 'learn2reg: W×H×D×3, voxels i, j, k; voxel: W×H×D×1×3, intent 1006, the same',
+  },
+  fixed: {
+    value: 'FILE',
+    parse: text,
+    help: 'fixed volume, whose affine holds (default: that of the file; Learn2Reg files often lack a true one)',
+  },
 } satisfies Options;
 
 export async function run(args: string[]): Promise<number> {
@@ -25,7 +34,8 @@ export async function run(args: string[]): Promise<number> {
   if (grid && stored.size.some((n, axis) => n !== grid.size[axis])) {
     throw new Error(`${path}: ${stored.size.join('×')} voxels, but the fixed volume ${fixed} has ${grid.size.join('×')}`);
   }
-  if (grid && from === 'itk' && !sameGrid(stored, grid)) throw new Error(`${path}: its affine differs from that of the fixed volume ${fixed}`);
+  if (grid && from === 'itk' && !sameGrid(stored, grid))
+    throw new Error(`${path}: its affine differs from that of the fixed volume ${fixed}`);
   const { size, affine } = grid ?? stored;
   const data = convertDisplacement(stored.data, { size, affine }, from, to);
   await withOutputs(dirname(out), (write) => write(basename(out), encodeDisplacement({ size, affine, data }, to)));

@@ -11,8 +11,12 @@ export const options = { json: { help: 'print everything as JSON, with all limit
 
 /** Limits that decide what can be registered; `true` for those in bytes. */
 const limits: Record<string, boolean> = {
-  maxBufferSize: true, maxStorageBufferBindingSize: true, maxStorageBuffersPerShaderStage: false, maxComputeWorkgroupsPerDimension: false,
-  maxComputeInvocationsPerWorkgroup: false, maxComputeWorkgroupStorageSize: true,
+  maxBufferSize: true,
+  maxStorageBufferBindingSize: true,
+  maxStorageBuffersPerShaderStage: false,
+  maxComputeWorkgroupsPerDimension: false,
+  maxComputeInvocationsPerWorkgroup: false,
+  maxComputeWorkgroupStorageSize: true,
 };
 
 export async function run(args: string[]): Promise<number> {
@@ -20,8 +24,22 @@ export async function run(args: string[]): Promise<number> {
   const adapters = await listAdapters();
   const reason = adapters.length ? why(adapters) : null;
   const advice = adapters.length ? null : driverAdvice();
-  if (json) console.log(JSON.stringify({ version, node: process.versions.node, platform: `${process.platform} ${process.arch}`, adapters, reason, advice }, null, 2));
-  else console.log([`deqreg ${version}, Node ${process.versions.node}, ${process.platform} ${process.arch}`, ...adapters.map(describe), reason ?? advice].join('\n'));
+  if (json)
+    console.log(
+      JSON.stringify(
+        { version, node: process.versions.node, platform: `${process.platform} ${process.arch}`, adapters, reason, advice },
+        null,
+        2,
+      ),
+    );
+  else
+    console.log(
+      [
+        `deqreg ${version}, Node ${process.versions.node}, ${process.platform} ${process.arch}`,
+        ...adapters.map(describe),
+        reason ?? advice,
+      ].join('\n'),
+    );
   return adapters.length ? 0 : 1;
 }
 

@@ -10,8 +10,17 @@ export const summary = 'invert a displacement';
 export const usage = 'deqreg invert --displacement D --out V [--like GRID]';
 export const options = {
   displacement: { value: 'FILE', parse: text, required: true, help: 'displacement u of `deqreg register`, ITK or ANTs: 5-D NIfTI, LPS mm' },
-  out: { value: 'FILE', parse: outputName, required: true, help: 'its inverse v, in the same form, .nii or .nii.gz: it warps the fixed image to the moving one' },
-  like: { value: 'FILE', parse: text, help: 'volume whose grid the inverse gets, usually the moving image (default: the grid of the displacement)' },
+  out: {
+    value: 'FILE',
+    parse: outputName,
+    required: true,
+    help: 'its inverse v, in the same form, .nii or .nii.gz: it warps the fixed image to the moving one',
+  },
+  like: {
+    value: 'FILE',
+    parse: text,
+    help: 'volume whose grid the inverse gets, usually the moving image (default: the grid of the displacement)',
+  },
 } satisfies Options;
 
 export async function run(args: string[]): Promise<number> {

@@ -9,7 +9,12 @@ export const summary = 'map the Jacobian determinant of a displacement, and coun
 export const usage = 'deqreg jacobian --displacement D --out J [--log]';
 export const options = {
   displacement: { value: 'FILE', parse: text, required: true, help: 'displacement of `deqreg register`, ITK or ANTs: 5-D NIfTI, LPS mm' },
-  out: { value: 'FILE', parse: outputName, required: true, help: 'the determinant, .nii or .nii.gz, float32: 1 keeps the volume, ≤ 0 is a fold' },
+  out: {
+    value: 'FILE',
+    parse: outputName,
+    required: true,
+    help: 'the determinant, .nii or .nii.gz, float32: 1 keeps the volume, ≤ 0 is a fold',
+  },
   log: { help: 'write its natural logarithm, the determinant clipped at 1e-9' },
 } satisfies Options;
 
@@ -22,11 +27,13 @@ export async function run(args: string[]): Promise<number> {
   await writeFromGpu(out, async (gpu) => {
     const { size, affine, data } = await jacobian(gpu, field);
     const { foldingPercent, minJ, maxJ, sdLogJ, sdLogJLearn2Reg } = determinantStats(data);
-    console.log(table([
-      ['folds', `${foldingPercent.toFixed(4)} % of the grid`],
-      ['J', `${minJ.toFixed(4)} … ${maxJ.toFixed(4)}`],
-      ['SDlogJ', `${sdLogJ.toFixed(4)} (Learn2Reg's log(J + 3): ${sdLogJLearn2Reg.toFixed(4)})`],
-    ]).join('\n'));
+    console.log(
+      table([
+        ['folds', `${foldingPercent.toFixed(4)} % of the grid`],
+        ['J', `${minJ.toFixed(4)} … ${maxJ.toFixed(4)}`],
+        ['SDlogJ', `${sdLogJ.toFixed(4)} (Learn2Reg's log(J + 3): ${sdLogJLearn2Reg.toFixed(4)})`],
+      ]).join('\n'),
+    );
     return encodeNifti({ size, affine, dtype: 'float32', data: log ? data.map((det) => Math.log(Math.max(det, CLIP))) : data });
   });
   return 0;

@@ -13,7 +13,12 @@ const sizes = { brain: [80, 96, 112], lung: [80, 112, 160] } satisfies Record<st
 export const summary = 'make a synthetic pair with labels, landmarks and the true displacement';
 export const usage = 'deqreg phantom --out DIR [--kind brain|lung] [--size W,H,D] [--seed N]';
 export const options = {
-  out: { value: 'DIR', parse: text, required: true, help: 'folder for fixed, moving, fixed_seg, moving_seg, displacement (.nii.gz), landmarks.csv' },
+  out: {
+    value: 'DIR',
+    parse: text,
+    required: true,
+    help: 'folder for fixed, moving, fixed_seg, moving_seg, displacement (.nii.gz), landmarks.csv',
+  },
   kind: { value: 'brain|lung', parse: oneOf('brain', 'lung'), help: 'T1-like brain (default), or one lung in HU' },
   size: { value: 'W,H,D', parse: size, help: `voxels along i, j, k, at least 16 each (default: brain ${sizes.brain}, lung ${sizes.lung})` },
   seed: { value: 'N', parse: whole, help: 'another pair for another number (default: 1)' },
@@ -27,8 +32,10 @@ export async function run(args: string[]): Promise<number> {
     const { fixed, moving, fixedSeg, movingSeg, landmarks, displacement } = phantom(kind, voxels, seed);
     const image = (volume: Volume) => encodeNifti({ ...volume, dtype: volume.dtype as NiftiImage['dtype'] });
     await Promise.all([
-      write('fixed.nii.gz', image(fixed)), write('moving.nii.gz', image(moving)),
-      write('fixed_seg.nii.gz', image(fixedSeg)), write('moving_seg.nii.gz', image(movingSeg)),
+      write('fixed.nii.gz', image(fixed)),
+      write('moving.nii.gz', image(moving)),
+      write('fixed_seg.nii.gz', image(fixedSeg)),
+      write('moving_seg.nii.gz', image(movingSeg)),
       write('displacement.nii.gz', encodeDisplacement({ ...fixed, data: toPhysical(displacement, fixed) })),
       write('landmarks.csv', encodeLandmarks(landmarks)),
     ]);

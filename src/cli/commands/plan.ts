@@ -14,13 +14,19 @@ export const options = {
 
 export async function run(args: string[]): Promise<number> {
   const { train, ...given } = parse(options, args);
-  if (!train) throw new UsageError('--train is missing: only training is planned here; deqreg register --dry-run tells the memory of a registration');
+  if (!train)
+    throw new UsageError('--train is missing: only training is planned here; deqreg register --dry-run tells the memory of a registration');
   const { settings, traced } = training(given, 8);
   const { total, byTag } = plan(traced.graph).peak;
   if (given.json) console.log(JSON.stringify({ ...settings, peakBytes: total, byTag }, null, 2));
   else {
     const rows = [...tags.filter((tag) => byTag[tag]).map((tag) => [tag, byTag[tag]] as const), ['total', total] as const];
-    console.log(['GPU memory this training step needs:', ...table(rows.map(([name, bytes]) => [name, `${mebibytes(bytes).padStart(9)}  ${bytes} bytes`]))].join('\n'));
+    console.log(
+      [
+        'GPU memory this training step needs:',
+        ...table(rows.map(([name, bytes]) => [name, `${mebibytes(bytes).padStart(9)}  ${bytes} bytes`])),
+      ].join('\n'),
+    );
   }
   return 0;
 }

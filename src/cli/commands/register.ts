@@ -26,15 +26,27 @@ export const usage = 'deqreg register --fixed F --moving M --out DIR [options]';
 export const options = {
   fixed: { value: 'FILE', parse: text, required: true, help: 'fixed volume, NIfTI: .nii, .nii.gz, .hdr with .img' },
   moving: { value: 'FILE', parse: text, required: true, help: 'moving volume; on any grid, the affines bring the two together' },
-  out: { value: 'DIR', parse: text, help: 'folder for warped.nii.gz, displacement.nii.gz, affine.txt, warped_seg.nii.gz, inverse_displacement.nii.gz, metrics.json, report.html' },
+  out: {
+    value: 'DIR',
+    parse: text,
+    help: 'folder for warped.nii.gz, displacement.nii.gz, affine.txt, warped_seg.nii.gz, inverse_displacement.nii.gz, metrics.json, report.html',
+  },
   'fixed-seg': { value: 'FILE', parse: text, help: 'labels on the fixed grid, to measure Dice and HD95' },
   'moving-seg': { value: 'FILE', parse: text, help: 'labels on the moving grid' },
   labels: { value: 'L,L,…', parse: list(whole), help: 'labels that count (default: all that are in both, but 0)' },
   landmarks: { value: 'CSV', parse: text, help: 'a header, then [name,] fixed i,j,k, moving i,j,k in voxels, to measure TRE' },
   'fixed-mask': { value: 'FILE', parse: text, help: 'where the fixed image counts (values above 0), in similarity and metrics' },
   'moving-mask': { value: 'FILE', parse: text, help: 'where the moving image counts, in the similarity' },
-  modality: { value: modalities.join('|'), parse: oneOf(...modalities), help: 'CT: window −1024…300 HU; MRI: up to the 99.5th percentile (default auto: by the values)' },
-  affine: { value: affineModes.join('|'), parse: oneOf(...affineModes), help: 'alignment before the deformation (default auto: affine when the images start far apart)' },
+  modality: {
+    value: modalities.join('|'),
+    parse: oneOf(...modalities),
+    help: 'CT: window −1024…300 HU; MRI: up to the 99.5th percentile (default auto: by the values)',
+  },
+  affine: {
+    value: affineModes.join('|'),
+    parse: oneOf(...affineModes),
+    help: 'alignment before the deformation (default auto: affine when the images start far apart)',
+  },
   method: { value: methods.join('|'), parse: oneOf(...methods), help: 'fixed point by Anderson acceleration, or composed Adam steps' },
   levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
   iterations: { value: 'N[,N,…]', parse: list(whole), help: 'evaluations of the update at most, one number or one a level' },
@@ -52,7 +64,14 @@ export async function run(args: string[]): Promise<number> {
   const started = performance.now();
   const given = parse(options, args);
   const { fixed, moving, out, labels, landmarks, method, levels, window, affine, modality, inverse, quiet, json } = given;
-  const { 'fixed-mask': fixedMask, 'moving-mask': movingMask, 'fixed-seg': fixedSeg, 'moving-seg': movingSeg, 'no-report': noReport, 'dry-run': dryRun } = given;
+  const {
+    'fixed-mask': fixedMask,
+    'moving-mask': movingMask,
+    'fixed-seg': fixedSeg,
+    'moving-seg': movingSeg,
+    'no-report': noReport,
+    'dry-run': dryRun,
+  } = given;
   if (!fixedSeg !== !movingSeg) throw new UsageError(`--${fixedSeg ? 'moving' : 'fixed'}-seg FILE is missing: Dice needs both label maps`);
   if (labels && !fixedSeg) throw new UsageError('--labels needs --fixed-seg and --moving-seg');
   if (!out && !dryRun) throw new UsageError('--out DIR is missing');
@@ -72,7 +91,9 @@ export async function run(args: string[]): Promise<number> {
     }
     return 0;
   }
-  const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, { inverse, quiet, quoted: noReport ? undefined : args }, { started, read }));
+  const done = await withOutputs(out!, (write) =>
+    registerInto(write, inputs, requested, { inverse, quiet, quoted: noReport ? undefined : args }, { started, read }),
+  );
   if (json) print(JSON.stringify(done, null, 2));
   else if (!quiet) print(summarise(done, out!, !noReport));
   return 0;
@@ -90,7 +111,11 @@ function planFor({ fixed, moving }: Inputs, requested: RegisterOptions) {
 
 /** Registers, and writes all files; compression runs in threads while the metrics are computed. `quoted` are the arguments that the report tells; without them there is none. */
 async function registerInto(
-  write: Write, inputs: Inputs, requested: RegisterOptions, how: { inverse: boolean; quiet: boolean; quoted?: string[] }, at: { started: number; read: number },
+  write: Write,
+  inputs: Inputs,
+  requested: RegisterOptions,
+  how: { inverse: boolean; quiet: boolean; quoted?: string[] },
+  at: { started: number; read: number },
 ): Promise<Report> {
   const { quoted } = how;
   const { fixed, moving, segmentation } = inputs;
@@ -99,7 +124,11 @@ async function registerInto(
   const progress = reporter(how.quiet);
   try {
     const registration = await register(gpu, fixed, moving, requested, progress.show).finally(progress.end);
-    const { displacement, warped, seconds: { affine: align, prepare, solve, finish } } = registration;
+    const {
+      displacement,
+      warped,
+      seconds: { affine: align, prepare, solve, finish },
+    } = registration;
     const { size, affine } = fixed;
 
     const solved = performance.now();
@@ -125,11 +154,23 @@ async function registerInto(
     const [shown] = await Promise.all([drawn, ...files]);
     const ended = performance.now();
     const seconds = (ms: number) => ms / 1e3;
-    const done = report(inputs, registration, figures, gpu.info, {
-      read: seconds(at.read - at.started), prepare: seconds(opened - at.read) + prepare, affine: align, solve: solve + finish,
-      ...(inverse && { invert: seconds(registered - solved) }),
-      metrics: seconds(measured - encoded), write: seconds(encoded - registered + ended - measured), total: seconds(ended - at.started),
-    }, inverse?.outcome);
+    const done = report(
+      inputs,
+      registration,
+      figures,
+      gpu.info,
+      {
+        read: seconds(at.read - at.started),
+        prepare: seconds(opened - at.read) + prepare,
+        affine: align,
+        solve: solve + finish,
+        ...(inverse && { invert: seconds(registered - solved) }),
+        metrics: seconds(measured - encoded),
+        write: seconds(encoded - registered + ended - measured),
+        total: seconds(ended - at.started),
+      },
+      inverse?.outcome,
+    );
     if (quoted && shown) await write('report.html', reportPage(done, shown, quoted));
     await write('metrics.json', `${JSON.stringify(done, null, 2)}\n`);
     return done;
@@ -140,7 +181,9 @@ async function registerInto(
 
 function memoryTable({ total, byTag }: Bytes): string {
   const rows = tags.filter((tag) => byTag[tag]).map((tag) => [tag, byTag[tag]] as const);
-  return [...rows, ['total', total] as const].map(([name, bytes]) => `  ${name.padEnd(10)}  ${mebibytes(bytes).padStart(9)}  ${bytes} bytes`).join('\n');
+  return [...rows, ['total', total] as const]
+    .map(([name, bytes]) => `  ${name.padEnd(10)}  ${mebibytes(bytes).padStart(9)}  ${bytes} bytes`)
+    .join('\n');
 }
 
 const print = (message: string) => console.log(message);

@@ -2,7 +2,7 @@
 import { type Options, parse } from '../args.ts';
 import { driverAdvice, findDriver, installDriver } from '../driver.ts';
 
-export const summary = 'find the GPU adapter; install Mesa\'s software driver where there is none';
+export const summary = "find the GPU adapter; install Mesa's software driver where there is none";
 export const usage = 'deqreg setup';
 export const options = {} satisfies Options;
 
@@ -13,7 +13,7 @@ export async function run(args: string[]): Promise<number> {
   if (!driver) {
     if (!installDriver()) return refuse(driverAdvice());
     driver = findDriver();
-    if (!driver) return refuse('Mesa\'s software driver gives Dawn no adapter; see `apt-cache policy mesa-vulkan-drivers`.');
+    if (!driver) return refuse("Mesa's software driver gives Dawn no adapter; see `apt-cache policy mesa-vulkan-drivers`.");
   }
   console.log(`adapter: ${driver.name}${driver.software ? ' (software)' : ''}`);
   return 0;

@@ -26,17 +26,38 @@ export async function run(args: string[]): Promise<number> {
     beginTraining(schedule, traced, seed);
     await gpu.idle();
     const started = performance.now();
-    const { loss, forward, backward } = await runTrainingStep(schedule, traced, { fixed: unit(fixed.data), moving: unit(moving.data) }, settings.steps);
+    const { loss, forward, backward } = await runTrainingStep(
+      schedule,
+      traced,
+      { fixed: unit(fixed.data), moving: unit(moving.data) },
+      settings.steps,
+    );
     const done = {
-      ...settings, seed, adapter: gpu.info, seconds: (performance.now() - started) / 1e3, loss, forward, backward,
-      plannedPeakBytes: schedule.plan.peak.total, measuredPeakBytes: gpu.ledger.peak.total, byTag: gpu.ledger.peak.byTag,
+      ...settings,
+      seed,
+      adapter: gpu.info,
+      seconds: (performance.now() - started) / 1e3,
+      loss,
+      forward,
+      backward,
+      plannedPeakBytes: schedule.plan.peak.total,
+      measuredPeakBytes: gpu.ledger.peak.total,
+      byTag: gpu.ledger.peak.byTag,
       maxRssBytes: process.resourceUsage().maxRSS * 1024,
     };
-    console.log(given.json ? JSON.stringify(done, null, 2) : table([
-      ['adapter', done.adapter.description], ['loss', loss.toFixed(4)], ['seconds', done.seconds.toFixed(2)],
-      ['forward', told(forward, `${settings.steps} plain steps`)], ['backward', told(backward, `${settings.adjoint}: no solve`)],
-      ['GPU memory', `${mebibytes(done.measuredPeakBytes)} measured, ${mebibytes(done.plannedPeakBytes)} planned`], ['resident', mebibytes(done.maxRssBytes)],
-    ]).join('\n'));
+    console.log(
+      given.json
+        ? JSON.stringify(done, null, 2)
+        : table([
+            ['adapter', done.adapter.description],
+            ['loss', loss.toFixed(4)],
+            ['seconds', done.seconds.toFixed(2)],
+            ['forward', told(forward, `${settings.steps} plain steps`)],
+            ['backward', told(backward, `${settings.adjoint}: no solve`)],
+            ['GPU memory', `${mebibytes(done.measuredPeakBytes)} measured, ${mebibytes(done.plannedPeakBytes)} planned`],
+            ['resident', mebibytes(done.maxRssBytes)],
+          ]).join('\n'),
+    );
     return 0;
   } finally {
     gpu.close();
@@ -45,4 +66,4 @@ export async function run(args: string[]): Promise<number> {
 
 /** How a solve ended; or, where none was run, what was done instead. */
 const told = (outcome: Outcome | undefined, instead: string): string =>
-  (outcome ? `${outcome.result} after ${outcome.iterations} steps, relative residual ${outcome.relativeResidual.toExponential(1)}` : instead);
+  outcome ? `${outcome.result} after ${outcome.iterations} steps, relative residual ${outcome.relativeResidual.toExponential(1)}` : instead;

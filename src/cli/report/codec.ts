@@ -4,7 +4,8 @@
 /** Bytes → residuals modulo 256; `width` is the length of a row. */
 export function encode(bytes: Uint8Array, width: number): Uint8Array {
   const out = new Uint8Array(bytes.length);
-  for (let n = 0; n < bytes.length; n++) out[n] = bytes[n] - (n <= width ? 0 : predict(bytes[n - 1], bytes[n - width], bytes[n - width - 1]));
+  for (let n = 0; n < bytes.length; n++)
+    out[n] = bytes[n] - (n <= width ? 0 : predict(bytes[n - 1], bytes[n - width], bytes[n - width - 1]));
   return out;
 }
 
@@ -16,6 +17,7 @@ export function decode(bytes: Uint8Array, width: number): Uint8Array {
 
 /** From the byte before, the one a row before, and the one before that; rows and slices follow each other without a seam. */
 function predict(before: number, above: number, corner: number): number {
-  const low = before < above ? before : above, high = before < above ? above : before;
+  const low = before < above ? before : above,
+    high = before < above ? above : before;
   return corner >= high ? low : corner <= low ? high : before + above - corner;
 }

@@ -1,7 +1,11 @@
 // Elements of the page, made from text: nothing here is ever parsed as HTML.
 type Child = Node | string;
 
-export function element<K extends keyof HTMLElementTagNameMap>(tag: K, properties: Partial<HTMLElementTagNameMap[K]> = {}, ...children: Child[]): HTMLElementTagNameMap[K] {
+export function element<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  properties: Partial<HTMLElementTagNameMap[K]> = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
   return made;
@@ -14,7 +18,7 @@ export const section = (title: string, note: Child, ...children: Child[]) =>
 
 /** A number to some decimals, or a dash where there is none. */
 export const fixed = (value: number | null | undefined, decimals: number) =>
-  (typeof value === 'number' && Number.isFinite(value) ? value.toFixed(decimals).replace('-', '−') : '–');
+  typeof value === 'number' && Number.isFinite(value) ? value.toFixed(decimals).replace('-', '−') : '–';
 
 /** Three significant digits. */
 export const short = (value: number | null | undefined) => (typeof value === 'number' ? String(Number(value.toPrecision(3))) : '–');
@@ -27,7 +31,9 @@ export function table(head: Child[], rows: Child[][]): HTMLTableElement {
 
 /** Name and value a row, for whatever an object holds; nested names are joined by a space. */
 export function listing(object: object): HTMLTableElement {
-  const rows = Object.entries(flat(object)).map(([name, value]) => element('tr', {}, element('th', { scope: 'row' }, name), element('td', {}, value)));
+  const rows = Object.entries(flat(object)).map(([name, value]) =>
+    element('tr', {}, element('th', { scope: 'row' }, name), element('td', {}, value)),
+  );
   return element('table', { className: 'listing' }, element('tbody', {}, ...rows));
 }
 
@@ -40,4 +46,5 @@ function flat(value: unknown, name = ''): Record<string, string> {
   return Object.assign({}, ...Object.entries(value).map(([key, inner]) => flat(inner, name ? `${name} ${key}` : key)));
 }
 
-const show = (value: unknown) => (typeof value === 'number' && !Number.isInteger(value) ? String(Number(value.toPrecision(6))) : String(value));
+const show = (value: unknown) =>
+  typeof value === 'number' && !Number.isInteger(value) ? String(Number(value.toPrecision(6))) : String(value);

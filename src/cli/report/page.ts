@@ -10,8 +10,22 @@ const content: Content = JSON.parse(document.getElementById('content')!.textCont
 document.title = `deqreg: ${content.report.inputs.moving} to ${content.report.inputs.fixed}`;
 const [levels, drawCharts] = convergence(content.report);
 const wait = element('section', {}, 'Unpacking the images …');
-document.body.append(element('main', {}, head(content), wait, levels, ...tables(content), element('footer', {}, 'Charts are drawn by uPlot. ',
-  element('details', {}, element('summary', {}, 'Licence of uPlot'), element('pre', {}, content.licence)))));
+document.body.append(
+  element(
+    'main',
+    {},
+    head(content),
+    wait,
+    levels,
+    ...tables(content),
+    element(
+      'footer',
+      {},
+      'Charts are drawn by uPlot. ',
+      element('details', {}, element('summary', {}, 'Licence of uPlot'), element('pre', {}, content.licence)),
+    ),
+  ),
+);
 drawCharts();
 decodeAll(content.pictures).then((volumes) => {
   wait.replaceWith(...viewer(content.pictures, volumes));

@@ -20,9 +20,11 @@ const LEVELS = 95;
 /** Brightest shown intensity as a share of the image's window, whose upper end is a percentile. */
 const WHITE = 1.1;
 /** Cells along the longest edge: the displacement is smooth, log J less so. */
-const DISPLACEMENT_CELLS = 80, JACOBIAN_CELLS = 120;
+const DISPLACEMENT_CELLS = 80,
+  JACOBIAN_CELLS = 120;
 /** log J is stored from −1.5 to 1.5 in this many steps each way. */
-const LOG_RANGE = 1.5, LOG_STEPS = 60;
+const LOG_RANGE = 1.5,
+  LOG_STEPS = 60;
 
 type Shown = Pick<Registration, 'displacement' | 'warped' | 'intensities'>;
 
@@ -32,11 +34,12 @@ export async function pictures({ fixed, moving }: Inputs, { displacement, warped
   const smooth = displacementLayers(displacement, view);
   const jacobian = jacobianLayer(displacement, fixed, view);
   const resampled = sameGrid(fixed, moving) ? moving.data : resample(moving, fixed, intensities.moving.low);
-  const images = (factors: Vec3) => Promise.all([
-    imageLayer(fixed.data, intensities.fixed, view, factors),
-    imageLayer(resampled, intensities.moving, view, factors),
-    imageLayer(warped.data, intensities.moving, view, factors),
-  ]);
+  const images = (factors: Vec3) =>
+    Promise.all([
+      imageLayer(fixed.data, intensities.fixed, view, factors),
+      imageLayer(resampled, intensities.moving, view, factors),
+      imageLayer(warped.data, intensities.moving, view, factors),
+    ]);
   let factors: Vec3 = [1, 1, 1];
   while (fixed.data.length / product(factors) > LARGEST) factors = coarser(factors, view.spacing);
   let layers = await images(factors);
@@ -48,20 +51,38 @@ export async function pictures({ fixed, moving }: Inputs, { displacement, warped
     layers = await images(factors);
   }
   return {
-    size: view.size, spacing: view.spacing, axes: view.axes.map(({ voxel, flip }) => ({ letter: 'ijk'[voxel], flip })), levels: LEVELS,
-    fixed: layers[0], moving: layers[1], warped: layers[2], logJacobian, logRange: LOG_RANGE, logSteps: LOG_STEPS, displacement: u, step,
+    size: view.size,
+    spacing: view.spacing,
+    axes: view.axes.map(({ voxel, flip }) => ({ letter: 'ijk'[voxel], flip })),
+    levels: LEVELS,
+    fixed: layers[0],
+    moving: layers[1],
+    warped: layers[2],
+    logJacobian,
+    logRange: LOG_RANGE,
+    logSteps: LOG_STEPS,
+    displacement: u,
+    step,
   };
 }
 
 /** A grid seen along right, anterior, superior: the offset of its first voxel and the steps from there. */
-interface View { size: Vec3; spacing: Vec3; axes: Axis[]; start: number; strides: Vec3 }
+interface View {
+  size: Vec3;
+  spacing: Vec3;
+  axes: Axis[];
+  start: number;
+  strides: Vec3;
+}
 
 function viewOf({ size, affine }: Grid): View {
   const axes = anatomicalAxes(affine);
   const along = (value: (axis: Axis) => number) => axes.map(value) as Vec3;
   const stride = ({ voxel }: Axis) => [1, size[0], size[0] * size[1]][voxel];
   return {
-    axes, size: along(({ voxel }) => size[voxel]), spacing: along(({ step }) => step),
+    axes,
+    size: along(({ voxel }) => size[voxel]),
+    spacing: along(({ step }) => step),
     start: axes.reduce((sum, axis) => sum + (axis.flip ? (size[axis.voxel] - 1) * stride(axis) : 0), 0),
     strides: along((axis) => stride(axis) * (axis.flip ? -1 : 1)),
   };
@@ -86,7 +107,10 @@ function sampled(view: View, factors: Vec3): View {
   const { size, spacing, strides } = view;
   const scaled = (values: Vec3) => values.map((value, axis) => value * factors[axis]) as Vec3;
   return {
-    ...view, size: size.map((n, axis) => Math.max(1, Math.floor(n / factors[axis]))) as Vec3, spacing: scaled(spacing), strides: scaled(strides),
+    ...view,
+    size: size.map((n, axis) => Math.max(1, Math.floor(n / factors[axis]))) as Vec3,
+    spacing: scaled(spacing),
+    strides: scaled(strides),
     start: factors.reduce((sum, factor, axis) => sum + Math.min(factor >> 1, size[axis] - 1) * strides[axis], view.start),
   };
 }
@@ -101,19 +125,30 @@ async function layer(data: Float32Array, view: View, factors: Vec3, code: (mean:
 }
 
 function blockMeans(
-  data: Float32Array, { size: [W, H, D], start, strides: [sx, sy, sz] }: View, [fx, fy, fz]: Vec3, cells: Vec3, code: (mean: number) => number, offset: number,
+  data: Float32Array,
+  { size: [W, H, D], start, strides: [sx, sy, sz] }: View,
+  [fx, fy, fz]: Vec3,
+  cells: Vec3,
+  code: (mean: number) => number,
+  offset: number,
 ): Uint8ClampedArray<ArrayBuffer> {
-  const bytes = new Uint8ClampedArray(product(cells)), single = fx * fy * fz === 1;
-  for (let z = 0, n = 0; z < D; z += fz) for (let y = 0; y < H; y += fy) {
-    const row = offset + start + y * sy + z * sz, high = Math.min(fy, H - y), deep = Math.min(fz, D - z);
-    if (single) for (let x = 0, at = row; x < W; x++, at += sx) bytes[n++] = code(data[at]);
-    else for (let x = 0; x < W; x += fx) {
-      const wide = Math.min(fx, W - x);
-      let sum = 0;
-      for (let c = 0; c < deep; c++) for (let b = 0; b < high; b++) for (let a = 0, at = row + x * sx + b * sy + c * sz; a < wide; a++, at += sx) sum += data[at];
-      bytes[n++] = code(sum / (wide * high * deep));
+  const bytes = new Uint8ClampedArray(product(cells)),
+    single = fx * fy * fz === 1;
+  for (let z = 0, n = 0; z < D; z += fz)
+    for (let y = 0; y < H; y += fy) {
+      const row = offset + start + y * sy + z * sz,
+        high = Math.min(fy, H - y),
+        deep = Math.min(fz, D - z);
+      if (single) for (let x = 0, at = row; x < W; x++, at += sx) bytes[n++] = code(data[at]);
+      else
+        for (let x = 0; x < W; x += fx) {
+          const wide = Math.min(fx, W - x);
+          let sum = 0;
+          for (let c = 0; c < deep; c++)
+            for (let b = 0; b < high; b++) for (let a = 0, at = row + x * sx + b * sy + c * sz; a < wide; a++, at += sx) sum += data[at];
+          bytes[n++] = code(sum / (wide * high * deep));
+        }
     }
-  }
   return bytes;
 }
 
@@ -123,7 +158,8 @@ function imageLayer(data: Float32Array, { low, high }: IntensityWindow, view: Vi
 }
 
 async function displacementLayers(u: Float32Array, view: View): Promise<{ step: number; layers: Layer[] }> {
-  const voxels = u.length / 3, { axes, spacing } = view;
+  const voxels = u.length / 3,
+    { axes, spacing } = view;
   let largest = 0; // mm
   axes.forEach(({ voxel }, axis) => {
     for (let v = voxel * voxels; v < (voxel + 1) * voxels; v++) {
@@ -133,18 +169,29 @@ async function displacementLayers(u: Float32Array, view: View): Promise<{ step: 
   });
   const step = largest / 127 || 1;
   const coarse = sampled(view, factorsFor(view, DISPLACEMENT_CELLS));
-  return { step, layers: await Promise.all(axes.map(({ voxel, flip }, axis) => {
-    const scale = (flip ? -1 : 1) * spacing[axis] / step;
-    return layer(u, coarse, [1, 1, 1], (value) => 128 + value * scale, voxel * voxels);
-  })) };
+  return {
+    step,
+    layers: await Promise.all(
+      axes.map(({ voxel, flip }, axis) => {
+        const scale = ((flip ? -1 : 1) * spacing[axis]) / step;
+        return layer(u, coarse, [1, 1, 1], (value) => 128 + value * scale, voxel * voxels);
+      }),
+    ),
+  };
 }
 
 /** Log of the mean J of each block; a block with a voxel of J ≤ 0 is a fold (and NaN on the way). */
 function jacobianLayer(u: Float32Array, { size }: Grid, view: View): Promise<Layer> {
   const determinants = new Float32Array(u.length / 3);
-  visitDeterminants(u, size, (v, determinant) => { determinants[v] = determinant > 0 ? determinant : NaN; });
-  return layer(determinants, view, factorsFor(view, JACOBIAN_CELLS),
-    (mean) => 128 + LOG_STEPS * Math.min(Math.max(Math.log(mean) / LOG_RANGE, -1), 1));
+  visitDeterminants(u, size, (v, determinant) => {
+    determinants[v] = determinant > 0 ? determinant : NaN;
+  });
+  return layer(
+    determinants,
+    view,
+    factorsFor(view, JACOBIAN_CELLS),
+    (mean) => 128 + LOG_STEPS * Math.min(Math.max(Math.log(mean) / LOG_RANGE, -1), 1),
+  );
 }
 
 /** A volume on another grid through the two affines, trilinear; `outside` beyond its own. */
@@ -152,18 +199,29 @@ function resample({ size: [W, H, D], affine, data }: Volume, grid: Grid, outside
   const [a, b, c, i0, e, f, g, j0, p, q, r, k0]: Affine = voxelToVoxel(grid.affine, affine);
   const [w, h, d] = grid.size;
   const out = new Float32Array(w * h * d).fill(outside);
-  const rows = W, slices = W * H;
-  for (let z = 0, v = 0; z < d; z++) for (let y = 0; y < h; y++) for (let x = 0; x < w; x++, v++) {
-    const i = a * x + b * y + c * z + i0, j = e * x + f * y + g * z + j0, k = p * x + q * y + r * z + k0;
-    if (!(i >= -0.5 && j >= -0.5 && k >= -0.5 && i <= W - 0.5 && j <= H - 0.5 && k <= D - 0.5)) continue;
-    const il = Math.max(Math.floor(i), 0), jl = Math.max(Math.floor(j), 0), kl = Math.max(Math.floor(k), 0);
-    const s = Math.max(i - il, 0), t = Math.max(j - jl, 0), o = Math.max(k - kl, 0);
-    const di = il < W - 1 ? 1 : 0, dj = jl < H - 1 ? rows : 0, dk = kl < D - 1 ? slices : 0;
-    const at = il + jl * rows + kl * slices;
-    const line = (n: number) => data[n] + s * (data[n + di] - data[n]);
-    const near = line(at) + t * (line(at + dj) - line(at));
-    const far = line(at + dk) + t * (line(at + dk + dj) - line(at + dk));
-    out[v] = near + o * (far - near);
-  }
+  const rows = W,
+    slices = W * H;
+  for (let z = 0, v = 0; z < d; z++)
+    for (let y = 0; y < h; y++)
+      for (let x = 0; x < w; x++, v++) {
+        const i = a * x + b * y + c * z + i0,
+          j = e * x + f * y + g * z + j0,
+          k = p * x + q * y + r * z + k0;
+        if (!(i >= -0.5 && j >= -0.5 && k >= -0.5 && i <= W - 0.5 && j <= H - 0.5 && k <= D - 0.5)) continue;
+        const il = Math.max(Math.floor(i), 0),
+          jl = Math.max(Math.floor(j), 0),
+          kl = Math.max(Math.floor(k), 0);
+        const s = Math.max(i - il, 0),
+          t = Math.max(j - jl, 0),
+          o = Math.max(k - kl, 0);
+        const di = il < W - 1 ? 1 : 0,
+          dj = jl < H - 1 ? rows : 0,
+          dk = kl < D - 1 ? slices : 0;
+        const at = il + jl * rows + kl * slices;
+        const line = (n: number) => data[n] + s * (data[n + di] - data[n]);
+        const near = line(at) + t * (line(at + dj) - line(at));
+        const far = line(at + dk) + t * (line(at + dk + dj) - line(at + dk));
+        out[v] = near + o * (far - near);
+      }
   return out;
 }

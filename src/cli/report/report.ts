@@ -8,7 +8,13 @@ import style from './report.css';
 
 /** The whole page. All text of the run is in the JSON, where `<` is escaped, and enters the page as text nodes only. */
 export function reportPage(report: Report, pictures: Pictures, args: readonly string[]): string {
-  const content: Content = { command: `deqreg register ${args.map(quoted).join(' ')}`, made: new Date().toISOString(), report, pictures, licence };
+  const content: Content = {
+    command: `deqreg register ${args.map(quoted).join(' ')}`,
+    made: new Date().toISOString(),
+    report,
+    pictures,
+    licence,
+  };
   return `<!DOCTYPE html>
 <html lang="en">
 <head>

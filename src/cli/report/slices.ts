@@ -19,9 +19,19 @@ export const planes: Plane[] = [
   { name: 'Sagittal', across: 1, up: 2, through: 0, letters: ['P', 'A', 'I', 'S'] },
 ];
 
-export interface Cells { size: Vec3; spacing: Vec3; codes: Uint8Array }
+export interface Cells {
+  size: Vec3;
+  spacing: Vec3;
+  codes: Uint8Array;
+}
 
-export interface Volumes { fixed: Cells; moving: Cells; warped: Cells; logJacobian: Cells; displacement: Cells[] }
+export interface Volumes {
+  fixed: Cells;
+  moving: Cells;
+  warped: Cells;
+  logJacobian: Cells;
+  displacement: Cells[];
+}
 
 export async function decodeAll({ fixed, moving, warped, logJacobian, displacement }: Pictures): Promise<Volumes> {
   const [f, m, w, j, ...u] = await Promise.all([fixed, moving, warped, logJacobian, ...displacement].map(decodeLayer));
@@ -35,11 +45,17 @@ async function decodeLayer({ size, spacing, data }: Layer): Promise<Cells> {
 }
 
 /** A slice, its upper row first, and its extent in mm from the lower corner. */
-export interface Slice { width: number; height: number; codes: Uint8Array; mm: [number, number] }
+export interface Slice {
+  width: number;
+  height: number;
+  codes: Uint8Array;
+  mm: [number, number];
+}
 
 export function cut({ size, spacing, codes }: Cells, { across, up, through }: Plane, at: number): Slice {
   const strides = [1, size[0], size[0] * size[1]];
-  const width = size[across], height = size[up];
+  const width = size[across],
+    height = size[up];
   const start = Math.min(Math.floor(at / spacing[through]), size[through] - 1) * strides[through];
   const out = new Uint8Array(width * height);
   for (let y = 0, n = 0; y < height; y++) {
@@ -53,14 +69,19 @@ export function foreground(images: Cells[], levels: number): [number, number][] 
   const box = [0, 1, 2].map((axis): [number, number] => [images[0].size[axis], -1]);
   const { size, spacing } = images[0];
   const lit = (n: number) => images.some(({ codes }) => codes[n] > levels / 10);
-  for (let z = 0, n = 0; z < size[2]; z++) for (let y = 0; y < size[1]; y++) for (let x = 0; x < size[0]; x++, n++) {
-    if (!lit(n)) continue;
-    [x, y, z].forEach((cell, axis) => {
-      if (cell < box[axis][0]) box[axis][0] = cell;
-      if (cell > box[axis][1]) box[axis][1] = cell;
-    });
-  }
+  for (let z = 0, n = 0; z < size[2]; z++)
+    for (let y = 0; y < size[1]; y++)
+      for (let x = 0; x < size[0]; x++, n++) {
+        if (!lit(n)) continue;
+        [x, y, z].forEach((cell, axis) => {
+          if (cell < box[axis][0]) box[axis][0] = cell;
+          if (cell > box[axis][1]) box[axis][1] = cell;
+        });
+      }
   const margin = 0.03 * Math.max(...size.map((n, axis) => n * spacing[axis]));
-  return box.map(([low, high], axis) => (high < low ? [0, size[axis] * spacing[axis]]
-    : [Math.max(0, low * spacing[axis] - margin), Math.min(size[axis] * spacing[axis], (high + 1) * spacing[axis] + margin)]));
+  return box.map(([low, high], axis) =>
+    high < low
+      ? [0, size[axis] * spacing[axis]]
+      : [Math.max(0, low * spacing[axis] - margin), Math.min(size[axis] * spacing[axis], (high + 1) * spacing[axis] + margin)],
+  );
 }

@@ -5,7 +5,8 @@ import { checkerboard, difference, diverging, FOLD, type Frame, grey, grid, logJ
 import { foreground, type Plane, planes, type Volumes } from './slices.ts';
 
 /** CSS pixels of a picture, at most. */
-const WIDTH = 288, HEIGHT = 340;
+const WIDTH = 288,
+  HEIGHT = 340;
 /** Grid lines along the longest edge, about. */
 const LINES = 20;
 
@@ -21,7 +22,10 @@ export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
 
   const [fixed, moving, warped] = [volumes.fixed, volumes.moving, volumes.warped].map((cells) => grey(cells, levels));
   const lines = nice(Math.max(...box.map(extent)) / LINES);
-  const differences = { after: difference(volumes.fixed, volumes.warped, levels), before: difference(volumes.fixed, volumes.moving, levels) };
+  const differences = {
+    after: difference(volumes.fixed, volumes.warped, levels),
+    before: difference(volumes.fixed, volumes.moving, levels),
+  };
   const mode = { checkerboard: false, difference: 'after' as keyof typeof differences };
   const board = checkerboard(fixed, warped);
   const columns: [() => string, Paint][] = [
@@ -42,10 +46,14 @@ export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
     return view;
   };
   const slider = (plane: Plane) => {
-    const { letter, flip } = axes[plane.through], last = size[plane.through] - 1;
+    const { letter, flip } = axes[plane.through],
+      last = size[plane.through] - 1;
     const input = element('input', { type: 'range', min: '0', max: String(last), ariaLabel: `${plane.name} slice` });
     const text = element('output');
-    input.oninput = () => { position[plane.through] = Number(input.value); redraw(); };
+    input.oninput = () => {
+      position[plane.through] = Number(input.value);
+      redraw();
+    };
     redraws.push(() => {
       const voxel = position[plane.through];
       input.value = String(voxel);
@@ -56,33 +64,85 @@ export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
 
   const heads = columns.map(([title]) => {
     const head = element('h3');
-    redraws.push(() => { head.textContent = title(); });
+    redraws.push(() => {
+      head.textContent = title();
+    });
     return head;
   });
   const checker = element('input', { type: 'checkbox' });
-  checker.onchange = () => { mode.checkerboard = checker.checked; redraw(); };
+  checker.onchange = () => {
+    mode.checkerboard = checker.checked;
+    redraw();
+  };
   const before = element('input', { type: 'checkbox' });
-  before.onchange = () => { mode.difference = before.checked ? 'before' : 'after'; redraw(); };
-  const options = div('options',
+  before.onchange = () => {
+    mode.difference = before.checked ? 'before' : 'after';
+    redraw();
+  };
+  const options = div(
+    'options',
     element('label', {}, checker, 'checkerboard of fixed and warped in place of warped'),
     element('label', {}, before, 'difference before registration'),
-    element('span', {}, colourBar('−½', '½', 'of the range of greys')));
+    element('span', {}, colourBar('−½', '½', 'of the range of greys')),
+  );
 
-  const images = section('Images', imageNote(pictures), options, div('pictures', ...heads), ...shown.flatMap((plane) => [
-    slider(plane), linked(div('pictures', ...columns.map(([title, paint], n) => picture(plane, paint, `${plane.name}, ${title()}`, n === 3 ? 'light' : 'dark')))),
-  ]));
+  const images = section(
+    'Images',
+    imageNote(pictures),
+    options,
+    div('pictures', ...heads),
+    ...shown.flatMap((plane) => [
+      slider(plane),
+      linked(
+        div(
+          'pictures',
+          ...columns.map(([title, paint], n) => picture(plane, paint, `${plane.name}, ${title()}`, n === 3 ? 'light' : 'dark')),
+        ),
+      ),
+    ]),
+  );
 
   const folds = volumes.logJacobian.codes.reduce((sum, code) => sum + Number(code === 0), 0);
   const cells = volumes.logJacobian.spacing.map(short).join(' × ');
-  const deformation = section('Deformation', 'On the slices chosen above or here.',
+  const deformation = section(
+    'Deformation',
+    'On the slices chosen above or here.',
     div('pictures', ...shown.map((plane) => slider(plane)), div('')),
-    div('pictures', ...shown.map((plane) => linked(picture(plane, deformed, `${plane.name}, deformed grid`))), div('legend', element('h3', {}, 'Deformed grid'),
-      element('p', {}, `On the warped image. A grid of ${short(lines)} mm on the moving image, warped as the image is: lines where p + u(p) is a multiple of ${short(lines)} mm. Motion through the plane does not show.`))),
-    div('pictures', ...shown.map((plane) => linked(picture(plane, jacobian, `${plane.name}, log Jacobian`, 'light'))), div('legend', element('h3', {}, 'log J, J = det(I + ∇u)'),
-      colourBar(`−${logRange}`, `${logRange}`, ''),
-      element('p', {}, 'Red: a voxel of the fixed image comes from a larger volume of the moving image; blue: from a smaller one. ±0.69 is a factor of two.'),
-      element('p', {}, swatch(FOLD), ` fold: a cell with a voxel of J ≤ 0. ${folds === 0 ? 'There is none in the whole grid.' : `${folds} of ${volumes.logJacobian.codes.length} cells in the whole grid.`}`),
-      element('p', {}, `Mean J of cells of ${cells} mm; folds are found at full resolution.`))));
+    div(
+      'pictures',
+      ...shown.map((plane) => linked(picture(plane, deformed, `${plane.name}, deformed grid`))),
+      div(
+        'legend',
+        element('h3', {}, 'Deformed grid'),
+        element(
+          'p',
+          {},
+          `On the warped image. A grid of ${short(lines)} mm on the moving image, warped as the image is: lines where p + u(p) is a multiple of ${short(lines)} mm. Motion through the plane does not show.`,
+        ),
+      ),
+    ),
+    div(
+      'pictures',
+      ...shown.map((plane) => linked(picture(plane, jacobian, `${plane.name}, log Jacobian`, 'light'))),
+      div(
+        'legend',
+        element('h3', {}, 'log J, J = det(I + ∇u)'),
+        colourBar(`−${logRange}`, `${logRange}`, ''),
+        element(
+          'p',
+          {},
+          'Red: a voxel of the fixed image comes from a larger volume of the moving image; blue: from a smaller one. ±0.69 is a factor of two.',
+        ),
+        element(
+          'p',
+          {},
+          swatch(FOLD),
+          ` fold: a cell with a voxel of J ≤ 0. ${folds === 0 ? 'There is none in the whole grid.' : `${folds} of ${volumes.logJacobian.codes.length} cells in the whole grid.`}`,
+        ),
+        element('p', {}, `Mean J of cells of ${cells} mm; folds are found at full resolution.`),
+      ),
+    ),
+  );
   redraw();
   return [images, deformation];
 }
@@ -90,10 +150,12 @@ export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
 function imageNote({ size, spacing, fixed }: Pictures): string {
   const full = size.every((n, axis) => n === fixed.size[axis]);
   const voxels = (mm: number[]) => `${mm.map(short).join(' × ')} mm`;
-  return `On the fixed grid, ${size.join(' × ')} voxels of ${voxels(spacing)} along right, anterior, superior, cut to the foreground and shown `
-    + (full ? 'at full resolution' : `at ${voxels(fixed.spacing)} (means), to keep this file small`)
-    + ', each image in the intensity window in which it was compared, and a tenth more. The moving image is resampled through the affines of the two files alone. '
-    + 'Letters name the nearest anatomical direction. Move over a picture to find the same place in the others.';
+  return (
+    `On the fixed grid, ${size.join(' × ')} voxels of ${voxels(spacing)} along right, anterior, superior, cut to the foreground and shown ` +
+    (full ? 'at full resolution' : `at ${voxels(fixed.spacing)} (means), to keep this file small`) +
+    ', each image in the intensity window in which it was compared, and a tenth more. The moving image is resampled through the affines of the two files alone. ' +
+    'Letters name the nearest anatomical direction. Move over a picture to find the same place in the others.'
+  );
 }
 
 /** A canvas with its letters and the linked cursor. */
@@ -106,7 +168,15 @@ function canvas(plane: Plane, frame: Frame, paint: Paint, label: string, at: () 
   const context = made.getContext('2d')!;
   const [left, right, bottom, top] = plane.letters;
   const letter = (text: string, edge: string) => element('span', { className: `letter ${edge}` }, text);
-  const view = div('picture', made, letter(left, 'left'), letter(right, 'right'), letter(bottom, 'bottom'), letter(top, 'top'), div('cursor'));
+  const view = div(
+    'picture',
+    made,
+    letter(left, 'left'),
+    letter(right, 'right'),
+    letter(bottom, 'bottom'),
+    letter(top, 'top'),
+    div('cursor'),
+  );
   view.style.width = `${width}px`;
   const draw = () => {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -131,7 +201,13 @@ function linked(pictures: HTMLElement): HTMLElement {
 }
 
 function colourBar(low: string, high: string, unit: string): HTMLElement {
-  const stops = Array.from({ length: 21 }, (_, n) => `rgb(${diverging(n / 10 - 1).map(Math.round).join(' ')})`);
+  const stops = Array.from(
+    { length: 21 },
+    (_, n) =>
+      `rgb(${diverging(n / 10 - 1)
+        .map(Math.round)
+        .join(' ')})`,
+  );
   const bar = div('bar');
   bar.style.background = `linear-gradient(to right, ${stops.join(', ')})`;
   return div('colours', low, bar, high, unit && ` ${unit}`);
