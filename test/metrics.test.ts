@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import type { Affine } from '../src/io/affine.ts';
 import { dice, hd95, jacobianStats, presentLabels, tre, warpLabels } from '../src/register/metrics.ts';
 import { seededRandom } from '../src/ops/random.ts';
+import { dataFolder } from './data.ts';
 
 type Size = [number, number, number];
 const identity: Affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
@@ -238,7 +239,7 @@ test('jacobianStats: folding, deviations and mask of a map along one axis', () =
   assert.throws(() => jacobianStats(u, size, new Uint8Array(5)), /5 mask voxels on a grid of 6×3×3 = 54/);
 });
 
-const data = '../shared/data/brain/';
+const data = `${dataFolder}/brain/`;
 if (!existsSync(data)) console.log(`metrics.test: skipped the brain pair, no folder ${data}`);
 else
   test('brain pair: figures of numpy and scipy', () => {

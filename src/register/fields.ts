@@ -195,12 +195,24 @@ export function checkReach({ size, affine, data }: DisplacementFile, grid: Grid)
 
 const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];
 
-/** A whole field as three inputs, because all of it in one buffer may be more than an adapter binds. */
+/** What every adapter that can hold a field binds at once, in bytes. */
+const BINDING = 2 ** 27;
+
+/** A whole field as one input, or one a component where all of it in one buffer may be more than an adapter binds. */
 const components = (graph: Graph, field: Grid): Tensor[] =>
-  ['i', 'j', 'k'].map((axis) => graph.input(`displacement ${axis}`, [1, 1, ...shapeOf(field)]));
-const each = (tensors: Tensor[], data: Float32Array): [Tensor, Float32Array][] =>
-  tensors.map((t, c) => [t, data.subarray((c * data.length) / 3, ((c + 1) * data.length) / 3)]);
-const sample = (field: Tensor[], u: Tensor, matrix: Matrix): Tensor => concat(...field.map((component) => warp(component, u, matrix)));
+  12 * voxelCount(field) <= BINDING
+    ? [graph.input('displacement', [1, 3, ...shapeOf(field)])]
+    : ['i', 'j', 'k'].map((axis) => graph.input(`displacement ${axis}`, [1, 1, ...shapeOf(field)]));
+
+const each = (tensors: Tensor[], data: Float32Array): [Tensor, Float32Array][] => {
+  const length = data.length / tensors.length;
+  return tensors.map((t, n) => [t, data.subarray(n * length, (n + 1) * length)]);
+};
+
+const sample = (field: Tensor[], u: Tensor, matrix: Matrix): Tensor => {
+  const parts = field.map((part) => warp(part, u, matrix));
+  return parts.length === 1 ? parts[0]! : concat(...parts);
+};
 
 const matrixBetween = (from: Grid, to: Grid): Matrix => (sameGrid(from, to) ? identity : voxelToVoxel(from.affine, to.affine));
 
