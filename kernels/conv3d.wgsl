@@ -1,12 +1,13 @@
-// y[n,o,p] = f(b[o] + Σ_{i,k} w[o,i,k]·x[n,i,STRIDE·p + k − PAD]), f an activation where ACTIVATE; x beyond the border is 0, or its last voxel
-// where REPLICATE. Layout [N, C, D, H, W]; w as conv3d_pack leaves it, [i, k] × VECTORS of four output channels, in a uniform buffer.
+// y[n,o,p] = f(b[o] + Σ_{i,k} w[o,i,k]·x[n,i,STRIDE·p + k − PAD]), f an activation where ACTIVATE; x beyond the border is 0, or its last
+// voxel where REPLICATE. Layout [N, C, D, H, W]; w as conv3d_pack leaves it, [i, k] × VECTORS of four output channels, in a uniform buffer.
 // One invocation: RUN voxels along H × 4·VECTORS channels from `first_out` on, so that a value loaded serves many multiplications.
 // A pass takes `channels` inputs from `first_in` on; where there are several, the later ones ACCUMULATE on y.
 // @use index
 // @use activation
 alias real = f32; // storage
 struct Params {
-  count: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32, first_in: u32, channels: u32, first_out: u32, k: u32,
+  count: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, k: u32,
+  inputs: u32, outputs: u32, first_in: u32, channels: u32, first_out: u32,
 }
 @group(0) @binding(0) var<storage, read> x: array<real>;
 @group(0) @binding(1) var<uniform> w: array<vec4f, WEIGHTS>;
@@ -34,10 +35,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
   var sum: array<array<vec4f, VECTORS>, RUN>;
   for (var i = 0u; i < params.channels; i++) {
-    for (var kd = 0u; kd < params.k; kd++) {
+    for (var kd = 0u; kd < params.k; kd++) { // k = K; unrolled, it would take a CPU adapter seconds to compile
       let slice = place(p.z * STRIDE + kd, params.x_d);
       let base = ((group.z * params.inputs + params.first_in + i) * params.x_d + slice.at) * params.x_h;
-      for (var kw = 0u; kw < params.k; kw++) {
+      for (var kw = 0u; kw < K; kw++) {
         let column = place(p.x * STRIDE + kw, params.x_w);
         let factor = slice.factor * column.factor;
         var values: array<f32, ROWS>;

@@ -1,7 +1,7 @@
-// dw[o,i,k] = Σ_{n,p} dy[n,o,p]·x[n,i,STRIDE·p + k − PAD] and db[o] = Σ_{n,p} dy[n,o,p]; x beyond the border as in conv3d. Layout [N, C, D, H, W].
-// Split over voxels: partials[chunk] holds dw and then db, summed over the columns (lines along H) of one chunk; conv3d_dw_sum adds the chunks.
-// One workgroup (x): 4 outputs o × TILE inputs i × one kd × all kh and kw; (y): a chunk. One invocation walks along columns with the K rows
-// of x that the taps need in registers. The invocations of a workgroup are then added in a fixed order.
+// dw[o,i,k] = Σ_{n,p} dy[n,o,p]·x[n,i,STRIDE·p + k − PAD] and db[o] = Σ_{n,p} dy[n,o,p]; x beyond the border as in conv3d. Layout
+// [N, C, D, H, W]. Split over voxels: partials[chunk] holds dw and then db, summed over the columns (lines along H) of one chunk;
+// conv3d_dw_sum adds the chunks. One workgroup (x): 4 outputs o × TILE inputs i × one kd × all kh and kw; (y): a chunk. One invocation walks
+// along columns with the K rows of x that the taps need in registers. The invocations of a workgroup are then added in a fixed order.
 alias real = f32; // storage
 struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32 }
 @group(0) @binding(0) var<storage, read> x: array<real>;
@@ -42,21 +42,26 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       columns[kw].at += slice.at * params.x_h * params.x_w;
       columns[kw].factor *= slice.factor;
     }
-    var rows: array<array<array<f32, K>, K>, TILE>; // [i][kh][kw]
-    for (var h = 0u; h < params.h; h++) {
+    var rows: array<array<array<f32, K>, K>, TILE>; // [i][kh][kw]; steps before h = 0 fill those that are shifted later
+    for (var h = -i32((K - 1u) / STRIDE); h < i32(params.h); h++) {
       for (var kh = 0u; kh < K; kh++) {
-        let row = place(h * STRIDE + kh, params.x_h);
-        for (var i = 0u; i < TILE; i++) {
-          let channel = n * params.inputs + min(first_i + i, params.inputs - 1u);
-          for (var kw = 0u; kw < K; kw++) {
-            rows[i][kh][kw] = f32(x[channel * x_voxels + row.at * params.x_w + columns[kw].at]) * (row.factor * columns[kw].factor);
+        if (kh + STRIDE < K) {
+          for (var i = 0u; i < TILE; i++) { rows[i][kh] = rows[i][kh + STRIDE]; }
+        } else {
+          let row = place(u32(h * i32(STRIDE) + i32(kh)), params.x_h);
+          for (var i = 0u; i < TILE; i++) {
+            let channel = n * params.inputs + min(first_i + i, params.inputs - 1u);
+            for (var kw = 0u; kw < K; kw++) {
+              rows[i][kh][kw] = f32(x[channel * x_voxels + row.at * params.x_w + columns[kw].at]) * (row.factor * columns[kw].factor);
+            }
           }
         }
       }
+      if (h < 0) { continue; }
       var g: vec4f;
       for (var o = 0u; o < 4u; o++) {
         let channel = n * params.outputs + min(first_o + o, params.outputs - 1u);
-        g[o] = f32(dy[channel * voxels + (d * params.h + h) * params.w + w]);
+        g[o] = f32(dy[channel * voxels + (d * params.h + u32(h)) * params.w + w]);
       }
       bias += g;
       for (var i = 0u; i < TILE; i++) {

@@ -17,12 +17,14 @@ const dwSumKernel = kernel('conv3d_dw_sum', dwSumSource);
 const foldKernel = kernel('conv3d_fold', foldSource);
 const packKernel = kernel('conv3d_pack', packSource);
 
-/** Kernel size → outputs along H that an invocation of the forward pass makes, and input channels that a workgroup of the weight gradient takes. */
+/** By kernel size: outputs along H that an invocation makes, and input channels that a workgroup of the weight gradient takes. */
 const TILES: Record<number, { run: number; inputs: number }> = {
   1: { run: 4, inputs: 4 },
-  3: { run: 4, inputs: 4 },
+  3: { run: 6, inputs: 4 },
   5: { run: 4, inputs: 1 },
 };
+/** Voxels that an invocation of the input gradient of stride 2 makes. */
+const DX_RUN = 4;
 /** Output channels of one pass, at most. */
 const CHANNELS = 16;
 /** Chunks of voxels that the weight gradient is split over, at most. */
@@ -234,13 +236,14 @@ function gather(node: Launch<unknown>, dy: Tensor, w: Tensor, dx: Tensor, stride
   if (stride === 1) return convolve(node, dy, w, dx, { stride, pad: k - 1 - pad, gradient: true });
   const from = volume('conv3d', 'dy', dy.shape),
     to = volume('conv3d', 'dx', dx.shape);
-  const count = Math.ceil(to.w / 2) * Math.ceil(to.h / 2) * Math.ceil(to.d / 2);
+  const half = (n: number) => Math.ceil(n / 2);
+  const count = half(to.w) * Math.ceil(half(to.h) / DX_RUN) * half(to.d);
   const { constants, groups } = flat(count, 8 * to.n);
   return passes(node, w, from.c, to.c, { TRANSPOSE: 'true', FLIP: 'false' }, (pass, packed) => ({
     kernel: dxKernel,
     groups,
     bindings: { dy, w: packed, dx },
-    constants: { ...constants, ...pass.constants, K: k, PAD: pad },
+    constants: { ...constants, ...pass.constants, K: k, PAD: pad, RUN: DX_RUN },
     params: { ...pass.params, count, w: to.w, h: to.h, d: to.d, y_w: from.w, y_h: from.h, y_d: from.d, inputs: from.c, outputs: to.c },
   }));
 }
