@@ -1,7 +1,7 @@
 // dw[o,i,k] = Σ_{n,p} dy[n,o,p]·x[n,i,STRIDE·p + k − PAD] and db[o] = Σ_{n,p} dy[n,o,p]; x beyond the border as in conv3d. Layout
 // [N, C, D, H, W]. Split over voxels: partials[chunk] holds dw and then db, summed over the columns (lines along H) of one chunk;
-// conv3d_dw_sum adds the chunks. One workgroup (x): 4 outputs o × TILE inputs i × one kd × all kh and kw; (y): a chunk. One invocation walks
-// along columns with the K rows of x that the taps need in registers. The invocations of a workgroup are then added in a fixed order.
+// conv3d_dw_sum adds the chunks. One workgroup (x): 4 outputs o × TILE inputs i × one kd × all kh and kw; (y): a chunk. One invocation
+// walks along columns with the K rows of x that the taps need in registers. The invocations of a workgroup are then added in a fixed order.
 alias real = f32; // storage
 struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32 }
 @group(0) @binding(0) var<storage, read> x: array<real>;
