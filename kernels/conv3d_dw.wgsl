@@ -3,7 +3,7 @@
 // conv3d_dw_sum adds the chunks. One workgroup (x): 4 outputs o × TILE inputs i × one kd × all kh and kw; (y): a chunk. One invocation
 // walks along columns with the K rows of x that the taps need in registers. The invocations of a workgroup are then added in a fixed order.
 alias real = f32; // storage
-struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32 }
+struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32, first: u32, row: u32 }
 @group(0) @binding(0) var<storage, read> x: array<real>;
 @group(0) @binding(1) var<storage, read> dy: array<real>;
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
@@ -72,7 +72,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
   }
 
-  let weights = params.inputs * K * K * K;
+  let weights = params.row * K * K * K;
   let chunk = group.y * params.outputs * (weights + 1u);
   for (var o = 0u; o < 4u; o++) {
     for (var i = 0u; i < TILE; i++) {
@@ -89,7 +89,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       if (local == VALUES) {
         if (kd == 0u && first_i == 0u) { partials[chunk + params.outputs * weights + first_o + o] = total; }
       } else if (i < params.inputs) {
-        partials[chunk + (((first_o + o) * params.inputs + i) * K + kd) * K * K + local % (K * K)] = total;
+        partials[chunk + (((first_o + o) * params.row + params.first + i) * K + kd) * K * K + local % (K * K)] = total;
       }
     }
     workgroupBarrier();

@@ -1,7 +1,7 @@
 // conv3d beyond the small cases: channels that need several passes, adjoint identities at odd sizes, and what is refused.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { conv3d, type ConvOptions, Graph, type Tensor } from '../src/index.ts';
+import { concat, conv3d, type ConvOptions, Graph, type Tensor } from '../src/index.ts';
 import { evaluate } from './gpu.ts';
 import { reference } from './reference/index.ts';
 import { dot, map, type NdArray, norm, relativeError, uniform, zeros } from './reference/ndarray.ts';
@@ -22,6 +22,24 @@ for (const [label, inputs, outputs, k, stride] of [
       assert.ok(relativeError(actual, data) < 1e-5, `relative error ${relativeError(actual, data)}`);
     compare(y, expected);
     reference.conv3d!.vjp(xs, attrs, dy).forEach((g, i) => compare(grads[i]!, g!));
+  });
+}
+
+for (const options of [
+  { stride: 1, padding: 'replicate' },
+  { stride: 2, activation: 'leakyRelu' },
+] as const) {
+  test(`several x are one with the channels joined: stride ${options.stride}`, async () => {
+    const xs = [uniform([2, 5, 7, 6, 9], 1), uniform([2, 18, 7, 6, 9], 2), uniform([2, 1, 7, 6, 9], 3)];
+    const inputs = [uniform([6, 24, 3, 3, 3], 4), uniform([6], 5), ...xs];
+    const half = (n: number) => Math.ceil(n / options.stride);
+    const dy = uniform([2, 6, half(7), half(6), half(9)], 6);
+    const listed = await evaluate(([w, b, ...parts]) => conv3d(parts, w!, b, options), inputs, dy);
+    const joined = await evaluate(([w, b, ...parts]) => conv3d(concat(...parts), w!, b, options), inputs, dy);
+    assert.ok(relativeError(listed.y, joined.y) < 1e-6, `relative error ${relativeError(listed.y, joined.y)}`);
+    listed.grads.forEach((g, i) =>
+      assert.ok(relativeError(g!, joined.grads[i]!) < 1e-6, `gradient ${i}: ${relativeError(g!, joined.grads[i]!)}`),
+    );
   });
 }
 
@@ -65,6 +83,12 @@ test('shapes and options that do not fit are refused', () => {
   refused(x, [8, 16, 3, 3, 1], undefined, {}, /conv3d: w must be .*, got \[8,16,3,3,1\]/);
   refused(x, [8, 16, 7, 7, 7], undefined, {}, /K = 1, 3 or 5, got \[8,16,7,7,7\]/);
   refused(x, w, [16], {}, /conv3d: bias must be \[8\], got \[16\], w \[8,16,3,3,3\]/);
+  const graph = new Graph();
+  const several = [x, [1, 4, 32, 32, 30]].map((shape) => graph.input('x', shape));
+  assert.throws(
+    () => graph.phase('all', () => conv3d(several, graph.input('w', w))),
+    /^conv3d: all sizes but the channels must agree, got x \[1,16,32,32,32\] and \[1,4,32,32,30\], w \[8,16,3,3,3\]$/,
+  );
   refused(x, w, [8], { strides: 2 }, /conv3d: unknown option strides/);
   for (const [key, value] of [
     ['stride', 3],

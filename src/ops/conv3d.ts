@@ -1,32 +1,17 @@
-// 3-D convolution and its gradients. A convolution is a chain of passes, each over as many channels as fit a uniform buffer of weights.
-import convSource from '../../kernels/conv3d.wgsl';
+// 3-D convolution and its gradients: shapes, launches and pullbacks. How a convolution is cut into passes is in conv3d-passes.ts.
 import dwSource from '../../kernels/conv3d_dw.wgsl';
 import dwSumSource from '../../kernels/conv3d_dw_sum.wgsl';
-import dxSource from '../../kernels/conv3d_dx.wgsl';
 import foldSource from '../../kernels/conv3d_fold.wgsl';
-import packSource from '../../kernels/conv3d_pack.wgsl';
-import { type Constants, kernel, UNIFORM_BYTES } from '../gpu/kernel.ts';
-import { type Dispatch, type Launch, numel, type Op, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
-import { type Activation, activationConstants, activationDx } from './activation.ts';
+import { kernel } from '../gpu/kernel.ts';
+import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { activationDx } from './activation.ts';
+import { convolve, gather, leaky, type Source, TILES } from './conv3d-passes.ts';
 import { flat, planes, volume, WG } from './launch.ts';
 
-const convKernel = kernel('conv3d', convSource);
-const dxKernel = kernel('conv3d_dx', dxSource);
 const dwKernel = kernel('conv3d_dw', dwSource);
 const dwSumKernel = kernel('conv3d_dw_sum', dwSumSource);
 const foldKernel = kernel('conv3d_fold', foldSource);
-const packKernel = kernel('conv3d_pack', packSource);
 
-/** By kernel size: outputs along H that an invocation makes, and input channels that a workgroup of the weight gradient takes. */
-const TILES: Record<number, { run: number; inputs: number }> = {
-  1: { run: 4, inputs: 4 },
-  3: { run: 6, inputs: 4 },
-  5: { run: 4, inputs: 1 },
-};
-/** Voxels that an invocation of the input gradient of stride 2 makes. */
-const DX_RUN = 4;
-/** Output channels of one pass, at most. */
-const CHANNELS = 16;
 /** Chunks of voxels that the weight gradient is split over, at most. */
 const CHUNKS = 64;
 
@@ -50,8 +35,6 @@ const allowed: { [key in keyof ConvOptions]: (value: unknown) => boolean } = {
   slope: (value) => typeof value === 'number' && value >= 0 && Number.isFinite(value),
 };
 
-const leaky = (slope: number): Activation => ({ f: 'leakyRelu', negative: slope });
-
 function resolve(options: ConvOptions): Attrs {
   for (const [key, value] of Object.entries(options)) {
     const check = allowed[key as keyof ConvOptions];
@@ -64,201 +47,96 @@ function resolve(options: ConvOptions): Attrs {
   return { ...defaults, ...options };
 }
 
-const convOp: Op<Attrs> = {
+/** Inputs of the op: w, b where there is one, and the volumes, whose channels lie one behind the other. */
+function operands([w, ...rest]: readonly Tensor[], biased: boolean): { w: Tensor; b?: Tensor; sources: Source[] } {
+  let from = 0;
+  const sources = rest.slice(biased ? 1 : 0).map((x) => ({ x, from: (from += x.shape[1]!) - x.shape[1]! }));
+  return { w: w!, b: biased ? rest[0] : undefined, sources };
+}
+
+const convOp: Op<Attrs & { biased: boolean }> = {
   name: 'conv3d',
-  shape([x, w, b], { stride }) {
-    const { n, c, d, h, w: width } = volume('conv3d', 'x', x!);
+  shape([w, ...rest], { stride, biased }) {
+    const b = biased ? rest[0] : undefined,
+      xs = rest.slice(biased ? 1 : 0);
+    const { n, d, h, w: width } = volume('conv3d', 'x', xs[0]!);
+    const told = `x ${xs.map(show).join(' and ')}, w ${show(w!)}`;
     const [outputs, inputs, ...taps] = w!;
+    if (xs.some((x) => x.length !== 5 || !sameShape([n, d, h, width], [x[0]!, ...x.slice(2)])))
+      throw new Error(`conv3d: all sizes but the channels must agree, got ${told}`);
     if (w!.length !== 5 || taps.some((k) => k !== taps[0]) || !TILES[taps[0]!])
       throw new Error(`conv3d: w must be [Co, Ci, K, K, K] with K = 1, 3 or 5, got ${show(w!)}`);
-    if (inputs !== c) throw new Error(`conv3d: w expects Ci=${inputs}, got x ${show(x!)}, w ${show(w!)}`);
+    if (inputs !== xs.reduce((c, x) => c + x[1]!, 0)) throw new Error(`conv3d: w expects Ci=${inputs}, got ${told}`);
     if (b && (b.length !== 1 || b[0] !== outputs)) throw new Error(`conv3d: bias must be [${outputs}], got ${show(b)}, w ${show(w!)}`);
     return [[n, outputs!, ...[d, h, width].map((size) => Math.ceil(size / stride))]];
   },
   launch(node) {
-    const {
-      inputs: [x, w, b],
-      outputs: [y],
-      attrs: { stride, padding, activation, slope },
-    } = node;
-    const k = w!.shape[2]!;
-    return convolve(node, x!, w!, y!, {
+    const { stride, padding, activation, slope, biased } = node.attrs;
+    const { w, b, sources } = operands(node.inputs, biased);
+    return convolve(node, sources, w, node.outputs[0]!, {
       stride,
-      pad: k >> 1,
+      pad: w.shape[2]! >> 1,
       replicate: padding === 'replicate',
       bias: b,
       activation: activation === 'none' ? undefined : leaky(slope),
     });
   },
-  vjp({ inputs: [x, w, b], outputs: [y], cotangents: [dy], wanted, attrs }) {
+  vjp({ inputs, outputs: [y], cotangents: [dy], wanted, attrs }) {
+    const { w, b, sources } = operands(inputs, attrs.biased);
     const g = attrs.activation === 'none' ? dy! : activationDx(y!, dy!, leaky(attrs.slope));
-    const dx = wanted[0] ? trace(convDxOp, [g, w!], { ...attrs, shape: x!.shape }) : undefined;
-    if (!wanted[1] && !wanted[2]) return [dx];
-    const [dw, db] = x!.graph.apply(convDwOp, [x!, g], { ...attrs, k: w!.shape[2]! });
-    return [dx, dw, b && db];
+    const first = inputs.length - sources.length;
+    const dxs = sources.map(({ x, from }, i) =>
+      wanted[first + i] ? trace(convDxOp, [g, w], { ...attrs, shape: x.shape, from }) : undefined,
+    );
+    const weights = wanted[0] || (b && wanted[1]);
+    const [dw, db] = weights ? w.graph.apply(convDwOp, [g, ...sources.map(({ x }) => x)], { ...attrs, k: w.shape[2]! }) : [];
+    return [dw, ...(b ? [db] : []), ...dxs];
   },
 };
 
 /**
  * 3-D convolution (cross-correlation, as PyTorch's conv3d) of x [N, Ci, D, H, W] with w [Co, Ci, K, K, K], K = 1, 3 or 5, plus bias [Co],
- * padded by K>>1 voxels: [N, Co, ⌈D/stride⌉, ⌈H/stride⌉, ⌈W/stride⌉]. Bias and activation cost no pass of their own.
+ * padded by K>>1 voxels: [N, Co, ⌈D/stride⌉, ⌈H/stride⌉, ⌈W/stride⌉]. Bias and activation cost no pass of their own. Several x count as
+ * one with their channels joined, which is never made.
  */
-export const conv3d = (x: Tensor, w: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor =>
-  trace(convOp, bias ? [x, w, bias] : [x, w], resolve(options));
-
-interface Convolution {
-  stride: number;
-  pad: number;
-  replicate?: boolean;
-  bias?: Tensor;
-  activation?: Activation;
-  gradient?: boolean;
+export function conv3d(x: Tensor | readonly Tensor[], w: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
+  const xs = 'graph' in x ? [x] : x;
+  if (!xs.length) throw new Error('conv3d: no x to convolve');
+  return trace(convOp, [w, ...(bias ? [bias] : []), ...xs], { ...resolve(options), biased: bias !== undefined });
 }
 
-/** The forward kernel's passes; with `gradient`, over the transposed and mirrored weights. */
-function convolve(
-  node: Launch<unknown>,
-  x: Tensor,
-  w: Tensor,
-  y: Tensor,
-  { stride, pad, replicate = false, bias, activation, gradient = false }: Convolution,
-): Dispatch[] {
-  const from = volume('conv3d', 'x', x.shape),
-    to = volume('conv3d', 'y', y.shape);
-  const k = w.shape[2]!,
-    { run } = TILES[k]!;
-  const count = to.w * Math.ceil(to.h / run) * to.d;
-  const { constants, groups } = flat(count, to.n);
-  return passes(node, w, from.c, to.c, { TRANSPOSE: String(gradient), FLIP: String(gradient) }, (pass, packed) => ({
-    kernel: convKernel,
-    groups,
-    bindings: { x, w: packed, b: bias ?? x, y },
-    constants: {
-      ...constants,
-      ...pass.constants,
-      K: k,
-      STRIDE: stride,
-      PAD: `${pad}i`,
-      RUN: run,
-      REPLICATE: String(replicate),
-      BIAS: String(bias !== undefined && pass.last),
-      ACTIVATE: String(activation !== undefined && pass.last),
-      ...activationConstants(activation ?? leaky(0)),
-    },
-    params: {
-      ...pass.params,
-      count,
-      w: to.w,
-      h: to.h,
-      d: to.d,
-      x_w: from.w,
-      x_h: from.h,
-      x_d: from.d,
-      inputs: from.c,
-      outputs: to.c,
-      k,
-    },
-  }));
-}
-
-interface Pass {
-  last: boolean;
-  constants: Constants;
-  params: { first_in: number; channels: number; first_out: number };
-}
-
-/** Splits a convolution into passes whose weights fit a uniform buffer: for each, the packing of the weights and the launch that uses them. */
-function passes(
-  node: Launch<unknown>,
-  w: Tensor,
-  inputs: number,
-  outputs: number,
-  order: Constants,
-  launch: (pass: Pass, packed: Tensor) => Dispatch,
-): Dispatch[] {
-  const taps = numel(w.shape.slice(2));
-  const dispatches: Dispatch[] = [];
-  for (let first_out = 0; first_out < outputs; first_out += CHANNELS) {
-    const vectors = Math.ceil(Math.min(CHANNELS, outputs - first_out) / 4);
-    const most = Math.floor(UNIFORM_BYTES / (16 * vectors * taps));
-    for (let first_in = 0; first_in < inputs; first_in += most) {
-      const channels = Math.min(most, inputs - first_in);
-      const count = channels * taps * vectors;
-      const packed = node.workspace('packed', [4 * count]);
-      const { constants, groups } = flat(count);
-      dispatches.push(
-        {
-          kernel: packKernel,
-          constants: { ...constants, ...order },
-          groups,
-          bindings: { w, packed },
-          params: { count, taps, vectors, inputs, outputs, first_in, first_out },
-        },
-        launch(
-          {
-            last: first_in + channels === inputs,
-            params: { first_in, channels, first_out },
-            constants: { VECTORS: vectors, WEIGHTS: count, ACCUMULATE: String(first_in > 0) },
-          },
-          packed,
-        ),
-      );
-    }
-  }
-  return dispatches;
-}
-
-const convDxOp: Op<Attrs & { shape: Shape }> = {
+const convDxOp: Op<Attrs & { shape: Shape; from: number }> = {
   name: 'conv3dDx',
   shape: (_, { shape }) => [shape],
   launch(node) {
     const {
       inputs: [dy, w],
       outputs: [dx],
-      attrs: { stride, padding },
+      attrs: { stride, padding, from },
     } = node;
     const k = w!.shape[2]!,
       pad = k >> 1;
-    if (padding === 'zero' || pad === 0) return gather(node, dy!, w!, dx!, stride, pad);
+    if (padding === 'zero' || pad === 0) return gather(node, dy!, w!, dx!, stride, pad, from);
     const { n, c, d, h, w: width } = volume('conv3d', 'x', dx!.shape);
     const padded = node.workspace('padded', [n, c, d + 2 * pad, h + 2 * pad, width + 2 * pad]);
     const { constants, groups } = planes(width, h, n * c * d);
     return [
-      ...gather(node, dy!, w!, padded, stride, 0),
+      ...gather(node, dy!, w!, padded, stride, 0, from),
       { kernel: foldKernel, constants: { ...constants, PAD: pad }, groups, bindings: { g: padded, dx: dx! }, params: { w: width, h, d } },
     ];
   },
 };
 
-/** The gradient in a volume that reaches `pad` voxels less far than the taps: at stride 1 a convolution itself. */
-function gather(node: Launch<unknown>, dy: Tensor, w: Tensor, dx: Tensor, stride: number, pad: number): Dispatch[] {
-  const k = w.shape[2]!;
-  if (stride === 1) return convolve(node, dy, w, dx, { stride, pad: k - 1 - pad, gradient: true });
-  const from = volume('conv3d', 'dy', dy.shape),
-    to = volume('conv3d', 'dx', dx.shape);
-  const half = (n: number) => Math.ceil(n / 2);
-  const count = half(to.w) * Math.ceil(half(to.h) / DX_RUN) * half(to.d);
-  const { constants, groups } = flat(count, 8 * to.n);
-  return passes(node, w, from.c, to.c, { TRANSPOSE: 'true', FLIP: 'false' }, (pass, packed) => ({
-    kernel: dxKernel,
-    groups,
-    bindings: { dy, w: packed, dx },
-    constants: { ...constants, ...pass.constants, K: k, PAD: pad, RUN: DX_RUN },
-    params: { ...pass.params, count, w: to.w, h: to.h, d: to.d, y_w: from.w, y_h: from.h, y_d: from.d, inputs: from.c, outputs: to.c },
-  }));
-}
-
 const convDwOp: Op<Attrs & { k: number }> = {
   name: 'conv3dDw',
-  shape: ([x, dy], { k }) => [[dy![1]!, x![1]!, k, k, k], [dy![1]!]],
+  shape: ([dy, ...xs], { k }) => [[dy![1]!, xs.reduce((c, x) => c + x[1]!, 0), k, k, k], [dy![1]!]],
   launch(node) {
     const {
-      inputs: [x, dy],
+      inputs: [dy, ...xs],
       outputs: [dw, db],
       attrs: { stride, padding, k },
     } = node;
-    const from = volume('conv3d', 'x', x!.shape),
-      to = volume('conv3d', 'dy', dy!.shape);
+    const to = volume('conv3d', 'dy', dy!.shape);
     const tile = TILES[k]!.inputs;
     const columns = to.n * to.d * to.w,
       groups = Math.ceil(columns / WG);
@@ -270,16 +148,29 @@ const convDwOp: Op<Attrs & { k: number }> = {
       const count = numel(y.shape);
       return { kernel: dwSumKernel, ...flat(count), bindings: { partials, y }, params: { count, chunks, length, first } };
     };
-    return [
-      {
+    let first = 0;
+    const parts = xs.map((x): Dispatch => {
+      const from = volume('conv3d', 'x', x.shape);
+      return {
         kernel: dwKernel,
         groups: [k * Math.ceil(from.c / tile) * Math.ceil(to.c / 4), chunks, 1],
-        bindings: { x: x!, dy: dy!, partials },
+        bindings: { x, dy: dy!, partials },
         constants: { WG, K: k, STRIDE: stride, PAD: `${k >> 1}i`, TILE: tile, REPLICATE: String(padding === 'replicate') },
-        params: { columns, w: to.w, h: to.h, d: to.d, x_w: from.w, x_h: from.h, x_d: from.d, inputs: from.c, outputs: to.c },
-      },
-      total(dw!, 0),
-      total(db!, weights),
-    ];
+        params: {
+          columns,
+          w: to.w,
+          h: to.h,
+          d: to.d,
+          x_w: from.w,
+          x_h: from.h,
+          x_d: from.d,
+          inputs: from.c,
+          outputs: to.c,
+          first: (first += from.c) - from.c,
+          row: dw!.shape[1]!,
+        },
+      };
+    });
+    return [...parts, total(dw!, 0), total(db!, weights)];
   },
 };

@@ -1,0 +1,180 @@
+// How a convolution is cut into passes: each takes as many channels as fit a uniform buffer of weights, which are packed for it first.
+import convSource from '../../kernels/conv3d.wgsl';
+import dxSource from '../../kernels/conv3d_dx.wgsl';
+import packSource from '../../kernels/conv3d_pack.wgsl';
+import { type Constants, kernel, UNIFORM_BYTES } from '../gpu/kernel.ts';
+import { type Dispatch, type Launch, numel, type Tensor } from '../graph/graph.ts';
+import { type Activation, activationConstants } from './activation.ts';
+import { flat, volume } from './launch.ts';
+
+const convKernel = kernel('conv3d', convSource);
+const dxKernel = kernel('conv3d_dx', dxSource);
+const packKernel = kernel('conv3d_pack', packSource);
+
+/** By kernel size: outputs along H that an invocation makes, and input channels that a workgroup of the weight gradient takes. */
+export const TILES: Record<number, { run: number; inputs: number }> = {
+  1: { run: 4, inputs: 4 },
+  3: { run: 6, inputs: 4 },
+  5: { run: 4, inputs: 1 },
+};
+/** Voxels that an invocation of the input gradient of stride 2 makes. */
+const DX_RUN = 4;
+/** Output channels of one pass, at most. */
+const CHANNELS = 16;
+export const leaky = (slope: number): Activation => ({ f: 'leakyRelu', negative: slope });
+
+/** What a convolution reads: a volume, and the channel of the weights that its first channel meets. */
+export interface Source {
+  x: Tensor;
+  from: number;
+}
+
+interface Convolution {
+  stride: number;
+  pad: number;
+  replicate?: boolean;
+  bias?: Tensor;
+  activation?: Activation;
+  /** Over the transposed and mirrored weights; y then holds the gradient of the weights' inputs from this one on. */
+  gradientFrom?: number;
+}
+
+/** The forward kernel's passes. */
+export function convolve(
+  node: Launch<unknown>,
+  sources: readonly Source[],
+  w: Tensor,
+  y: Tensor,
+  { stride, pad, replicate = false, bias, activation, gradientFrom }: Convolution,
+): Dispatch[] {
+  const to = volume('conv3d', 'y', y.shape);
+  const k = w.shape[2]!,
+    { run } = TILES[k]!;
+  const count = to.w * Math.ceil(to.h / run) * to.d;
+  const { constants, groups } = flat(count, to.n);
+  return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {
+    const from = volume('conv3d', 'x', pass.x.shape);
+    return {
+      kernel: convKernel,
+      groups,
+      bindings: { x: pass.x, w: packed, b: bias ?? w, y },
+      constants: {
+        ...constants,
+        ...pass.constants,
+        K: k,
+        STRIDE: stride,
+        PAD: `${pad}i`,
+        RUN: run,
+        REPLICATE: String(replicate),
+        BIAS: String(bias !== undefined && pass.last),
+        ACTIVATE: String(activation !== undefined && pass.last),
+        ...activationConstants(activation ?? leaky(0)),
+      },
+      params: {
+        ...pass.params,
+        count,
+        w: to.w,
+        h: to.h,
+        d: to.d,
+        x_w: from.w,
+        x_h: from.h,
+        x_d: from.d,
+        inputs: from.c,
+        outputs: to.c,
+        k,
+      },
+    };
+  });
+}
+
+interface Pass {
+  x: Tensor;
+  last: boolean;
+  constants: Constants;
+  params: { first_in: number; channels: number; first_out: number };
+}
+
+/** Splits a convolution into passes whose weights fit a uniform buffer: for each, the packing of the weights and the launch that uses them. */
+function passes(
+  node: Launch<unknown>,
+  w: Tensor,
+  sources: readonly Source[],
+  y: Tensor,
+  { mirror, gradientFrom }: { mirror: boolean; gradientFrom?: number },
+  launch: (pass: Pass, packed: Tensor) => Dispatch,
+): Dispatch[] {
+  const taps = numel(w.shape.slice(2)),
+    outputs = y.shape[1]!;
+  const dispatches: Dispatch[] = [];
+  for (let first_out = 0; first_out < outputs; first_out += CHANNELS) {
+    const vectors = Math.ceil(Math.min(CHANNELS, outputs - first_out) / 4);
+    const most = Math.floor(UNIFORM_BYTES / (16 * vectors * taps));
+    const parts = sources.flatMap(({ x, from }) =>
+      Array.from({ length: Math.ceil(x.shape[1]! / most) }, (_, i) => ({ x, from, first_in: i * most })),
+    );
+    parts.forEach(({ x, from, first_in }, i) => {
+      const channels = Math.min(most, x.shape[1]! - first_in);
+      const count = channels * taps * vectors;
+      const packed = node.workspace('packed', [4 * count]);
+      const { constants, groups } = flat(count);
+      const offset = gradientFrom ?? 0;
+      dispatches.push(
+        {
+          kernel: packKernel,
+          constants: { ...constants, TRANSPOSE: String(gradientFrom !== undefined), FLIP: String(mirror) },
+          groups,
+          bindings: { w, packed },
+          params: {
+            count,
+            taps,
+            vectors,
+            row: w.shape[1]!,
+            first_in: from + first_in,
+            first_out: offset + first_out,
+            end_out: offset + outputs,
+          },
+        },
+        launch(
+          {
+            x,
+            last: i === parts.length - 1,
+            params: { first_in, channels, first_out },
+            constants: { VECTORS: vectors, WEIGHTS: count, ACCUMULATE: String(i > 0) },
+          },
+          packed,
+        ),
+      );
+    });
+  }
+  return dispatches;
+}
+
+/** The gradient in a volume that reaches `pad` voxels less far than the taps, for the weights' inputs `from` on: at stride 1 a convolution. */
+export function gather(node: Launch<unknown>, dy: Tensor, w: Tensor, dx: Tensor, stride: number, pad: number, from: number): Dispatch[] {
+  const k = w.shape[2]!,
+    sources = [{ x: dy, from: 0 }];
+  if (stride === 1) return convolve(node, sources, w, dx, { stride, pad: k - 1 - pad, gradientFrom: from });
+  const source = volume('conv3d', 'dy', dy.shape),
+    to = volume('conv3d', 'dx', dx.shape);
+  const half = (n: number) => Math.ceil(n / 2);
+  const count = half(to.w) * Math.ceil(half(to.h) / DX_RUN) * half(to.d);
+  const { constants, groups } = flat(count, 8 * to.n);
+  return passes(node, w, sources, dx, { mirror: false, gradientFrom: from }, (pass, packed) => ({
+    kernel: dxKernel,
+    groups,
+    bindings: { dy, w: packed, dx },
+    constants: { ...constants, ...pass.constants, K: k, PAD: pad, RUN: DX_RUN },
+    params: {
+      ...pass.params,
+      count,
+      w: to.w,
+      h: to.h,
+      d: to.d,
+      y_w: source.w,
+      y_h: source.h,
+      y_d: source.d,
+      inputs: source.c,
+      outputs: to.c,
+    },
+  }));
+}
