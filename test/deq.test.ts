@@ -89,6 +89,35 @@ test('a cell that does not contract: the failure is data, and the gradient is fi
   assert.ok(Number.isFinite(da) && dx.every(Number.isFinite));
 });
 
+test('what the weights get is said: implicit, its best iterate, or g where no step of the backward solve is finite', async () => {
+  assert.is((await solve({ adjoint: 'implicit' })).outcome.gradient, 'implicit');
+  assert.is((await solve({ adjoint: 'jfb' })).outcome.gradient, 'jfb');
+  assert.is((await solve({ adjoint: 'unrolled', steps: 3 })).outcome.gradient, 'unrolled');
+  const [jfb, short] = [
+    await solve({ adjoint: 'jfb' }),
+    await solve({ adjoint: 'implicit' }, 0.7, { forward: tight, backward: { ...tight, maxIterations: 2 } }),
+  ];
+  assert.is(short.outcome.gradient, 'implicit, inexact (backward max-iterations)');
+  assert.ok(short.dx.every(Number.isFinite) && relativeError(short.dx, jfb.dx) > 1e-2, 'and not g');
+  // f(z) = √z + x with x = 0: z* = 0, where the slope is infinite; the first Jᵀv + g is not finite.
+  const roots = async (adjoint: Adjoint) => {
+    const graph = new Graph();
+    const [input, goal] = [graph.input('x', shape), graph.input('target', shape)];
+    const node = deq(graph, 'deq', { cell: (z) => add(sqrt(z), input), shape, loss: (y) => mse(y, goal), wrt: [input], adjoint });
+    const schedule = await Schedule.build(await gpu(), graph);
+    schedule.upload(input, new Float32Array(x.data.length));
+    schedule.upload(goal, f32(target));
+    const outcome = await runDeq(schedule, node, { forward: tight, backward: tight });
+    const gradient = await schedule.read(node.gradients[0]!);
+    schedule.destroy();
+    return { outcome, gradient };
+  };
+  const broken = await roots({ adjoint: 'implicit' });
+  assert.is(broken.outcome.gradient, 'jfb (backward non-finite)');
+  assert.ok(broken.gradient.every(Number.isFinite) && norm(broken.gradient) > 0);
+  assert.equal(broken.gradient, (await roots({ adjoint: 'jfb' })).gradient);
+});
+
 test('memory: implicit and jfb do not grow with the steps, unrolled does, checkpointed lies between', () => {
   const peak = (adjoint: Adjoint) => {
     const graph = new Graph();

@@ -13,6 +13,7 @@ import {
   andersonState,
   compose,
   ema,
+  gaussianField,
   gradientClip,
   Graph,
   lnccForce,
@@ -90,6 +91,7 @@ collect((graph) => {
   for (const options of [{ rate }, { rate: 0.1, clip }, { rate, clip }]) adam(adamState(p), g, options);
   ema(graph.variable('average', field), p, 0.9);
 });
+collect((graph) => void graph.output(gaussianField(graph.input('seed', [1]), field)));
 collect((graph) => {
   const [u, v] = [graph.input('u', field), graph.input('v', field)];
   differentiate(graph, softNormalize(compose(u, v), 0.5, 0.1), [u, v]);

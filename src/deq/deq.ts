@@ -5,142 +5,155 @@
 //   unrolled      T steps from the start, back-propagation through time: memory grows with T
 //   checkpointed  the same gradient, segments recomputed: memory grows with √T
 // Bai, Kolter & Koltun, Deep Equilibrium Models, NeurIPS 2019.
-import { type Graph, sameShape, type Shape, show, type Tensor } from '../graph/graph.ts';
+import type { Graph, Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
-import { add, axpby, fill, grad, vjp } from '../ops/index.ts';
-import { type Iteration, iterate, type Method, type Outcome, type StopRule, traceIteration } from './solver.ts';
+import { add, assign, axpby, grad, reset, vjp } from '../ops/index.ts';
+import { SEEDS } from '../ops/noise.ts';
+import { correctionStates, traceCorrection } from './correction.ts';
+import { type TracedPenalty, tracePenalty } from './penalty.ts';
+import { type Adjoint, checkProblem, type DeqProblem, evaluate, isUnrolled } from './problem.ts';
+import { type Iteration, iterate, type Outcome, type StopRule, traceIteration, type Verdict } from './solver.ts';
+import { traceUnrolled } from './unrolled.ts';
 
-export type Adjoint =
-  | { adjoint: 'implicit'; method?: Method }
-  | { adjoint: 'jfb' }
-  | { adjoint: 'phantom'; steps: number; damping: number }
-  | { adjoint: 'unrolled' | 'checkpointed'; steps: number };
+export type { Adjoint, Correction, DeqProblem, JacobianPenalty } from './problem.ts';
 
-export interface DeqProblem {
-  /** The update, on the graph: z ↦ f(z). It may read inputs and weights; it must return the state's shape. */
-  cell: (z: Tensor) => Tensor;
-  /** Shape of the state. */
-  shape: Shape;
-  /** Where the iteration starts; 0 if left out. */
-  initial?: () => Tensor;
-  /** A scalar of y, shape [1]. */
-  loss: (y: Tensor) => Tensor;
-  /** What gradients are wanted for: weights or inputs of the cell. The loss depends on them through y alone. */
-  wrt: readonly Tensor[];
-  /** How z* is found; unrolled and checkpointed take plain steps instead. */
-  method?: Method;
-  adjoint: Adjoint;
+/** f at a fixed point, with what its pullback needs: z*, and f(z*) computed from it. */
+export interface Linearisation {
+  z: Tensor;
+  y: Tensor;
 }
 
 /** A traced node: y, loss and gradients are outputs of the graph; `phases` run in order, iterations to their verdict. */
 export interface Deq {
+  adjoint: Adjoint['adjoint'];
   y: Tensor;
   loss: Tensor;
+  /** For each of `wrt`, of the loss plus the weighted correction and penalty. */
   gradients: Tensor[];
-  phases: (string | { role: 'forward' | 'backward'; iteration: Iteration })[];
+  /** loss(f(z_k)) of each kept iterate, [1] each, without weight. */
+  corrections: Tensor[];
+  /** ‖(f(z* + εv) − f(z*))/ε‖²/n, [1], without weight; 0 after a run without the penalty. */
+  jacobianPenalty?: Tensor;
+  /** Of implicit, jfb and phantom: what `traceSpectralRadius` takes. */
+  linearisation?: Linearisation;
+  phases: (
+    | string
+    | { role: 'forward' | 'backward'; iteration: Iteration }
+    | { role: 'restart'; phase: string }
+    | { role: 'penalty'; penalty: Pick<TracedPenalty, 'on' | 'off' | 'seed'> }
+  )[];
 }
 
-/** How the solves ended. A backward solve that does not converge returns its best iterate, at worst g itself: the JFB gradient. */
+/** What may change from run to run. */
+export interface DeqRun {
+  forward: StopRule;
+  backward: StopRule;
+  /** The Jacobian penalty applies to this run, with the field v of this seed (a whole number below 2²⁴); left out, it has no effect. */
+  jacobianPenalty?: { seed: number };
+  /** Of `warmStart`: this run starts from `initial` (or 0) again. */
+  restart?: boolean;
+}
+
+/** How the solves ended, and which gradient that makes. */
 export interface DeqOutcome {
   forward?: Outcome;
   backward?: Outcome;
+  /**
+   * The adjoint's name where it did what it says. A backward solve that does not converge gives its best iterate: `implicit, inexact`, of
+   * the residual in `backward`. Where not even its first evaluation is finite it gives g, which is JFB. Neither is ever NaN, if g is not.
+   */
+  gradient: Adjoint['adjoint'] | `implicit, inexact (backward ${Verdict})` | `jfb (backward ${Verdict})`;
 }
 
 /** Traces forward, loss and backward of an equilibrium. Phases are named `<name>.…`. */
 export function deq(graph: Graph, name: string, problem: DeqProblem): Deq {
-  const traced =
-    problem.adjoint.adjoint === 'unrolled' || problem.adjoint.adjoint === 'checkpointed'
-      ? unrolled(graph, name, problem)
-      : equilibrium(graph, name, problem);
+  checkProblem(problem);
+  const { adjoint } = problem.adjoint;
+  const traced: Deq = isUnrolled(problem.adjoint)
+    ? { adjoint, corrections: [], ...traceUnrolled(graph, name, problem) }
+    : traceEquilibrium(graph, name, problem);
   [traced.y, traced.loss, ...traced.gradients].forEach((t) => graph.output(t));
   return traced;
 }
 
 /** Runs all phases of a traced node once: forward solve, loss, backward solve, gradients. */
-export async function runDeq(schedule: Schedule, { phases }: Deq, rules: { forward: StopRule; backward: StopRule }): Promise<DeqOutcome> {
-  const outcome: DeqOutcome = {};
+export async function runDeq(schedule: Schedule, { adjoint, phases }: Deq, run: DeqRun): Promise<DeqOutcome> {
+  const has = (role: string) => phases.some((phase) => typeof phase !== 'string' && phase.role === role);
+  if (run.restart && !has('restart')) throw new Error('deq: restart applies to a node traced with warmStart');
+  if (run.jacobianPenalty && !has('penalty')) throw new Error('deq: jacobianPenalty applies to a node traced with jacobianPenalty');
+  const solves: Pick<DeqOutcome, 'forward' | 'backward'> = {};
   for (const phase of phases) {
     if (typeof phase === 'string') schedule.run(phase);
-    else outcome[phase.role] = await iterate(schedule, phase.iteration, rules[phase.role]);
+    else if (phase.role === 'penalty') runPenalty(schedule, phase.penalty, run.jacobianPenalty?.seed);
+    else if (phase.role !== 'restart') solves[phase.role] = await iterate(schedule, phase.iteration, run[phase.role]);
+    else if (run.restart) schedule.run(phase.phase);
   }
-  return outcome;
+  return { ...solves, gradient: gradientOf(adjoint, solves.backward) };
 }
 
-/** f(z), checked: a cell returns the state's shape. */
-function step(cell: DeqProblem['cell'], z: Tensor): Tensor {
-  const next = cell(z);
-  if (!sameShape(next.shape, z.shape)) throw new Error(`deq: the cell returns ${show(next.shape)} for a state of ${show(z.shape)}`);
-  return next;
+function runPenalty(schedule: Schedule, { on, off, seed }: Pick<TracedPenalty, 'on' | 'off' | 'seed'>, value?: number): void {
+  if (value === undefined) return schedule.run(off);
+  if (!Number.isInteger(value) || value < 0 || value >= SEEDS)
+    throw new Error(`deq: the seed of jacobianPenalty must be a whole number in 0 … ${SEEDS - 1}, got ${value}`);
+  schedule.upload(seed, Float32Array.of(value));
+  schedule.run(on);
 }
 
-function equilibrium(
-  graph: Graph,
-  name: string,
-  { cell, shape, initial, loss: lossOf, wrt, method = { method: 'anderson' }, adjoint }: DeqProblem,
-): Deq {
-  const forward = traceIteration(graph, `${name}.forward`, method, shape, (z) => ({ next: step(cell, z) }), initial);
+function gradientOf(adjoint: Adjoint['adjoint'], backward?: Outcome): DeqOutcome['gradient'] {
+  if (!backward || backward.result === 'converged') return adjoint;
+  return Number.isFinite(backward.residual) ? `implicit, inexact (backward ${backward.result})` : `jfb (backward ${backward.result})`;
+}
+
+function traceEquilibrium(graph: Graph, name: string, problem: DeqProblem): Deq {
+  const { cell, shape, initial, loss: lossOf, wrt, method = { method: 'anderson' }, adjoint } = problem;
+  const phases: Deq['phases'] = [];
+  const start = problem.warmStart ? graph.variable(`${name}.previous`, shape, 'history', { persistent: true }) : undefined;
+  if (start) {
+    const phase = `${name}.restart`;
+    graph.phase(phase, () => (initial ? assign(start, initial()) : reset(start)));
+    phases.push({ role: 'restart', phase });
+  }
+  const { kept, reserve } = correctionStates(graph, name, problem);
+  const map = (z: Tensor) => ({ next: evaluate(cell, z) });
+  const forward = traceIteration(graph, `${name}.forward`, method, shape, map, start ? () => start : initial, reserve);
+  const { best } = forward;
+  // Corrections and the penalty's moved cell come before the linearisation, so that their intermediate values share its memory.
+  const correction = problem.correction && traceCorrection(graph, name, problem, forward, kept);
+  phases.push({ role: 'forward', iteration: { ...forward, keep: correction?.keep } }, ...(correction?.phases ?? []));
+  const penalty = problem.jacobianPenalty && tracePenalty(graph, name, problem, best);
+  if (penalty) phases.push({ role: 'penalty', penalty });
   // One more evaluation at z*, whose intermediate values stay for the pullbacks; no adjoint step repeats it.
-  const { y, loss, g } = graph.phase(`${name}.linearise`, () => {
-    let y = step(cell, forward.best);
+  const { at, y, loss, g } = graph.phase(`${name}.linearise`, () => {
+    const at = evaluate(cell, best);
+    let y = at;
     if (adjoint.adjoint === 'phantom')
-      for (let k = 1; k < adjoint.steps; k++) y = axpby(1 - adjoint.damping, y, adjoint.damping, step(cell, y));
+      for (let k = 1; k < adjoint.steps; k++) y = axpby(1 - adjoint.damping, y, adjoint.damping, evaluate(cell, y));
     const loss = lossOf(y);
-    return { y, loss, g: grad(loss, [y])[0]! };
+    if (start) assign(start, best);
+    return { at, y, loss, g: grad(loss, [y])[0]! };
   });
-  const phases: Deq['phases'] = [{ role: 'forward', iteration: forward }, `${name}.linearise`];
+  phases.push(`${name}.linearise`);
   let cotangent = g;
   if (adjoint.adjoint === 'implicit') {
-    const backward = traceIteration(
-      graph,
-      `${name}.adjoint`,
-      adjoint.method ?? method,
-      shape,
-      (v) => ({ next: add(vjp([y], [v], [forward.best])[0]!, g) }),
-      () => g,
-    );
+    const pull = (v: Tensor) => ({ next: add(vjp([y], [v], [best])[0]!, g) });
+    const backward = traceIteration(graph, `${name}.adjoint`, adjoint.method ?? method, shape, pull, () => g);
     phases.push({ role: 'backward', iteration: backward });
     cotangent = backward.best;
   }
-  const gradients = graph.phase(`${name}.gradients`, () => vjp([y], [cotangent], wrt));
-  return { y, loss, gradients, phases: [...phases, `${name}.gradients`] };
-}
-
-function unrolled(graph: Graph, name: string, { cell, shape, initial, loss: lossOf, wrt, adjoint }: DeqProblem): Deq {
-  const { steps } = adjoint as { steps: number };
-  if (!Number.isInteger(steps) || steps < 1) throw new Error(`deq: ${adjoint.adjoint} needs a whole number of steps above 0, got ${steps}`);
-  const several = (z: Tensor, count: number) => Array.from({ length: count }).reduce<Tensor>((at) => step(cell, at), z);
-  const begin = () => (initial ? initial() : fill(graph, shape, 0));
-  if (adjoint.adjoint === 'unrolled') {
-    return graph.phase(name, () => {
-      const y = several(begin(), steps);
-      const loss = lossOf(y);
-      return { y, loss, gradients: grad(loss, wrt), phases: [name] };
-    });
-  }
-  const count = Math.ceil(Math.sqrt(steps));
-  const lengths = Array.from({ length: count }, (_, s) => Math.floor(((s + 1) * steps) / count) - Math.floor((s * steps) / count)).filter(
-    Boolean,
-  );
-  // Forward: only the state between segments outlives its phase.
-  const starts = [graph.phase(`${name}.start`, begin)];
-  lengths.slice(0, -1).forEach((length, s) => starts.push(graph.phase(`${name}.segment ${s}`, () => several(starts[s]!, length))));
-  // Backward, from the last segment: its steps again, now with what the pullback needs.
-  let result: { y: Tensor; loss: Tensor } | undefined;
-  let bar: Tensor | undefined;
-  let gradients: Tensor[] = [];
-  for (let s = lengths.length - 1; s >= 0; s--) {
-    graph.phase(`${name}.pullback ${s}`, () => {
-      const end = several(starts[s]!, lengths[s]!);
-      if (!result) {
-        const loss = lossOf(end);
-        result = { y: end, loss };
-        bar = grad(loss, [end])[0]!;
-      }
-      const [down, ...found] = vjp([end], [bar!], [starts[s]!, ...wrt]);
-      gradients = found.map((g, i) => (gradients[i] ? add(gradients[i]!, g) : g));
-      bar = down;
-    });
-  }
-  const phases = graph.phases.filter((phase) => phase.startsWith(`${name}.`));
-  return { ...result!, gradients, phases };
+  const gradients = graph.phase(`${name}.gradients`, () => {
+    const main = penalty ? vjp([y, at], [cotangent, penalty.cotangent], wrt) : vjp([y], [cotangent], wrt);
+    const extra = [correction?.gradients, penalty?.gradients].filter((gradients) => gradients !== undefined);
+    return extra.reduce((sums, found) => sums.map((sum, i) => add(sum, found[i]!)), main);
+  });
+  phases.push(`${name}.gradients`);
+  return {
+    adjoint: adjoint.adjoint,
+    y,
+    loss,
+    gradients,
+    corrections: correction?.losses ?? [],
+    jacobianPenalty: penalty?.value,
+    linearisation: { z: best, y: at },
+    phases,
+  };
 }

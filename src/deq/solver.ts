@@ -4,6 +4,13 @@ import { type Graph, numel, type Shape, type Tensor } from '../graph/graph.ts';
 import { assign, reset } from '../ops/index.ts';
 import { anderson, andersonState, type AndersonOptions, readStatistics, resetAnderson, type StepStatistics } from './anderson.ts';
 
+/** A random solver budget for `maxIterations`: a whole number, uniform in min … max, from a seeded generator of [0, 1). */
+export function drawIterations(random: () => number, min: number, max: number): number {
+  if (!Number.isInteger(min) || !Number.isInteger(max) || min < 1 || max < min)
+    throw new Error(`drawIterations: needs whole numbers 1 ≤ min ≤ max, got ${min}, ${max}`);
+  return min + Math.floor(random() * (max - min + 1));
+}
+
 /** How an iteration is advanced: plain steps, damped, or Anderson acceleration. */
 export type Method = { method: 'picard'; damping?: number } | { method: 'anderson'; window?: number; beta?: number; ridge?: number };
 
@@ -54,6 +61,8 @@ export interface Iteration {
   best: Tensor;
   reads: Tensor[];
   size: number;
+  /** Phases that run once each, after that many evaluations, or after the last one where there are fewer. */
+  keep?: readonly { iteration: number; phase: string }[];
 }
 
 /** A step as it is reported: its number from 1, the RMS of f(z) − z, and the map's monitor. */
@@ -113,7 +122,7 @@ export function traceIteration(
 /** Runs a traced iteration to its verdict. `onStep` hears of every step, in order, a few steps late. */
 export async function iterate(
   schedule: Schedule,
-  { start, step, reads, size }: Iteration,
+  { start, step, reads, size, keep = [] }: Iteration,
   rule: StopRule,
   onStep?: (step: Step) => void,
 ): Promise<Outcome> {
@@ -135,6 +144,7 @@ export async function iterate(
       read.catch(() => undefined); // an error is thrown where it is awaited; those under way behind it need no one
       pending.push(read);
       sent++;
+      keep.forEach(({ iteration, phase }) => iteration === sent && schedule.run(phase));
     }
     if (pending.length > LAG || sent === rule.maxIterations) {
       await look();
@@ -142,6 +152,7 @@ export async function iterate(
     }
   }
   while (pending.length) await look(); // under way when the verdict fell; they count, and may be the best
+  keep.forEach(({ iteration, phase }) => iteration > seen.length && schedule.run(phase));
   const best = seen.reduce((a, b) => (b.finite && !(a.finite && a.residual <= b.residual) ? b : a));
   return {
     result: result ?? 'max-iterations',

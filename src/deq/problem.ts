@@ -1,0 +1,96 @@
+// What an equilibrium node is asked for: the cell, the loss, the adjoint and the options of training, each checked before anything is traced.
+import { sameShape, type Shape, show, type Tensor } from '../graph/graph.ts';
+import type { Method } from './solver.ts';
+
+export type Adjoint =
+  | { adjoint: 'implicit'; method?: Method }
+  | { adjoint: 'jfb' }
+  | { adjoint: 'phantom'; steps: number; damping: number }
+  | { adjoint: 'unrolled' | 'checkpointed'; steps: number };
+
+/**
+ * A loss on iterates of the forward solve (fixed-point correction: Bai et al., Deep Equilibrium Optical Flow, CVPR 2022): each adds
+ * weight · loss(f(z_k)), with its one-step (JFB) gradient. Memory: one state for each, and one set of gradients.
+ */
+export interface Correction {
+  /**
+   * After how many evaluations of the cell an iterate is kept: rising, above 0. Where the solve ends earlier, the iterate it ended at (its
+   * last, which need not be its best) stands in.
+   */
+  iterations: readonly number[];
+  weight: number;
+}
+
+/**
+ * Adds weight · ‖(f(z* + εv) − f(z*))/ε‖²/n, v standard normal, n values: for small ε the expectation of ‖Jv‖²/n, and so of ‖J‖²_F/n,
+ * without second derivatives (Bai, Koltun & Kolter, Stabilizing Equilibrium Models by Jacobian Regularization, ICML 2021). z* counts as
+ * constant. Each run says whether it applies (`DeqRun.jacobianPenalty`). Memory: two states and one set of gradients.
+ */
+export interface JacobianPenalty {
+  weight: number;
+  /** ε in the state's unit, default 0.01: much less bends f(z* + εv) − f(z*) by rounding, much more by the cell's curvature. */
+  epsilon?: number;
+}
+
+export interface DeqProblem {
+  /** The update, on the graph: z ↦ f(z). It may read inputs and weights; it must return the state's shape. */
+  cell: (z: Tensor) => Tensor;
+  /** Shape of the state. */
+  shape: Shape;
+  /** Where the iteration starts; 0 if left out. */
+  initial?: () => Tensor;
+  /** A scalar of y, shape [1]. */
+  loss: (y: Tensor) => Tensor;
+  /** What gradients are wanted for: weights or inputs of the cell. The loss depends on them through y alone. */
+  wrt: readonly Tensor[];
+  /** How z* is found; unrolled and checkpointed take plain steps instead. */
+  method?: Method;
+  adjoint: Adjoint;
+  /** Of implicit, jfb and phantom, as are the two that follow. */
+  correction?: Correction;
+  jacobianPenalty?: JacobianPenalty;
+  /**
+   * The solve starts from the result of the run before, kept in one more state, unless the run says `restart`: for runs of one problem
+   * whose weights or inputs change little. The first run on a schedule must restart.
+   */
+  warmStart?: boolean;
+}
+
+/** Without a solve that ends at a fixed point, there is nothing for these to act on. */
+const ofEquilibria = ['correction', 'jacobianPenalty', 'warmStart'] as const;
+
+export const isUnrolled = ({ adjoint }: Adjoint): boolean => adjoint === 'unrolled' || adjoint === 'checkpointed';
+
+/** Throws on options out of range, and on those that do not apply to the adjoint. */
+export function checkProblem(problem: DeqProblem): void {
+  const { adjoint, correction, jacobianPenalty } = problem;
+  if (isUnrolled(adjoint)) {
+    const extra = ofEquilibria.filter((option) => problem[option]);
+    if (extra.length) throw new Error(`deq: ${extra.join(', ')} does not apply to ${adjoint.adjoint}; use implicit, jfb or phantom`);
+  }
+  if ('steps' in adjoint && !(Number.isInteger(adjoint.steps) && adjoint.steps > 0))
+    throw new Error(`deq: ${adjoint.adjoint} needs a whole number of steps above 0, got ${adjoint.steps}`);
+  if (adjoint.adjoint === 'phantom' && !(adjoint.damping > 0 && adjoint.damping <= 1))
+    throw new Error(`deq: the damping of phantom must lie in (0, 1], got ${adjoint.damping}`);
+  if (correction) {
+    const { iterations, weight } = correction;
+    if (!iterations.length || !iterations.every((k, i) => Number.isInteger(k) && k > (iterations[i - 1] ?? 0)))
+      throw new Error(`deq: correction.iterations must be rising whole numbers above 0, got [${iterations.join(', ')}]`);
+    checkPositive('correction.weight', weight);
+  }
+  if (jacobianPenalty) {
+    checkPositive('jacobianPenalty.weight', jacobianPenalty.weight);
+    if (jacobianPenalty.epsilon !== undefined) checkPositive('jacobianPenalty.epsilon', jacobianPenalty.epsilon);
+  }
+}
+
+function checkPositive(name: string, value: number): void {
+  if (!(value > 0 && value < Infinity)) throw new Error(`deq: ${name} must be a finite number above 0, got ${value}`);
+}
+
+/** f(z), checked: a cell returns the state's shape. */
+export function evaluate(cell: DeqProblem['cell'], z: Tensor): Tensor {
+  const next = cell(z);
+  if (!sameShape(next.shape, z.shape)) throw new Error(`deq: the cell returns ${show(next.shape)} for a state of ${show(z.shape)}`);
+  return next;
+}
