@@ -1,10 +1,11 @@
 // y[n,c,s] = f(a, b), f chosen by the constant OP. Each operand is FULL [N, C, S], CHANNEL [N, 1, S] (the same for all channels)
 // or SCALAR [1]. `alpha` and `beta` belong to axpby: alpha·a + beta·b. One invocation: one value; z runs over N·C.
 // @use index
+alias real = f32; // storage
 struct Params { spatial: u32, channels: u32, alpha: f32, beta: f32 }
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> a: array<real>;
+@group(0) @binding(1) var<storage, read> b: array<real>;
+@group(0) @binding(2) var<storage, read_write> y: array<real>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 const FULL = 0u;
@@ -27,5 +28,5 @@ fn f(p: f32, q: f32) -> f32 {
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let s = flat_index(id, groups);
-  if (s < params.spatial) { y[id.z * params.spatial + s] = f(a[place(KIND_A, s, id.z)], b[place(KIND_B, s, id.z)]); }
+  if (s < params.spatial) { y[id.z * params.spatial + s] = real(f(f32(a[place(KIND_A, s, id.z)]), f32(b[place(KIND_B, s, id.z)]))); }
 }

@@ -11,7 +11,7 @@ struct Params {
 }
 @group(0) @binding(0) var<storage, read> x: array<real>;
 @group(0) @binding(1) var<uniform> w: array<vec4f, WEIGHTS>;
-@group(0) @binding(2) var<storage, read> b: array<real>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<real>;
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -66,7 +66,7 @@ fn store(n: u32, o: u32, p: vec3u, sum: f32) {
   if (o >= params.outputs || p.y >= params.h) { return; }
   let at = (((n * params.outputs + o) * params.d + p.z) * params.h + p.y) * params.w + p.x;
   var value = sum;
-  if (BIAS) { value += f32(b[o]); }
+  if (BIAS) { value += b[o]; }
   if (ACCUMULATE) { value += f32(y[at]); }
   if (ACTIVATE) { value = activate(value); }
   y[at] = real(value);

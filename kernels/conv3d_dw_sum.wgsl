@@ -1,9 +1,8 @@
 // y[j] = Σ_i partials[i, first + j]: ends the weight gradient. Layout [chunks, length]. One invocation: one weight or bias j.
 // @use index
-alias real = f32; // storage
 struct Params { count: u32, chunks: u32, length: u32, first: u32 }
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<real>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)
@@ -12,5 +11,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (j >= params.count) { return; }
   var sum = 0.0;
   for (var i = 0u; i < params.chunks; i++) { sum += partials[i * params.length + params.first + j]; }
-  y[j] = real(sum);
+  y[j] = sum;
 }

@@ -1,9 +1,8 @@
 // packed[i, k, c/4][c%4] = w[c, i, k]: weights [Co, Ci, K³] for the convolution kernels, four output channels c to a vector, 0 beyond the
 // last. TRANSPOSE swaps input and output, w[i, c, k]; FLIP mirrors the taps k: gradients are convolutions too. One invocation: one vector.
 // @use index
-alias real = f32; // storage
 struct Params { count: u32, taps: u32, vectors: u32, row: u32, first_in: u32, first_out: u32, end_out: u32 }
-@group(0) @binding(0) var<storage, read> w: array<real>;
+@group(0) @binding(0) var<storage, read> w: array<f32>;
 @group(0) @binding(1) var<storage, read_write> packed: array<vec4f>;
 @group(0) @binding(2) var<uniform> params: Params;
 
@@ -18,7 +17,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   for (var lane = 0u; lane < 4u; lane++) {
     let c = params.first_out + at % params.vectors * 4u + lane;
     let row = select(c * params.row + i, i * params.row + c, TRANSPOSE);
-    if (c < params.end_out) { four[lane] = f32(w[row * params.taps + k]); }
+    if (c < params.end_out) { four[lane] = w[row * params.taps + k]; }
   }
   packed[at] = four;
 }

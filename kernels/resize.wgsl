@@ -2,9 +2,10 @@
 // w = max(0, 1 − |i + ½ − (o + ½)·s|); where it shrinks, the mean over the output voxel's extent: w = overlap of voxels i and o.
 // Layout [outer, n, inner]; one invocation: one y. TRANSPOSE: x̄[i] = Σ_o w(o,i)·ȳ[o].
 // @use index
+alias real = f32; // storage
 struct Params { count: u32, inner: u32, n_in: u32, n_out: u32 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<real>;
+@group(0) @binding(1) var<storage, read_write> y: array<real>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 fn weight(o: u32, i: u32, s: f32) -> f32 {
@@ -43,17 +44,17 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let end = min(params.n_out, u32(max(0.0, ceil(centre + width))) + 1u);
     for (var o = begin; o < end; o++) {
       let w = weight(o, at, s);
-      if (w > 0.0) { sum += w / norm(o, s) * x[first + o * params.inner]; }
+      if (w > 0.0) { sum += w / norm(o, s) * f32(x[first + o * params.inner]); }
     }
-    y[k] = sum;
+    y[k] = real(sum);
   } else {
     let r = reach(at, s);
     var total = 0.0;
     for (var i = r.x; i < r.y; i++) {
       let w = weight(at, i, s);
       total += w;
-      sum += w * x[first + i * params.inner];
+      sum += w * f32(x[first + i * params.inner]);
     }
-    y[k] = sum / total;
+    y[k] = real(sum / total);
   }
 }

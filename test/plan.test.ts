@@ -199,7 +199,7 @@ test('a schedule refuses what is not there, and a second read before the first h
   assert.equal([...(await first)], Array(8).fill(6));
   assert.match(await rejection(schedule.read(state)), /^read reads state \[8\], which nothing has written yet/);
   assert.match(
-    await rejection(schedule.runAndRead('b', [graph.tensor('result', 'large', [65], 'activation')])),
+    await rejection(schedule.runAndRead('b', [graph.tensor('result', 'large', [65], 'activation', 'f32')])),
     /have 260 bytes, at most 256/,
   );
   schedule.destroy();

@@ -5,6 +5,7 @@ import reduce from '../../kernels/lib/reduce.wgsl';
 import trilinear from '../../kernels/lib/trilinear.wgsl';
 import difference from '../../kernels/lib/difference.wgsl';
 import local from '../../kernels/lib/local.wgsl';
+import lncc from '../../kernels/lib/lncc.wgsl';
 import jacobian from '../../kernels/lib/jacobian.wgsl';
 import anderson from '../../kernels/lib/anderson.wgsl';
 import moments from '../../kernels/lib/moments.wgsl';
@@ -18,6 +19,7 @@ const libraries: Record<string, string> = {
   trilinear,
   difference,
   local,
+  lncc,
   jacobian,
   anderson,
   activation,
@@ -34,13 +36,18 @@ export interface Binding {
   index: number;
   name: string;
   access: Access;
+  /** Its elements are of the kernel's storage type `real`, f32 or f16. */
+  real: boolean;
 }
 export interface ParamField {
   name: string;
   type: 'u32' | 'i32' | 'f32';
 }
 
-/** Values for a kernel's header line: whole numbers become `u32` constants, strings stand as they are. */
+/**
+ * Values for a kernel's header line: whole numbers become `u32` constants, strings stand as they are. `real` is the storage type that
+ * replaces f32 in the file's `alias real = f32;`.
+ */
 export type Constants = Record<string, number | string>;
 
 export interface Kernel {
@@ -50,7 +57,8 @@ export interface Kernel {
   params: ParamField[];
 }
 
-const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(storage|uniform)\s*(?:,\s*(read|read_write)\s*)?>\s*(\w+)/g;
+const BINDING =
+  /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(storage|uniform)\s*(?:,\s*(read|read_write)\s*)?>\s*(\w+)\s*:\s*(?:array<\s*(\w+))?/g;
 const PARAMS = /struct\s+Params\s*\{([^}]*)\}/;
 const FIELD = /^(\w+)\s*:\s*(u32|i32|f32)$/;
 
@@ -60,10 +68,11 @@ const FIELD = /^(\w+)\s*:\s*(u32|i32|f32)$/;
  */
 export function kernel(name: string, source: string): Kernel {
   const body = source.replace(/\/\/.*$/gm, '');
-  const bindings = [...body.matchAll(BINDING)].map(([, i, space, access, binding]) => ({
+  const bindings = [...body.matchAll(BINDING)].map(([, i, space, access, binding, element]) => ({
     index: Number(i),
     name: binding!,
     access: (space === 'storage' ? (access ?? 'read') : binding === 'params' ? 'uniform' : 'constant') as Access,
+    real: element === 'real',
   }));
   const params = (PARAMS.exec(body)?.[1] ?? '')
     .split(',')
@@ -81,14 +90,16 @@ export function kernel(name: string, source: string): Kernel {
 }
 
 /** The WGSL that is compiled: constants on the line of the file's first line (error lines stay the file's), libraries at the end. */
-export function specialise(k: Kernel, constants: Constants): string {
+export function specialise(k: Kernel, { real = 'f32', ...constants }: Constants): string {
+  const source = k.source.replace('alias real = f32;', `alias real = ${real};`);
   const header = Object.entries(constants).map(([name, value]) => {
     if (typeof value === 'number' && !(Number.isInteger(value) && value >= 0)) {
       throw new Error(`kernels/${k.name}.wgsl: constant ${name} = ${value} is not a whole number; pass a string such as "0.5f"`);
     }
     return `const ${name} = ${typeof value === 'number' ? `${value}u` : value};`;
   });
-  return [`${header.join(' ')} ${k.source}`, ...librariesOf(k, constants).map((name) => libraries[name])].join('\n');
+  if (real === 'f16') header.unshift('enable f16;');
+  return [`${header.join(' ')} ${source}`, ...librariesOf(k, constants).map((name) => libraries[name])].join('\n');
 }
 
 /** File and line of a line of the specialised text, for error messages. */

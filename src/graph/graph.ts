@@ -2,11 +2,14 @@
 import type { Constants, Kernel } from '../gpu/kernel.ts';
 import type { Tag } from '../gpu/ledger.ts';
 
-/** Sizes, outermost first; volumes are [N, C, D, H, W], a scalar is [1]. Elements are f32. */
+/** Sizes, outermost first; volumes are [N, C, D, H, W], a scalar is [1]. */
 export type Shape = readonly number[];
+/** How elements are stored; kernels compute in f32. f16 needs an adapter with shader-f16. */
+export type DType = 'f32' | 'f16';
 
 export const numel = (shape: Shape): number => shape.reduce((product, n) => product * n, 1);
-export const bytesOf = (shape: Shape): number => 4 * numel(shape);
+export const bytesOf = ({ shape, dtype }: Pick<Tensor, 'shape' | 'dtype'>): number =>
+  dtype === 'f32' ? 4 * numel(shape) : 4 * Math.ceil(numel(shape) / 2);
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((n, i) => n === b[i]);
 export const show = (shape: Shape): string => `[${shape.join(',')}]`;
 
@@ -19,6 +22,7 @@ export interface Tensor {
   readonly id: number;
   readonly label: string;
   readonly shape: Shape;
+  readonly dtype: DType;
   readonly tag: Tag;
   readonly kind: 'input' | 'variable' | 'result' | 'workspace';
   /** A persistent variable keeps its buffer through the whole schedule, also before and after the phases that touch it. */
@@ -40,7 +44,7 @@ export interface Launch<A> {
   updates: readonly Tensor[];
   outputs: readonly Tensor[];
   attrs: A;
-  workspace(label: string, shape: Shape): Tensor;
+  workspace(label: string, shape: Shape, dtype?: DType): Tensor;
 }
 
 /** What an op's gradient rule sees: cotangents of the outputs that have one, and which inputs want theirs. */
@@ -57,6 +61,8 @@ export interface Op<A = any> {
   name: string;
   /** The outputs' shapes; throws, with the shapes, on inputs that do not fit. */
   shape(inputs: readonly Shape[], attrs: A, updates: readonly Shape[]): Shape[];
+  /** How the outputs are stored. Without this rule an op takes f32 only and makes f32. */
+  dtype?(inputs: readonly DType[], attrs: A): DType;
   launch(node: Launch<A>): Dispatch[];
   vjp?(node: Pullback<A>): (Tensor | undefined)[];
   /** Its outputs count as constants: no gradient is passed on. */
@@ -80,11 +86,11 @@ export class Graph {
   private current = -1;
 
   input(label: string, shape: Shape, tag: Tag = 'input'): Tensor {
-    return this.tensor('input', label, shape, tag);
+    return this.tensor('input', label, shape, tag, 'f32');
   }
 
   variable(label: string, shape: Shape, tag: Tag = 'activation', { persistent = false } = {}): Tensor {
-    return this.tensor('variable', label, shape, tag, persistent);
+    return this.tensor('variable', label, shape, tag, 'f32', persistent);
   }
 
   /**
@@ -104,6 +110,7 @@ export class Graph {
 
   /** Marks a tensor that the CPU reads: it stays in memory from its phase to the schedule's end. */
   output(tensor: Tensor): Tensor {
+    if (tensor.dtype !== 'f32') throw new Error(`${tensor.label} ${show(tensor.shape)} is ${tensor.dtype}; cast it to f32 to read it`);
     this.outputs.add(tensor);
     return tensor;
   }
@@ -123,18 +130,27 @@ export class Graph {
       attrs,
       updates.map((t) => t.shape),
     );
-    const outputs = shapes.map((shape) => this.tensor('result', op.name, shape, 'activation'));
+    const dtypes = inputs.map((t) => t.dtype);
+    if (!op.dtype && dtypes.includes('f16')) throw new Error(`${op.name}: takes f32, got ${dtypes.join(', ')}; cast f16 to f32 first`);
+    const dtype = op.dtype?.(dtypes, attrs) ?? 'f32';
+    const outputs = shapes.map((shape) => this.tensor('result', op.name, shape, 'activation', dtype));
     this.nodes.push({ op, inputs, updates, outputs, attrs, phase: this.current });
     return outputs;
   }
 
-  tensor(kind: Tensor['kind'], label: string, shape: Shape, tag: Tag, persistent = false): Tensor {
+  tensor(kind: Tensor['kind'], label: string, shape: Shape, tag: Tag, dtype: DType, persistent = false): Tensor {
     if (!shape.length || !shape.every((n) => Number.isInteger(n) && n > 0))
       throw new Error(`${label}: a shape needs whole sizes above 0, got ${show(shape)}`);
-    const made: Tensor = { graph: this, id: this.tensors.length, label, shape: [...shape], tag, kind, persistent };
+    const made: Tensor = { graph: this, id: this.tensors.length, label, shape: [...shape], dtype, tag, kind, persistent };
     this.tensors.push(made);
     return made;
   }
+}
+
+/** The dtype rule of ops whose inputs and outputs share one. */
+export function oneDtype(dtypes: readonly DType[]): DType {
+  if (dtypes.some((dtype) => dtype !== dtypes[0])) throw new Error(`inputs must share a dtype, got ${dtypes.join(', ')}; cast them`);
+  return dtypes[0]!;
 }
 
 /** Traces an op with one output. */

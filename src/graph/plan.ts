@@ -2,7 +2,7 @@
 import { noBytes, tags, type Bytes, type Tag } from '../gpu/ledger.ts';
 import { STAGING_BYTES, mebibytes } from '../gpu/device.ts';
 import { packParams } from '../gpu/kernel.ts';
-import { bytesOf, type Dispatch, type Graph, type Node, type Tensor } from './graph.ts';
+import { bytesOf, type Dispatch, type DType, type Graph, type Node, show, type Tensor } from './graph.ts';
 
 /** A buffer of the plan. It may serve several tensors whose lives do not overlap. */
 export interface Slot {
@@ -78,18 +78,18 @@ export function plan(graph: Graph): Plan {
 
   const slots: Slot[] = [];
   const slotOf = new Map<Tensor, Slot>();
-  const order = [...life].sort(([a], [b]) => bytesOf(b.shape) - bytesOf(a.shape) || a.id - b.id);
+  const order = [...life].sort(([a], [b]) => bytesOf(b) - bytesOf(a) || a.id - b.id);
   for (const [t, [from, to]] of order) {
     const tag = t.kind === 'workspace' ? 'workspace' : t.tag;
     const free = slots.filter((s) => s.lives.every(([a, b]) => to < a || from > b));
     let slot = free.filter((s) => s.tag === tag).sort((a, b) => a.bytes - b.bytes)[0] ?? free.sort((a, b) => a.bytes - b.bytes)[0];
-    if (!slot) slots.push((slot = { bytes: bytesOf(t.shape), tag, label: t.label, lives: [] }));
+    if (!slot) slots.push((slot = { bytes: bytesOf(t), tag, label: t.label, lives: [] }));
     if (tags.indexOf(tag) < tags.indexOf(slot.tag)) slot.tag = tag;
     slot.lives.push([from, to]);
     slotOf.set(t, slot);
   }
 
-  const outputBytes = Math.max(0, ...[...graph.outputs].map((t) => bytesOf(t.shape)));
+  const outputBytes = Math.max(0, ...[...graph.outputs].map((t) => bytesOf(t)));
   const stagingBytes = Math.min(STAGING_BYTES, outputBytes);
   const paramBytes = PARAM_ALIGNMENT * Math.max(1, dispatches.length);
   const peak = noBytes();
@@ -130,8 +130,21 @@ function liveNodes(graph: Graph): Node[] {
 }
 
 function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node): Dispatch[] {
-  const workspace = (label: string, shape: readonly number[]) => graph.tensor('workspace', `${op.name}.${label}`, shape, 'workspace');
-  return op.launch({ inputs, updates, outputs, attrs, workspace });
+  const workspace = (label: string, shape: readonly number[], dtype: DType = 'f32') =>
+    graph.tensor('workspace', `${op.name}.${label}`, shape, 'workspace', dtype);
+  return op.launch({ inputs, updates, outputs, attrs, workspace }).map(stored);
+}
+
+/** Chooses the kernel's storage type `real` by the tensors bound to it; all other bindings hold f32. */
+function stored(dispatch: Dispatch): Dispatch {
+  const { kernel, bindings, constants } = dispatch;
+  const [real, plain] = [true, false].map((is) =>
+    kernel.bindings.filter((b) => b.real === is && bindings[b.name]).map((b) => bindings[b.name]!),
+  );
+  const dtype = real![0]?.dtype ?? 'f32';
+  const wrong = real!.find((t) => t.dtype !== dtype) ?? plain!.find((t) => t.dtype !== 'f32');
+  if (wrong) throw new Error(`kernels/${kernel.name}.wgsl: cannot bind ${wrong.label} ${show(wrong.shape)} as ${wrong.dtype}`);
+  return dtype === 'f32' ? dispatch : { ...dispatch, constants: { ...constants, real: dtype } };
 }
 
 /** One buffer may not be read and written by one dispatch, and every binding and parameter of the kernel needs a value. */

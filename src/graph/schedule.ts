@@ -51,6 +51,9 @@ export class Schedule {
   static async build(gpu: Gpu, graph: Graph, planned: Plan = plan(graph)): Promise<Schedule> {
     checkLimits(planned, gpu.limits, gpu.info.description);
     const dispatches = planned.phases.flatMap((phase) => phase.dispatches);
+    const half = dispatches.find(({ constants }) => constants?.real === 'f16');
+    if (half && !gpu.device.features.has('shader-f16'))
+      throw new Error(`${half.kernel.name} stores f16, but ${gpu.info.description} has no shader-f16; use f32, or another adapter`);
     const pipelines = await Promise.all(dispatches.map((d) => gpu.pipeline(d.kernel, d.constants)));
     const schedule = new Schedule(gpu, planned);
     schedule.bind(pipelines);
@@ -71,7 +74,7 @@ export class Schedule {
         const entries = d.kernel.bindings.map((b): GPUBindGroupEntry => {
           if (b.access === 'uniform') return { binding: b.index, resource: { buffer: params, offset, size: packed.length } };
           const tensor = d.bindings[b.name]!;
-          return { binding: b.index, resource: { buffer: this.buffers.get(this.slotOf(tensor))!, size: bytesOf(tensor.shape) } };
+          return { binding: b.index, resource: { buffer: this.buffers.get(this.slotOf(tensor))!, size: bytesOf(tensor) } };
         });
         return {
           pipeline,
@@ -120,7 +123,7 @@ export class Schedule {
    */
   async runAndRead(phase: string, tensors: readonly Tensor[]): Promise<Float32Array[]> {
     let end = 0;
-    const ends = tensors.map((t) => (end += bytesOf(t.shape)));
+    const ends = tensors.map((t) => (end += bytesOf(t)));
     const bytes = end;
     if (bytes > TAP_BYTES)
       throw new Error(`runAndRead: ${tensors.map((t) => t.label).join(', ')} have ${bytes} bytes, at most ${TAP_BYTES}`);
@@ -128,14 +131,12 @@ export class Schedule {
     if (!tap) throw new Error(`runAndRead: ${TAPS} reads are under way already; await one first`);
     try {
       const encoder = this.encode(phase);
-      tensors.forEach((t, i) =>
-        encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, tap, ends[i]! - bytesOf(t.shape), bytesOf(t.shape)),
-      );
+      tensors.forEach((t, i) => encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, tap, ends[i]! - bytesOf(t), bytesOf(t)));
       this.gpu.device.queue.submit([encoder.finish()]);
       await this.gpu.map(tap, bytes);
       const data = new Float32Array(tap.getMappedRange(0, bytes).slice(0));
       tap.unmap();
-      return tensors.map((t, i) => data.slice((ends[i]! - bytesOf(t.shape)) / 4, ends[i]! / 4));
+      return tensors.map((t, i) => data.slice((ends[i]! - bytesOf(t)) / 4, ends[i]! / 4));
     } finally {
       this.taps.push(tap);
     }
@@ -147,7 +148,7 @@ export class Schedule {
     if (this.reading) throw new Error(`read ${tensor.label}: another read is under way; await it first`);
     this.reading = true;
     try {
-      return new Float32Array(await this.gpu.read(this.bufferOf(tensor, 'read'), bytesOf(tensor.shape), this.staging));
+      return new Float32Array(await this.gpu.read(this.bufferOf(tensor, 'read'), bytesOf(tensor), this.staging));
     } finally {
       this.reading = false;
     }

@@ -2,7 +2,7 @@
 import activationSource from '../../kernels/activation.wgsl';
 import activationDxSource from '../../kernels/activation_dx.wgsl';
 import { type Constants, kernel } from '../gpu/kernel.ts';
-import { numel, type Op, type Tensor, trace } from '../graph/graph.ts';
+import { numel, oneDtype, type Op, type Tensor, trace } from '../graph/graph.ts';
 import { flat } from './launch.ts';
 
 const activationKernel = kernel('activation', activationSource);
@@ -24,6 +24,7 @@ export const activationConstants = ({ f, negative }: Activation): Constants => (
 
 const activationOp: Op<Activation> = {
   name: 'activation',
+  dtype: oneDtype,
   shape([x], { f, negative }) {
     if (!(negative >= 0 && Number.isFinite(negative)))
       throw new Error(`${f}: the ${f === 'elu' ? 'alpha' : 'slope'} must be ≥ 0, got ${negative}`);
@@ -47,6 +48,7 @@ const activationOp: Op<Activation> = {
 
 const activationDxOp: Op<Activation> = {
   name: 'activationDx',
+  dtype: oneDtype,
   shape: ([y]) => [y!],
   launch({ inputs: [y, dy], outputs: [dx], attrs }) {
     const count = numel(y!.shape);

@@ -3,7 +3,7 @@ import dwSource from '../../kernels/conv3d_dw.wgsl';
 import dwSumSource from '../../kernels/conv3d_dw_sum.wgsl';
 import foldSource from '../../kernels/conv3d_fold.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { type Dispatch, type DType, numel, oneDtype, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { activationDx } from './activation.ts';
 import { convolve, gather, leaky, type Source, TILES } from './conv3d-passes.ts';
 import { flat, planes, volume, WG } from './launch.ts';
@@ -54,6 +54,12 @@ function operands([w, ...rest]: readonly Tensor[], biased: boolean): { w: Tensor
   return { w: w!, b: biased ? rest[0] : undefined, sources };
 }
 
+/** Weights are f32; the volumes share a dtype, which is the result's. */
+function storage(weights: readonly DType[], volumes: readonly DType[]): DType {
+  if (weights.includes('f16')) throw new Error('conv3d: w and bias are stored as f32, got f16; cast them');
+  return oneDtype(volumes);
+}
+
 const convOp: Op<Attrs & { biased: boolean }> = {
   name: 'conv3d',
   shape([w, ...rest], { stride, biased }) {
@@ -70,6 +76,7 @@ const convOp: Op<Attrs & { biased: boolean }> = {
     if (b && (b.length !== 1 || b[0] !== outputs)) throw new Error(`conv3d: bias must be [${outputs}], got ${show(b)}, w ${show(w!)}`);
     return [[n, outputs!, ...[d, h, width].map((size) => Math.ceil(size / stride))]];
   },
+  dtype: ([w, ...rest], { biased }) => storage([w!, ...(biased ? [rest[0]!] : [])], rest.slice(biased ? 1 : 0)),
   launch(node) {
     const { stride, padding, activation, slope, biased } = node.attrs;
     const { w, b, sources } = operands(node.inputs, biased);
@@ -84,12 +91,13 @@ const convOp: Op<Attrs & { biased: boolean }> = {
   vjp({ inputs, outputs: [y], cotangents: [dy], wanted, attrs }) {
     const { w, b, sources } = operands(inputs, attrs.biased);
     const g = attrs.activation === 'none' ? dy! : activationDx(y!, dy!, leaky(attrs.slope));
+    // Weights first: what only they need is free before the larger gradients are made.
+    const weights = wanted[0] || (b && wanted[1]);
+    const [dw, db] = weights ? w.graph.apply(convDwOp, [g, ...sources.map(({ x }) => x)], { ...attrs, k: w.shape[2]! }) : [];
     const first = inputs.length - sources.length;
     const dxs = sources.map(({ x, from }, i) =>
       wanted[first + i] ? trace(convDxOp, [g, w], { ...attrs, shape: x.shape, from }) : undefined,
     );
-    const weights = wanted[0] || (b && wanted[1]);
-    const [dw, db] = weights ? w.graph.apply(convDwOp, [g, ...sources.map(({ x }) => x)], { ...attrs, k: w.shape[2]! }) : [];
     return [dw, ...(b ? [db] : []), ...dxs];
   },
 };
@@ -108,6 +116,7 @@ export function conv3d(x: Tensor | readonly Tensor[], w: Tensor, bias?: Tensor, 
 const convDxOp: Op<Attrs & { shape: Shape; from: number }> = {
   name: 'conv3dDx',
   shape: (_, { shape }) => [shape],
+  dtype: ([dy]) => dy!,
   launch(node) {
     const {
       inputs: [dy, w],
@@ -118,7 +127,7 @@ const convDxOp: Op<Attrs & { shape: Shape; from: number }> = {
       pad = k >> 1;
     if (padding === 'zero' || pad === 0) return gather(node, dy!, w!, dx!, stride, pad, from);
     const { n, c, d, h, w: width } = volume('conv3d', 'x', dx!.shape);
-    const padded = node.workspace('padded', [n, c, d + 2 * pad, h + 2 * pad, width + 2 * pad]);
+    const padded = node.workspace('padded', [n, c, d + 2 * pad, h + 2 * pad, width + 2 * pad], dx!.dtype);
     const { constants, groups } = planes(width, h, n * c * d);
     return [
       ...gather(node, dy!, w!, padded, stride, 0, from),
@@ -129,6 +138,7 @@ const convDxOp: Op<Attrs & { shape: Shape; from: number }> = {
 
 const convDwOp: Op<Attrs & { k: number }> = {
   name: 'conv3dDw',
+  dtype: (volumes) => (oneDtype(volumes), 'f32'),
   shape: ([dy, ...xs], { k }) => [[dy![1]!, xs.reduce((c, x) => c + x[1]!, 0), k, k, k], [dy![1]!]],
   launch(node) {
     const {

@@ -4,7 +4,7 @@ import gaussianSource from '../../kernels/gaussian.wgsl';
 import resizeSource from '../../kernels/resize.wgsl';
 import windowSumSource from '../../kernels/window_sum.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { numel, type Op, type Tensor, trace } from '../graph/graph.ts';
+import { numel, oneDtype, type Op, type Tensor, trace } from '../graph/graph.ts';
 import { along, flat, lines, RUN, volume } from './launch.ts';
 
 const gaussianKernel = kernel('gaussian', gaussianSource);
@@ -23,6 +23,7 @@ interface ResizeAttrs {
 
 const resizeOp: Op<ResizeAttrs> = {
   name: 'resize',
+  dtype: oneDtype,
   shape([x], { axis, length }) {
     volume('resize', 'x', x!);
     if (!Number.isInteger(length) || length < 1) throw new Error(`resize: a size must be a whole number above 0, got ${length}`);

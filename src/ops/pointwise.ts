@@ -2,7 +2,7 @@
 import binarySource from '../../kernels/binary.wgsl';
 import unarySource from '../../kernels/unary.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, type Graph, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { type Dispatch, type Graph, numel, oneDtype, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { fillWith, flat } from './launch.ts';
 import { concat, copy, split, sumChannels } from './channels.ts';
 import { reduceTo, sum } from './reduce.ts';
@@ -26,6 +26,7 @@ function unaryLaunch(f: Function, count: number) {
 
 const unaryOp: Op<UnaryAttrs> = {
   name: 'unary',
+  dtype: oneDtype,
   shape: ([x]) => [x!],
   launch({ inputs: [x], outputs: [y], attrs: { f, factor, offset } }) {
     const count = numel(x!.shape);
@@ -111,6 +112,7 @@ function broadcast(shape: Shape, result: Shape): 'FULL' | 'CHANNEL' | 'SCALAR' |
 
 const binaryOp: Op<BinaryAttrs> = {
   name: 'binary',
+  dtype: oneDtype,
   shape([a, b], { f }) {
     const result = numel(a!) >= numel(b!) ? a! : b!;
     if (!broadcast(a!, result) || !broadcast(b!, result)) {

@@ -1,0 +1,26 @@
+// Storage in f16: half the memory and traffic of activations; sums stay f32 inside every kernel.
+import narrowSource from '../../kernels/narrow.wgsl';
+import widenSource from '../../kernels/widen.wgsl';
+import { kernel } from '../gpu/kernel.ts';
+import { type DType, numel, type Op, type Tensor, trace } from '../graph/graph.ts';
+import { flat } from './launch.ts';
+
+const narrowKernel = kernel('narrow', narrowSource);
+const widenKernel = kernel('widen', widenSource);
+
+const castOp: Op<{ to: DType }> = {
+  name: 'cast',
+  shape: ([x]) => [x!],
+  dtype: (_, { to }) => to,
+  launch({ inputs: [x], outputs: [y], attrs: { to } }) {
+    const count = numel(x!.shape);
+    return [{ kernel: to === 'f16' ? narrowKernel : widenKernel, ...flat(count), bindings: { x: x!, y: y! }, params: { count } }];
+  },
+  vjp: ({ inputs: [x], cotangents: [dy] }) => [cast(dy!, x!.dtype)],
+};
+
+/**
+ * x stored as `to`; x itself if it is. f16 holds 1e-7 … 65504 with 3 digits: scale a loss whose gradient is smaller. Values beyond become
+ * infinite, which solvers report as non-finite.
+ */
+export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : trace(castOp, [x], { to }));
