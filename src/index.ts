@@ -21,7 +21,18 @@ export {
 export { fromPhysical, toPhysical } from './io/displacement.ts';
 export type { DisplacementFile } from './io/nifti.ts';
 export type { Grid, MaskedVolume, Volume } from './io/volume.ts';
-export { deqregCell, DeqregWeights } from './models/deqreg.ts';
+export {
+  type Cell,
+  type CellOptions,
+  type LevelImages,
+  lnccDisplacementForce,
+  type SimilarityJacobian,
+  similarityStep,
+} from './models/cell.ts';
+export { deqreg } from './models/deqreg.ts';
+export { gradirn } from './models/gradirn.ts';
+export { type VariationalOptions, variationalCell } from './models/variational.ts';
+export { adjointOf, beginTraining, runTrainingStep, traceTrainingStep, type TrainingStep, type TrainingStepOptions } from './train/step.ts';
 export { deq, runDeq, type Adjoint, type Deq, type DeqOutcome, type DeqProblem } from './deq/deq.ts';
 export type { Correction, DeqRun, JacobianPenalty, Linearisation } from './deq/deq.ts';
 export * from './deq/spectral.ts';
@@ -29,4 +40,4 @@ export { gaussianField } from './ops/noise.ts';
 export { seededRandom } from './ops/random.ts';
 export { constantRate, cosineRate, type LearningRate, linearWarmUp, stepRate } from './train/learning-rate.ts';
 export { encodeSafetensors, type NamedArray, parseSafetensors, type Safetensors } from './io/safetensors.ts';
-export { type Initialiser, kaimingUniform, normal, ones, Parameters, type ParameterValues, zeros } from './models/parameters.ts';
+export { constant, type Initialiser, kaimingUniform, normal, ones, Parameters, type ParameterValues, zeros } from './models/parameters.ts';

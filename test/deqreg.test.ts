@@ -12,13 +12,13 @@ const image = (data: Float32Array) => data.map((v) => v / 200);
 const images = { fixed: image(pair.fixed.data), moving: image(pair.moving.data) };
 
 async function train(adjoint: Adjoint, steps: number): Promise<{ losses: number[]; last: Float32Array }> {
-  const traced = traceTrainingStep([16, 20, 18], 4, adjoint);
+  const traced = traceTrainingStep({ cell: 'deqreg', channels: 4, similarity: 'detached', size: [16, 20, 18], adjoint });
   const schedule = await Schedule.build(await gpu(), traced.graph);
   try {
     beginTraining(schedule, traced, 7);
     const losses: number[] = [];
     for (let k = 0; k < steps; k++) losses.push((await runTrainingStep(schedule, traced, images, 6)).loss);
-    return { losses, last: await schedule.read(traced.weights.layers.leave.weight) };
+    return { losses, last: await schedule.read(traced.cell.parameters.tensors.get('leave.weight')!) };
   } finally {
     schedule.destroy();
   }
@@ -46,7 +46,8 @@ test('two runs with one seed give the same weights, bit for bit', async () => {
 });
 
 test('planned memory: constant in the solver steps by construction, unrolled grows by one cell a step', () => {
-  const peak = (adjoint: Adjoint) => plan(traceTrainingStep([20, 24, 28], 16, adjoint).graph).peak.total;
+  const peak = (adjoint: Adjoint) =>
+    plan(traceTrainingStep({ cell: 'deqreg', channels: 16, similarity: 'detached', size: [20, 24, 28], adjoint }).graph).peak.total;
   const [implicit, jfb] = [peak({ adjoint: 'implicit' }), peak({ adjoint: 'jfb' })];
   const [twelve, twentyFour] = [12, 24].map((steps) => peak({ adjoint: 'unrolled', steps }));
   const checkpointed = peak({ adjoint: 'checkpointed', steps: 12 });

@@ -11,8 +11,9 @@ const draw =
   (shape, random) =>
     Float32Array.from({ length: numel(shape) }, () => next(random));
 
-export const zeros: Initialiser = draw(() => 0);
-export const ones: Initialiser = draw(() => 1);
+export const constant = (value: number): Initialiser => draw(() => value);
+export const zeros: Initialiser = constant(0);
+export const ones: Initialiser = constant(1);
 /** Normal numbers of mean 0. */
 export const normal = (sd: number): Initialiser => draw((random) => sd * gaussian(random));
 

@@ -4,7 +4,8 @@ import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Affine, composeAffine, invertAffine, voxelSpacing } from '../io/affine.ts';
 import { type Grid, sameGrid } from '../io/volume.ts';
 import { composedAdam, composedAdamState } from '../models/composed-adam.ts';
-import { type LevelImages, lnccDisplacementForce, variationalCell } from '../models/variational.ts';
+import { type LevelImages, lnccDisplacementForce } from '../models/cell.ts';
+import { variationalCell } from '../models/variational.ts';
 import {
   centre,
   fill,

@@ -1,12 +1,14 @@
-// One training step of the learned cell on one pair: forward solve, loss, backward, Adam. Traced once, run many times.
+// One training step of a learned cell on one pair: forward solve, loss, backward, Adam. Traced once, run many times.
 import { type Adjoint, type Deq, deq, type DeqOutcome, runDeq } from '../deq/deq.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
-import { deqregCell, DeqregWeights } from '../models/deqreg.ts';
+import type { Cell, CellOptions } from '../models/cell.ts';
+import { deqreg } from '../models/deqreg.ts';
+import { gradirn } from '../models/gradirn.ts';
 import {
   adam,
   adamState,
-  add,
+  axpby,
   centre,
   diffusion,
   identity,
@@ -14,10 +16,12 @@ import {
   localStatistics,
   resetAdam,
   scale,
-  warp,
+  warpWithGradient,
   withGradient,
 } from '../ops/index.ts';
 
+/** The learned cells by name. */
+export const cells = { deqreg, gradirn };
 export const adjoints = ['implicit', 'jfb', 'phantom', 'checkpointed', 'unrolled'] as const;
 
 /** Width of the LNCC window, in voxels, in the loss and in the cell's force. */
@@ -32,8 +36,10 @@ export interface TrainingStep {
   graph: Graph;
   fixed: Tensor;
   moving: Tensor;
-  weights: DeqregWeights;
+  cell: Cell;
   node: Deq;
+  /** What loss and gradients of the node are multiplied by: with f16, so that a mean's gradients do not vanish in its range. */
+  lossScale: number;
   phases: Deq['phases'];
 }
 
@@ -43,35 +49,50 @@ export function adjointOf(name: (typeof adjoints)[number], steps: number): Adjoi
   return name === 'checkpointed' || name === 'unrolled' ? { adjoint: name, steps } : { adjoint: name };
 }
 
-/** Traces a step of the deqreg cell for images of (W, H, D) voxels: loss −LNCC + diffusion, Anderson with a window of 5. */
-export function traceTrainingStep([w, h, d]: readonly [number, number, number], channels: number, adjoint: Adjoint): TrainingStep {
+export interface TrainingStepOptions extends CellOptions {
+  /** Voxels of the images along W, H, D. */
+  size: readonly [number, number, number];
+  cell: keyof typeof cells;
+  adjoint: Adjoint;
+}
+
+/** Traces a step on a pair of images: loss −LNCC + diffusion of f(z*), Anderson with a window of 5, Adam. */
+export function traceTrainingStep({ size: [w, h, d], cell: name, adjoint, ...options }: TrainingStepOptions): TrainingStep {
   const graph = new Graph();
+  const lossScale = options.dtype === 'f16' ? w * h * d : 1;
   const [fixed, moving] = [graph.input('fixed', [1, 1, d, h, w]), graph.input('moving', [1, 1, d, h, w])];
-  const weights = new DeqregWeights(graph, channels);
-  const images = graph.phase('images', () => {
-    const still = centre(moving);
-    return {
-      still,
-      level: { fixed: localStatistics(fixed, WINDOW), moving: withGradient(still), matrix: identity, ratios: [1, 1, 1] as const },
-    };
-  });
+  const cell = cells[name](graph, options);
+  const weights = [...cell.parameters.tensors.values()];
+  const images = graph.phase('images', () => ({
+    fixed: localStatistics(fixed, WINDOW),
+    moving: withGradient(centre(moving)),
+    matrix: identity,
+    ratios: [1, 1, 1] as const,
+  }));
   const node = deq(graph, 'deq', {
-    cell: deqregCell(images.level, images.still, weights),
+    cell: cell.update(images),
     shape: [1, 3, d, h, w],
     adjoint,
-    wrt: weights.tensors,
+    wrt: weights,
     method: { method: 'anderson', window: 5 },
-    loss: (u) => add(scale(lncc(images.level.fixed, warp(images.still, u), WINDOW), -1), diffusion(u)),
+    loss: (u) => {
+      const similarity = lncc(images.fixed, warpWithGradient(images.moving, u).warped, WINDOW);
+      return axpby(-lossScale, similarity, lossScale, diffusion(u));
+    },
   });
-  const states = weights.tensors.map((t) => adamState(t));
+  const states = weights.map((t) => adamState(t));
   graph.phase('begin', () => states.forEach(resetAdam));
-  graph.phase('update', () => states.forEach((state, i) => adam(state, node.gradients[i]!, { rate: RATE })));
-  return { graph, fixed, moving, weights, node, phases: ['images', ...node.phases, 'update'] };
+  graph.phase('update', () =>
+    states.forEach((state, i) =>
+      adam(state, lossScale === 1 ? node.gradients[i]! : scale(node.gradients[i]!, 1 / lossScale), { rate: RATE }),
+    ),
+  );
+  return { graph, fixed, moving, cell, node, lossScale, phases: ['images', ...node.phases, 'update'] };
 }
 
 /** Sets the weights to the initial values of a seed and Adam to its start. */
-export function beginTraining(schedule: Schedule, { weights }: TrainingStep, seed: number): void {
-  weights.parameters.upload(schedule, weights.parameters.initial(seed));
+export function beginTraining(schedule: Schedule, { cell: { parameters } }: TrainingStep, seed: number): void {
+  parameters.upload(schedule, parameters.initial(seed));
   schedule.run('begin');
 }
 
@@ -81,7 +102,7 @@ export function beginTraining(schedule: Schedule, { weights }: TrainingStep, see
  */
 export async function runTrainingStep(
   schedule: Schedule,
-  { fixed, moving, node, phases }: TrainingStep,
+  { fixed, moving, node, lossScale, phases }: TrainingStep,
   pair: { fixed: Float32Array; moving: Float32Array },
   maxIterations: number,
 ): Promise<DeqOutcome & { loss: number }> {
@@ -90,5 +111,5 @@ export async function runTrainingStep(
   const rule = { maxIterations, rtol: RTOL, atol: 0, patience: maxIterations, divergence: Infinity };
   const outcome = await runDeq(schedule, { ...node, phases }, { forward: rule, backward: rule });
   const [loss] = await schedule.read(node.loss);
-  return { loss: loss!, ...outcome };
+  return { loss: loss! / lossScale, ...outcome };
 }

@@ -1,0 +1,111 @@
+// What an update cell is: weights, declared once on a graph, and the map u ↦ f(u) that they make of a level's images.
+import type { DType, Tensor } from '../graph/graph.ts';
+import { conv3d, type ConvOptions } from '../ops/conv3d.ts';
+import {
+  cast,
+  detach,
+  lnccForce,
+  type Matrix,
+  mul,
+  softNormalize,
+  type Statistics,
+  symmetricJacobian,
+  warp,
+  warpWithGradient,
+} from '../ops/index.ts';
+import { type Initialiser, kaimingUniform, type Parameters, zeros } from './parameters.ts';
+
+/** The force enters as a step of at most this length, in voxels; forces (LNCC per voxel) well below the softness move in proportion. */
+const FORCE = { limit: 1, softness: 0.3 };
+
+/** What a cell needs of a level. */
+export interface LevelImages {
+  /** Statistics of the fixed image. */
+  fixed: Statistics;
+  /** The moving image, `withGradient`, on a grid of its own. */
+  moving: Tensor;
+  /** Maps voxels of the fixed grid to voxels of the moving one. */
+  matrix: Matrix;
+  /** Finest spacing / spacing of the fixed grid along (w, h, d), at most 1: smoothing and steps are the same in mm along all axes. */
+  ratios: readonly [number, number, number];
+  /** Masks (0…1) on the fixed and on the moving grid: where the similarity counts. Everywhere, if left out. */
+  masks?: { fixed?: Tensor; moving?: Tensor };
+}
+
+/** A learned update. `update` may be traced for as many levels as wanted; all share the weights. */
+export interface Cell {
+  parameters: Parameters;
+  /** u ↦ f(u), u [N, 3, D, H, W] in voxels of the level's grid. */
+  update(images: LevelImages): (u: Tensor) => Tensor;
+}
+
+/**
+ * How the similarity's force enters the Jacobian of a cell: `exact`, with second derivatives of the similarity; `detached`, as a constant,
+ * which is cheap and right for `jfb` at its order, but biases `implicit`; or `finite-difference`.
+ */
+export const similarityJacobians = ['exact', 'detached', 'finite-difference'] as const;
+export type SimilarityJacobian = (typeof similarityJacobians)[number];
+
+export interface CellOptions {
+  /** Width of the network at full resolution. */
+  channels: number;
+  similarity: SimilarityJacobian;
+  /** How the network's activations are stored; weights and the displacement stay f32. Default f32. */
+  dtype?: DType;
+}
+
+/** The similarity's force on the displacement, ∂LNCC/∂warped · (∇moving)(M·(p + u(p))), [N, 3, D, H, W], the warped image, the mean LNCC. */
+export function lnccDisplacementForce(
+  { fixed, moving, matrix, masks }: LevelImages,
+  u: Tensor,
+): { force: Tensor; warped: Tensor; similarity: Tensor } {
+  const { warped, gradient } = warpWithGradient(moving, u, matrix);
+  const there = masks?.moving && warp(masks.moving, u, matrix);
+  const weight = masks?.fixed && there ? mul(masks.fixed, there) : (masks?.fixed ?? there);
+  return { ...lnccForce(fixed, warped, gradient, weight), warped };
+}
+
+/**
+ * What a network sees of the similarity: the force as a step of at most one voxel, so that its size is the same on every volume and
+ * level, and the warped image. `similarity` says what of the force's derivative is kept.
+ */
+export function similarityStep(images: LevelImages, u: Tensor, similarity: SimilarityJacobian): { step: Tensor; warped: Tensor } {
+  const limited = (force: Tensor) => softNormalize(force, FORCE.limit, FORCE.softness, images.ratios);
+  const { force, warped } = lnccDisplacementForce(images, u);
+  switch (similarity) {
+    case 'exact':
+      return { step: limited(force), warped };
+    case 'detached':
+      return { step: detach(limited(force)), warped };
+    case 'finite-difference':
+      return { step: limited(symmetricJacobian((at) => lnccDisplacementForce(images, at).force, u, force)), warped };
+  }
+}
+
+/** A convolution's weights, named and shaped as those of torch.nn.Conv3d. */
+export interface Layer {
+  weight: Tensor;
+  bias: Tensor;
+}
+
+/** Declares a 3³ convolution; biases start at 0. */
+export function layer(parameters: Parameters, name: string, from: number, to: number, initial: Initialiser = kaimingUniform()): Layer {
+  return {
+    weight: parameters.declare(`${name}.weight`, [to, from, 3, 3, 3], initial),
+    bias: parameters.declare(`${name}.bias`, [to], zeros),
+  };
+}
+
+/** A convolution of the cells: zero padding, leaky ReLU 0.2 unless told otherwise. */
+export const convolve = (x: Tensor | readonly Tensor[], { weight, bias }: Layer, options: ConvOptions = {}): Tensor =>
+  conv3d(x, weight, bias, { activation: 'leakyRelu', slope: 0.2, ...options });
+
+/** A network whose activations are stored as `dtype`, between f32 on both sides. */
+export const storedAs =
+  (dtype: DType = 'f32', network: (x: Tensor) => Tensor) =>
+  (x: Tensor): Tensor =>
+    cast(network(cast(x, dtype)), 'f32');
+
+export function checkChannels(cell: string, channels: number): void {
+  if (!Number.isInteger(channels) || channels < 1) throw new Error(`${cell}: channels must be a whole number above 0, got ${channels}`);
+}
