@@ -28,7 +28,7 @@ export interface Correction {
  */
 export interface JacobianPenalty {
   weight: number;
-  /** ε in the state's unit, default 0.01: much less bends f(z* + εv) − f(z*) by rounding, much more by the cell's curvature. */
+  /** ε in the state's unit, default 0.01: much less bends f(z* + εv) − f(z*) by rounding, much more by the cell's curvature. Cells of f16 need 0.1 or more. */
   epsilon?: number;
 }
 

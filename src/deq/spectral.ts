@@ -1,8 +1,8 @@
 // The spectral radius of a cell's Jacobian at a fixed point, by power iteration of v ↦ Jᵀv over the saved linearisation: below 1 the plain
 // iteration converges near z*, and so does the Neumann series behind the implicit gradient.
-import type { Graph, Tensor } from '../graph/graph.ts';
+import { type Graph, numel, type Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
-import { assign, div, dot, fill, sqrt, vjp } from '../ops/index.ts';
+import { assign, div, dot, fill, scale, sqrt, vjp } from '../ops/index.ts';
 import { gaussianField } from '../ops/noise.ts';
 import type { Linearisation } from './deq.ts';
 
@@ -17,15 +17,15 @@ export interface SpectralRadius {
   change: number;
 }
 
-/** A traced power iteration: phases `<name>.start` and `<name>.step`, and ‖Jᵀv‖ of a unit v. */
+/** A traced power iteration: phases `<name>.start` and `<name>.step`, and the RMS of Jᵀv for a v of RMS 1. */
 export interface TracedSpectralRadius {
   start: string;
   step: string;
   growth: Tensor;
 }
 
-/** Steps before the first verdict. */
-const LEAST = 12;
+/** Steps before the first verdict: the growth can rest for a while before a slow, larger mode takes over. */
+const LEAST = 50;
 
 /**
  * Traces the power iteration of a node's Jacobian, on demand: it keeps the linearisation in memory up to here, and one more state. Trace it
@@ -37,23 +37,25 @@ export function traceSpectralRadius(graph: Graph, name: string, linearisation: L
   const { z, y } = linearisation;
   const v = graph.variable(`${name}.v`, z.shape, 'adjoint');
   const normalise = (w: Tensor) => {
-    const length = sqrt(dot(w, w));
-    assign(v, div(w, length));
-    return graph.output(length);
+    const rms = sqrt(scale(dot(w, w), 1 / numel(w.shape)));
+    assign(v, div(w, rms));
+    return graph.output(rms);
   };
   const [start, step] = [`${name}.start`, `${name}.step`];
-  graph.phase(start, () => void normalise(gaussianField(fill(graph, [1], 1), z.shape)));
+  // Noise about 1: every mode has a part in it, and the smoothest, which are often the largest, not the least.
+  graph.phase(start, () => void normalise(scale(gaussianField(fill(graph, [1], 1), z.shape), 1, 1)));
   return { start, step, growth: graph.phase(step, () => normalise(vjp([y], [v], [z])[0]!)) };
 }
 
-/** Runs a traced power iteration after `runDeq`, until the estimate stays within `tolerance` (relative, default 0.005) or the budget ends. */
+/** Runs a traced power iteration after `runDeq`, until the estimate stays within `tolerance` (relative, default 0.002) or the budget ends. */
 export async function spectralRadius(
   schedule: Schedule,
   { start, step, growth }: TracedSpectralRadius,
-  { maxIterations = 200, tolerance = 5e-3 }: { maxIterations?: number; tolerance?: number } = {},
+  { maxIterations = 300, tolerance = 2e-3 }: { maxIterations?: number; tolerance?: number } = {},
 ): Promise<SpectralRadius> {
   if (!Number.isInteger(maxIterations) || maxIterations < 1)
     throw new Error(`spectralRadius: maxIterations must be a whole number above 0, got ${maxIterations}`);
+  if (!(tolerance > 0)) throw new Error(`spectralRadius: tolerance must be above 0, got ${tolerance}`);
   schedule.run(start);
   const logs: number[] = [];
   const estimates: number[] = [];
