@@ -5,6 +5,7 @@
 // statistics (mean, variance) of a. partial[g] = Σ weight·s over workgroup g. Layout and sums as in lncc_terms.wgsl; gradient and force
 // [N, 3, D, H, W].
 // @use local
+// @use lncc
 // @use reduce
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
 @group(0) @binding(0) var<storage, read> t: array<vec4f>;
@@ -16,9 +17,6 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, ra
 @group(0) @binding(6) var<storage, read_write> force: array<f32>;
 @group(0) @binding(7) var<storage, read_write> partial_sums: array<f32>;
 @group(0) @binding(8) var<uniform> params: Params;
-
-// Variance of images in 0…1 that is rounding error: keeps the regression finite in windows of one value.
-const FLAT = 1e-8;
 
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32,
@@ -35,22 +33,16 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
   for (var i = start; i < min(start + RUN, params.d); i++) {
     if (i + r < params.d) { sum += t[n * voxels + (i + r) * plane + column]; }
     let p = i * plane + column;
-    let count = window_count(p, vec3u(params.w, params.h, params.d), vec3u(params.radius_w, params.radius_h, r));
-    let mean_a = statistics[2u * n * voxels + p];
-    let var_a = statistics[(2u * n + 1u) * voxels + p];
-    let mean_b = sum.x / count;
-    let var_b = max(0.0, sum.y / count - mean_b * mean_b);
-    let c = sum.z / count - mean_a * mean_b;
-    let q = var_a * var_b + params.epsilon;
+    let x = window_at(sum, n, p);
     let at = n * voxels + p;
     var share = 1.0;
     if (WEIGHTED) { share = weight[at]; }
-    let g = share * 2.0 * c / q * (a[at] - mean_a - c / (var_b + FLAT) * (b[at] - mean_b));
+    let g = share * 2.0 * x.c / x.q * (a[at] - x.mean_a - x.c / (x.var_b + FLAT) * (b[at] - x.mean_b));
     let o = 3u * n * voxels + p;
     force[o] = g * gradient[o];
     force[o + voxels] = g * gradient[o + voxels];
     force[o + 2u * voxels] = g * gradient[o + 2u * voxels];
-    similarity += share * c * c / q;
+    similarity += share * x.c * x.c / x.q;
     if (i >= r) { sum -= t[n * voxels + (i - r) * plane + column]; }
   }
   let total = workgroup_sum(similarity, local);

@@ -1,4 +1,5 @@
 // Gradient of the mean LNCC for b: b̄[p] = ȳ/count · (a·ΣP − ΣR + 2b·ΣQ), sums of terms (P, Q, R, ·) over the window around p.
+// FORCE: that of its force (lncc_force_terms.wgsl), without the factor, added to what b̄ holds.
 // t holds the sums over W and H; this kernel adds the D axis. a and b are centred. Layout as in lncc_terms.wgsl.
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> t: array<vec4f>;
@@ -20,7 +21,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var i = start; i < min(start + RUN, params.d); i++) {
     if (i + r < params.d) { sum += t[first + (i + r) * plane]; }
     let p = first + i * plane;
-    db[p] = dy[0] * params.scale * (a[p] * sum.x - sum.z + 2.0 * b[p] * sum.y);
+    let gradient = a[p] * sum.x - sum.z + 2.0 * b[p] * sum.y;
+    if (FORCE) { db[p] += gradient; } else { db[p] = dy[0] * params.scale * gradient; }
     if (i >= r) { sum -= t[first + (i - r) * plane]; }
   }
 }

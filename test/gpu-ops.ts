@@ -5,10 +5,16 @@ import type { Tensor } from '../src/index.ts';
 export const gpuOps: Record<string, (xs: Tensor[], attrs: any) => Tensor> = {
   warp: ([image, u], { matrix }) => ops.warp(image!, u!, matrix),
   warpNearest: ([image, u], { matrix }) => ops.warpNearest(image!, u!, matrix),
+  warpWithGradient([image, u], { matrix }) {
+    const { warped, gradient } = ops.warpWithGradient(image!, u!, matrix);
+    return ops.concat(warped, gradient);
+  },
   resize: ([x], { size }) => ops.resize(x!, size),
   gaussian: ([x], { sigma }) => ops.gaussian(x!, sigma),
   windowSum: ([x], { window }) => ops.windowSum(x!, window),
   lncc: ([a, b], { window, epsilon }) => ops.lncc(a!, b!, window, epsilon),
+  lnccForce: ([a, b, gradient, weight], { window, epsilon }) =>
+    ops.lnccForce(ops.localStatistics(a!, window), ops.centre(b!), gradient!, weight, epsilon).force,
   ncc: ([a, b], { epsilon }) => ops.ncc(a!, b!, epsilon),
   mse: ([a, b]) => ops.mse(a!, b!),
   diffusion: ([u], { weights }) => ops.diffusion(u!, weights),

@@ -55,15 +55,14 @@ function note(graph: Graph): void {
 /** Marks y, and its gradients where it has some, as what is wanted. */
 function differentiate(graph: Graph, y: Tensor, xs: Tensor[]): void {
   graph.output(y);
-  vjp([y], [graph.input('dy', y.shape)], xs).forEach((g) => graph.output(g));
+  if (xs.length) vjp([y], [graph.input('dy', y.shape)], xs).forEach((g) => graph.output(g));
 }
 
-for (const { op, inputs, attrs } of cases) {
+for (const { op, inputs, attrs, constants = 0 } of cases) {
   collect((graph) => {
     const xs = inputs.map((x, i) => graph.input(`x${i}`, x.shape));
     const y = gpuOps[op]!(xs, attrs);
-    if (op === 'warpNearest') graph.output(y);
-    else differentiate(graph, y, xs);
+    differentiate(graph, y, xs.slice(constants));
   });
 }
 for (const size of [
@@ -101,6 +100,12 @@ collect((graph) => {
   const { force, similarity } = lnccForce(localStatistics(graph.input('fixed', image), [3, 5, 7]), warped, gradient);
   [force, similarity].forEach((t) => graph.output(t));
 });
+for (const part of ['warped', 'gradient'] as const) {
+  collect((graph) => {
+    const u = graph.input('u', field);
+    differentiate(graph, warpWithGradient(withGradient(graph.input('moving', image)), u)[part], [u]);
+  });
+}
 for (const method of ['equilibrium', 'adam'] as const) {
   const fixed = { size: [20, 17, 9] as [number, number, number], affine: [2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0] };
   const moving = { size: [16, 18, 10] as [number, number, number], affine: [0, 2, 0, 1, -2, 0, 0, 30, 0, 0, 4, 1] };

@@ -5,9 +5,12 @@ import { add, fill } from './pointwise.ts';
 
 export { type Activation, activationConstants, elu, leakyRelu, relu, sigmoid, tanh } from './activation.ts';
 export { affineField } from './affine.ts';
+export { cast } from './cast.ts';
 export { concat, expandChannels, slice, split, sumChannels } from './channels.ts';
 export { conv3d, type ConvOptions } from './conv3d.ts';
+export { symmetricJacobian } from './finite-difference.ts';
 export { gaussian, type PerAxis, resize, windowSum } from './filter.ts';
+export { lnccForce } from './lncc-force.ts';
 export { instanceNorm, weightNorm } from './normalize.ts';
 export { adam, type AdamOptions, type AdamState, adamState, ema, gradientClip, resetAdam } from './optimizer.ts';
 export {
@@ -34,9 +37,10 @@ export {
 } from './pointwise.ts';
 export { mean, spread, sum } from './reduce.ts';
 export { diffusion, gradient, jacobianDeterminant } from './regularity.ts';
-export { centre, lncc, LNCC_EPSILON, lnccForce, localStatistics, mse, ncc, type Statistics } from './similarity.ts';
+export { centre, lncc, LNCC_EPSILON, localStatistics, mse, ncc, type Statistics } from './similarity.ts';
 export { softNormalize } from './step.ts';
-export { compose, identity, type Matrix, resample, warp, warpFull, warpNearest, warpWithGradient, withGradient } from './warp.ts';
+export { compose, identity, type Matrix, resample, warp, warpFull, warpNearest } from './warp.ts';
+export { warpWithGradient, withGradient } from './warp-with-gradient.ts';
 
 /**
  * The vector-Jacobian product of `outputs` for the given cotangents: gradients for each of `wrt`. Traced into the phase

@@ -1,12 +1,11 @@
 // Image similarities: local normalized cross-correlation (LNCC), global NCC, mean squared error, and their gradients.
 import gradientSource from '../../kernels/lncc_gradient.wgsl';
-import forceSource from '../../kernels/lncc_force.wgsl';
 import productsSource from '../../kernels/lncc_products.wgsl';
 import statisticsSource from '../../kernels/local_statistics.wgsl';
 import termsSource from '../../kernels/lncc_terms.wgsl';
 import sampleMeanSource from '../../kernels/sample_mean.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { type Dispatch, type Launch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { checkWindow, type PerAxis, perAxis, windowPass } from './filter.ts';
 import { along, lines, RUN, volume, WG } from './launch.ts';
 import { div, mul, scale, sqrt, square, sub, subtractScalar } from './pointwise.ts';
@@ -17,7 +16,6 @@ const productsKernel = kernel('lncc_products', productsSource);
 const statisticsKernel = kernel('local_statistics', statisticsSource);
 const termsKernel = kernel('lncc_terms', termsSource);
 const gradientKernel = kernel('lncc_gradient', gradientSource);
-const forceKernel = kernel('lncc_force', forceSource);
 
 const centreOp: Op<object> = {
   name: 'centre',
@@ -46,7 +44,7 @@ const centreOp: Op<object> = {
 export const centre = (x: Tensor): Tensor => trace(centreOp, [x], {});
 
 /** Geometry that the kernels along D share: lines over the (n, h, w) columns, runs along d. */
-function columns(shape: Shape, window: readonly number[]) {
+export function columns(shape: Shape, window: readonly number[]) {
   const { n, d, h, w } = volume('lncc', 'image', shape, 1);
   const { constants, groups, runs } = lines(n * h * w, d);
   const [radius_w, radius_h, radius_d] = window.map((x) => (x - 1) / 2) as [number, number, number];
@@ -54,7 +52,7 @@ function columns(shape: Shape, window: readonly number[]) {
 }
 
 /** Sums of (b, b², a·b) over the window along W, then H, into t (through `between`). */
-function products(a: Tensor, b: Tensor, window: readonly number[], between: Tensor, t: Tensor): Dispatch[] {
+export function products(a: Tensor, b: Tensor, window: readonly number[], between: Tensor, t: Tensor): Dispatch[] {
   const { n: w } = along(a.shape, 0);
   const count = numel(a.shape);
   const { constants, groups, runs } = lines(count / w, w);
@@ -70,7 +68,7 @@ function products(a: Tensor, b: Tensor, window: readonly number[], between: Tens
   ];
 }
 
-const fields = (shape: Shape): Shape => [shape[0]!, ...shape.slice(2), 4];
+export const fields = (shape: Shape): Shape => [shape[0]!, ...shape.slice(2), 4];
 
 const statisticsOp: Op<{ window: readonly number[] }> = {
   name: 'localStatistics',
@@ -105,12 +103,12 @@ export function localStatistics(image: Tensor, window: PerAxis): Statistics {
   return { image: centred, moments: trace(statisticsOp, [centred], { window: sizes }), window: sizes };
 }
 
-interface LnccAttrs {
+export interface LnccAttrs {
   window: readonly number[];
   epsilon: number;
 }
 
-function checkPair(op: string, a: Shape, b: Shape): void {
+export function checkPair(op: string, a: Shape, b: Shape): void {
   volume(op, 'images', a, 1);
   if (!sameShape(a, b)) throw new Error(`${op}: images ${show(a)} and ${show(b)} differ in shape`);
 }
@@ -146,17 +144,17 @@ const lnccOp: Op<LnccAttrs> = {
   },
   vjp({ inputs: [a, b], outputs: [, terms], cotangents: [dy], wanted, attrs }) {
     if (!dy) return [];
-    const gradient = (of: Tensor, other: Tensor, fieldsOf: Tensor) =>
-      trace(lnccGradientOp, [fieldsOf, other, of, dy], { window: attrs.window });
     // LNCC is symmetric: the gradient for a is that of LNCC(b, a) for its second image.
-    const forA = () => {
-      const moments = trace(statisticsOp, [b!], { window: attrs.window });
-      const [, fieldsOf] = a!.graph.apply(lnccOp, [b!, a!, moments], attrs);
-      return gradient(a!, b!, fieldsOf!);
-    };
-    return [wanted[0] ? forA() : undefined, wanted[1] ? gradient(b!, a!, terms!) : undefined];
+    const forA = () => lnccGradient(b!, a!, trace(statisticsOp, [b!], { window: attrs.window }), dy, attrs);
+    return [wanted[0] ? forA() : undefined, wanted[1] ? trace(lnccGradientOp, [terms!, a!, b!, dy], { window: attrs.window }) : undefined];
   },
 };
+
+/** The gradient of dy · LNCC(a, b) for b, from the moments of a. */
+export function lnccGradient(a: Tensor, b: Tensor, moments: Tensor, dy: Tensor, attrs: LnccAttrs): Tensor {
+  const [, terms] = b.graph.apply(lnccOp, [a, b, moments], attrs);
+  return trace(lnccGradientOp, [terms!, a, b, dy], { window: attrs.window });
+}
 
 const lnccGradientOp: Op<{ window: readonly number[] }> = {
   name: 'lnccGradient',
@@ -167,27 +165,39 @@ const lnccGradientOp: Op<{ window: readonly number[] }> = {
       outputs: [db],
       attrs: { window },
     } = node;
-    const count = numel(a!.shape);
-    const overW = node.workspace('lines', terms!.shape),
-      overH = node.workspace('planes', terms!.shape);
-    const {
-      constants,
-      groups,
-      params: { lines: columnCount, w, h, d, runs, radius_d },
-    } = columns(a!.shape, window);
-    return [
-      windowPass(terms!, overW, along(a!.shape, 0), window[0]!, count, 4),
-      windowPass(overW, overH, along(a!.shape, 1), window[1]!, count, 4),
-      {
-        kernel: gradientKernel,
-        constants,
-        groups,
-        params: { lines: columnCount, w, h, d, runs, radius: radius_d, scale: 1 / count },
-        bindings: { t: overH, a: a!, b: b!, dy: dy!, db: db! },
-      },
-    ];
+    return gatherTerms(node, terms!, window, { a: a!, b: b!, dy: dy!, db: db! }, false);
   },
 };
+
+/** The windows' terms to the gradient for b: their sums over W, H and, weighted by the voxel's values, D. With `force` added to db. */
+export function gatherTerms(
+  { workspace }: Pick<Launch<unknown>, 'workspace'>,
+  terms: Tensor,
+  window: readonly number[],
+  bindings: Record<'a' | 'b' | 'dy' | 'db', Tensor>,
+  force: boolean,
+): Dispatch[] {
+  const { shape } = bindings.b,
+    count = numel(shape);
+  const overW = workspace('terms over W', terms.shape),
+    overH = workspace('terms over H', terms.shape);
+  const {
+    constants,
+    groups,
+    params: { lines: columnCount, w, h, d, runs, radius_d },
+  } = columns(shape, window);
+  return [
+    windowPass(terms, overW, along(shape, 0), window[0]!, count, 4),
+    windowPass(overW, overH, along(shape, 1), window[1]!, count, 4),
+    {
+      kernel: gradientKernel,
+      constants: { ...constants, FORCE: String(force) },
+      groups,
+      params: { lines: columnCount, w, h, d, runs, radius: radius_d, scale: 1 / count },
+      bindings: { t: overH, ...bindings },
+    },
+  ];
+}
 
 /** LNCC's own default: smaller than the variance of any tissue in images scaled to 0…1, larger than rounding. */
 export const LNCC_EPSILON = 1e-6;
@@ -199,67 +209,6 @@ export const LNCC_EPSILON = 1e-6;
 export function lncc(a: Tensor | Statistics, b: Tensor, window: PerAxis, epsilon = LNCC_EPSILON): Tensor {
   const s = 'moments' in a ? a : localStatistics(a, window);
   return b.graph.apply(lnccOp, [s.image, centre(b), s.moments], { window: s.window, epsilon })[0]!;
-}
-
-const lnccForceOp: Op<LnccAttrs> = {
-  name: 'lnccForce',
-  shape([a, b, , gradient, weight]) {
-    checkPair('lnccForce', a!, b!);
-    const { n, d, h, w } = volume('lnccForce', 'image', a!);
-    if (!sameShape(gradient!, [n, 3, d, h, w]))
-      throw new Error(`lnccForce: the gradient of ${show(b!)} must be [N, 3, D, H, W], got ${show(gradient!)}`);
-    if (weight) checkPair('lnccForce', a!, weight);
-    return [gradient!, [1]];
-  },
-  launch(node): Dispatch[] {
-    const {
-      inputs: [a, b, moments, gradient, weight],
-      outputs: [force, y],
-      attrs: { window, epsilon },
-    } = node;
-    const between = node.workspace('lines', fields(a!.shape)),
-      t = node.workspace('planes', fields(a!.shape));
-    const { constants, groups, params } = columns(a!.shape, window);
-    const partials = node.workspace('partials', [groups[0] * groups[1]]);
-    return [
-      ...products(a!, b!, window, between, t),
-      {
-        kernel: forceKernel,
-        constants: { ...constants, WEIGHTED: String(!!weight) },
-        groups,
-        params: { ...params, epsilon },
-        bindings: {
-          t,
-          a: a!,
-          b: b!,
-          statistics: moments!,
-          gradient: gradient!,
-          weight: weight ?? a!,
-          force: force!,
-          partial_sums: partials,
-        },
-      },
-      finish(partials, y!, 1 / numel(a!.shape)),
-    ];
-  },
-};
-
-/**
- * The force of LNCC on a displacement, [N, 3, D, H, W]: the derivative of each window's LNCC by its own centre voxel of b, times
- * the image gradient there; and the mean LNCC [1]. It leaves out the windows that a voxel shares with its neighbours
- * (Avants et al. 2008), which costs half of what the exact gradient costs. b is centred (`centre`); `weight` [N, 1, D, H, W], a
- * mask, multiplies the force and weighs the mean. Has no VJP.
- */
-export function lnccForce(
-  a: Statistics,
-  b: Tensor,
-  gradient: Tensor,
-  weight?: Tensor,
-  epsilon = LNCC_EPSILON,
-): { force: Tensor; similarity: Tensor } {
-  const inputs = [a.image, b, a.moments, gradient, ...(weight ? [weight] : [])];
-  const [force, similarity] = b.graph.apply(lnccForceOp, inputs, { window: a.window, epsilon });
-  return { force: force!, similarity: weight ? div(similarity!, scale(mean(weight), 1, 1e-12)) : similarity! };
 }
 
 /** Global normalized cross-correlation cov/sqrt(var·var + ε), shape [1]: −1 … 1. `weight`, a mask of the same shape, weighs the voxels. */

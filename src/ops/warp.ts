@@ -5,8 +5,6 @@ import fixedPointSource from '../../kernels/fixed_point_value.wgsl';
 import warpSource from '../../kernels/warp.wgsl';
 import warpDimageSource from '../../kernels/warp_dimage.wgsl';
 import warpDuSource from '../../kernels/warp_du.wgsl';
-import warpWithGradientSource from '../../kernels/warp_with_gradient.wgsl';
-import withGradientSource from '../../kernels/with_gradient.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { fillWith, flat, planes, volume } from './launch.ts';
@@ -19,8 +17,6 @@ const warpDimageKernel = kernel('warp_dimage', warpDimageSource);
 const fixedPointKernel = kernel('fixed_point_value', fixedPointSource);
 const composeKernel = kernel('compose', composeSource);
 const warpFullKernel = kernel('warp_full', warpFullSource);
-const withGradientKernel = kernel('with_gradient', withGradientSource);
-const warpWithGradientKernel = kernel('warp_with_gradient', warpWithGradientSource);
 
 /** 3×4, row-major: maps voxels (w, h, d) of the output grid to voxels of the image. */
 export type Matrix = readonly number[];
@@ -35,13 +31,13 @@ interface WarpAttrs {
 const entries = (name: string, matrix: Matrix) =>
   Object.fromEntries(matrix.map((value, i) => [`${name}${Math.floor(i / 4)}${i % 4}`, value]));
 
-function warpParams(image: Shape, u: Shape, matrix: Matrix): Record<string, number> {
+export function warpParams(image: Shape, u: Shape, matrix: Matrix): Record<string, number> {
   const { c, d: image_d, h: image_h, w: image_w } = volume('warp', 'image', image);
   const { d, h, w } = volume('warp', 'u', u);
   return { image_w, image_h, image_d, channels: c, w, h, d, ...entries('m', matrix) };
 }
 
-function checkWarp(image: Shape, u: Shape, matrix: Matrix): void {
+export function checkWarp(image: Shape, u: Shape, matrix: Matrix): void {
   const a = volume('warp', 'image', image),
     b = volume('warp', 'u', u, 3);
   if (a.n !== b.n) throw new Error(`warp: image ${show(image)} and u ${show(u)} differ in N`);
@@ -184,53 +180,6 @@ const composeOp: Op<object> = {
 
 /** The displacement v(p) + u(p + v(p)) of the map (id + u) ∘ (id + v); both [N, 3, D, H, W] in voxels. */
 export const compose = (u: Tensor, v: Tensor): Tensor => trace(composeOp, [u, v], {});
-
-const withGradientOp: Op<object> = {
-  name: 'withGradient',
-  shape([x]) {
-    const { n, d, h, w } = volume('withGradient', 'image', x!, 1);
-    return [[n, d, h, w, 4]];
-  },
-  launch({ inputs: [x], outputs: [y] }) {
-    const { n, d, h, w } = volume('withGradient', 'image', x!.shape);
-    return [{ kernel: withGradientKernel, ...planes(w, h, n * d), bindings: { x: x!, y: y! }, params: { w, h, d } }];
-  },
-};
-
-/** An image [N, 1, D, H, W] with its gradient (fourth-order differences) beside it, [N, D, H, W, 4], for `warpWithGradient`. */
-export const withGradient = (image: Tensor): Tensor => trace(withGradientOp, [image], {});
-
-const warpWithGradientOp: Op<{ matrix: Matrix }> = {
-  name: 'warpWithGradient',
-  shape([image, u], { matrix }) {
-    const [n, ...size] = image!;
-    if (image!.length !== 5 || image![4] !== 4)
-      throw new Error(`warpWithGradient: image must be withGradient(…), [N, D, H, W, 4], got ${show(image!)}`);
-    checkWarp([n!, 1, ...size.slice(0, 3)], u!, matrix);
-    return [[n!, 1, ...u!.slice(2)], u!];
-  },
-  launch({ inputs: [image, u], outputs: [warped, gradient], attrs: { matrix } }) {
-    const { n, d, h, w } = volume('warpWithGradient', 'u', u!.shape);
-    const { channels: _, ...params } = warpParams([n, 1, ...image!.shape.slice(1, 4)], u!.shape, matrix);
-    return [
-      {
-        kernel: warpWithGradientKernel,
-        ...planes(w, h, n * d),
-        params,
-        bindings: { image: image!, u: u!, warped: warped!, gradient: gradient! },
-      },
-    ];
-  },
-};
-
-/**
- * The image at M·(p + u(p)) and its gradient by u there, in one pass; for forces that are continuous in u. `image` is
- * `withGradient` of an image on any grid, u [N, 3, D, H, W]; `matrix` as in `warp`. Has no VJP.
- */
-export function warpWithGradient(image: Tensor, u: Tensor, matrix: Matrix = identity): { warped: Tensor; gradient: Tensor } {
-  const [warped, gradient] = u.graph.apply(warpWithGradientOp, [image, u], { matrix });
-  return { warped: warped!, gradient: gradient! };
-}
 
 interface WarpFullAttrs {
   size: readonly [number, number, number];

@@ -10,8 +10,9 @@ export interface Golden {
   /** Exact float32 numbers, as is the cotangent. */
   inputs: NdArray[];
   outputs: NdArray[];
-  /** Null where there is no gradient (warpNearest, adamStep); the grads are null then. */
+  /** Null where there is no gradient (warpNearest, adamStep). */
   cotangent: NdArray | null;
+  /** Null for inputs without a gradient. */
   grads: (NdArray | null)[];
 }
 

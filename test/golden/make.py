@@ -32,12 +32,14 @@ def store(x):
     return entry
 
 
-def golden(op, forward, inputs, attrs={}, differentiable=True):
-    inputs = [x.clone().requires_grad_(differentiable) for x in inputs]
+def golden(op, forward, inputs, attrs={}, constants=0):
+    """The first inputs, so many as there are constants, have no gradient."""
+    inputs = [x.clone().requires_grad_(i >= constants) for i, x in enumerate(inputs)]
+    differentiable = constants < len(inputs)
     y = forward(*inputs)
     y = y.reshape(1) if y.dim() == 0 else y
     cotangent = uniform(tuple(y.shape), 0.2, 1.0)
-    grads = torch.autograd.grad(y, inputs, cotangent) if differentiable else [None] * len(inputs)
+    grads = [None] * constants + (list(torch.autograd.grad(y, inputs[constants:], cotangent)) if differentiable else [])
     records.append({"op": op, "attrs": attrs, "inputs": [store(x) for x in inputs], "outputs": [store(y)],
                     "cotangent": store(cotangent) if differentiable else None,
                     "grads": [None if g is None else store(g) for g in grads]})
@@ -86,7 +88,7 @@ for image_shape, u_shape, reach, matrix in [
     matrix = matrix or IDENTITY
     golden("warp", warp("bilinear", matrix), [uniform(image_shape), displacement(u_shape, reach, matrix, 1)], attrs)
     inputs = [uniform(image_shape), displacement(u_shape, reach, matrix, 2)]
-    golden("warpNearest", warp("nearest", matrix), inputs, attrs, differentiable=False)
+    golden("warpNearest", warp("nearest", matrix), inputs, attrs, constants=2)
 
 # --- separable filters
 
@@ -298,6 +300,45 @@ for k, x_shape, outputs in [(1, (2, 3, 2, 3, 5), 3), (3, (2, 2, 3, 4, 3), 3), (5
             attrs = {"stride": stride, "padding": padding, "activation": "none" if padding == "zero" else "leakyRelu"}
             inputs = [uniform(x_shape), uniform((outputs, x_shape[1], k, k, k)), uniform((outputs,))]
             golden("conv3d", conv3d(**attrs), inputs[:3 if stride == 1 else 2], attrs)
+
+# --- the force of LNCC: an image sampled with its gradient, and the force itself
+
+
+def warp_with_gradient(matrix):
+    def forward(image, u):
+        x = image.movedim(-1, 1)
+        m = torch.tensor(matrix, dtype=torch.float64).reshape(3, 4)[:, :3]
+        last = torch.tensor([x.shape[k] - 1 for k in SPATIAL], dtype=torch.float64).reshape(1, 3, 1, 1, 1)
+        q = positions(u, matrix)
+        fade = (1 - torch.minimum(q, torch.zeros(1)).abs() - (q - last).clamp(min=0)).clamp(min=0)
+        sampled = warp("bilinear", matrix)(x, u)
+        return torch.cat([sampled[:, :1], torch.einsum("ij,nidhw->njdhw", m, fade * sampled[:, 1:])], 1)
+    return forward
+
+
+for image_shape, u_shape, reach, matrix in [((1, 3, 4, 5, 4), (1, 3, 3, 4, 5), 0.4, None), ((2, 3, 4, 3, 4), (2, 3, 3, 4, 3), 3.0, None),
+                                            ((1, 4, 3, 4, 4), (1, 3, 3, 4, 5), 1.5, MATRIX), ((1, 1, 4, 5, 4), (1, 3, 1, 4, 5), 1.5, None)]:
+    attrs = {"matrix": matrix} if matrix else {}
+    matrix = matrix or IDENTITY
+    golden("warpWithGradient", warp_with_gradient(matrix), [uniform(image_shape), displacement(u_shape, reach, matrix, 1)], attrs, 1)
+
+
+def lncc_force(window, epsilon):
+    def local(x):
+        return window_sum(window)(x) / window_sum(window)(torch.ones_like(x))
+
+    def forward(a, b, gradient, weight=torch.ones(1)):
+        ma, mb = local(a), local(b)
+        va, vb, c = local(a * a) - ma * ma, local(b * b) - mb * mb, local(a * b) - ma * mb
+        return weight * 2 * c / (va * vb + epsilon) * (a - ma - c / (vb + 1e-8) * (b - mb)) * gradient
+    return forward
+
+
+for shape, window, masked in [((1, 1, 5, 5, 7), 3, False), ((2, 1, 3, 4, 5), [5, 3, 1], True), ((1, 1, 1, 7, 9), 5, False)]:
+    a = uniform(shape, 0, 1)
+    b = (0.6 * a + uniform(shape, 0, 0.4)).float().double()
+    inputs = [a, b, uniform((shape[0], 3, *shape[2:])), *([uniform(shape, 0, 1)] if masked else [])]
+    golden("lnccForce", lncc_force(window, 1e-4), inputs, {"window": window, "epsilon": 1e-4}, 1)
 
 with open(os.path.join(HERE, "goldens.json"), "w") as file:
     file.write("[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in records) + "\n]\n")

@@ -8,6 +8,8 @@ export interface Case {
   label: string;
   inputs: NdArray[];
   attrs: any;
+  /** So many inputs, the first ones, have no gradient. */
+  constants?: number;
 }
 
 /** Displacement up to ±reach voxels whose image positions stay 0.05 voxel away from voxel centres, where the trilinear slope jumps. */
@@ -45,6 +47,20 @@ const warpCases = (op: string): Case[] => [
   { op, label: 'one slice', inputs: [uniform([1, 1, 1, 4, 5], 11), awayFromFaces([1, 3, 1, 4, 5], 12, 1.5)], attrs: {} },
 ];
 
+const sampleCase = (label: string, image: number[], u: NdArray, attrs: WarpAttrs = {}): Case => ({
+  op: 'warpWithGradient',
+  label,
+  inputs: [uniform(image, 13), u],
+  attrs,
+  constants: 1,
+});
+const sampleCases = [
+  sampleCase('inside', [1, 3, 4, 5, 4], awayFromFaces([1, 3, 3, 4, 5], 14, 0.4)),
+  sampleCase('beyond, N=2', [2, 3, 4, 5, 4], awayFromFaces([2, 3, 3, 4, 5], 15, 3)),
+  sampleCase('matrix, other size', [1, 4, 5, 3, 4], awayFromFaces([1, 3, 5, 3, 7], 16, 1, affine), affine),
+  sampleCase('one slice', [1, 1, 4, 5, 4], awayFromFaces([1, 3, 1, 4, 5], 17, 1.5)),
+];
+
 const resizeCase = (label: string, shape: number[], size: number[]): Case => ({
   op: 'resize',
   label,
@@ -66,6 +82,25 @@ const filterCases: Case[] = [
 ];
 
 const images = (shape: number[], seed: number, low = 0, high = 1) => [uniform(shape, seed, low, high), uniform(shape, seed + 1, low, high)];
+/** b follows a, as the images of a registration do; the gradient of independent ones is of rounding size in places. */
+function forceCase(
+  label: string,
+  shape: number[],
+  seed: number,
+  attrs: { window: number | number[]; epsilon: number },
+  masked = false,
+): Case {
+  const a = uniform(shape, seed, 0, 1);
+  const b = map(uniform(shape, seed + 1, 0, 0.4), (x, i) => Math.fround(x + 0.6 * a.data[i]));
+  const inputs = [a, b, uniform(shape.with(1, 3), seed + 2), ...(masked ? [uniform(shape, seed + 3, 0, 1)] : [])];
+  return { op: 'lnccForce', label, inputs, attrs, constants: 1 };
+}
+const forceCases = [
+  forceCase('3', a, 150, { window: 3, epsilon: 1e-3 }),
+  forceCase('5, N=2', b, 154, { window: 5, epsilon: 1e-5 }),
+  forceCase('anisotropic, weight', [2, 1, 5, 3, 7], 158, { window: [3, 5, 1], epsilon: 1e-3 }, true),
+  forceCase('wider than the volume, one slice', [1, 1, 1, 4, 5], 162, { window: 9, epsilon: 1e-5 }),
+];
 const lossCases: Case[] = [
   { op: 'lncc', label: '3', inputs: images(a, 40), attrs: { window: 3, epsilon: 1e-3 } },
   { op: 'lncc', label: '5, N=2', inputs: images(b, 42), attrs: { window: 5, epsilon: 1e-5 } },
@@ -154,9 +189,11 @@ const cellCases: Case[] = [
 
 export const cases: Case[] = [
   ...warpCases('warp'),
-  ...warpCases('warpNearest'),
+  ...warpCases('warpNearest').map((item) => ({ ...item, constants: 2 })),
+  ...sampleCases,
   ...filterCases,
   ...lossCases,
+  ...forceCases,
   ...derivativeCases,
   ...pointwiseCases,
   ...restCases,

@@ -4,22 +4,24 @@ import { concat, slice, sumChannels } from './channels.ts';
 import { conv3d } from './conv3d.ts';
 import { gaussian, resize, windowSum } from './filters.ts';
 import { gradient, jacobianDeterminant } from './jacobian.ts';
-import { diffusion, lncc, mse, ncc } from './losses.ts';
+import { diffusion, lncc, lnccForce, mse, ncc } from './losses.ts';
 import type { ReferenceOp } from './ndarray.ts';
 import { instanceNorm, weightNorm } from './normalize.ts';
 import { abs, add, axpby, div, exp, log, mul, neg, reciprocal, scale, sqrt, square, sub } from './pointwise.ts';
 import { dot, mean, sum } from './reductions.ts';
-import { warp, warpNearest } from './warp.ts';
+import { warp, warpNearest, warpWithGradient } from './warp.ts';
 
 export type { NdArray, ReferenceOp } from './ndarray.ts';
 
 export const reference: Record<string, ReferenceOp> = {
   warp,
   warpNearest,
+  warpWithGradient,
   resize,
   gaussian,
   windowSum,
   lncc,
+  lnccForce,
   ncc,
   mse,
   diffusion,

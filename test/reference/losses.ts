@@ -1,7 +1,9 @@
 // Similarity and regularity measures, each a scalar of shape [1]. Batch items and channels are averaged with the voxels.
 import { applyAlong, applyTransposeAlong, forwardDifferences } from './band.ts';
+import { sumChannels } from './channels.ts';
 import { windowMean } from './filters.ts';
-import { axes, dot, map, mean, scalar, zeros, type NdArray, type ReferenceOp } from './ndarray.ts';
+import { axes, dot, map, mean, ndarray, scalar, zeros, type NdArray, type ReferenceOp } from './ndarray.ts';
+import { mul } from './pointwise.ts';
 
 interface LnccAttrs {
   window: number | number[];
@@ -51,6 +53,52 @@ export const lncc: ReferenceOp = {
     return [
       map(a, (x, i) => b.data[i] * cross[i] + 2 * x * ownA[i] - restA[i]),
       map(b, (x, i) => a.data[i] * cross[i] + 2 * x * ownB[i] - restB[i]),
+    ];
+  },
+};
+
+/** As in kernels/lib/lncc.wgsl. */
+const FLAT = 1e-8;
+
+/** Per window: h, what is left of a's centre voxel after the regression on b, the centre's deviation beta of b, and g = 2c/q · h. */
+function centreForce(a: NdArray, b: NdArray, { window, epsilon }: LnccAttrs) {
+  const moments = localMoments(a, b, window);
+  const { ma, mb, va, vb, c } = moments;
+  const q = c.map((_, i) => va[i] * vb[i] + epsilon);
+  const beta = b.data.map((x, i) => x - mb[i]);
+  const h = a.data.map((x, i) => x - ma[i] - (c[i] / (vb[i] + FLAT)) * beta[i]);
+  return { ...moments, q, beta, h, g: map(a, (_, i) => ((2 * c[i]) / q[i]) * h[i]) };
+}
+
+const times = (x: NdArray, y: NdArray) => mul.forward([x, y], {});
+
+/**
+ * a, b, weight [N, 1, D, H, W], gradient [N, 3, D, H, W] → weight · g · gradient: the derivative of the LNCC of each window by its own
+ * centre voxel of b, times the image gradient. a is a constant.
+ */
+export const lnccForce: ReferenceOp = {
+  name: 'lnccForce',
+  forward([a, b, gradient, weight], attrs: LnccAttrs) {
+    const { g } = centreForce(centred(a), centred(b), attrs);
+    return times(weight ? times(g, weight) : g, gradient);
+  },
+  vjp([rawA, rawB, gradient, weight], attrs: LnccAttrs, cotangent) {
+    const [a, b] = [centred(rawA), centred(rawB)];
+    const { ma, mb, va, vb, c, q, beta, h, g } = centreForce(a, b, attrs);
+    const inner = sumChannels.forward([times(cotangent, gradient)], {});
+    const gradG = (weight ? times(inner, weight) : inner).data;
+    const f = vb.map((x) => x + FLAT);
+    const gradC = gradG.map((x, v) => x * ((2 / q[v]) * h[v] - ((2 * c[v]) / q[v]) * (beta[v] / f[v])));
+    const gradVb = gradG.map((x, v) => x * ((2 * c[v]) / q[v]) * ((c[v] * beta[v]) / f[v] ** 2 - (va[v] * h[v]) / q[v]));
+    const gradBeta = gradG.map((x, v) => (-x * ((2 * c[v]) / q[v]) * c[v]) / f[v]);
+    const spread = (values: Float64Array) => windowMean(attrs.window).transpose(ndarray(a.shape, values)).data;
+    const [cross, own] = [spread(gradC), spread(gradVb)];
+    const rest = spread(gradC.map((x, v) => x * ma[v] + 2 * gradVb[v] * mb[v] + gradBeta[v]));
+    return [
+      null,
+      map(b, (x, v) => a.data[v] * cross[v] + 2 * x * own[v] - rest[v] + gradBeta[v]),
+      times(weight ? times(g, weight) : g, cotangent),
+      ...(weight ? [times(inner, g)] : []),
     ];
   },
 };

@@ -103,3 +103,54 @@ export const warpNearest: ReferenceOp = {
   },
   vjp: () => [null, null],
 };
+
+/**
+ * image [N, Di, Hi, Wi, 4] (a value and three slopes along w, h, d), u [N, 3, D, H, W] → [N, 4, D, H, W]: all four sampled, the slopes
+ * faded to 0 within one voxel beyond the image and turned by Mᵀ. The image is a constant.
+ */
+export const warpWithGradient: ReferenceOp = {
+  name: 'warpWithGradient',
+  forward: ([image, u], attrs: WarpAttrs) => sampled(image, u, attrs).out,
+  vjp: ([image, u], attrs: WarpAttrs, cotangent) => [null, sampled(image, u, attrs, cotangent).gradU],
+};
+
+function sampled(image: NdArray, u: NdArray, attrs: WarpAttrs, cotangent?: NdArray) {
+  const [batch, d, h, w] = image.shape;
+  const sizes = [w, h, d];
+  const inside = d * h * w;
+  const voxels = sizeOf(u.shape.slice(2));
+  const m = attrs.matrix ?? identity;
+  const out = zeros([batch, 4, ...u.shape.slice(2)]);
+  const gradU = zeros(u.shape);
+  for (let n = 0; n < batch; n++) {
+    for (let v = 0; v < voxels; v++) {
+      const position = samplePosition(u, n, v, attrs);
+      const beyond = axes.map((axis) => position[axis] - Math.min(Math.max(position[axis], 0), sizes[axis] - 1));
+      const fade = beyond.map((x) => Math.max(0, 1 - Math.abs(x)));
+      const fadeSlope = beyond.map((x, axis) => (fade[axis] > 0 ? -Math.sign(x) : 0));
+      const values = [0, 0, 0, 0];
+      const slopes = axes.map(() => [0, 0, 0, 0]); // slopes[axis][channel]
+      for (const { index, weight, slope } of corners(position, [batch, 4, d, h, w])) {
+        for (let c = 0; c < 4; c++) {
+          const value = image.data[(n * inside + index) * 4 + c];
+          values[c] += weight * value;
+          for (const axis of axes) slopes[axis][c] += slope[axis] * value;
+        }
+      }
+      const at = (c: number) => (n * 4 + c) * voxels + v;
+      out.data[at(0)] = values[0];
+      for (const axis of axes) for (const row of axes) out.data[at(1 + axis)] += m[4 * row + axis] * fade[row] * values[1 + row];
+      if (!cotangent) continue;
+      const bar = axes.map((row) => axes.reduce<number>((sum, axis) => sum + m[4 * row + axis] * cotangent.data[at(1 + axis)], 0));
+      const gradPosition = axes.map(
+        (axis) =>
+          cotangent.data[at(0)] * slopes[axis][0] +
+          axes.reduce<number>((sum, row) => sum + bar[row] * fade[row] * slopes[axis][1 + row], 0) +
+          bar[axis] * fadeSlope[axis] * values[1 + axis],
+      );
+      for (const axis of axes)
+        gradU.data[(n * 3 + axis) * voxels + v] = axes.reduce<number>((sum, row) => sum + m[4 * row + axis] * gradPosition[row], 0);
+    }
+  }
+  return { out, gradU };
+}
