@@ -106,6 +106,10 @@ export const storedAs =
   (x: Tensor): Tensor =>
     cast(network(cast(x, dtype)), 'f32');
 
-export function checkChannels(cell: string, channels: number): void {
+/** Throws on options that are none, naming the cell. */
+export function checkCell(cell: string, { channels, similarity, dtype = 'f32' }: CellOptions): void {
   if (!Number.isInteger(channels) || channels < 1) throw new Error(`${cell}: channels must be a whole number above 0, got ${channels}`);
+  if (!similarityJacobians.includes(similarity))
+    throw new Error(`${cell}: similarity ${similarity} is none of ${similarityJacobians.join(', ')}`);
+  if (dtype !== 'f32' && dtype !== 'f16') throw new Error(`${cell}: dtype ${dtype} is none of f32, f16`);
 }

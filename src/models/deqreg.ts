@@ -2,7 +2,7 @@
 // resolutions, leaky ReLU 0.2, and a last layer that starts small but not at zero (with zero every field would be a fixed point).
 import type { Graph } from '../graph/graph.ts';
 import { add, concat, resize, scale } from '../ops/index.ts';
-import { type Cell, type CellOptions, checkChannels, convolve, layer, type LevelImages, similarityStep, storedAs } from './cell.ts';
+import { type Cell, type CellOptions, checkCell, convolve, layer, type LevelImages, similarityStep, storedAs } from './cell.ts';
 import { normal, Parameters } from './parameters.ts';
 
 /** Channels that the network sees: u (3), the similarity's step (3), fixed and warped (1 each). */
@@ -12,8 +12,9 @@ const DISPLACEMENT = 4;
 const LAST_SD = 1e-3;
 
 /** Declares the cell's weights on a graph: `channels` at full resolution, twice as many at half. */
-export function deqreg(graph: Graph, { channels, similarity, dtype }: CellOptions): Cell {
-  checkChannels('deqreg', channels);
+export function deqreg(graph: Graph, options: CellOptions): Cell {
+  checkCell('deqreg', options);
+  const { channels, similarity, dtype } = options;
   const parameters = new Parameters(graph);
   const enter = layer(parameters, 'enter', INPUTS, channels),
     full = layer(parameters, 'full', channels, channels),

@@ -2,7 +2,7 @@
 // similarity with a learned length and a learned regulariser: five 3³ convolutions without normalisation, leaky ReLU 0.2.
 import type { Graph } from '../graph/graph.ts';
 import { add, concat, mul, scale, sub } from '../ops/index.ts';
-import { type Cell, type CellOptions, checkChannels, convolve, layer, type LevelImages, similarityStep, storedAs } from './cell.ts';
+import { type Cell, type CellOptions, checkCell, convolve, layer, type LevelImages, similarityStep, storedAs } from './cell.ts';
 import { constant, normal, Parameters } from './parameters.ts';
 
 /** Channels that the network sees: u (3), fixed and warped (1 each). */
@@ -14,8 +14,9 @@ const LAST_SD = 1e-3;
 const TAU = 0.5;
 
 /** Declares the cell's weights on a graph; `channels` is the width of the four hidden layers (32 in the paper). */
-export function gradirn(graph: Graph, { channels, similarity, dtype }: CellOptions): Cell {
-  checkChannels('gradirn', channels);
+export function gradirn(graph: Graph, options: CellOptions): Cell {
+  checkCell('gradirn', options);
+  const { channels, similarity, dtype } = options;
   const parameters = new Parameters(graph);
   const tau = parameters.declare('tau', [1], constant(TAU));
   const hidden = [INPUTS, channels, channels, channels].map((from, i) => layer(parameters, `hidden.${i}`, from, channels));

@@ -58,6 +58,7 @@ export interface TrainingStepOptions extends CellOptions {
 
 /** Traces a step on a pair of images: loss −LNCC + diffusion of f(z*), Anderson with a window of 5, Adam. */
 export function traceTrainingStep({ size: [w, h, d], cell: name, adjoint, ...options }: TrainingStepOptions): TrainingStep {
+  if (!Object.hasOwn(cells, name)) throw new Error(`traceTrainingStep: cell ${name} is none of ${Object.keys(cells).join(', ')}`);
   const graph = new Graph();
   const lossScale = options.dtype === 'f16' ? w * h * d : 1;
   const [fixed, moving] = [graph.input('fixed', [1, 1, d, h, w]), graph.input('moving', [1, 1, d, h, w])];

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""The learned cells in PyTorch, from ops of torch alone: how to use their weights there, and what the GPU's results are held against.
+
+  python3 test/golden/cells.py        (Debian's python3-torch; made with torch 1.13)
+Writes, as .safetensors of float32, weights/deqreg and weights/gradirn (random, 4 channels), and cells: images, displacement u, cotangent v
+and, of each cell, the update f(u) and the gradients of <f(u), v> for every weight and for u, computed in float64.
+
+Tensors are [N, C, D, H, W]; vectors have the channels (w, h, d) and are in voxels. The parameters have the names and shapes of the
+project's .safetensors files, so  cell.load_state_dict(safetensors.torch.load_file("weights.safetensors"))  works.
+"""
+import json
+import os
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+WINDOW = 5       # of LNCC, in voxels
+EPSILON = 1e-6   # keeps LNCC finite where an image is constant
+FLAT = 1e-8      # the same for the regression of the fixed image on the warped one
+LIMIT = 1.0      # longest step, in voxels
+SOFTNESS = 0.3   # forces well below it move in proportion
+IDENTITY = torch.eye(3, 4, dtype=torch.float64)
+
+
+@dataclass
+class Level:
+    """The images of one resolution."""
+    fixed: torch.Tensor              # [N, 1, D, H, W], intensities in 0...1
+    moving: torch.Tensor             # [N, 1, ...], on a grid of its own
+    matrix: torch.Tensor = IDENTITY  # [3, 4]: voxels (w, h, d) of the fixed grid to voxels of the moving one
+    ratios: tuple = (1, 1, 1)        # finest spacing / spacing of the fixed grid along (w, h, d)
+
+
+def centre(image):
+    """The image less its mean; in large volumes, the mean of about every 4096th part of the voxels."""
+    stride = max(1, image.numel() // 4096) | 1
+    return image - image.flatten()[::stride].mean()
+
+
+def slopes(image):
+    """Derivatives along (w, h, d) by differences of fourth order, the border repeated: [N, 1, D, H, W] -> [N, 3, D, H, W]."""
+    taps = torch.tensor([1, -8, 0, 8, -1], dtype=image.dtype) / 12
+    padded = [F.pad(image, [2 * (axis == k) for k in range(3) for _ in range(2)], mode="replicate") for axis in range(3)]
+    shapes = [(1, 1, 5), (1, 5, 1), (5, 1, 1)]
+    return torch.cat([F.conv3d(x, taps.reshape(1, 1, *shape)) for x, shape in zip(padded, shapes)], 1)
+
+
+def positions(u, matrix):
+    """M (p + u(p)) for every voxel p, [N, 3, D, H, W]."""
+    d, h, w = torch.meshgrid(*[torch.arange(n, dtype=u.dtype) for n in u.shape[2:]], indexing="ij")
+    m = matrix.to(u.dtype)
+    return torch.einsum("ij,njdhw->nidhw", m[:, :3], torch.stack([w, h, d]) + u) + m[:, 3].reshape(1, 3, 1, 1, 1)
+
+
+def warp_with_gradient(moving, u, matrix):
+    """The moving image at M (p + u(p)), and its derivative by u there: interpolated slopes, which fade to 0 within a voxel outside."""
+    x = positions(u, matrix)
+    last = torch.tensor(moving.shape[:1:-1], dtype=u.dtype) - 1
+    grid = 2 * x.movedim(1, -1) / last - 1
+    sampled = F.grid_sample(torch.cat([moving, slopes(moving)], 1), grid, padding_mode="border", align_corners=True)
+    last = last.reshape(1, 3, 1, 1, 1)
+    beyond = x - torch.minimum(x.clamp(min=0), last)
+    fade = (1 - beyond.abs()).clamp(min=0)
+    return sampled[:, :1], torch.einsum("ij,nidhw->njdhw", matrix[:, :3].to(u.dtype), fade * sampled[:, 1:])
+
+
+def lncc_force(a, b, gradient):
+    """Each window's LNCC, cov(a, b)^2 / (var(a) var(b)), differentiated by b at the window's own centre, times the image's gradient."""
+    def mean(x):
+        return F.avg_pool3d(x, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
+    mean_a, mean_b = mean(a), mean(b)
+    var_a = (mean(a * a) - mean_a ** 2).clamp(min=0)
+    var_b = (mean(b * b) - mean_b ** 2).clamp(min=0)
+    cov = mean(a * b) - mean_a * mean_b
+    rest = a - mean_a - cov / (var_b + FLAT) * (b - mean_b)  # of a, after its regression on b
+    return 2 * cov / (var_a * var_b + EPSILON) * rest * gradient
+
+
+def similarity_step(level, u, similarity="exact"):
+    """The force as a step of at most LIMIT voxels of the finest spacing, and the warped image."""
+    warped, gradient = warp_with_gradient(centre(level.moving), u, level.matrix)
+    force = lncc_force(centre(level.fixed), warped, gradient)
+    r = torch.tensor(level.ratios, dtype=u.dtype).reshape(1, 3, 1, 1, 1)
+    step = LIMIT * r ** 2 * force / ((r * force).square().sum(1, keepdim=True) + SOFTNESS ** 2).sqrt()
+    return (step.detach() if similarity == "detached" else step), warped
+
+
+def conv(inputs, outputs, stride=1):
+    return nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1)
+
+
+def leaky(x):
+    return F.leaky_relu(x, 0.2)
+
+
+class DeqReg(nn.Module):
+    """f(u) = u + net(u/4, step, fixed, warped), net a U-Net of two resolutions."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.enter = conv(8, channels)
+        self.full = conv(channels, channels)
+        self.down = conv(channels, 2 * channels, stride=2)
+        self.coarse = conv(2 * channels, 2 * channels)
+        self.join = conv(3 * channels, channels)
+        self.leave = conv(channels, 3)
+
+    def forward(self, u, level, similarity="exact"):
+        step, warped = similarity_step(level, u, similarity)
+        seen = torch.cat([u / 4, step, centre(level.fixed), warped], 1)
+        fine = leaky(self.full(leaky(self.enter(seen))))
+        up = F.interpolate(leaky(self.coarse(leaky(self.down(fine)))), size=fine.shape[2:], mode="trilinear", align_corners=False)
+        return u + self.leave(leaky(self.join(torch.cat([up, fine], 1))))
+
+
+class GraDIRN(nn.Module):
+    """f(u) = u + tau step - net(u/4, fixed, warped), net of five convolutions."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.tau = nn.Parameter(torch.full((1,), 0.5))
+        self.hidden = nn.ModuleList([conv(n, channels) for n in (5, channels, channels, channels)])
+        self.leave = conv(channels, 3)
+
+    def forward(self, u, level, similarity="exact"):
+        step, warped = similarity_step(level, u, similarity)
+        x = torch.cat([u / 4, centre(level.fixed), warped], 1)
+        for layer in self.hidden:
+            x = leaky(layer(x))
+        return u + self.tau * step - self.leave(x)
+
+
+def save(name, tensors):
+    """A .safetensors file: the header's length, the header (JSON: name to type, shape, byte range), the values."""
+    arrays = {key: np.ascontiguousarray(x.detach().numpy(), dtype="<f4") for key, x in tensors.items()}
+    header, end = {}, 0
+    for key, a in arrays.items():
+        header[key] = {"dtype": "F32", "shape": list(a.shape), "data_offsets": [end, end + a.nbytes]}
+        end += a.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".safetensors")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(a.tobytes() for a in arrays.values()))
+    print(f"{name}: {len(arrays)} tensors, {os.path.getsize(path)} bytes")
+
+
+def texture(rng):
+    """A smooth random pattern in 0...1, as a function of positions [N, 3, D, H, W]."""
+    waves = [(torch.from_numpy(rng.normal(0, 0.7, 3)), rng.uniform(0, 2 * np.pi)) for _ in range(12)]
+    return lambda x: torch.sigmoid(sum(torch.cos(torch.einsum("i,nidhw->ndhw", k, x) + phase) for k, phase in waves) / 2)[:, None]
+
+
+def exact(x):
+    """The nearest float32 numbers, as float64."""
+    return x.float().double()
+
+
+def make_level(rng):
+    """Two images of one pattern, on grids of their own, with different contrasts and something of their own."""
+    matrix = exact(torch.tensor([[0.9, 0.08, -0.05, 0.2], [-0.06, 1.02, 0.04, -0.1], [0.03, -0.07, 1.1, 0.3]], dtype=torch.float64))
+    grid = positions(torch.zeros(1, 3, 7, 9, 11, dtype=torch.float64), IDENTITY)
+    moving_grid = positions(torch.zeros(1, 3, 8, 9, 10, dtype=torch.float64), IDENTITY)
+    common = texture(rng)
+    fixed = 0.8 * common(grid) + 0.2 * texture(rng)(grid)
+    back = torch.einsum("ij,njdhw->nidhw", torch.inverse(matrix[:, :3]), moving_grid - matrix[:, 3].reshape(1, 3, 1, 1, 1))
+    moving = 1 - 0.7 * common(back + 0.4) - 0.3 * texture(rng)(moving_grid)
+    return Level(exact(fixed), exact(moving), matrix, (1.0, 0.75, 0.5))
+
+
+def make_displacement(level, rng):
+    """Smooth, partly to outside the moving image, and nowhere near a voxel's face, where the interpolation has a kink."""
+    zero = torch.zeros(1, 3, *level.fixed.shape[2:], dtype=torch.float64)
+    grid, affine = positions(zero, IDENTITY), positions(zero, level.matrix)
+    x = affine + torch.cat([2 * texture(rng)(grid) - 1 for _ in range(3)], 1)
+    off = x - x.round()
+    x = torch.where(off.abs() < 0.02, x.round() + torch.where(off < 0, -0.02, 0.02), x)
+    return exact(torch.einsum("ij,njdhw->nidhw", torch.inverse(level.matrix[:, :3]), x - affine))
+
+
+def main():
+    rng = np.random.default_rng(7)
+    torch.manual_seed(7)
+    level = make_level(rng)
+    u = make_displacement(level, rng).requires_grad_(True)
+    v = exact(torch.from_numpy(rng.uniform(-1, 1, u.shape)))
+    goldens = {"fixed": level.fixed, "moving": level.moving, "matrix": level.matrix, "ratios": torch.tensor(level.ratios), "u": u, "v": v}
+    for name, cell in [("deqreg", DeqReg(4)), ("gradirn", GraDIRN(4))]:
+        save("weights/" + name, cell.state_dict())
+        cell.double()
+        for similarity in ("exact", "detached"):
+            y = cell(u, level, similarity)
+            goldens[f"{name}.{similarity}.u"], *gradients = torch.autograd.grad(y, [u, *cell.parameters()], v)
+        goldens[f"{name}.f"] = y
+        for (key, _), gradient in zip(cell.named_parameters(), gradients):
+            goldens[f"{name}.gradient.{key}"] = gradient  # the same for both: weights do not act on the force
+    save("cells", goldens)
+
+
+if __name__ == "__main__":
+    main()
