@@ -45,10 +45,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         for (var r = 0u; r < ROWS; r++) {
           values[r] = f32(x[(base + rows[r].at) * params.x_w + column.at]) * (rows[r].factor * factor);
         }
-        for (var kh = 0u; kh < K; kh++) {
-          for (var v = 0u; v < VECTORS; v++) {
-            let weight = w[(((i * K + kd) * K + kh) * K + kw) * VECTORS + v];
-            for (var r = 0u; r < RUN; r++) { sum[r][v] = fma(vec4f(values[r * STRIDE + kh]), weight, sum[r][v]); }
+        for (var v = 0u; v < VECTORS; v++) { // the K weights stay in registers for all rows, a sum for all K weights
+          var weights: array<vec4f, K>;
+          for (var kh = 0u; kh < K; kh++) { weights[kh] = w[(((i * K + kd) * K + kh) * K + kw) * VECTORS + v]; }
+          for (var r = 0u; r < RUN; r++) {
+            for (var kh = 0u; kh < K; kh++) { sum[r][v] = fma(vec4f(values[r * STRIDE + kh]), weights[kh], sum[r][v]); }
           }
         }
       }

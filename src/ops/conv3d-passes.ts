@@ -13,9 +13,9 @@ const packKernel = kernel('conv3d_pack', packSource);
 
 /** By kernel size: outputs along H that an invocation makes, and input channels that a workgroup of the weight gradient takes. */
 export const TILES: Record<number, { run: number; inputs: number }> = {
-  1: { run: 4, inputs: 4 },
-  3: { run: 6, inputs: 4 },
-  5: { run: 4, inputs: 1 },
+  1: { run: 8, inputs: 4 },
+  3: { run: 8, inputs: 4 },
+  5: { run: 8, inputs: 1 },
 };
 /** Voxels that an invocation of the input gradient of stride 2 makes. */
 const DX_RUN = 4;
@@ -48,8 +48,8 @@ export function convolve(
   { stride, pad, replicate = false, bias, activation, gradientFrom }: Convolution,
 ): Dispatch[] {
   const to = volume('conv3d', 'y', y.shape);
-  const k = w.shape[2]!,
-    { run } = TILES[k]!;
+  const k = w.shape[2]!;
+  const run = TILES[k]!.run * (to.c > 4 || k > 3 ? 1 : 2); // few sums a row leave registers for more rows
   const count = to.w * Math.ceil(to.h / run) * to.d;
   const { constants, groups } = flat(count, to.n);
   return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {
