@@ -122,30 +122,32 @@ function traceEquilibrium(graph: Graph, name: string, problem: DeqProblem): Deq 
   phases.push({ role: 'forward', iteration: { ...forward, keep: correction?.keep } }, ...(correction?.phases ?? []));
   const penalty = problem.jacobianPenalty && tracePenalty(graph, name, problem, best);
   if (penalty) phases.push({ role: 'penalty', penalty });
-  // One more evaluation at z*, whose intermediate values stay for the pullbacks; no adjoint step repeats it.
-  const { at, y, loss, g } = graph.phase(`${name}.linearise`, () => {
+  const finish = ({ at, y }: { at: Tensor; y: Tensor }, cotangent: Tensor): Tensor[] => {
+    const main = penalty ? vjp([y, at], [cotangent, penalty.cotangent], wrt) : vjp([y], [cotangent], wrt);
+    const extra = [correction?.gradients, penalty?.gradients].filter((gradients) => gradients !== undefined);
+    return extra.reduce((sums, found) => sums.map((sum, i) => add(sum, found[i]!)), main);
+  };
+  // One more evaluation at z*, whose intermediate values stay for the pullbacks; no adjoint step repeats it. Where no adjoint is solved for,
+  // the gradients follow in the same phase, which frees each of those values after its last use.
+  const solved = adjoint.adjoint === 'implicit';
+  const { at, y, loss, g, direct } = graph.phase(`${name}.linearise`, () => {
     const at = evaluate(cell, best);
     let y = at;
     if (adjoint.adjoint === 'phantom')
       for (let k = 1; k < adjoint.steps; k++) y = axpby(1 - adjoint.damping, y, adjoint.damping, evaluate(cell, y));
     const loss = lossOf(y);
     if (start) assign(start, best);
-    return { at, y, loss, g: grad(loss, [y])[0]! };
+    const g = grad(loss, [y])[0]!;
+    return { at, y, loss, g, direct: solved ? [] : finish({ at, y }, g) };
   });
   phases.push(`${name}.linearise`);
-  let cotangent = g;
+  let gradients = direct;
   if (adjoint.adjoint === 'implicit') {
     const pull = (v: Tensor) => ({ next: add(vjp([y], [v], [best])[0]!, g) });
     const backward = traceIteration(graph, `${name}.adjoint`, adjoint.method ?? method, shape, pull, () => g);
-    phases.push({ role: 'backward', iteration: backward });
-    cotangent = backward.best;
+    gradients = graph.phase(`${name}.gradients`, () => finish({ at, y }, backward.best));
+    phases.push({ role: 'backward', iteration: backward }, `${name}.gradients`);
   }
-  const gradients = graph.phase(`${name}.gradients`, () => {
-    const main = penalty ? vjp([y, at], [cotangent, penalty.cotangent], wrt) : vjp([y], [cotangent], wrt);
-    const extra = [correction?.gradients, penalty?.gradients].filter((gradients) => gradients !== undefined);
-    return extra.reduce((sums, found) => sums.map((sum, i) => add(sum, found[i]!)), main);
-  });
-  phases.push(`${name}.gradients`);
   return {
     adjoint: adjoint.adjoint,
     y,
