@@ -74,14 +74,15 @@ test('implicit = unrolled, for a scalar and a field', () => {
   assert.ok(relativeError(implicit.w, through.w) < 1e-3, `gradient for w: ${relativeError(implicit.w, through.w)}`);
 });
 
-// A step h leaves h² of error and 1/h of f32's rounding (6e-8 of the loss). The loss bends little along w, so steps there are longer.
+// Step 0.5 % of the parameter: the third derivative adds h², and f32's rounding (6e-8 of the loss) 1/h: measured 3e-6 and 8e-5. Of the factors
+// those of the displacement along w are moved together.
 test('implicit = central finite differences', async () => {
   const { run, destroy } = await build({ adjoint: 'jfb' }, 'exact');
   const slope = async (h: number, at: (step: number) => Promise<Result>) => ((await at(h)).loss - (await at(-h)).loss) / (2 * h);
-  close(implicit.gain, await slope(0.01 * GAIN, (step) => run(GAIN + step)), 1e-3, 'gradient for the gain'); // measured 8e-5
-  const direction = factors.map((_, i) => Math.sin(0.37 * i));
-  const along = await slope(0.03, (step) => run(GAIN, plus(factors, direction, step)));
-  close(dot(implicit.w, direction), along, 1e-3, 'gradient for w along a direction');
+  close(implicit.gain, await slope(0.005 * GAIN, (step) => run(GAIN + step)), 1e-4, 'gradient for the gain');
+  const direction = factors.map((_, i) => (i < factors.length / 3 ? 1 : 0));
+  const along = await slope(0.005, (step) => run(GAIN, plus(factors, direction, step)));
+  close(dot(implicit.w, direction), along, 2e-4, 'gradient for factors');
   destroy();
 });
 
