@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { adjoints } from '../src/train/step.ts';
 import { deqreg } from './cli-run.ts';
+import { gpu } from './gpu.ts';
 
 const small = ['--size', '20,24,16', '--channels', '4'];
 const run = (command: string, ...args: string[]) => deqreg(tmpdir(), [command, ...args]);
@@ -52,9 +53,38 @@ for (const adjoint of adjoints) {
   });
 }
 
+test('train-step: resident memory grows by the planned difference', async () => {
+  const unrolled = (steps: string) =>
+    json('train-step', '--size', '32,40,48', '--channels', '16', '--adjoint', 'unrolled', '--steps', steps);
+  const [few, many] = [await unrolled('2'), await unrolled('14')];
+  if (!few.adapter.software) return console.log('train-step: resident memory is not compared: the adapter has memory of its own');
+  const [planned, resident] = [many.plannedPeakBytes - few.plannedPeakBytes, many.maxRssBytes - few.maxRssBytes];
+  assert.ok(planned > 250e6 && Math.abs(resident / planned - 1) < 0.1, `${resident} bytes for ${planned} planned`);
+});
+
+test('other cells, Jacobians and storage are options', async () => {
+  const plain = await peak('implicit', 4);
+  for (const [option, value] of [
+    ['--cell', 'gradirn'],
+    ['--similarity', 'exact'],
+    ['--similarity', 'finite-difference'],
+    ['--dtype', 'f16'],
+  ] as const) {
+    const args = [...small, '--steps', '4', option, value];
+    const { peakBytes } = await json('plan', '--train', ...args);
+    assert.ok(peakBytes > 0 && peakBytes !== plain, `${option} ${value}: ${peakBytes} bytes, as without it`);
+    if (value === 'f16' && !(await gpu()).device.features.has('shader-f16')) continue;
+    const { measuredPeakBytes, loss, ...done } = await json('train-step', ...args);
+    assert.is(measuredPeakBytes, peakBytes);
+    assert.ok(Number.isFinite(loss) && done[option.slice(2)] === value);
+  }
+});
+
 for (const [args, message] of [
   [['plan', '--train', ...small, '--adjoint', 'exact'], '--adjoint: exact is none of implicit, jfb, phantom, checkpointed, unrolled'],
-  [['train-step', ...small, '--cell', 'other'], '--cell: other is none of deqreg'],
+  [['train-step', ...small, '--cell', 'other'], '--cell: other is none of deqreg, gradirn'],
+  [['plan', '--train', ...small, '--similarity', 'none'], '--similarity: none is none of exact, detached, finite-difference'],
+  [['plan', '--train', ...small, '--dtype', 'f8'], '--dtype: f8 is none of f32, f16'],
   [['plan', ...small], '--train is missing: only training is planned here; deqreg register --dry-run tells the memory of a registration'],
   [['plan', '--train', '--size', '20,7,16'], '--size: 20,7,16: at least 8 voxels along each axis are needed'],
   [['train-step', '--size', '20,24,15'], '--size: 20,24,15: at least 16 voxels along each axis are needed'],

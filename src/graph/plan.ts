@@ -110,7 +110,7 @@ export function checkLimits(p: Plan, limits: { maxStorageBufferBindingSize: numb
   if (worst.bytes > most) {
     throw new Error(
       `${worst.label} needs a buffer of ${mebibytes(worst.bytes)}, but ${adapter} binds at most ${mebibytes(most)}; ` +
-        'register at coarser levels, use a smaller Anderson window, or choose an adapter with larger bindings',
+        'use a smaller volume or coarser levels, fewer channels or a smaller Anderson window, or an adapter with larger bindings',
     );
   }
 }
