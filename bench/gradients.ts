@@ -1,24 +1,43 @@
 // How near each adjoint's gradient is to the true one, against the spectral radius of the cell's Jacobian at the fixed point: small
-// nonlinear cells whose gain is turned up until plain iteration no longer converges.
+// nonlinear cells and a registration, whose gain is turned up until plain iteration no longer converges.
 import { type Adjoint, type Deq, deq, type DeqOutcome, type DeqProblem, runDeq } from '../src/deq/deq.ts';
 import type { Outcome, StopRule } from '../src/deq/solver.ts';
 import { spectralRadius, type SpectralRadius, type TracedSpectralRadius, traceSpectralRadius } from '../src/deq/spectral.ts';
 import type { Gpu } from '../src/gpu/device.ts';
 import { Graph, numel, type Tensor } from '../src/graph/graph.ts';
 import { Schedule } from '../src/graph/schedule.ts';
+import { similarityJacobians, type SimilarityJacobian } from '../src/models/cell.ts';
 import { openGpu } from '../src/node.ts';
 import { add, axpby, conv3d, detach, div, gaussian, mse, mul, scale, sqrt, square, tanh } from '../src/ops/index.ts';
 import { gaussian as normal, seededRandom } from '../src/ops/random.ts';
+import { factors, traceRegistrationMap } from '../test/registration-map.ts';
 import { table, writeReport } from './report.ts';
 
-/** A family of cells with a gain. `trace` declares its inputs; with `detached`, a part of the cell counts as constant in z. */
+const adjoints = {
+  jfb: { adjoint: 'jfb' },
+  'phantom 3': { adjoint: 'phantom', steps: 3, damping: 0.5 },
+  'phantom 5': { adjoint: 'phantom', steps: 5, damping: 0.5 },
+  implicit: { adjoint: 'implicit' },
+} satisfies Record<string, Adjoint>;
+
+/** An adjoint, and how the derivative of the cell's force enters it. */
+interface Variant {
+  adjoint: keyof typeof adjoints;
+  force: SimilarityJacobian;
+}
+const labelOf = ({ adjoint, force }: Variant) => (force === 'exact' ? adjoint : `${adjoint}, ${force}`);
+
+/** A family of cells with a gain; its inputs are declared by `trace`, and computed on by `phases` before the node runs. */
 interface Family {
   name: string;
   note: string;
   gains: readonly number[];
+  /** What is compared; jfb and implicit with the exact force, and implicit with the detached one, are among them. */
+  variants: readonly Variant[];
+  phases: readonly string[];
   trace(
     graph: Graph,
-    detached: boolean,
+    force: SimilarityJacobian,
   ): Pick<DeqProblem, 'cell' | 'shape' | 'loss' | 'initial'> & { gain: Tensor; weights: Tensor[]; inputs: [Tensor, Float32Array][] };
 }
 
@@ -35,6 +54,9 @@ function field(seed: number, shape: readonly number[], sd: number): Float32Array
   return Float32Array.from({ length: numel(shape) }, () => sd * normal(random));
 }
 
+const exact = (adjoint: Variant['adjoint']): Variant => ({ adjoint, force: 'exact' });
+const cut: Variant = { adjoint: 'implicit', force: 'detached' };
+
 const shape = [1, 3, 7, 8, 9];
 const kernel = [3, 3, 3, 3, 3];
 /** f(z) = gain · (½ tanh(w ∗ z) ± ½ G(z/√(1 + z²))) + x. The second term has no weights: it stands for a similarity's force. */
@@ -42,7 +64,9 @@ const convolutional = (name: string, sign: 1 | -1, gains: readonly number[], not
   name,
   note: `f(z) = gain · (½ tanh(w ∗ z) ${sign < 0 ? '−' : '+'} ½ G(z/√(1 + z²))) + x, z ${shape.join(' × ')}; the second term is what is detached. ${note}`,
   gains,
-  trace(graph, detached) {
+  variants: [exact('jfb'), exact('phantom 3'), exact('phantom 5'), exact('implicit'), cut],
+  phases: [],
+  trace(graph, how) {
     const [gain, w, x, goal] = [graph.input('gain', [1]), graph.input('w', kernel), graph.input('x', shape), graph.input('goal', shape)];
     const force = (z: Tensor) => gaussian(div(z, sqrt(scale(square(z), 1, 1))), 0.8);
     return {
@@ -54,7 +78,7 @@ const convolutional = (name: string, sign: 1 | -1, gains: readonly number[], not
         [x, field(2, shape, 0.3)],
         [goal, field(3, shape, 0.5)],
       ],
-      cell: (z) => add(mul(gain, axpby(0.5, tanh(conv3d(z, w)), sign * 0.5, force(detached ? detach(z) : z))), x),
+      cell: (z) => add(mul(gain, axpby(0.5, tanh(conv3d(z, w)), sign * 0.5, force(how === 'detached' ? detach(z) : z))), x),
       loss: (y) => mse(y, goal),
     };
   },
@@ -73,14 +97,23 @@ const families: Family[] = [
     [0.4, 0.6, 0.8, 0.95, 1.05, 1.1, 1.15, 1.25],
     "That term's eigenvalues are positive: towards a radius of 1 the fixed point branches, and its gradient grows without bound.",
   ),
+  {
+    name: 'A registration',
+    note:
+      'f(z) = 0.9 · G(z + gain · w ⊙ step(z)), step the similarity step of the learned cells (LNCC, window 5) on a pair of smooth images, w a field; ' +
+      'z 1 × 3 × 12 × 11 × 13, in voxels. What is detached, or found by finite differences, is the derivative of step; jfb needs none.',
+    gains: [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 1],
+    variants: [
+      exact('jfb'),
+      ...(['phantom 5', 'implicit'] as const).flatMap((adjoint) => similarityJacobians.map((force) => ({ adjoint, force }))),
+    ],
+    phases: ['images'],
+    trace(graph, force) {
+      const { w, inputs, ...map } = traceRegistrationMap(graph, force);
+      return { ...map, weights: [w], inputs: [...inputs, [w, factors]] };
+    },
+  },
 ];
-
-const adjoints = {
-  jfb: { adjoint: 'jfb' },
-  'phantom 3': { adjoint: 'phantom', steps: 3, damping: 0.5 },
-  'phantom 5': { adjoint: 'phantom', steps: 5, damping: 0.5 },
-  implicit: { adjoint: 'implicit' },
-} satisfies Record<string, Adjoint>;
 
 interface Measured extends DeqOutcome {
   loss: number;
@@ -95,14 +128,15 @@ class Subject {
   private constructor(
     private readonly schedule: Schedule,
     private readonly node: Deq,
-    private readonly traced: ReturnType<Family['trace']>,
+    private readonly traced: ReturnType<Family['trace']> & Pick<Family, 'phases'>,
     private readonly spectral?: TracedSpectralRadius,
   ) {}
 
-  static async build(gpu: Gpu, family: Family, adjoint: Adjoint, detached = false): Promise<Subject> {
+  static async build(gpu: Gpu, { trace, phases }: Family, adjoint: Adjoint, force: SimilarityJacobian = 'exact'): Promise<Subject> {
     const graph = new Graph();
-    const traced = family.trace(graph, detached);
-    const node = deq(graph, 'deq', { ...traced, wrt: [traced.gain, ...traced.weights], method: METHOD, adjoint });
+    const traced = { ...trace(graph, force), phases };
+    const { cell, shape, loss, initial } = traced;
+    const node = deq(graph, 'deq', { cell, shape, loss, initial, wrt: [traced.gain, ...traced.weights], method: METHOD, adjoint });
     const spectral = node.linearisation && traceSpectralRadius(graph, 'spectral', node.linearisation);
     return new Subject(await Schedule.build(gpu, graph), node, traced, spectral);
   }
@@ -111,6 +145,7 @@ class Subject {
     const { schedule, node, traced } = this;
     schedule.upload(traced.gain, Float32Array.of(gain));
     for (const [tensor, data] of traced.inputs) schedule.upload(tensor, data);
+    traced.phases.forEach((phase) => schedule.run(phase));
     const outcome = await runDeq(schedule, node, { forward: STOP, backward: STOP });
     const gradients: Float32Array[] = [];
     for (const g of node.gradients) gradients.push(await schedule.read(g));
@@ -142,19 +177,23 @@ function compare(found: Float32Array, truth: Float32Array): string {
 
 /** The tables of one family: gradients against the true ones, and how the solves ended. */
 async function gradientTables(gpu: Gpu, family: Family): Promise<string[]> {
-  const names = Object.keys(adjoints) as (keyof typeof adjoints)[];
-  const subjects = await Promise.all(names.map((name) => Subject.build(gpu, family, adjoints[name])));
-  const detached = await Subject.build(gpu, family, adjoints.implicit, true);
+  const subjects = new Map<string, Subject>();
+  for (const variant of family.variants)
+    subjects.set(labelOf(variant), await Subject.build(gpu, family, adjoints[variant.adjoint], variant.force));
   const unrolled = await Subject.build(gpu, family, { adjoint: 'unrolled', steps: UNROLLED });
+  const implicits = family.variants.filter(({ adjoint }) => adjoint === 'implicit').map(labelOf);
   const rows: string[][] = [];
   const solves: string[][] = [];
   for (const gain of family.gains) {
-    const found: Measured[] = [];
-    for (const [i, subject] of subjects.entries()) found.push(await subject.run(gain, names[i] === 'implicit'));
-    const implicit = found[names.indexOf('implicit')]!;
-    const cut = await detached.run(gain, true);
+    const found = new Map<string, Measured>();
+    for (const [label, subject] of subjects) found.set(label, await subject.run(gain, implicits.includes(label)));
+    const [implicit, jfb, detached] = [exact('implicit'), exact('jfb'), cut].map((variant) => found.get(labelOf(variant))!) as [
+      Measured,
+      Measured,
+      Measured,
+    ];
     const through = await unrolled.run(gain);
-    const [up, down] = [await subjects[0]!.run(gain * (1 + STEP)), await subjects[0]!.run(gain * (1 - STEP))];
+    const [up, down] = [await subjects.get('jfb')!.run(gain * (1 + STEP)), await subjects.get('jfb')!.run(gain * (1 - STEP))];
     const difference = (up.loss - down.loss) / (2 * STEP * gain);
     const off = (g: number) => Math.abs(g / difference - 1);
     const { radius } = implicit.spectral!;
@@ -169,28 +208,26 @@ async function gradientTables(gpu: Gpu, family: Family): Promise<string[]> {
     rows.push([
       radius.toFixed(3),
       truth?.name ?? 'none',
-      ...found.map(against),
-      against(cut),
-      ...[truth ?? implicit, found[0]!, cut].map(({ forGain }) => percent(off(forGain))),
+      ...[...found.values()].map(against),
+      ...[truth ?? implicit, jfb, detached].map(({ forGain }) => percent(off(forGain))),
     ]);
     const told = ({ result, iterations, relativeResidual }: Outcome) => `${result}, ${iterations}, ${relativeResidual.toExponential(0)}`;
     solves.push([
-      radius.toFixed(3),
       gain.toFixed(2),
-      `${cut.spectral!.radius.toFixed(3)}`,
       told(implicit.forward!),
-      told(implicit.backward!),
-      told(cut.backward!),
-      [implicit, cut].map(({ spectral }) => `${spectral!.result}, ${spectral!.iterations}`).join(' · '),
+      ...implicits.flatMap((label) => {
+        const { spectral, backward } = found.get(label)!;
+        return [told(backward!), `${spectral!.radius.toFixed(3)} (${spectral!.result}, ${spectral!.iterations})`];
+      }),
     ]);
   }
-  [...subjects, detached, unrolled].forEach((subject) => subject.destroy());
+  [...subjects.values(), unrolled].forEach((subject) => subject.destroy());
   return [
     `## ${family.name}`,
     family.note,
-    table(['radius', 'true gradient', ...names, 'implicit, detached', 'gain: true', 'gain: jfb', 'gain: detached'], rows),
-    'How the solves of the implicit adjoint ended (result, evaluations, relative residual):',
-    table(['radius', 'gain', 'radius, detached', 'forward', 'backward', 'backward, detached', 'power iterations'], solves),
+    table(['radius', 'true gradient', ...subjects.keys(), 'gain: true', 'gain: jfb', 'gain: detached'], rows),
+    'How the solves ended (result, evaluations, relative residual), and the power iterations:',
+    table(['gain', 'forward', ...implicits.flatMap((label) => [label.replace('implicit', 'backward'), 'radius'])], solves),
   ];
 }
 

@@ -4,9 +4,10 @@
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { adjoints } from '../src/deq/problem.ts';
 import { plan } from '../src/graph/plan.ts';
 import { openGpu } from '../src/node.ts';
-import { adjointOf, adjoints, traceTrainingStep } from '../src/train/step.ts';
+import { adjointOf, traceTrainingStep } from '../src/train/step.ts';
 import { table, writeReport } from './report.ts';
 
 type Adjoint = (typeof adjoints)[number];

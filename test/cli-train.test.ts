@@ -2,7 +2,7 @@
 import { tmpdir } from 'node:os';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { adjoints } from '../src/train/step.ts';
+import { adjoints } from '../src/deq/problem.ts';
 import { deqreg } from './cli-run.ts';
 import { gpu } from './gpu.ts';
 

@@ -1,6 +1,7 @@
 // What plan and train-step share: the options of one training step, and the step that they describe.
 import { similarityJacobians } from '../models/cell.ts';
-import { adjointOf, adjoints, cells, traceTrainingStep } from '../train/step.ts';
+import { adjoints } from '../deq/problem.ts';
+import { adjointOf, cells, traceTrainingStep } from '../train/step.ts';
 import { oneOf, type Options, size, UsageError, type Values, whole } from './args.ts';
 
 const above0 = (value: string): number => {

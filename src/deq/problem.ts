@@ -59,11 +59,14 @@ export interface DeqProblem {
 /** Without a solve that ends at a fixed point, there is nothing for these to act on. */
 const ofEquilibria = ['correction', 'jacobianPenalty', 'warmStart'] as const;
 
+export const adjoints = ['implicit', 'jfb', 'phantom', 'checkpointed', 'unrolled'] as const satisfies readonly Adjoint['adjoint'][];
+
 export const isUnrolled = ({ adjoint }: Adjoint): boolean => adjoint === 'unrolled' || adjoint === 'checkpointed';
 
 /** Throws on options out of range, and on those that do not apply to the adjoint. */
 export function checkProblem(problem: DeqProblem): void {
   const { adjoint, correction, jacobianPenalty } = problem;
+  if (!adjoints.includes(adjoint.adjoint)) throw new Error(`deq: unknown adjoint ${adjoint.adjoint}; there are ${adjoints.join(', ')}`);
   if (isUnrolled(adjoint)) {
     const extra = ofEquilibria.filter((option) => problem[option]);
     if (extra.length) throw new Error(`deq: ${extra.join(', ')} does not apply to ${adjoint.adjoint}; use implicit, jfb or phantom`);

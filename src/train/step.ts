@@ -1,4 +1,5 @@
 // One training step of a learned cell on one pair: forward solve, loss, backward, Adam. Traced once, run many times.
+import { adjoints } from '../deq/problem.ts';
 import { type Adjoint, type Deq, deq, type DeqOutcome, runDeq } from '../deq/deq.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
@@ -22,7 +23,6 @@ import {
 
 /** The learned cells by name. */
 export const cells = { deqreg, gradirn };
-export const adjoints = ['implicit', 'jfb', 'phantom', 'checkpointed', 'unrolled'] as const;
 
 /** Width of the LNCC window, in voxels, in the loss and in the cell's force. */
 const WINDOW = 5;
