@@ -101,8 +101,9 @@ const families: Family[] = [
     name: 'A registration',
     note:
       'f(z) = 0.9 · G(z + gain · w ⊙ step(z)), step the similarity step of the learned cells (LNCC, window 5) on a pair of smooth images, w a field; ' +
-      'z 1 × 3 × 12 × 11 × 13, in voxels. What is detached, or found by finite differences, is the derivative of step; jfb needs none.',
-    gains: [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 1],
+      'z 1 × 3 × 12 × 11 × 13, in voxels. What is detached, or found by finite differences, is the derivative of step; jfb needs none. ' +
+      'A gain damps the smoothest modes first, then overshoots where the force is stiff, which the radius does not show with the force detached.',
+    gains: [0.1, 0.2, 0.3, 0.35, 0.4, 0.5, 1, 2],
     variants: [
       exact('jfb'),
       ...(['phantom 5', 'implicit'] as const).flatMap((adjoint) => similarityJacobians.map((force) => ({ adjoint, force }))),
@@ -135,8 +136,7 @@ class Subject {
   static async build(gpu: Gpu, { trace, phases }: Family, adjoint: Adjoint, force: SimilarityJacobian = 'exact'): Promise<Subject> {
     const graph = new Graph();
     const traced = { ...trace(graph, force), phases };
-    const { cell, shape, loss, initial } = traced;
-    const node = deq(graph, 'deq', { cell, shape, loss, initial, wrt: [traced.gain, ...traced.weights], method: METHOD, adjoint });
+    const node = deq(graph, 'deq', { ...traced, wrt: [traced.gain, ...traced.weights], method: METHOD, adjoint });
     const spectral = node.linearisation && traceSpectralRadius(graph, 'spectral', node.linearisation);
     return new Subject(await Schedule.build(gpu, graph), node, traced, spectral);
   }
