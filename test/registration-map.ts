@@ -1,5 +1,5 @@
 // A registration as a fixed point, for gradients through it: f(z) = 0.9 · G(z + gain · w ⊙ step(z)), G a Gaussian of 1 voxel, step the cells'
-// similarity step on a pair of small smooth images, w a field. With a gain below about 0.25 it contracts.
+// similarity step on a pair of small smooth images, w a field. With a gain below 0.34 it contracts.
 import {
   add,
   centre,
