@@ -1,5 +1,4 @@
 // One training step of a learned cell on one pair: forward solve, loss, backward, Adam. Traced once, run many times.
-import { adjoints } from '../deq/problem.ts';
 import { type Adjoint, type Deq, deq, type DeqOutcome, runDeq } from '../deq/deq.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
@@ -44,7 +43,7 @@ export interface TrainingStep {
 }
 
 /** An adjoint by its name; `steps` is the length of `checkpointed` and `unrolled`. */
-export function adjointOf(name: (typeof adjoints)[number], steps: number): Adjoint {
+export function adjointOf(name: Adjoint['adjoint'], steps: number): Adjoint {
   if (name === 'phantom') return { adjoint: name, ...PHANTOM };
   return name === 'checkpointed' || name === 'unrolled' ? { adjoint: name, steps } : { adjoint: name };
 }
