@@ -11,16 +11,29 @@ const convKernel = kernel('conv3d', convSource);
 const dxKernel = kernel('conv3d_dx', dxSource);
 const packKernel = kernel('conv3d_pack', packSource);
 
-/** By kernel size: outputs along H that an invocation makes, and input channels that a workgroup of the weight gradient takes. */
-export const TILES: Record<number, { run: number; inputs: number }> = {
-  1: { run: 8, inputs: 4 },
-  3: { run: 8, inputs: 4 },
-  5: { run: 8, inputs: 1 },
+/**
+ * How a convolution is tiled, by kernel size: rows that an invocation makes along H, for `CHANNELS` output channels and, since few sums a
+ * row leave registers for more rows, for up to `FEW`; input channels that a workgroup of the weight gradient takes. The same on every
+ * adapter: found on a software one.
+ */
+export const TILES: Record<number, { rows: number; rowsOfFew: number; inputs: number }> = {
+  1: { rows: 8, rowsOfFew: 16, inputs: 4 },
+  3: { rows: 8, rowsOfFew: 16, inputs: 4 },
+  5: { rows: 8, rowsOfFew: 8, inputs: 1 },
 };
+const FEW = 4;
 /** Voxels that an invocation of the input gradient of stride 2 makes. */
 const DX_RUN = 4;
 /** Output channels of one pass, at most. */
 const CHANNELS = 16;
+
+/** The table as `deqreg info` tells it: [what, how]. */
+export const tiling = (): [string, string][] =>
+  Object.entries(TILES).map(([k, { rows, rowsOfFew, inputs }]) => [
+    `conv3d ${k}×${k}×${k}`,
+    `${CHANNELS} channels × ${rows} rows an invocation, ${FEW} or fewer × ${rowsOfFew}; weight gradient ${inputs} × 4 channels a workgroup`,
+  ]);
+
 export const leaky = (slope: number): Activation => ({ f: 'leakyRelu', negative: slope });
 
 /** What a convolution reads: a volume, and the channel of the weights that its first channel meets. */
@@ -49,7 +62,8 @@ export function convolve(
 ): Dispatch[] {
   const to = volume('conv3d', 'y', y.shape);
   const k = w.shape[2]!;
-  const run = TILES[k]!.run * (to.c > 4 || k > 3 ? 1 : 2); // few sums a row leave registers for more rows
+  const { rows, rowsOfFew } = TILES[k]!;
+  const run = to.c > FEW ? rows : rowsOfFew;
   const count = to.w * Math.ceil(to.h / run) * to.d;
   const { constants, groups } = flat(count, to.n);
   return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {

@@ -2,6 +2,7 @@
 import { version } from '../../../package.json';
 import { mebibytes } from '../../gpu/device.ts';
 import { type FoundAdapter, listAdapters } from '../../node.ts';
+import { tiling } from '../../ops/conv3d-passes.ts';
 import { type Options, parse, table } from '../args.ts';
 import { driverAdvice } from '../driver.ts';
 
@@ -27,7 +28,15 @@ export async function run(args: string[]): Promise<number> {
   if (json)
     console.log(
       JSON.stringify(
-        { version, node: process.versions.node, platform: `${process.platform} ${process.arch}`, adapters, reason, advice },
+        {
+          version,
+          node: process.versions.node,
+          platform: `${process.platform} ${process.arch}`,
+          adapters,
+          reason,
+          advice,
+          tiling: Object.fromEntries(tiling()),
+        },
         null,
         2,
       ),
@@ -38,6 +47,8 @@ export async function run(args: string[]): Promise<number> {
         `deqreg ${version}, Node ${process.versions.node}, ${process.platform} ${process.arch}`,
         ...adapters.map(describe),
         reason ?? advice,
+        'Convolutions, on every adapter:',
+        ...table(tiling()),
       ].join('\n'),
     );
   return adapters.length ? 0 : 1;
