@@ -1,0 +1,162 @@
+// Every kernel family at the sizes that registration and training use: GPU time, rate, and per cent of the peak measured in the same run;
+// what a dispatch costs the CPU; and the registration cell's time an iteration against the size.
+//   node build.mjs bench kernels [--quick] [--size W,H,D] [--json FILE]
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { checkLimits, type Gpu, openGpu, type Timing } from '../src/node.ts';
+import { mebibytes } from '../src/gpu/device.ts';
+import { costOfSizes, slope } from './probes/cell-cost.ts';
+import { families } from './probes/families.ts';
+import { dispatchCost, measurePeak, type Probe } from './probes/peak.ts';
+import { result, type Result } from './probes/roof.ts';
+import { type Description, describe, type Row, type Size } from './probes/rows.ts';
+import { measure } from './probes/timing.ts';
+import { table, writeReport } from './report.ts';
+
+const [QUARTER, HALF, FULL]: Size[] = [
+  [40, 48, 56],
+  [80, 96, 112],
+  [160, 192, 224],
+];
+/** Seconds of repetitions a row. */
+const SECONDS = { quick: 0.3, full: 1 };
+/** Rows of `--quick`, beside the convolution of 16 to 16 channels. */
+const MAIN = ['warp', 'warpWithGradient', 'lncc', 'lnccForce', 'gaussian', 'compose', 'softNormalize', 'anderson', 'adam', 'dot'];
+
+const halved = (size: Size) => size.map((n) => Math.ceil(n / 2)) as unknown as Size;
+
+/** The convolutions of the `deqreg` cell of 16 channels at a size, and other forms of its middle one. */
+function convolutionRows(size: Size): Row[] {
+  const coarse = halved(size);
+  return [
+    ...families.conv3d!(size, [8, 16]),
+    ...families.conv3d!(size, [16, 16]),
+    ...families['conv3d-stride2']!(size, [16, 32]),
+    ...families.conv3d!(coarse, [32, 32]),
+    ...families['conv3d-joined']!(size, [48, 16]),
+    ...families.conv3d!(size, [16, 3]),
+    ...families.conv3d!(size, [16, 16], 'f16'),
+    ...families['conv3d-replicate']!(size, [16, 16]),
+    ...families['conv3d-1']!(size, [16, 16]),
+    ...families['conv3d-5']!(coarse, [16, 16]),
+  ];
+}
+
+/** All rows of a run: convolutions at half size, the rest at a quarter, half and full; or all at one size. */
+export function rowsOf(quick: boolean, size?: Size): Row[] {
+  if (quick) {
+    const at = size ?? HALF;
+    return [families.conv3d!(at, [16, 16]), ...MAIN.map((name) => families[name]!(at))].flat();
+  }
+  const others = Object.entries(families).filter(([name]) => !name.startsWith('conv3d'));
+  const sizes = size ? [size] : [QUARTER, HALF, FULL];
+  return [convolutionRows(size ?? HALF), ...others.flatMap(([, family]) => sizes.map((at) => family(at)))].flat();
+}
+
+interface Measured {
+  row: Row;
+  work: Description;
+  times: Timing[];
+}
+
+const name = ({ kernel, pass, channels, size, dtype }: Row) => `${kernel} ${pass}, ${channels.join(' → ')}, ${size.join(' × ')}, ${dtype}`;
+
+/** Times all rows that the adapter can hold; tells of those that it cannot. */
+async function measureRows(gpu: Gpu, rows: Row[], seconds: number): Promise<{ measured: Measured[]; skipped: string[] }> {
+  const measured: Measured[] = [],
+    skipped: string[] = [];
+  for (const row of rows) {
+    const work = describe(row);
+    const why = obstacle(gpu, work);
+    if (why) {
+      skipped.push(`${name(row)}: ${why}`);
+      continue;
+    }
+    const times = await measure(gpu, row, seconds);
+    measured.push({ row, work, times });
+    console.error(`${name(row)}: ${times.reduce((sum, t) => sum + t.ms, 0).toFixed(3)} ms`);
+  }
+  return { measured, skipped };
+}
+
+/** Why a row cannot run on the adapter. */
+function obstacle(gpu: Gpu, { plan }: Description): string | undefined {
+  const half = plan.phases.some((phase) => phase.dispatches.some(({ constants }) => constants?.real === 'f16'));
+  if (half && !gpu.device.features.has('shader-f16')) return 'the adapter has no shader-f16';
+  const most = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
+  const largest = Math.max(...plan.slots.map(({ bytes }) => bytes));
+  try {
+    checkLimits(plan, gpu.limits, gpu.info.description);
+    return undefined;
+  } catch {
+    return `needs a buffer of ${mebibytes(largest)}, the adapter binds ${mebibytes(most)}`;
+  }
+}
+
+const probes = (kind: string, found: Probe[], unit: string): string[][] =>
+  found.map(({ shape, value }) => [`${kind}, ${shape}`, `${value.toFixed(1)} ${unit}`]);
+
+const rowTable = (results: Result[]): string =>
+  table(
+    ['kernel', 'pass', 'channels', 'size', 'type', 'slowest dispatch', 'dispatches', 'ms', 'GFLOP/s', 'GB/s', '% of peak'],
+    results.map((r) => [
+      r.kernel,
+      r.pass,
+      r.channels.join(' → '),
+      r.size.join(' × '),
+      r.dtype,
+      r.variant,
+      r.dispatches,
+      r.ms.toFixed(3),
+      r.gflops?.toFixed(1) ?? '',
+      r.gbps.toFixed(1),
+      `${r.percentOfPeak.toFixed(0)} (${r.bound})`,
+    ]),
+  );
+
+export async function main(args: string[]): Promise<void> {
+  const { values } = parseArgs({ args, options: { quick: { type: 'boolean' }, size: { type: 'string' }, json: { type: 'string' } } });
+  const quick = values.quick ?? false;
+  const size = values.size?.split(',').map(Number);
+  if (size && (size.length !== 3 || !size.every((n) => Number.isInteger(n) && n > 0)))
+    throw new Error(`bench kernels: --size is W,H,D in whole voxels, got ${values.size}`);
+  const gpu = await openGpu();
+  const seconds = SECONDS[quick ? 'quick' : 'full'];
+  const before = await measurePeak(gpu);
+  const { measured, skipped } = await measureRows(gpu, rowsOf(quick, size as unknown as Size | undefined), seconds);
+  const peak = await measurePeak(gpu, before);
+  const results = measured.map(({ row, work, times }) => result(row, work, times, peak));
+  const dispatch = await dispatchCost(gpu);
+  const costs = await costOfSizes(gpu, quick ? HALF.reduce((a, b) => a * b) : Infinity);
+  if (values.json) {
+    const { gflops, gbps } = peak;
+    writeFileSync(
+      values.json,
+      `${JSON.stringify({ adapter: gpu.info, peak: { gflops, gbps }, rows: results, dispatch, costs }, null, 2)}\n`,
+    );
+  }
+  const given = `${quick ? ' --quick' : ''}${values.size ? ` --size ${values.size}` : ''}`;
+  writeReport('kernels', 'Kernels', gpu.info, `node build.mjs bench kernels${given}`, [
+    'GPU time from unquantised timestamps, each dispatch in a pass of its own: after a warm-up the best of 3 to 50 repetitions, ' +
+      `which go on for ${seconds} s; an op's dispatches are added. FLOP: 2 · Ci · Co · K³ · output voxels. Bytes: what goes in once, what comes out ` +
+      'once; for lncc, lnccForce and localStatistics also what is written and read again in between, so that a chain of n other passes reaches 1/n ' +
+      'of the peak at most. Per cent of peak: of the multiply-adds (FMA) or of the copy, whichever is larger. Volumes of a quarter fit into ' +
+      'caches, which the copy does not.',
+    '## Peaks of this adapter, in this run',
+    `The best of all shapes, measured before and after the kernels: ${peak.gflops.toFixed(1)} GFLOP/s, ${peak.gbps.toFixed(1)} GB/s. Multiply-adds: ` +
+      'independent sums an invocation; copies: vectors in a row an invocation.',
+    table(['probe', 'reached'], [...probes('FMA', peak.fma, 'GFLOP/s'), ...probes('copy', peak.copy, 'GB/s')]),
+    '## Kernels',
+    rowTable(results),
+    ...(skipped.length ? ['Left out:', skipped.map((line) => `- ${line}`).join('\n')] : []),
+    '## A dispatch',
+    `In a phase of 1000 that do next to nothing: ${dispatch.encode.toFixed(1)} µs of CPU time to encode and submit, ${dispatch.done.toFixed(1)} µs until done.`,
+    '## Cost against size',
+    'One iteration of the classical cell under Anderson with a window of 5, default options, the best of 4 rounds of 5.',
+    table(
+      ['size', 'voxels', 'ms an iteration', 'ns a voxel'],
+      costs.map(({ size: at, voxels, ms }) => [at.join(' × '), voxels, ms.toFixed(2), ((1e6 * ms) / voxels).toFixed(1)]),
+    ),
+    `Slope of log(time) against log(voxels): **${slope(costs).toFixed(3)}**; 1 is a cost in proportion to the size.`,
+  ]);
+}
