@@ -1,6 +1,7 @@
 // y[n,·,p] = v[n,·,p] + u[n,·] at (p + v[n,p]): the displacement of (id + u) ∘ (id + v), trilinear, border clamped.
 // One invocation: one voxel p. Layout [N, 3, D, H, W], (w, h, d) in voxels.
 // @use trilinear
+// @use batch
 struct Params { w: u32, h: u32, d: u32 }
 @group(0) @binding(0) var<storage, read> u: array<f32>;
 @group(0) @binding(1) var<storage, read> v: array<f32>;
@@ -18,8 +19,8 @@ fn sample(o: u32, c: Cell) -> f32 {
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w || id.y >= params.h) { return; }
-  let n = id.z / params.d;
-  let d = id.z % params.d;
+  let n = batch_of(id.z, params.d);
+  let d = id.z - n * params.d;
   let voxels = params.w * params.h * params.d;
   let p = n * 3u * voxels + (d * params.h + id.y) * params.w + id.x;
   let step = vec3f(v[p], v[p + voxels], v[p + 2u * voxels]);

@@ -2,6 +2,7 @@
 // A gather: q is read by its neighbours along each axis, and by itself at the border. One invocation: one voxel q.
 // @use difference
 // @use jacobian
+// @use batch
 struct Params { w: u32, h: u32, d: u32 }
 @group(0) @binding(0) var<storage, read> u: array<f32>;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
@@ -13,8 +14,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w || id.y >= params.h) { return; }
   let size = vec3u(params.w, params.h, params.d);
   let voxels = size.x * size.y * size.z;
-  let n = id.z / params.d;
-  let q = vec3u(id.xy, id.z % params.d);
+  let n = batch_of(id.z, params.d);
+  let q = vec3u(id.xy, id.z - n * params.d);
   var sum = vec3f(0.0);
   for (var axis = 0u; axis < 3u; axis++) {
     for (var offset = -1; offset <= 1; offset++) {

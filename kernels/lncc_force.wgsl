@@ -2,11 +2,10 @@
 // g = 2c/(va·vb + ε) · [(a − ā) − c/(vb + FLAT)·(b − b̄)]. The bracket is what is left of a after its regression on b: 0 where the two
 // agree, so that equal images are at rest (ε in the bracket's ratio would push them). Avants et al., Med. Image Anal. 2008, equation 6.
 // Both are multiplied by weight[p] where WEIGHTED. From sums t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the
-// statistics (mean, variance) of a. partial[g] = Σ weight·s over workgroup g. Layout and sums as in lncc_terms.wgsl; gradient and force
+// statistics (mean, variance) of a. partial_sums: Σ weight·s of each invocation. Layout and sums as in lncc_terms.wgsl; gradient and force
 // [N, 3, D, H, W].
 // @use local
 // @use lncc
-// @use reduce
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
 @group(0) @binding(0) var<storage, read> t: array<vec4f>;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
@@ -19,21 +18,22 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, ra
 @group(0) @binding(8) var<uniform> params: Params;
 
 @compute @workgroup_size(WG_X, WG_Y, 1)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32,
-        @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= params.lines || id.y >= params.runs) { return; }
   let plane = params.w * params.h;
   let voxels = plane * params.d;
   let n = id.x / plane;
   let column = id.x % plane;
   let r = params.radius_d;
-  let start = select(params.d, id.y * RUN, id.x < params.lines && id.y < params.runs);
+  let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
+  let start = id.y * RUN;
   var sum = vec4f();
   var similarity = 0.0;
-  for (var i = max(start, r) - r; i < min(start + r, params.d) && start < params.d; i++) { sum += t[n * voxels + i * plane + column]; }
+  for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += t[n * voxels + i * plane + column]; }
   for (var i = start; i < min(start + RUN, params.d); i++) {
     if (i + r < params.d) { sum += t[n * voxels + (i + r) * plane + column]; }
     let p = i * plane + column;
-    let x = window_at(sum, n, p);
+    let x = window_at(sum, in_column * inside(i, params.d, r), n, p);
     let at = n * voxels + p;
     var share = 1.0;
     if (WEIGHTED) { share = weight[at]; }
@@ -45,6 +45,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     similarity += share * x.c * x.c / x.q;
     if (i >= r) { sum -= t[n * voxels + (i - r) * plane + column]; }
   }
-  let total = workgroup_sum(similarity, local);
-  if (local == 0u) { partial_sums[group.y * groups.x + group.x] = total; }
+  partial_sums[id.y * params.lines + id.x] = similarity;
 }

@@ -23,13 +23,14 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let n = id.x / plane;
   let column = id.x % plane;
   let r = params.radius_d;
+  let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
   let start = id.y * RUN;
   var sum = vec4f();
   for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += t[n * voxels + i * plane + column]; }
   for (var i = start; i < min(start + RUN, params.d); i++) {
     if (i + r < params.d) { sum += t[n * voxels + (i + r) * plane + column]; }
     let p = i * plane + column;
-    let x = window_at(sum, n, p);
+    let x = window_at(sum, in_column * inside(i, params.d, r), n, p);
     let at = n * voxels + p;
     let o = 3u * n * voxels + p;
     var cotangent = 0.0;

@@ -1,10 +1,9 @@
 // Local normalized cross-correlation s = c² / (va·vb + ε) per window, and what its gradient for b needs, from sums
 // t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the statistics (mean, variance) of a:
 //   terms = (P, Q, P·ā + 2Q·b̄, s), P = 2c/q/n, Q = −c²·va/q²/n, q = va·vb + ε, n the window's voxels inside the volume.
-// partial[g] = Σ s over workgroup g. Layout as in local_statistics.wgsl. Avants et al., Med. Image Anal. 2008, squared form.
+// partial_sums: Σ s of each invocation. Layout as in local_statistics.wgsl. Avants et al., Med. Image Anal. 2008, squared form.
 // @use local
 // @use lncc
-// @use reduce
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
 @group(0) @binding(0) var<storage, read> t: array<vec4f>;
 @group(0) @binding(1) var<storage, read> statistics: array<f32>;
@@ -13,21 +12,22 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, ra
 @group(0) @binding(4) var<uniform> params: Params;
 
 @compute @workgroup_size(WG_X, WG_Y, 1)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32,
-        @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= params.lines || id.y >= params.runs) { return; }
   let plane = params.w * params.h;
   let voxels = plane * params.d;
   let n = id.x / plane;
   let column = id.x % plane;
   let r = params.radius_d;
-  let start = select(params.d, id.y * RUN, id.x < params.lines && id.y < params.runs);
+  let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
+  let start = id.y * RUN;
   var sum = vec4f();
   var similarity = 0.0;
-  for (var i = max(start, r) - r; i < min(start + r, params.d) && start < params.d; i++) { sum += t[n * voxels + i * plane + column]; }
+  for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += t[n * voxels + i * plane + column]; }
   for (var i = start; i < min(start + RUN, params.d); i++) {
     if (i + r < params.d) { sum += t[n * voxels + (i + r) * plane + column]; }
     let p = i * plane + column;
-    let x = window_at(sum, n, p);
+    let x = window_at(sum, in_column * inside(i, params.d, r), n, p);
     let big_p = 2.0 * x.c / (x.q * x.count);
     let big_q = -x.c * x.c * x.var_a / (x.q * x.q * x.count);
     let s = x.c * x.c / x.q;
@@ -35,6 +35,5 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     similarity += s;
     if (i >= r) { sum -= t[n * voxels + (i - r) * plane + column]; }
   }
-  let total = workgroup_sum(similarity, local);
-  if (local == 0u) { partial_sums[group.y * groups.x + group.x] = total; }
+  partial_sums[id.y * params.lines + id.x] = similarity;
 }

@@ -14,13 +14,14 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let n = id.x / plane;
   let column = id.x % plane;
   let r = params.radius_d;
+  let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
   let start = id.y * RUN;
   var sum = vec4f();
   for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += t[n * voxels + i * plane + column]; }
   for (var i = start; i < min(start + RUN, params.d); i++) {
     if (i + r < params.d) { sum += t[n * voxels + (i + r) * plane + column]; }
     let p = i * plane + column;
-    let count = window_count(p, vec3u(params.w, params.h, params.d), vec3u(params.radius_w, params.radius_h, r));
+    let count = in_column * inside(i, params.d, r);
     let mean = sum.x / count;
     y[2u * n * voxels + p] = mean;
     y[(2u * n + 1u) * voxels + p] = max(0.0, sum.y / count - mean * mean);

@@ -1,6 +1,7 @@
 // y[n,c,p] = image[n,c] at x = M·(p + u[n,p]), trilinear (or nearest), border clamped. One invocation: one voxel p, all channels.
 // Layout [N, C, D, H, W]; u holds (w, h, d) in voxels, and is 0 unless MOVES. As grid_sample(align_corners=True, padding_mode='border').
 // @use trilinear
+// @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, channels: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -21,8 +22,8 @@ fn sample(o: u32, c: Cell) -> f32 {
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w || id.y >= params.h) { return; }
-  let n = id.z / params.d;
-  let d = id.z % params.d;
+  let n = batch_of(id.z, params.d);
+  let d = id.z - n * params.d;
   let voxels = params.w * params.h * params.d;
   let p = (d * params.h + id.y) * params.w + id.x;
   var q = vec3f(f32(id.x), f32(id.y), f32(d));

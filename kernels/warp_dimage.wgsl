@@ -2,6 +2,7 @@
 // Sums are whole numbers, so that their order does not matter: t = round(w·ȳ·2^30/max|ȳ|) is added to a 64-bit integer in two words.
 // Range: 2^33 contributions to one voxel; resolution 2^-30 of the largest |ȳ|. Layout as in warp.wgsl.
 // @use trilinear
+// @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, channels: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -25,8 +26,8 @@ fn put(i: u32, value: f32) {
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w || id.y >= params.h || largest[0] == 0.0) { return; }
-  let n = id.z / params.d;
-  let d = id.z % params.d;
+  let n = batch_of(id.z, params.d);
+  let d = id.z - n * params.d;
   let voxels = params.w * params.h * params.d;
   let p = (d * params.h + id.y) * params.w + id.x;
   let q = vec3f(f32(id.x), f32(id.y), f32(d))

@@ -1,6 +1,7 @@
 // Gradient of warp for the displacement: ū[n,·,p] = Mᵀ · Σ_c ȳ[n,c,p] · ∂image[n,c]/∂x at x = M·(p + u[n,p]); 0 along clamped axes.
 // One invocation: one voxel p, all channels. Layout and sampling as in warp.wgsl.
 // @use trilinear
+// @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, channels: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -27,8 +28,8 @@ fn slope(o: u32, c: Cell) -> vec3f {
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w || id.y >= params.h) { return; }
-  let n = id.z / params.d;
-  let d = id.z % params.d;
+  let n = batch_of(id.z, params.d);
+  let d = id.z - n * params.d;
   let voxels = params.w * params.h * params.d;
   let p = (d * params.h + id.y) * params.w + id.x;
   let q = vec3f(f32(id.x), f32(id.y), f32(d))

@@ -3,6 +3,7 @@
 // the image, where the clamped value is constant, it fades to 0 within one voxel.
 // Layout image [N, Di, Hi, Wi] vec4f, u and gradient [N, 3, D, H, W], warped [N, 1, D, H, W]. One invocation: one voxel.
 // @use trilinear
+// @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -16,8 +17,8 @@ struct Params {
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w || id.y >= params.h) { return; }
-  let n = id.z / params.d;
-  let d = id.z % params.d;
+  let n = batch_of(id.z, params.d);
+  let d = id.z - n * params.d;
   let voxels = params.w * params.h * params.d;
   let p = (d * params.h + id.y) * params.w + id.x;
   let o = n * 3u * voxels + p;

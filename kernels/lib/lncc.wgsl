@@ -1,11 +1,12 @@
 // What LNCC knows of two images a and b in the window centred at voxel p of item n: means, variances, covariance c, q = va·vb + ε. From the
-// sums (Σb, Σb², Σab, ·) over the window and the kernel's own binding `statistics` (mean, variance of a) and `params`. Needs local.wgsl.
+// sums (Σb, Σb², Σab, ·) over the window, its voxels inside the volume, and the kernel's own bindings `statistics` (mean, variance of a) and
+// `params`.
 struct Window { count: f32, mean_a: f32, mean_b: f32, var_a: f32, var_b: f32, c: f32, q: f32 }
 
-fn window_at(sum: vec4f, n: u32, p: u32) -> Window {
+fn window_at(sum: vec4f, count: f32, n: u32, p: u32) -> Window {
   let voxels = params.w * params.h * params.d;
   var x: Window;
-  x.count = window_count(p, vec3u(params.w, params.h, params.d), vec3u(params.radius_w, params.radius_h, params.radius_d));
+  x.count = count;
   x.mean_a = statistics[2u * n * voxels + p];
   x.var_a = statistics[(2u * n + 1u) * voxels + p];
   x.mean_b = sum.x / x.count;

@@ -1,5 +1,6 @@
 // A kernel is a .wgsl file: this reads its bindings and parameters from the text, so that names and order have one source.
 import activation from '../../kernels/lib/activation.wgsl';
+import batch from '../../kernels/lib/batch.wgsl';
 import index from '../../kernels/lib/index.wgsl';
 import reduce from '../../kernels/lib/reduce.wgsl';
 import trilinear from '../../kernels/lib/trilinear.wgsl';
@@ -15,6 +16,7 @@ import items4 from '../../kernels/lib/items4.wgsl';
 /** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file. */
 const libraries: Record<string, string> = {
   index,
+  batch,
   reduce,
   trilinear,
   difference,

@@ -6,7 +6,7 @@ import { type Dispatch, type Launch, numel, type Op, sameShape, show, type Tenso
 import { sumChannels } from './channels.ts';
 import { volume } from './launch.ts';
 import { add, div, mul, scale } from './pointwise.ts';
-import { finish, mean } from './reduce.ts';
+import { mean, reduceTo } from './reduce.ts';
 import {
   checkPair,
   columns,
@@ -38,7 +38,7 @@ const lnccForceOp: Op<LnccAttrs> = {
       outputs: [force, y],
     } = node;
     const { passes, partials } = forcePasses(node, { a: a!, b: b!, statistics: moments! }, gradient!, force!, weight);
-    return [...passes, finish(partials, y!, 1 / numel(a!.shape))];
+    return [...passes, ...reduceTo(node, 'SUM', partials, partials, y!, 1 / numel(a!.shape))];
   },
   vjp({ inputs: [a, b, moments, gradient, weight], cotangents: [dforce, dy], wanted, attrs }) {
     if (wanted[0] || wanted[2]) throw new Error('lnccForce: the fixed image has no gradient');
@@ -100,7 +100,7 @@ function forcePasses(
   const between = workspace('lines', fields(a.shape)),
     t = workspace('planes', fields(a.shape));
   const { constants, groups, params } = columns(a.shape, window);
-  const partials = workspace('partials', [groups[0] * groups[1]]);
+  const partials = workspace('similarities', [params.lines * params.runs]);
   const passes = [
     ...products(a, b, window, between, t),
     {

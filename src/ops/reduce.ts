@@ -9,7 +9,7 @@ const reduceKernel = kernel('reduce', reduceSource);
 const spreadKernel = kernel('spread', spreadSource);
 
 /** Workgroups of the first launch of a reduction over `count` items. */
-export const partialsOf = (count: number): number => Math.min(256, Math.ceil(count / WG));
+export const partialsOf = (count: number): number => Math.min(256, Math.ceil(count / (16 * WG)));
 
 /** The second launch of a reduction: y[0] = scale · Σ partials (or their largest). */
 export function finish(partials: Tensor, y: Tensor, scale = 1, mode = 'SUM'): Dispatch {

@@ -9,7 +9,7 @@ import { type Dispatch, type Launch, numel, type Op, sameShape, type Shape, show
 import { checkWindow, type PerAxis, perAxis, windowPass } from './filter.ts';
 import { along, lines, RUN, volume, WG } from './launch.ts';
 import { div, mul, scale, sqrt, square, sub, subtractScalar } from './pointwise.ts';
-import { finish, mean } from './reduce.ts';
+import { mean, reduceTo } from './reduce.ts';
 
 const sampleMeanKernel = kernel('sample_mean', sampleMeanSource);
 const productsKernel = kernel('lncc_products', productsSource);
@@ -129,7 +129,7 @@ const lnccOp: Op<LnccAttrs> = {
     const between = node.workspace('lines', fields(a!.shape)),
       t = node.workspace('planes', fields(a!.shape));
     const { constants, groups, params } = columns(a!.shape, window);
-    const partials = node.workspace('partials', [groups[0] * groups[1]]);
+    const partials = node.workspace('similarities', [params.lines * params.runs]);
     return [
       ...products(a!, b!, window, between, t),
       {
@@ -139,7 +139,7 @@ const lnccOp: Op<LnccAttrs> = {
         params: { ...params, epsilon },
         bindings: { t, statistics: moments!, terms: terms!, partial_sums: partials },
       },
-      finish(partials, y!, 1 / numel(a!.shape)),
+      ...reduceTo(node, 'SUM', partials, partials, y!, 1 / numel(a!.shape)),
     ];
   },
   vjp({ inputs: [a, b], outputs: [, terms], cotangents: [dy], wanted, attrs }) {
