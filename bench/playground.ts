@@ -187,6 +187,8 @@ export async function main(args: string[]): Promise<void> {
   const rowsOf = (built: typeof engine, at: Size) => built.families[name]!(at, channels, dtype);
   const passes = rowsOf(engine, PROOF).map(({ pass }) => pass);
   if (rowsOf(engine, PROOF).some((row) => row.dtype !== dtype)) throw new Error(`playground: ${name} is offered in f32 only`);
+  const fixed = rowsOf(engine, PROOF).find((row) => channels && String(row.channels) !== String(channels));
+  if (fixed) throw new Error(`playground: ${name} has ${fixed.channels.join(',')} channels, got ${channels!.join(',')}`);
   const wanted = values.pass ? passes.filter((pass) => pass === values.pass) : passes;
   if (!wanted.length) throw new Error(`playground: ${name} has ${passes.join(', ')}, not ${values.pass}`);
   const all = settings(values.set ?? []);
