@@ -14,6 +14,8 @@ const foldKernel = kernel('conv3d_fold', foldSource);
 
 /** Chunks of voxels that the weight gradient is split over, at most. */
 const CHUNKS = 64;
+/** Columns that an invocation of the weight gradient walks along, at least: adding up a workgroup's sums takes as long as several. */
+const LEAST = 8;
 
 export interface ConvOptions {
   /** Steps between outputs, in voxels of x. Default 1. */
@@ -150,7 +152,7 @@ const convDwOp: Op<Attrs & { k: number }> = {
     const tile = TILES[k]!.inputs;
     const columns = to.n * to.d * to.w,
       groups = Math.ceil(columns / WG);
-    const chunks = Math.ceil(groups / Math.ceil(groups / CHUNKS)); // every chunk walks along as many columns
+    const chunks = Math.ceil(groups / Math.max(LEAST, Math.ceil(groups / CHUNKS))); // every chunk walks along as many columns
     const weights = numel(dw!.shape),
       length = weights + to.c;
     const partials = node.workspace('partials', [chunks, length]);
