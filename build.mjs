@@ -299,7 +299,7 @@ const commands = {
       at('node_modules/prettier/bin/prettier.cjs'),
       '--write',
       'src/**/*.ts',
-      'bench/*.ts',
+      'bench/**/*.ts',
       'test/**/*.ts',
       'build.mjs',
     ]),

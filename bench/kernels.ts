@@ -143,8 +143,8 @@ export async function main(args: string[]): Promise<void> {
       'of the peak at most. Per cent of peak: of the multiply-adds (FMA) or of the copy, whichever is larger. Volumes of a quarter fit into ' +
       'caches, which the copy does not.',
     '## Peaks of this adapter, in this run',
-    `The best of all shapes, measured before and after the kernels: ${peak.gflops.toFixed(1)} GFLOP/s, ${peak.gbps.toFixed(1)} GB/s. Multiply-adds: ` +
-      'independent sums an invocation; copies: vectors in a row an invocation.',
+    `Measured before and after the kernels, the better counts: ${peak.gflops.toFixed(1)} GFLOP/s, the best number of independent sums an invocation; ` +
+      `${peak.gbps.toFixed(1)} GB/s, a copy of one vector of four f32 an invocation. Several in a row are faster where a CPU computes; they are listed, not the reference.`,
     table(['probe', 'reached'], [...probes('FMA', peak.fma, 'GFLOP/s'), ...probes('copy', peak.copy, 'GB/s')]),
     '## Kernels',
     rowTable(results),

@@ -18,9 +18,9 @@ export interface Probe {
 export interface Peak {
   /** Fused multiply-adds, 10⁹ FLOP a second, 2 FLOP each. */
   gflops: number;
-  /** 10⁹ bytes a second, read and written. */
+  /** 10⁹ bytes a second, read and written, by one vector of four f32 an invocation: how most kernels, too, are laid out. */
   gbps: number;
-  /** Every shape that was tried; the best ones count. */
+  /** Every shape that was tried: of the multiply-adds the best counts. */
   fma: Probe[];
   copy: Probe[];
 }
@@ -35,7 +35,7 @@ const ACCUMULATORS = [
 const INVOCATIONS = 2 ** 20;
 /** Steps are doubled until a dispatch takes as long: timestamps and the store at the end do not count then. */
 const LONG_MS = 20;
-/** Vectors of four f32 in a row that an invocation copies: 1 suits a GPU, more an adapter that runs on the CPU. */
+/** Vectors of four f32 in a row that an invocation copies: 1 is the reference; more are faster on an adapter that runs on the CPU. */
 const COPY_ITEMS = [1, 4, 8];
 /** Each of the two buffers, at most; beyond the caches of any adapter. */
 const COPY_BYTES = 256 * 2 ** 20;
@@ -122,7 +122,7 @@ export async function measurePeak(gpu: Gpu, before?: Peak): Promise<Peak> {
   const better = (probe: Probe, i: number, others?: Probe[]) => (others && others[i]!.value > probe.value ? others[i]! : probe);
   const best = (probes: Probe[]) => Math.max(...probes.map(({ value }) => value));
   const [a, b] = [found.fma.map((p, i) => better(p, i, before?.fma)), found.copy.map((p, i) => better(p, i, before?.copy))];
-  return { gflops: best(a), gbps: best(b), fma: a, copy: b };
+  return { gflops: best(a), gbps: b[0]!.value, fma: a, copy: b };
 }
 
 /** Microseconds of one dispatch in a phase of `count` that do next to nothing: CPU time to encode and submit it, and until it is done. */
