@@ -55,7 +55,7 @@ for (const adjoint of adjoints) {
 
 test('train-step: resident memory grows by the planned difference', async () => {
   const unrolled = (steps: string) =>
-    json('train-step', '--size', '32,40,48', '--channels', '16', '--adjoint', 'unrolled', '--steps', steps);
+    json('train-step', '--size', '48,56,64', '--channels', '4', '--adjoint', 'unrolled', '--steps', steps);
   const [few, many] = [await unrolled('2'), await unrolled('14')];
   if (!few.adapter.software) return console.log('train-step: resident memory is not compared: the adapter has memory of its own');
   const [planned, resident] = [many.plannedPeakBytes - few.plannedPeakBytes, many.maxRssBytes - few.maxRssBytes];
