@@ -5,7 +5,7 @@ import type { DisplacementForm } from '../io/displacement.ts';
 import { readDisplacement } from '../io/files.ts';
 import type { DisplacementFile } from '../io/nifti.ts';
 import { checkFinite } from '../io/volume.ts';
-import { openGpu } from '../node.ts';
+import { openGpu } from './gpu.ts';
 import type { InverseOutcome } from '../register/fields.ts';
 import { UsageError } from './args.ts';
 import { withOutputs } from './outputs.ts';

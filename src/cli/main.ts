@@ -13,6 +13,7 @@ import * as quickstart from './commands/quickstart.ts';
 import * as register from './commands/register.ts';
 import * as setup from './commands/setup.ts';
 import * as trainStep from './commands/train-step.ts';
+import { closeGpus } from './gpu.ts';
 import { discardOutputs } from './outputs.ts';
 
 const commands: Record<string, Command> = {
@@ -55,6 +56,7 @@ function tell(message: string): number {
 
 function interrupted(code: number): void {
   discardOutputs();
+  closeGpus();
   process.exit(code);
 }
 

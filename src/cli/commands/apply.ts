@@ -3,7 +3,7 @@ import { basename, dirname } from 'node:path';
 import { readDisplacement, readVolume } from '../../io/files.ts';
 import { encodeNifti } from '../../io/nifti.ts';
 import { checkFinite } from '../../io/volume.ts';
-import { openGpu } from '../../node.ts';
+import { openGpu } from '../gpu.ts';
 import { applyDisplacement, interpolations } from '../../register/apply.ts';
 import { checkReach } from '../../register/fields.ts';
 import { oneOf, type Options, parse, text, UsageError } from '../args.ts';

@@ -5,7 +5,7 @@ import { voxelToVoxel } from '../../io/affine.ts';
 import { toPhysical } from '../../io/displacement.ts';
 import { encodeDisplacement, encodeNifti } from '../../io/nifti.ts';
 import { encodeItkAffine } from '../../io/transform.ts';
-import { openGpu } from '../../node.ts';
+import { openGpu } from '../gpu.ts';
 import { affineModes } from '../../register/affine.ts';
 import { invert, planInverse } from '../../register/fields.ts';
 import { modalities } from '../../register/intensity.ts';

@@ -2,7 +2,7 @@
 import type { Outcome } from '../../deq/solver.ts';
 import { mebibytes } from '../../gpu/device.ts';
 import { Schedule } from '../../graph/schedule.ts';
-import { openGpu } from '../../node.ts';
+import { openGpu } from '../gpu.ts';
 import { phantom } from '../../register/phantom.ts';
 import { beginTraining, runTrainingStep } from '../../train/step.ts';
 import { type Options, parse, table, whole } from '../args.ts';
