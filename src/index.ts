@@ -29,6 +29,7 @@ export {
   type SimilarityJacobian,
   similarityStep,
 } from './models/cell.ts';
+export { type CellName, cells, type Model } from './models/cells.ts';
 export { deqreg } from './models/deqreg.ts';
 export { gradirn } from './models/gradirn.ts';
 export { type VariationalOptions, variationalCell } from './models/variational.ts';

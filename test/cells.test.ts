@@ -19,7 +19,7 @@ import {
   vjp,
   withGradient,
 } from '../src/index.ts';
-import { cells } from '../src/train/step.ts';
+import { cells } from '../src/models/cells.ts';
 import { gpu } from './gpu.ts';
 import { dot, norm, relativeError } from './reference/ndarray.ts';
 import { at } from './root.ts';

@@ -7,7 +7,8 @@ import { resolveOptions } from '../src/register/options.ts';
 import { identityAffine, traceAffine } from '../src/register/affine.ts';
 import { traceRegistration } from '../src/register/trace.ts';
 import { similarityJacobians } from '../src/models/cell.ts';
-import { cells, traceTrainingStep } from '../src/train/step.ts';
+import { cells } from '../src/models/cells.ts';
+import { traceTrainingStep } from '../src/train/step.ts';
 import {
   adam,
   adamState,

@@ -1,7 +1,8 @@
 // What plan and train-step share: the options of one training step, and the step that they describe.
 import { similarityJacobians } from '../models/cell.ts';
 import { adjoints } from '../deq/problem.ts';
-import { adjointOf, cells, traceTrainingStep } from '../train/step.ts';
+import { type CellName, cells } from '../models/cells.ts';
+import { adjointOf, traceTrainingStep } from '../train/step.ts';
 import { oneOf, type Options, size, UsageError, type Values, whole } from './args.ts';
 
 const above0 = (value: string): number => {
@@ -13,7 +14,7 @@ const above0 = (value: string): number => {
 export const trainingOptions = {
   cell: {
     value: 'deqreg|gradirn',
-    parse: oneOf(...(Object.keys(cells) as (keyof typeof cells)[])),
+    parse: oneOf(...(Object.keys(cells) as CellName[])),
     help: 'the update that is trained (default deqreg)',
   },
   similarity: {

@@ -18,6 +18,12 @@ import { type Initialiser, kaimingUniform, type Parameters, zeros } from './para
 /** The force enters as a step of at most this length, in voxels; forces (LNCC per voxel) well below the softness move in proportion. */
 const FORCE = { limit: 1, softness: 0.3 };
 
+/** σ in voxels of one diffusion step λ·Δu: the semi-implicit step (I − λΔ)⁻¹ to first order. */
+export const diffusionSigma = (lambda: number): number => Math.sqrt(2 * lambda);
+
+/** A σ in voxels of the finest axis as σ along each axis. */
+export const sigmas = ({ ratios }: LevelImages, sigma: number) => ratios.map((r) => r * sigma) as [number, number, number];
+
 /** What a cell needs of a level. */
 export interface LevelImages {
   /** Statistics of the fixed image. */
@@ -102,9 +108,9 @@ export const convolve = (x: Tensor | readonly Tensor[], { weight, bias }: Layer,
 
 /** A network whose activations are stored as `dtype`, between f32 on both sides. */
 export const storedAs =
-  (dtype: DType = 'f32', network: (x: Tensor) => Tensor) =>
-  (x: Tensor): Tensor =>
-    cast(network(cast(x, dtype)), 'f32');
+  <Inputs extends Tensor[]>(dtype: DType = 'f32', network: (...inputs: Inputs) => Tensor) =>
+  (...inputs: Inputs): Tensor =>
+    cast(network(...(inputs.map((x) => cast(x, dtype)) as Inputs)), 'f32');
 
 /** Throws on options that are none, naming the cell. */
 export function checkCell(cell: string, { channels, similarity, dtype = 'f32' }: CellOptions): void {

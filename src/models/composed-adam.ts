@@ -2,8 +2,8 @@
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { adam, adamState, type AdamState, compose, gaussian, reset, scaleChannels } from '../ops/index.ts';
 import type { Mapped } from '../deq/solver.ts';
-import { type LevelImages, lnccDisplacementForce } from './cell.ts';
-import { diffusionSigma, sigmas, type VariationalOptions } from './variational.ts';
+import { diffusionSigma, type LevelImages, lnccDisplacementForce, sigmas } from './cell.ts';
+import type { VariationalOptions } from './variational.ts';
 
 /** Adam's memory for one level: moments, and the direction it proposes. Trace `resetAdam` in the phase that starts the level. */
 export const composedAdamState = (graph: Graph, name: string, shape: readonly number[]): AdamState =>

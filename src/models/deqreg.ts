@@ -1,8 +1,20 @@
-// The learned cell: f(u) = u + net(u, force, fixed, warped), a small U-Net. Our reconstruction of DEQReg (arXiv 2507.00582): two
-// resolutions, leaky ReLU 0.2, and a last layer that starts small but not at zero (with zero every field would be a fixed point).
+// The learned cell: f(u) = G_λ[v + u∘(id + v)], v a short step that a small U-Net makes of u, the similarity's step, fixed and warped. Our
+// reconstruction of DEQReg (arXiv 2507.00582): two resolutions, leaky ReLU 0.2, and a last layer that starts small but not at zero. As in the
+// classical cell, steps are smooth, bounded and composed, so that the map does not fold, and diffusion makes it contract where images say nothing.
 import type { Graph } from '../graph/graph.ts';
-import { add, concat, resize, scale } from '../ops/index.ts';
-import { type Cell, type CellOptions, checkCell, convolve, layer, type LevelImages, similarityStep, storedAs } from './cell.ts';
+import { compose, concat, gaussian, resize, scale, softNormalize } from '../ops/index.ts';
+import {
+  type Cell,
+  type CellOptions,
+  checkCell,
+  convolve,
+  diffusionSigma,
+  layer,
+  type LevelImages,
+  sigmas,
+  similarityStep,
+  storedAs,
+} from './cell.ts';
 import { normal, Parameters } from './parameters.ts';
 
 /** Channels that the network sees: u (3), the similarity's step (3), fixed and warped (1 each). */
@@ -10,8 +22,13 @@ const INPUTS = 8;
 /** Displacements enter in units of this many voxels. */
 const DISPLACEMENT = 4;
 const LAST_SD = 1e-3;
+/** Longest step, and σ of the Gaussian that smooths it, in voxels of the finest axis. */
+const LIMIT = 0.5;
+const SMOOTHING = 0.8;
+/** Diffusion regularisation a step, in voxel². */
+const LAMBDA = 0.1;
 
-/** Declares the cell's weights on a graph: `channels` at full resolution, twice as many at half. */
+/** Declares the cell's weights on a graph: `channels` at full resolution, twice as many at half. The last layer sees the similarity's step too. */
 export function deqreg(graph: Graph, options: CellOptions): Cell {
   checkCell('deqreg', options);
   const { channels, similarity, dtype } = options;
@@ -21,17 +38,19 @@ export function deqreg(graph: Graph, options: CellOptions): Cell {
     down = layer(parameters, 'down', channels, 2 * channels),
     coarse = layer(parameters, 'coarse', 2 * channels, 2 * channels),
     join = layer(parameters, 'join', 3 * channels, channels),
-    leave = layer(parameters, 'leave', channels, 3, normal(LAST_SD));
-  const network = storedAs(dtype, (seen) => {
+    leave = layer(parameters, 'leave', channels + 3, 3, normal(LAST_SD));
+  const network = storedAs(dtype, (seen, step) => {
     const fine = convolve(convolve(seen, enter), full);
     const up = resize(convolve(convolve(fine, down, { stride: 2 }), coarse), fine.shape.slice(2) as [number, number, number]);
-    return convolve(convolve([up, fine], join), leave, { activation: 'none' });
+    return convolve([convolve([up, fine], join), step], leave, { activation: 'none' });
   });
   return {
     parameters,
     update: (images: LevelImages) => (u) => {
       const { step, warped } = similarityStep(images, u, similarity);
-      return add(u, network(concat(scale(u, 1 / DISPLACEMENT), step, images.fixed.image, warped)));
+      const proposed = network(concat(scale(u, 1 / DISPLACEMENT), step, images.fixed.image, warped), step);
+      const v = softNormalize(gaussian(proposed, sigmas(images, SMOOTHING)), LIMIT, LIMIT, images.ratios);
+      return gaussian(compose(u, v), sigmas(images, diffusionSigma(LAMBDA)));
     },
   };
 }

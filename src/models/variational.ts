@@ -2,7 +2,7 @@
 import type { Tensor } from '../graph/graph.ts';
 import { compose, gaussian, softNormalize } from '../ops/index.ts';
 import type { Mapped } from '../deq/solver.ts';
-import { type LevelImages, lnccDisplacementForce } from './cell.ts';
+import { diffusionSigma, type LevelImages, lnccDisplacementForce, sigmas } from './cell.ts';
 
 export interface VariationalOptions {
   /** Diffusion regularisation a step, in voxel² of the finest axis: the field is smoothed by a Gaussian of σ = √(2λ) voxels. */
@@ -14,12 +14,6 @@ export interface VariationalOptions {
   /** σ of the Gaussian that smooths the force, in voxels of the finest axis. */
   smoothing: number;
 }
-
-/** A σ in voxels of the finest axis as σ along each axis. */
-export const sigmas = ({ ratios }: LevelImages, sigma: number) => ratios.map((r) => r * sigma) as [number, number, number];
-
-/** σ in voxels of one diffusion step λ·Δu: the semi-implicit step (I − λΔ)⁻¹ to first order. */
-export const diffusionSigma = (lambda: number): number => Math.sqrt(2 * lambda);
 
 /**
  * f(u) = G_λ[v + u∘(id + v)], v = step · F/√(|F|² + softness²), F = G_s[force(u)]. The fixed point balances the similarity's force

@@ -3,8 +3,7 @@ import { type Adjoint, type Deq, deq, type DeqOutcome, runDeq } from '../deq/deq
 import { Graph, type Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
 import type { Cell, CellOptions } from '../models/cell.ts';
-import { deqreg } from '../models/deqreg.ts';
-import { gradirn } from '../models/gradirn.ts';
+import { type CellName, cells } from '../models/cells.ts';
 import {
   adam,
   adamState,
@@ -19,9 +18,6 @@ import {
   warpWithGradient,
   withGradient,
 } from '../ops/index.ts';
-
-/** The learned cells by name. */
-export const cells = { deqreg, gradirn };
 
 /** Width of the LNCC window, in voxels, in the loss and in the cell's force. */
 const WINDOW = 5;
@@ -51,7 +47,7 @@ export function adjointOf(name: Adjoint['adjoint'], steps: number): Adjoint {
 export interface TrainingStepOptions extends CellOptions {
   /** Voxels of the images along W, H, D. */
   size: readonly [number, number, number];
-  cell: keyof typeof cells;
+  cell: CellName;
   adjoint: Adjoint;
 }
 

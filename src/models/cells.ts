@@ -1,0 +1,19 @@
+// The learned cells by name, and what a trained one is.
+import type { CellOptions } from './cell.ts';
+import { deqreg } from './deqreg.ts';
+import { gradirn } from './gradirn.ts';
+import type { ParameterValues } from './parameters.ts';
+
+export const cells = { deqreg, gradirn };
+export type CellName = keyof typeof cells;
+
+/** A trained cell: how it is traced, and its weights. */
+export interface Model {
+  cell: CellName;
+  channels: CellOptions['channels'];
+  /** Width of the LNCC window of its force, in voxels of each level, odd. */
+  window: number;
+  /** What it was trained on; `mri` and `ct` differ in how intensities are windowed. */
+  modality: 'mri' | 'ct';
+  values: ParameterValues;
+}
