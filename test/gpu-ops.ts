@@ -17,6 +17,8 @@ export const gpuOps: Record<string, (xs: Tensor[], attrs: any) => Tensor> = {
     ops.lnccForce(ops.localStatistics(a!, window), ops.centre(b!), gradient!, weight, epsilon).force,
   ncc: ([a, b], { epsilon }) => ops.ncc(a!, b!, epsilon),
   mse: ([a, b]) => ops.mse(a!, b!),
+  oneHot: ([labels], { values }) => ops.oneHot(labels!, values),
+  softDice: ([a, b], { epsilon }) => ops.softDice(a!, b!, epsilon),
   diffusion: ([u], { weights }) => ops.diffusion(u!, weights),
   jacobianDeterminant: ([u]) => ops.jacobianDeterminant(u!),
   gradient: ([x]) => ops.gradient(x!),

@@ -66,6 +66,16 @@ const softNormalize: Pick<OpRow, 'f' | 'expected'> = {
   },
 };
 
+const LABELS = 30;
+/** Channels 0…1. */
+const overlapping = (size: Size, from: number) =>
+  two('a', 'b')(size, from).map((input) => ({ ...input, values: () => input.values().map(Math.abs) }));
+/** Whole numbers 0 … LABELS. */
+const labelled = (size: Size): Input[] => {
+  const { values, ...input } = noise('labels', shapeAt(size, 1), 1);
+  return [{ ...input, values: () => values().map((x) => Math.floor(LABELS * Math.min(1, Math.abs(x)))) }];
+};
+
 const cases: [string, string, Form][] = [
   ['warp', 'warp', { channels: [1, 1], inputs: sampled, wanted: [1] }],
   ['warp-image', 'warp', { channels: [1, 1], inputs: sampled, wanted: [0] }],
@@ -88,6 +98,12 @@ const cases: [string, string, Form][] = [
     { ...composed, channels: [3, 3], inputs: (size) => [field('u', shapeAt(size, 3), 1), field('v', shapeAt(size, 3), 2)], wanted: [1] },
   ],
   ['softNormalize', 'softNormalize', { ...softNormalize, channels: [3, 3], inputs: one('x'), wanted: [0] }],
+  [
+    'oneHot',
+    'oneHot',
+    { channels: [1, LABELS], inputs: labelled, attrs: () => ({ values: Array.from({ length: LABELS }, (_, k) => k + 1) }) },
+  ],
+  ['softDice', 'softDice', { channels: [LABELS, 1], inputs: overlapping, wanted: [1] }],
   ['diffusion', 'diffusion', { channels: [3, 1], inputs: one('u', field), attrs: () => ({ weights: [1, 1, 1] }), wanted: [0] }],
   ['jacobianDeterminant', 'jacobianDeterminant', { channels: [3, 1], inputs: one('u', field), wanted: [0] }],
   ['gradient', 'gradient', { channels: [1, 3], inputs: one('x'), wanted: [0] }],

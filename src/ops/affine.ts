@@ -1,14 +1,13 @@
 // Affine maps as displacements: the field of a matrix, and its gradient for the matrix.
 import fieldSource from '../../kernels/affine_field.wgsl';
 import fieldDmSource from '../../kernels/affine_field_dm.wgsl';
-import sumRowsSource from '../../kernels/sum_rows.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, type Op, sameShape, show, type Tensor, trace } from '../graph/graph.ts';
 import { planes, volume, WG } from './launch.ts';
+import { sumRows } from './reduce.ts';
 
 const fieldKernel = kernel('affine_field', fieldSource);
 const fieldDmKernel = kernel('affine_field_dm', fieldDmSource);
-const sumRowsKernel = kernel('sum_rows', sumRowsSource);
 
 const affineFieldOp: Op<{ size: readonly [number, number, number] }> = {
   name: 'affineField',
@@ -42,7 +41,7 @@ const affineFieldDmOp: Op<object> = {
     const partials = node.workspace('partials', [rows, 12]);
     return [
       { kernel: fieldDmKernel, constants: { WG }, groups: [rows, 1, 1], bindings: { dy: dy!, partials }, params: { w, h, d } },
-      { kernel: sumRowsKernel, constants: { WG }, groups: [12, 1, 1], bindings: { x: partials, y: dm! }, params: { rows, columns: 12 } },
+      sumRows(partials, dm!, rows, 12),
     ];
   },
 };

@@ -4,33 +4,23 @@ import instanceNormDxSource from '../../kernels/instance_norm_dx.wgsl';
 import instanceNormMomentsSource from '../../kernels/instance_norm_moments.wgsl';
 import instanceNormStatisticsSource from '../../kernels/instance_norm_statistics.wgsl';
 import instanceNormSumsSource from '../../kernels/instance_norm_sums.wgsl';
-import sumRowsSource from '../../kernels/sum_rows.wgsl';
 import weightNormSource from '../../kernels/weight_norm.wgsl';
 import weightNormDvSource from '../../kernels/weight_norm_dv.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, show, type Tensor, trace } from '../graph/graph.ts';
 import { flat, volume, WG } from './launch.ts';
+import { sumRows } from './reduce.ts';
 
 const momentsKernel = kernel('instance_norm_moments', instanceNormMomentsSource);
 const statisticsKernel = kernel('instance_norm_statistics', instanceNormStatisticsSource);
 const normKernel = kernel('instance_norm', instanceNormSource);
 const sumsKernel = kernel('instance_norm_sums', instanceNormSumsSource);
 const dxKernel = kernel('instance_norm_dx', instanceNormDxSource);
-const sumRowsKernel = kernel('sum_rows', sumRowsSource);
 const weightNormKernel = kernel('weight_norm', weightNormSource);
 const weightNormDvKernel = kernel('weight_norm_dv', weightNormDvSource);
 
 /** Workgroups that share an instance's voxels. */
 const sharesOf = (voxels: number): number => Math.min(64, Math.ceil(voxels / WG));
-
-/** y[j] = Σ_i x[i, j] */
-const sumRows = (x: Tensor, y: Tensor, rows: number, columns: number): Dispatch => ({
-  kernel: sumRowsKernel,
-  constants: { WG },
-  groups: [columns, 1, 1],
-  bindings: { x, y },
-  params: { rows, columns },
-});
 
 const instanceNormOp: Op<{ epsilon: number }> = {
   name: 'instanceNorm',

@@ -1,12 +1,14 @@
 // Sums and means of a whole tensor, in a fixed order, and the spreading of a scalar, which is their adjoint.
 import reduceSource from '../../kernels/reduce.wgsl';
 import spreadSource from '../../kernels/spread.wgsl';
+import sumRowsSource from '../../kernels/sum_rows.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, type Launch, numel, type Op, type Shape, type Tensor, trace } from '../graph/graph.ts';
 import { flat, WG } from './launch.ts';
 
 const reduceKernel = kernel('reduce', reduceSource);
 const spreadKernel = kernel('spread', spreadSource);
+const sumRowsKernel = kernel('sum_rows', sumRowsSource);
 
 /** Workgroups of the first launch of a reduction over `count` items. */
 export const partialsOf = (count: number): number => Math.min(256, Math.ceil(count / (16 * WG)));
@@ -46,6 +48,15 @@ export function reduceTo(
   const partials = node.workspace('partials', [partialsOf(numel(x.shape))]);
   return [reducePart(mode, x, other, partials), finish(partials, y, scale, mode === 'LARGEST' ? mode : 'SUM')];
 }
+
+/** One launch of y[j] = Σ_i x[i, j], x [rows, columns]: ends a reduction of several values at once. */
+export const sumRows = (x: Tensor, y: Tensor, rows: number, columns: number): Dispatch => ({
+  kernel: sumRowsKernel,
+  constants: { WG },
+  groups: [columns, 1, 1],
+  bindings: { x, y },
+  params: { rows, columns },
+});
 
 const sumOp: Op<{ scale: number }> = {
   name: 'sum',

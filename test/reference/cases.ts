@@ -115,6 +115,46 @@ const lossCases: Case[] = [
   { op: 'diffusion', label: 'one slice', inputs: [field(58, [1, 3, 1, 4, 5])], attrs: {} },
 ];
 
+/** Whole numbers 0 … largest. */
+const labels = (shape: number[], seed: number, largest: number) => map(uniform(shape, seed, 0, largest + 1), Math.floor);
+/** Channels 0…1; those of `absent` (n·C + c) are 0. */
+function channels(shape: number[], seed: number, absent: number[] = []): NdArray {
+  const voxels = shape[2] * shape[3] * shape[4];
+  return map(uniform(shape, seed, 0, 1), (x, i) => (absent.includes(Math.floor(i / voxels)) ? 0 : x));
+}
+const labelCases: Case[] = [
+  { op: 'oneHot', label: 'N=2', inputs: [labels([2, 1, 3, 4, 5], 170, 5)], attrs: { values: [1, 4, 2] }, constants: 1 },
+  {
+    op: 'oneHot',
+    label: '64 labels',
+    inputs: [labels(b.with(0, 1), 171, 70)],
+    attrs: { values: Array.from({ length: 64 }, (_, k) => k + 1) },
+    constants: 1,
+  },
+  {
+    op: 'oneHot',
+    label: 'negative and large',
+    inputs: [map(labels(a, 172, 2), (x) => [-3, 0, 2 ** 24][x])],
+    attrs: { values: [2 ** 24, -3] },
+    constants: 1,
+  },
+  { op: 'softDice', label: 'N=2', inputs: [channels([2, 3, 3, 4, 5], 173), channels([2, 3, 3, 4, 5], 174)], attrs: {} },
+  { op: 'softDice', label: 'large ε', inputs: [channels(b, 175), channels(b, 176)], attrs: { epsilon: 2 } },
+  {
+    op: 'softDice',
+    label: 'labels absent in one or both',
+    inputs: [channels([2, 3, 3, 4, 5], 177, [0, 4, 5]), channels([2, 3, 3, 4, 5], 178, [1, 4])],
+    attrs: {},
+  },
+  { op: 'softDice', label: 'no label at all', inputs: [channels(a, 179, [0]), channels(a, 180)], attrs: {} },
+  {
+    op: 'softDice',
+    label: 'more rows than a workgroup',
+    inputs: [channels([2, 35, 1, 2, 3], 181, [3]), channels([2, 35, 1, 2, 3], 182)],
+    attrs: {},
+  },
+];
+
 const derivativeCases: Case[] = ['gradient', 'jacobianDeterminant'].flatMap((op) => [
   { op, label: 'N=2', inputs: [field(60)], attrs: {} },
   { op, label: 'two voxels on an axis', inputs: [field(61, [1, 3, 2, 5, 3])], attrs: {} },
@@ -193,6 +233,7 @@ export const cases: Case[] = [
   ...sampleCases,
   ...filterCases,
   ...lossCases,
+  ...labelCases,
   ...forceCases,
   ...derivativeCases,
   ...pointwiseCases,

@@ -4,6 +4,7 @@ import { concat, slice, sumChannels } from './channels.ts';
 import { conv3d } from './conv3d.ts';
 import { gaussian, resize, windowSum } from './filters.ts';
 import { gradient, jacobianDeterminant } from './jacobian.ts';
+import { oneHot, softDice } from './labels.ts';
 import { diffusion, lncc, lnccForce, mse, ncc } from './losses.ts';
 import type { ReferenceOp } from './ndarray.ts';
 import { instanceNorm, weightNorm } from './normalize.ts';
@@ -24,6 +25,8 @@ export const reference: Record<string, ReferenceOp> = {
   lnccForce,
   ncc,
   mse,
+  oneHot,
+  softDice,
   diffusion,
   jacobianDeterminant,
   gradient,
