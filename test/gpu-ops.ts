@@ -19,6 +19,7 @@ export const gpuOps: Record<string, (xs: Tensor[], attrs: any) => Tensor> = {
   mse: ([a, b]) => ops.mse(a!, b!),
   oneHot: ([labels], { values }) => ops.oneHot(labels!, values),
   softDice: ([a, b], { epsilon }) => ops.softDice(a!, b!, epsilon),
+  intensityTransform: ([x, t, noise]) => ops.intensityTransform(x!, t!, noise),
   diffusion: ([u], { weights }) => ops.diffusion(u!, weights),
   jacobianDeterminant: ([u]) => ops.jacobianDeterminant(u!),
   gradient: ([x]) => ops.gradient(x!),

@@ -104,6 +104,18 @@ const cases: [string, string, Form][] = [
     { channels: [1, LABELS], inputs: labelled, attrs: () => ({ values: Array.from({ length: LABELS }, (_, k) => k + 1) }) },
   ],
   ['softDice', 'softDice', { channels: [LABELS, 1], inputs: overlapping, wanted: [1] }],
+  [
+    'intensityTransform',
+    'intensityTransform',
+    {
+      channels: [1, 1],
+      inputs: (size, from) => [
+        image('x', shapeAt(size, from), 1),
+        { label: 't', shape: [4], values: () => Float32Array.of(1.25, 0.875, 0.0625, 0.125), weights: true },
+        noise('noise', shapeAt(size, from), 2),
+      ],
+    },
+  ],
   ['diffusion', 'diffusion', { channels: [3, 1], inputs: one('u', field), attrs: () => ({ weights: [1, 1, 1] }), wanted: [0] }],
   ['jacobianDeterminant', 'jacobianDeterminant', { channels: [3, 1], inputs: one('u', field), wanted: [0] }],
   ['gradient', 'gradient', { channels: [1, 3], inputs: one('x'), wanted: [0] }],

@@ -10,6 +10,7 @@ export { concat, expandChannels, slice, split, sumChannels } from './channels.ts
 export { conv3d, type ConvOptions } from './conv3d.ts';
 export { symmetricJacobian } from './finite-difference.ts';
 export { gaussian, type PerAxis, resize, windowSum } from './filter.ts';
+export { intensityTransform } from './intensity.ts';
 export { oneHot, softDice } from './labels.ts';
 export { lnccForce } from './lncc-force.ts';
 export { instanceNorm, weightNorm } from './normalize.ts';

@@ -1,6 +1,6 @@
 // One table of small, odd-sized inputs for every reference op, away from kinks; all values are exact float32 numbers.
 import { convCases } from './conv3d.ts';
-import { map, random, uniform, zeros, type NdArray } from './ndarray.ts';
+import { map, ndarray, random, uniform, zeros, type NdArray } from './ndarray.ts';
 import { samplePosition, type WarpAttrs } from './warp.ts';
 
 export interface Case {
@@ -155,6 +155,19 @@ const labelCases: Case[] = [
   },
 ];
 
+/** Both signs, and 0. */
+const signed = (shape: number[], seed: number) => map(uniform(shape, seed), (x, i) => (i % 7 ? x : 0));
+const intensityCases: Case[] = [
+  {
+    op: 'intensityTransform',
+    label: 'with noise, N=2',
+    inputs: [signed(b, 190), ndarray([4], [1.25, 0.75, 0.125, 0.5]), uniform(b, 191)],
+    attrs: {},
+    constants: 3,
+  },
+  { op: 'intensityTransform', label: 'γ below 1', inputs: [signed(a, 192), ndarray([4], [0.75, 1.5, -0.25, 9])], attrs: {}, constants: 2 },
+];
+
 const derivativeCases: Case[] = ['gradient', 'jacobianDeterminant'].flatMap((op) => [
   { op, label: 'N=2', inputs: [field(60)], attrs: {} },
   { op, label: 'two voxels on an axis', inputs: [field(61, [1, 3, 2, 5, 3])], attrs: {} },
@@ -234,6 +247,7 @@ export const cases: Case[] = [
   ...filterCases,
   ...lossCases,
   ...labelCases,
+  ...intensityCases,
   ...forceCases,
   ...derivativeCases,
   ...pointwiseCases,

@@ -3,6 +3,7 @@ import { elu, leakyRelu, relu, sigmoid, tanh } from './activations.ts';
 import { concat, slice, sumChannels } from './channels.ts';
 import { conv3d } from './conv3d.ts';
 import { gaussian, resize, windowSum } from './filters.ts';
+import { intensityTransform } from './intensity.ts';
 import { gradient, jacobianDeterminant } from './jacobian.ts';
 import { oneHot, softDice } from './labels.ts';
 import { diffusion, lncc, lnccForce, mse, ncc } from './losses.ts';
@@ -27,6 +28,7 @@ export const reference: Record<string, ReferenceOp> = {
   mse,
   oneHot,
   softDice,
+  intensityTransform,
   diffusion,
   jacobianDeterminant,
   gradient,
