@@ -33,6 +33,18 @@ export { type CellName, cells, type Model } from './models/cells.ts';
 export { deqreg } from './models/deqreg.ts';
 export { gradirn } from './models/gradirn.ts';
 export { type VariationalOptions, variationalCell } from './models/variational.ts';
+export {
+  type Augmentation,
+  AUGMENTATION_DRAWS,
+  augmentations,
+  type AugmentationValues,
+  type AugmentedPair,
+  drawAugmentation,
+  type ImagePair,
+  synthetic,
+  traceAugmentation,
+  uploadAugmentation,
+} from './train/augment.ts';
 export { adjointOf, beginTraining, runTrainingStep, traceTrainingStep, type TrainingStep, type TrainingStepOptions } from './train/step.ts';
 export { deq, runDeq, type Adjoint, type Deq, type DeqOutcome, type DeqProblem } from './deq/deq.ts';
 export type { Correction, DeqRun, JacobianPenalty, Linearisation } from './deq/deq.ts';
