@@ -18,6 +18,16 @@ export {
   type InverseResidual,
   type InvertOptions,
 } from './register/fields.ts';
+export {
+  type DataList,
+  type DataPair,
+  type DataSplit,
+  dataSplits,
+  type DataSubject,
+  pairsOf,
+  parseDataList,
+  subjectsOf,
+} from './io/data-list.ts';
 export { fromPhysical, toPhysical } from './io/displacement.ts';
 export type { DisplacementFile } from './io/nifti.ts';
 export type { Grid, MaskedVolume, Volume } from './io/volume.ts';

@@ -1,8 +1,10 @@
 // The only module of io that needs Node: files in, files out. Every error begins with the path at fault.
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { constants, crc32, createGunzip, deflateRaw } from 'node:zlib';
+import { type DataList, parseDataList } from './data-list.ts';
 import type { DisplacementForm } from './displacement.ts';
 import { parseLandmarks, type Landmarks } from './landmarks.ts';
 import { HEADER_BYTES, parseHeader, type NiftiHeader } from './nifti-header.ts';
@@ -28,6 +30,11 @@ export async function readDisplacement(path: string, form: DisplacementForm = 'i
 
 export async function readLandmarks(path: string): Promise<Landmarks> {
   return parseLandmarks(path, (await readBytes(path)).toString('utf8'));
+}
+
+/** Reads a data list; every file that it names must exist. */
+export async function readDataList(path: string): Promise<DataList> {
+  return parseDataList((await readBytes(path)).toString('utf8'), path, existsSync);
 }
 
 /** The bytes of a single file, or of a pair. `check` throws for a header that is not wanted, before any voxel is decompressed. */

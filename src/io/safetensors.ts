@@ -1,5 +1,6 @@
 // The .safetensors format: 8 bytes of header length, a JSON header (name → dtype, shape, byte range), then the values, little-endian.
 // https://github.com/huggingface/safetensors. Read: F32, and F16 and BF16 widened to f32. Written: F32.
+import { isObject, repeatedKey } from './json.ts';
 
 /** Values in row-major order, of a shape as PyTorch has it. */
 export interface NamedArray {
@@ -38,22 +39,6 @@ const dtypes = new Map<unknown, Dtype>([
 ]);
 
 const isWhole = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0;
-const isObject = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
-
-/** The first key that some object of a JSON text has twice: JSON.parse would keep the last one and say nothing. */
-function repeatedKey(json: string): string | undefined {
-  const objects: Set<string>[] = [];
-  for (const [token, text, colon] of json.matchAll(/("[^"\\]*(?:\\.[^"\\]*)*")(\s*:)?|[{}]/g)) {
-    if (token === '{') objects.push(new Set());
-    else if (token === '}') objects.pop();
-    else if (colon) {
-      const key: string = JSON.parse(text!);
-      if (objects.at(-1)!.has(key)) return key;
-      objects.at(-1)!.add(key);
-    }
-  }
-  return undefined;
-}
 
 interface Entry {
   name: string;
