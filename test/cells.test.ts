@@ -28,6 +28,8 @@ type Name = keyof typeof cells;
 const names = Object.keys(cells) as Name[];
 const CHANNELS = 4,
   WINDOW = 5;
+/** What symmetricJacobian makes of the force's part of the gradient for u, in float64: its cosine with Jᵀw, and its relative error. */
+const SYMMETRIC = { deqreg: { cosine: 0.8483, error: 0.568 }, gradirn: { cosine: 0.8862, error: 0.482 } };
 
 const load = (name: string): ParameterValues => parseSafetensors(name, readFileSync(at('test', 'golden', `${name}.safetensors`))).tensors;
 const golden = load('cells');
@@ -96,19 +98,22 @@ async function run(name: Name, options: Partial<CellOptions> = {}, weights = loa
 
 for (const name of names) {
   for (const similarity of ['exact', 'detached'] as const) {
+    // Measured (llvmpipe): f(u) − u to 1.2e-6; gradients for u to 5e-7, for weights to 1.7e-6.
     test(`${name}, ${similarity}: the update and its gradients for u and every weight are PyTorch's`, async () => {
       const { added, du, dweights } = await run(name, { similarity });
-      close(added, minus(of(`${name}.f`).data, of('u').data), 1e-5, 'f(u) − u');
-      close(plus(du, of('v').data), of(`${name}.${similarity}.u`).data, 1e-5, 'gradient for u');
-      // Less v, which is up to 100 times as large: two digits cancel.
-      close(du, minus(of(`${name}.${similarity}.u`).data, of('v').data), 1e-4, 'gradient for u, less v');
+      close(added, minus(of(`${name}.f`).data, of('u').data), 5e-6, 'f(u) − u');
+      close(plus(du, of('v').data), of(`${name}.${similarity}.u`).data, 2e-6, 'gradient for u');
+      // Less v, which is 4 times as large (1.7e-6), but 500 times where gradirn's force is detached: digits cancel (2.1e-5).
+      const cancels = name === 'gradirn' && similarity === 'detached';
+      close(du, minus(of(`${name}.${similarity}.u`).data, of('v').data), cancels ? 1e-4 : 5e-6, 'gradient for u, less v');
       assert.is(dweights.size, name === 'deqreg' ? 12 : 11);
-      dweights.forEach((gradient, key) => close(gradient, of(`${name}.gradient.${key}`).data, 1e-5, `gradient for ${key}`));
+      dweights.forEach((gradient, key) => close(gradient, of(`${name}.gradient.${key}`).data, 5e-6, `gradient for ${key}`));
     });
   }
 
-  // The force leaves out the windows that a voxel shares with others, so its Jacobian J is not symmetric: cosine of Jᵀv and Jv 0.92 here, in
-  // float64. With the step's length that makes 0.89 of the force's part; the rest of the gradient is exact.
+  // The force leaves out the windows that a voxel shares with others, so its Jacobian J is not symmetric: in float64 the cosine of Jᵀv and Jv
+  // is 0.92, and of Jᵀw and Jw, w what of v arrives at the force, 0.84 in deqreg, where the network and the smoothing stand between, and 0.88
+  // in gradirn. The difference's step of 0.02 voxels makes that 0.85 and 0.89; the rest of the gradient is exact.
   test(`${name}, finite-difference: near exact, and nearer than detached`, async () => {
     const [exact, detached, difference] = [
       await run(name),
@@ -117,13 +122,14 @@ for (const name of names) {
     ];
     assert.equal(difference.added, exact.added);
     difference.dweights.forEach((gradient, key) => assert.equal(gradient, exact.dweights.get(key), key));
-    const ofForce = cosine(minus(difference.du, detached.du), minus(exact.du, detached.du));
-    assert.ok(ofForce > 0.87 && ofForce < 0.999, `cosine ${ofForce}`);
-    assert.ok(relativeError(difference.du, exact.du) < 0.55 * relativeError(detached.du, exact.du));
+    const [approximate, ofForce] = [minus(difference.du, detached.du), minus(exact.du, detached.du)];
+    const [direction, error] = [cosine(approximate, ofForce), relativeError(approximate, ofForce)];
+    assert.ok(Math.abs(direction - SYMMETRIC[name].cosine) < 0.002, `cosine ${direction}`);
+    assert.ok(Math.abs(error - SYMMETRIC[name].error) < 0.005, `relative error ${error}`);
   });
 
   // Where the input of a leaky ReLU is near 0, f16 may put it on the other side and give its gradient the other slope: on so few voxels one of
-  // them is seen. Measured: 2.2e-4 forward, up to 5.4e-3 in a gradient.
+  // them is seen. Measured: 2.3e-4 forward, up to 2.9e-3 in a gradient.
   if (half)
     test(`${name}, f16: the network's output and the gradients of the weights`, async () => {
       const weights = load(`weights/${name}`);
