@@ -9,6 +9,7 @@ export * from './deq/anderson.ts';
 export * from './deq/solver.ts';
 export { planRegistration, register, type LevelResult, type Progress, type Registration } from './register/register.ts';
 export type { RegisterOptions, ResolvedOptions } from './register/options.ts';
+export { encodeModel, type ModelCard, parseModel } from './register/model.ts';
 export {
   composeFields,
   invert,

@@ -1,6 +1,9 @@
 // The library on Node: everything of index.ts, plus adapters through Dawn (npm `webgpu`) and volumes from files.
 import { create } from 'webgpu';
 import { type AdapterInfo, Gpu } from './gpu/device.ts';
+import { readBytes } from './io/files.ts';
+import type { Model } from './models/cells.ts';
+import { type ModelCard, parseModel } from './register/model.ts';
 
 export * from './index.ts';
 export * from './io/files.ts';
@@ -50,3 +53,6 @@ export async function listAdapters(): Promise<FoundAdapter[]> {
   }
   return found;
 }
+
+/** A trained model from its .safetensors file. */
+export const readModel = async (path: string): Promise<{ model: Model; card: ModelCard }> => parseModel(path, await readBytes(path));

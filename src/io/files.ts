@@ -105,7 +105,8 @@ async function gunzip(path: string, bytes: Uint8Array, wanted: (start: ArrayBuff
   return received < out!.length ? out!.buffer.slice(0, received) : out!.buffer;
 }
 
-async function readBytes(path: string): Promise<Buffer<ArrayBuffer>> {
+/** All bytes of a file that is not empty. */
+export async function readBytes(path: string): Promise<Buffer<ArrayBuffer>> {
   let bytes: Buffer<ArrayBuffer>;
   try {
     bytes = (await readFile(path)) as Buffer<ArrayBuffer>;

@@ -1,4 +1,5 @@
 // What an update cell is: weights, declared once on a graph, and the map u ↦ f(u) that they make of a level's images.
+import type { Mapped } from '../deq/solver.ts';
 import type { DType, Tensor } from '../graph/graph.ts';
 import { conv3d, type ConvOptions } from '../ops/conv3d.ts';
 import {
@@ -43,7 +44,16 @@ export interface Cell {
   parameters: Parameters;
   /** u ↦ f(u), u [N, 3, D, H, W] in voxels of the level's grid. */
   update(images: LevelImages): (u: Tensor) => Tensor;
+  /** The same with its monitor, the mean LNCC of fixed and warped at u, for solvers that report one. */
+  monitored(images: LevelImages): (u: Tensor) => Mapped;
 }
+
+/** A cell from its weights and its map. */
+export const cellOf = (parameters: Parameters, monitored: Cell['monitored']): Cell => ({
+  parameters,
+  monitored,
+  update: (images) => (u) => monitored(images)(u).next,
+});
 
 /**
  * How the similarity's force enters the Jacobian of a cell: `exact`, with second derivatives of the similarity; `detached`, as a constant,
@@ -73,18 +83,22 @@ export function lnccDisplacementForce(
 
 /**
  * What a network sees of the similarity: the force as a step of at most one voxel, so that its size is the same on every volume and
- * level, and the warped image. `similarity` says what of the force's derivative is kept.
+ * level, the warped image, and the mean LNCC. `jacobian` says what of the force's derivative is kept.
  */
-export function similarityStep(images: LevelImages, u: Tensor, similarity: SimilarityJacobian): { step: Tensor; warped: Tensor } {
+export function similarityStep(
+  images: LevelImages,
+  u: Tensor,
+  jacobian: SimilarityJacobian,
+): { step: Tensor; warped: Tensor; similarity: Tensor } {
   const limited = (force: Tensor) => softNormalize(force, FORCE.limit, FORCE.softness, images.ratios);
-  const { force, warped } = lnccDisplacementForce(images, u);
-  switch (similarity) {
+  const { force, ...seen } = lnccDisplacementForce(images, u);
+  switch (jacobian) {
     case 'exact':
-      return { step: limited(force), warped };
+      return { step: limited(force), ...seen };
     case 'detached':
-      return { step: detach(limited(force)), warped };
+      return { step: detach(limited(force)), ...seen };
     case 'finite-difference':
-      return { step: limited(symmetricJacobian((at) => lnccDisplacementForce(images, at).force, u, force)), warped };
+      return { step: limited(symmetricJacobian((at) => lnccDisplacementForce(images, at).force, u, force)), ...seen };
   }
 }
 

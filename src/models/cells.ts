@@ -15,5 +15,9 @@ export interface Model {
   window: number;
   /** What it was trained on; `mri` and `ct` differ in how intensities are windowed. */
   modality: 'mri' | 'ct';
+  /** How it is to be solved, a list over levels from coarse to fine: evaluations at most; register() has defaults. */
+  iterations?: readonly number[];
+  /** … and the RMS of f(u) − u, in voxels of the level's grid, below which a level ends. */
+  tolerance?: readonly number[];
   values: ParameterValues;
 }

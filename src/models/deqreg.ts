@@ -5,6 +5,7 @@ import type { Graph } from '../graph/graph.ts';
 import { compose, concat, gaussian, resize, scale, softNormalize } from '../ops/index.ts';
 import {
   type Cell,
+  cellOf,
   type CellOptions,
   checkCell,
   convolve,
@@ -44,13 +45,10 @@ export function deqreg(graph: Graph, options: CellOptions): Cell {
     const up = resize(convolve(convolve(fine, down, { stride: 2 }), coarse), fine.shape.slice(2) as [number, number, number]);
     return convolve([convolve([up, fine], join), step], leave, { activation: 'none' });
   });
-  return {
-    parameters,
-    update: (images: LevelImages) => (u) => {
-      const { step, warped } = similarityStep(images, u, similarity);
-      const proposed = network(concat(scale(u, 1 / DISPLACEMENT), step, images.fixed.image, warped), step);
-      const v = softNormalize(gaussian(proposed, sigmas(images, SMOOTHING)), LIMIT, LIMIT, images.ratios);
-      return gaussian(compose(u, v), sigmas(images, diffusionSigma(LAMBDA)));
-    },
-  };
+  return cellOf(parameters, (images: LevelImages) => (u) => {
+    const { step, warped, similarity: monitor } = similarityStep(images, u, similarity);
+    const proposed = network(concat(scale(u, 1 / DISPLACEMENT), step, images.fixed.image, warped), step);
+    const v = softNormalize(gaussian(proposed, sigmas(images, SMOOTHING)), LIMIT, LIMIT, images.ratios);
+    return { next: gaussian(compose(u, v), sigmas(images, diffusionSigma(LAMBDA))), monitor };
+  });
 }

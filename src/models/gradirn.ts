@@ -2,7 +2,7 @@
 // similarity with a learned length and a learned regulariser: five 3³ convolutions without normalisation, leaky ReLU 0.2.
 import type { Graph } from '../graph/graph.ts';
 import { add, concat, mul, scale, sub } from '../ops/index.ts';
-import { type Cell, type CellOptions, checkCell, convolve, layer, type LevelImages, similarityStep, storedAs } from './cell.ts';
+import { type Cell, cellOf, type CellOptions, checkCell, convolve, layer, type LevelImages, similarityStep, storedAs } from './cell.ts';
 import { constant, normal, Parameters } from './parameters.ts';
 
 /** Channels that the network sees: u (3), fixed and warped (1 each). */
@@ -25,12 +25,9 @@ export function gradirn(graph: Graph, options: CellOptions): Cell {
     const features = hidden.reduce((x, next) => convolve(x, next), seen);
     return convolve(features, leave, { activation: 'none' });
   });
-  return {
-    parameters,
-    update: (images: LevelImages) => (u) => {
-      const { step, warped } = similarityStep(images, u, similarity);
-      const regulariser = network(concat(scale(u, 1 / DISPLACEMENT), images.fixed.image, warped));
-      return sub(add(u, mul(step, tau)), regulariser);
-    },
-  };
+  return cellOf(parameters, (images: LevelImages) => (u) => {
+    const { step, warped, similarity: monitor } = similarityStep(images, u, similarity);
+    const regulariser = network(concat(scale(u, 1 / DISPLACEMENT), images.fixed.image, warped));
+    return { next: sub(add(u, mul(step, tau)), regulariser), monitor };
+  });
 }

@@ -67,8 +67,8 @@ export class Parameters {
     );
   }
 
-  /** Uploads values for exactly the declared names and shapes; what is missing, unknown or shaped otherwise is refused first. */
-  upload(schedule: Schedule, values: ParameterValues): void {
+  /** Throws unless there are values for exactly the declared names, of the declared shapes. */
+  check(values: ParameterValues): void {
     const missing = [...this.declared.keys()].filter((name) => !values.has(name));
     const unknown = [...values.keys()].filter((name) => !this.declared.has(name));
     if (missing.length || unknown.length)
@@ -77,6 +77,11 @@ export class Parameters {
       const own = this.declared.get(name)!.tensor.shape;
       if (!sameShape(shape, own)) throw new Error(`parameter ${name} is ${show(own)}, the value ${show(shape)}`);
     }
+  }
+
+  /** Uploads values for exactly the declared names and shapes; what is missing, unknown or shaped otherwise is refused first. */
+  upload(schedule: Schedule, values: ParameterValues): void {
+    this.check(values);
     for (const [name, { data }] of values) schedule.upload(this.declared.get(name)!.tensor, data);
   }
 
