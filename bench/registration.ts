@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openGpu } from '../src/node.ts';
-import { methods } from '../src/register/options.ts';
+import { classicalMethods } from '../src/register/options.ts';
 import { type Case, dataFolder, realCases } from '../test/data.ts';
 import { table, writeReport } from './report.ts';
 
@@ -61,7 +61,7 @@ export async function main(args: string[]): Promise<void> {
   const out = mkdtempSync(join(tmpdir(), 'deqreg-bench-'));
   try {
     const rows = cases.flatMap((c) =>
-      methods.map((method) => {
+      classicalMethods.map((method) => {
         const { json, seconds } = deqreg(c, method, out);
         const { dice, hd95, tre, solver, memory } = json;
         return [

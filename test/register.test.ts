@@ -160,7 +160,7 @@ test('what cannot be registered is refused by name', async () => {
     [fixed, broken, {}, /^moving: 1 of 107520 voxels are NaN/],
     [empty, moving, {}, /^fixed: all 107520 voxels have the value 0/],
     [fixed, moving, { lamda: 1 }, /unknown option lamda; there are method, .*lambda/],
-    [fixed, moving, { method: 'demons' }, /method must be equilibrium or adam, got demons/],
+    [fixed, moving, { method: 'demons' }, /method must be one of equilibrium, adam, deq, got demons/],
     [fixed, moving, { levels: [3] }, /levels must be powers of two.*got 3/],
     [fixed, moving, { levels: [] }, /levels must be powers of two/],
     [fixed, moving, { levels: [1, 2] }, /levels must go from coarse to fine, got 1,2/],

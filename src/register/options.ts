@@ -1,15 +1,28 @@
 // Options of a registration: names, defaults, and what is refused.
 import type { Grid } from '../io/volume.ts';
+import type { Model } from '../models/cells.ts';
+import type { VariationalOptions } from '../models/variational.ts';
 import { type AffineMode, affineModes } from './affine.ts';
 import { type Modality, modalities } from './intensity.ts';
+import { checkModel } from './model.ts';
 import { defaultLevels } from './pyramid.ts';
 
-export const methods = ['equilibrium', 'adam'] as const;
+/** Those that need no trained model. */
+export const classicalMethods = ['equilibrium', 'adam'] as const;
+type ClassicalMethod = (typeof classicalMethods)[number];
+export const methods = [...classicalMethods, 'deq'] as const;
 export type RegistrationMethod = (typeof methods)[number];
 
 export interface RegisterOptions {
-  /** `equilibrium`: the fixed point of the classical cell, by Anderson acceleration. `adam`: composed Adam steps. */
+  /**
+   * `equilibrium`: the fixed point of the classical cell, by Anderson acceleration. `adam`: composed Adam steps. `deq`: the fixed point of a
+   * trained cell, by Anderson acceleration.
+   */
   method?: RegistrationMethod;
+  /** The trained cell of `deq`, which has its own window, regularisation and intensity window. */
+  model?: Model;
+  /** `deq`: evaluations of the classical cell at most, on the finest level, from the trained cell's fixed point on; default 0. */
+  refine?: number;
   /** Coarsening of each level, coarse to fine, in multiples of the finest spacing (powers of two); 1 is full resolution. */
   levels?: readonly number[];
   /** Evaluations of the update at most, one number or one a level. */
@@ -27,19 +40,33 @@ export interface RegisterOptions {
 }
 
 /** Every option with its value; what metrics.json records. */
-export interface ResolvedOptions {
-  method: RegistrationMethod;
+export type ResolvedOptions = CommonOptions & (({ method: ClassicalMethod } & ClassicalOptions) | DeqOptions);
+
+interface CommonOptions {
   levels: readonly number[];
   iterations: readonly number[];
   tolerance: readonly number[];
-  lambda: readonly number[];
   window: number;
   affine: AffineMode;
   modality: Modality | 'auto';
-  /** Longest step of the update, in voxels; `softness` and `smoothing` as in VariationalOptions. */
-  step: number;
-  softness: number;
-  smoothing: number;
+}
+
+/** The classical update: λ of each level in voxel², and the rest as in VariationalOptions. */
+interface ClassicalOptions extends Omit<VariationalOptions, 'lambda'> {
+  lambda: readonly number[];
+}
+
+interface DeqOptions {
+  method: 'deq';
+  /** The classical update behind the last level, where it is wanted. */
+  refine?: Refinement;
+}
+
+/** Evaluations at most, tolerance and window in voxels, as those of a level. */
+export interface Refinement extends VariationalOptions {
+  iterations: number;
+  tolerance: number;
+  window: number;
 }
 
 /** Found on brain MRI, lung CT and cardiac MRI together: one setting for all. Lists are for the three default levels. */
@@ -64,14 +91,22 @@ const presets = {
   },
 };
 
+/** Of models that do not say how they are to be solved. */
+const solving = { iterations: [40, 40, 20], tolerance: [0.002, 0.002, 0.006] };
+
+const names = ['method', 'model', 'refine', 'levels', 'iterations', 'tolerance', 'lambda', 'window', 'affine', 'modality'] as const;
+
 /** Fills in defaults for a fixed grid and refuses what cannot work, naming the option. */
+export function resolveOptions(
+  options: RegisterOptions & { method?: ClassicalMethod },
+  fixed: Grid,
+): ResolvedOptions & { method: ClassicalMethod };
+export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedOptions;
 export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedOptions {
-  const known = ['method', 'levels', 'iterations', 'tolerance', 'lambda', 'window', 'affine', 'modality'];
-  const unknown = Object.keys(options).filter((name) => !known.includes(name));
-  if (unknown.length) throw new Error(`register: unknown option ${unknown.join(', ')}; there are ${known.join(', ')}`);
+  const unknown = Object.keys(options).filter((name) => !(names as readonly string[]).includes(name));
+  if (unknown.length) throw new Error(`register: unknown option ${unknown.join(', ')}; there are ${names.join(', ')}`);
   const method = options.method ?? 'equilibrium';
-  if (!methods.includes(method)) throw new Error(`method must be ${methods.join(' or ')}, got ${method}`);
-  const preset = presets[method];
+  if (!methods.includes(method)) throw new Error(`method must be one of ${methods.join(', ')}, got ${method}`);
   const levels = options.levels ?? defaultLevels(fixed);
   if (!levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1))
     throw new Error(`levels must be powers of two such as 8,4,2, got ${levels}`);
@@ -80,27 +115,65 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   if (!affineModes.includes(affine)) throw new Error(`affine must be ${affineModes.join(', ')}; got ${affine}`);
   const modality = options.modality ?? 'auto';
   if (!modalities.includes(modality)) throw new Error(`modality must be ${modalities.join(', ')}; got ${modality}`);
-  const perLevel = (name: 'iterations' | 'tolerance' | 'lambda', valid: (value: number) => boolean, rule: string) => {
-    const values = spreadOver(name, levels.length, options[name], preset[name]);
+
+  const perLevel = (
+    name: 'iterations' | 'tolerance' | 'lambda',
+    preset: readonly number[],
+    valid: (value: number) => boolean,
+    rule: string,
+  ) => {
+    const values = spreadOver(name, levels.length, options[name], preset);
     if (!values.every(valid)) throw new Error(`${name} must be ${rule}, got ${values}`);
     return values;
   };
-  const window = options.window ?? preset.window;
+  const budget = (preset: { iterations: readonly number[]; tolerance: readonly number[] }) => ({
+    iterations: perLevel('iterations', preset.iterations, (n) => Number.isInteger(n) && n >= 1, 'whole numbers above 0'),
+    tolerance: perLevel('tolerance', preset.tolerance, (t) => t >= 0 && Number.isFinite(t), '0 voxels or more'),
+  });
+
+  if (method === 'deq') {
+    const model = modelOf(options);
+    const budgeted = budget({ iterations: model.iterations ?? solving.iterations, tolerance: model.tolerance ?? solving.tolerance });
+    const refine = refinement(options.refine ?? 0);
+    return { method, levels, ...budgeted, window: model.window, affine, modality: model.modality, ...(refine && { refine }) };
+  }
+  for (const name of ['model', 'refine'] as const)
+    if (options[name] !== undefined) throw new Error(`${name} does not apply to method ${method}; it is for deq`);
+  const { iterations, tolerance, lambda, window: presetWindow, ...update } = presets[method];
+  const window = options.window ?? presetWindow;
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
     throw new Error(`window must be an odd whole number of at least 3 voxels, got ${window}`);
   return {
     method,
     levels,
-    iterations: perLevel('iterations', (n) => Number.isInteger(n) && n >= 1, 'whole numbers above 0'),
-    tolerance: perLevel('tolerance', (t) => t >= 0 && Number.isFinite(t), '0 voxels or more'),
-    lambda: perLevel('lambda', (l) => l >= 0 && l <= 50, 'between 0 and 50 voxel²'),
+    ...budget({ iterations, tolerance }),
+    lambda: perLevel('lambda', lambda, (l) => l >= 0 && l <= 50, 'between 0 and 50 voxel²'),
     window,
     affine,
     modality,
-    step: preset.step,
-    softness: preset.softness,
-    smoothing: preset.smoothing,
+    ...update,
   };
+}
+
+/** The model of `deq`, which leaves nothing to say about what it has learned or was trained with. */
+function modelOf({ model, modality, lambda, window }: RegisterOptions): Model {
+  if (!model) throw new Error('model is missing: method deq needs a trained one');
+  checkModel(model);
+  for (const [name, value] of Object.entries({ lambda, window }))
+    if (value !== undefined) throw new Error(`${name} does not apply to method deq: it is part of the model`);
+  if (modality && modality !== 'auto' && modality !== model.modality)
+    throw new Error(
+      `modality ${modality} contradicts the model, which was trained on ${model.modality}; leave it out, or take another model`,
+    );
+  return model;
+}
+
+/** The classical update as `equilibrium` has it on its finest level. */
+function refinement(iterations: number): Refinement | undefined {
+  if (!Number.isInteger(iterations) || iterations < 0) throw new Error(`refine must be a whole number of 0 or more, got ${iterations}`);
+  if (iterations === 0) return undefined;
+  const { tolerance, lambda, window, step, softness, smoothing } = presets.equilibrium;
+  return { iterations, tolerance: tolerance.at(-1)!, window, lambda: lambda.at(-1)!, step, softness, smoothing };
 }
 
 /** One number for all levels, or one a level. A preset serves other counts of levels by its last values; its first one is repeated. */

@@ -13,9 +13,11 @@ import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
 /** Told of every evaluation of the update. Residual: RMS of f(u) − u in voxels of the level's grid; similarity: mean LNCC. */
 export interface Progress {
+  /** From 1; the refinement counts as one more level. */
   level: number;
   levels: number;
   factor: number;
+  stage?: 'refine';
   iteration: number;
   maxIterations: number;
   residual: number;
@@ -26,6 +28,11 @@ export interface Progress {
 
 export interface LevelResult extends Outcome {
   factor: number;
+  /** `refine`: the classical cell's evaluations behind the last level of a trained one. */
+  stage?: 'refine';
+  maxIterations: number;
+  /** RMS of f(u) − u below which it was to end, in voxels of its grid. */
+  tolerance: number;
   size: readonly number[];
   similarities: number[];
 }
@@ -38,7 +45,7 @@ export interface Registration {
   levels: LevelResult[];
   /** The alignment before the deformation; `displacement` contains it. */
   affine: AffineResult;
-  /** Mean LNCC on the finest level's grid. */
+  /** Mean LNCC on the finest level's grid, in its window. */
   similarity: { before: number; after: number };
   options: ResolvedOptions;
   intensities: { fixed: IntensityWindow; moving: IntensityWindow };
@@ -59,7 +66,10 @@ export function planRegistration(
     masks = { fixed: !!fixed.mask, moving: !!moving.mask };
   const aligns = resolved.affine !== 'none';
   const stages = [
-    plan(traceRegistration(fixed, moving, resolved, { windows, masks, transform: aligns ? identityAffine : undefined }).graph),
+    plan(
+      traceRegistration(fixed, moving, resolved, { windows, masks, model: options.model, transform: aligns ? identityAffine : undefined })
+        .graph,
+    ),
   ];
   if (aligns) stages.push(planAffine(fixed, moving, { windows, masks, factors: affineFactors(resolved) })); // one stage after the other: the larger one counts
   return { plan: stages.reduce((a, b) => (b.peak.total > a.peak.total ? b : a)), options: resolved };
@@ -88,6 +98,7 @@ export async function register(
   if (resolved.affine === 'auto' || resolved.affine === 'none') checkOverlap(fixed, moving);
   const windowOf = ({ data, mask }: MaskedVolume) => intensityWindow(data, resolved.modality, mask);
   const intensities = { fixed: windowOf(fixed), moving: windowOf(moving) };
+  if (options.modality !== resolved.modality) checkModality(resolved, fixed, moving); // chosen by the model, not by the caller
   const setting = { windows: intensities, masks: { fixed: !!fixed.mask, moving: !!moving.mask } };
   gpu.ledger.reset();
   const { live } = gpu.ledger;
@@ -96,6 +107,7 @@ export async function register(
   const aligned = performance.now();
   const traced = traceRegistration(fixed, moving, resolved, {
     ...setting,
+    model: options.model,
     transform: resolved.affine === 'none' ? undefined : affine.matrix,
   });
   const schedule = await Schedule.build(gpu, traced.graph);
@@ -104,22 +116,23 @@ export async function register(
     schedule.upload(traced.moving, moving.data);
     if (fixed.mask) schedule.upload(traced.masks.fixed!, fixed.mask);
     if (moving.mask) schedule.upload(traced.masks.moving!, moving.mask);
+    traced.parameters?.upload(schedule, options.model!.values);
     schedule.run(PREPARE);
     await gpu.idle();
     const prepared = performance.now();
 
     const levels: LevelResult[] = [];
-    const work = traced.levels.map(({ iteration }, i) => iteration.size * resolved.iterations[i]!);
+    const work = traced.levels.map(({ iteration, maxIterations }) => iteration.size * maxIterations);
     const all = work.reduce((a, b) => a + b);
     let done = 0;
-    for (const [i, { factor, grid, iteration }] of traced.levels.entries()) {
+    for (const [i, { factor, stage, grid, iteration, maxIterations, tolerance }] of traced.levels.entries()) {
       const similarities: number[] = [];
-      const maxIterations = resolved.iterations[i]!;
+      const labelled = { factor, ...(stage && { stage }) };
       schedule.run(`${iteration.name}.images`);
       const rule = {
         maxIterations,
         rtol: 0,
-        atol: resolved.tolerance[i]!,
+        atol: tolerance,
         patience: maxIterations,
         divergence: resolved.method === 'adam' ? Infinity : undefined,
       };
@@ -128,7 +141,7 @@ export async function register(
         onProgress?.({
           level: i + 1,
           levels: traced.levels.length,
-          factor,
+          ...labelled,
           iteration: step.iteration,
           maxIterations,
           residual: step.residual,
@@ -137,7 +150,7 @@ export async function register(
         });
       });
       done += work[i]!;
-      levels.push({ factor, size: grid.size, ...outcome, similarities });
+      levels.push({ ...labelled, size: grid.size, maxIterations, tolerance, ...outcome, similarities });
     }
     const solved = performance.now();
 
@@ -166,6 +179,15 @@ export async function register(
   } finally {
     schedule.destroy();
   }
+}
+
+/** CT is known by its air; a model trained on something else would see it through a window that was never meant. */
+function checkModality({ modality }: ResolvedOptions, fixed: MaskedVolume, moving: MaskedVolume): void {
+  for (const [name, { data, mask }] of Object.entries({ fixed, moving }))
+    if (modality === 'mri' && intensityWindow(data, 'auto', mask).modality === 'ct')
+      throw new Error(
+        `${name}: its values look like CT (some below −500), the model was trained on mri; if they are not, say modality mri`,
+      );
 }
 
 /** The affine stage works on the two coarsest levels. */

@@ -4,7 +4,8 @@ import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Affine, composeAffine, invertAffine, voxelSpacing } from '../io/affine.ts';
 import { type Grid, sameGrid } from '../io/volume.ts';
 import { composedAdam, composedAdamState } from '../models/composed-adam.ts';
-import { type LevelImages, lnccDisplacementForce } from '../models/cell.ts';
+import { type Cell, type LevelImages, lnccDisplacementForce } from '../models/cell.ts';
+import { cells, type Model } from '../models/cells.ts';
 import { variationalCell } from '../models/variational.ts';
 import {
   centre,
@@ -20,12 +21,17 @@ import {
   withGradient,
 } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
-import type { ResolvedOptions } from './options.ts';
+import type { Refinement, ResolvedOptions } from './options.ts';
 import { type Level, levelGrid, levelSpacing } from './pyramid.ts';
 
-/** One level of a traced registration. `value` is its result, in voxels of its grid. */
+/** One level of a traced registration, or what follows the last one on its grid. `value` is its result, in voxels of its grid. */
 export interface TracedLevel {
   factor: number;
+  /** `refine`: evaluations of the classical cell from the trained one's fixed point on. */
+  stage?: 'refine';
+  maxIterations: number;
+  /** RMS of f(u) − u in voxels of the grid. */
+  tolerance: number;
   grid: Level;
   images: LevelImages;
   iteration: Iteration;
@@ -37,6 +43,8 @@ export interface TracedRegistration {
   fixed: Tensor;
   moving: Tensor;
   masks: { fixed?: Tensor; moving?: Tensor };
+  /** Weights to upload before a level is run, where the update is a trained one. */
+  parameters?: Cell['parameters'];
   levels: TracedLevel[];
   /** The whole transform in voxels of the fixed grid, its components (w, h, d), each [1, 1, D, H, W]. */
   displacement: Tensor[];
@@ -51,6 +59,8 @@ export interface TraceSetting {
   windows: { fixed: IntensityWindow; moving: IntensityWindow };
   /** Which images come with a mask. */
   masks?: { fixed: boolean; moving: boolean };
+  /** Of method `deq`. */
+  model?: Model;
   /** RAS mm, fixed to moving points; it comes before the deformation: warped(x) = moving(transform(x + deformation(x))). */
   transform?: Affine;
 }
@@ -67,7 +77,7 @@ export function traceRegistration(
   fixedGrid: Grid,
   movingGrid: Grid,
   options: ResolvedOptions,
-  { windows, masks: given, transform }: TraceSetting,
+  { windows, masks: given, model, transform }: TraceSetting,
 ): TracedRegistration {
   const graph = new Graph();
   const fixed = graph.input('fixed', [1, 1, ...shapeOf(fixedGrid)]);
@@ -85,6 +95,7 @@ export function traceRegistration(
   }));
   const matrices = spacings.map((_, i) => matrixBetween(grids.fixed[i]!, grids.moving[i]!, transform));
 
+  const trained = options.method === 'deq' ? cellOf(graph, model) : undefined;
   const levels: TracedLevel[] = [];
   options.levels.forEach((factor, i) => {
     const [f, m, grid, matrix] = [images.fixed[i]!, images.moving[i]!, grids.fixed[i]!, matrices[i]!];
@@ -97,31 +108,50 @@ export function traceRegistration(
       ratios: spacingRatios(grid),
       masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving?.[i] },
     }));
-    const cell = { lambda: options.lambda[i]!, step: options.step, softness: options.softness, smoothing: options.smoothing };
     const coarser = levels[i - 1];
     const initial = coarser && (() => resizeDisplacement(coarser.value, coarser.grid, grid));
+    const level = { factor, maxIterations: options.iterations[i]!, tolerance: options.tolerance[i]!, grid, images: prepared };
     if (options.method === 'adam') {
       const memory = composedAdamState(graph, name, shape);
-      const iteration = traceIteration(graph, name, { method: 'picard' }, shape, composedAdam(prepared, memory, cell), initial, () =>
-        resetAdam(memory),
-      );
-      levels.push({ factor, grid, images: prepared, iteration, value: iteration.z });
+      const update = composedAdam(prepared, memory, { ...options, lambda: options.lambda[i]! });
+      const iteration = traceIteration(graph, name, { method: 'picard' }, shape, update, initial, () => resetAdam(memory));
+      levels.push({ ...level, iteration, value: iteration.z });
     } else {
-      const iteration = traceIteration(graph, name, { method: 'anderson' }, shape, variationalCell(prepared, cell), initial);
-      levels.push({ factor, grid, images: prepared, iteration, value: iteration.best });
+      const update =
+        options.method === 'deq' ? trained!.monitored(prepared) : variationalCell(prepared, { ...options, lambda: options.lambda[i]! });
+      const iteration = traceIteration(graph, name, { method: 'anderson' }, shape, update, initial);
+      levels.push({ ...level, iteration, value: iteration.best });
     }
   });
+  const finest = levels[levels.length - 1]!;
+  if (options.method === 'deq' && options.refine) levels.push(traceRefinement(graph, images.fixed.at(-1)!, finest, options.refine));
 
   return graph.phase(FINISH, () => {
-    const { value, images: last } = levels[levels.length - 1]!;
-    const lnccAt = (u: Tensor, matrix: Matrix) => graph.output(lnccDisplacementForce({ ...last, matrix }, u).similarity);
+    const { value } = levels[levels.length - 1]!;
+    const lnccAt = (u: Tensor, matrix: Matrix) => graph.output(lnccDisplacementForce({ ...finest.images, matrix }, u).similarity);
     const untouched = matrixBetween(grids.fixed[grids.fixed.length - 1]!, grids.moving[grids.moving.length - 1]!);
-    const similarity = { before: lnccAt(fill(graph, value.shape, 0), untouched), after: lnccAt(value, last.matrix) };
+    const similarity = { before: lnccAt(fill(graph, value.shape, 0), untouched), after: lnccAt(value, finest.images.matrix) };
     const toFixed = transform ? voxelsOf(fixedGrid, transform) : identity;
     const result = warpFull(value, moving, shapeOf(fixedGrid), toFixed, matrixBetween(fixedGrid, movingGrid, transform));
     [...result.displacement, result.warped].forEach((t) => graph.output(t));
-    return { graph, fixed, moving, masks, levels, similarity, ...result };
+    return { graph, fixed, moving, masks, parameters: trained?.parameters, levels, similarity, ...result };
   });
+}
+
+/** Declares a model's weights on the graph. */
+function cellOf(graph: Graph, model: Model | undefined): Cell {
+  if (!model) throw new Error('traceRegistration: method deq needs a model');
+  return cells[model.cell](graph, { channels: model.channels, similarity: 'exact' });
+}
+
+/** The classical cell from a level's result on, on the same grid and with a window of its own. */
+function traceRefinement(graph: Graph, fixed: Tensor, level: TracedLevel, options: Refinement): TracedLevel {
+  const { images, value } = level;
+  const name = 'refine';
+  const prepared = graph.phase(`${name}.images`, () => ({ ...images, fixed: localStatistics(fixed, options.window) }));
+  const iteration = traceIteration(graph, name, { method: 'anderson' }, value.shape, variationalCell(prepared, options), () => value);
+  const { iterations: maxIterations, tolerance } = options;
+  return { ...level, stage: 'refine', maxIterations, tolerance, images: prepared, iteration, value: iteration.best };
 }
 
 /** A transform of space (RAS mm) in voxels of a grid. */
