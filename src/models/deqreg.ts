@@ -37,8 +37,8 @@ export function deqreg(graph: Graph, options: CellOptions): Cell {
   const enter = layer(parameters, 'enter', INPUTS, channels),
     full = layer(parameters, 'full', channels, channels),
     down = layer(parameters, 'down', channels, 2 * channels),
-    coarse = layer(parameters, 'coarse', 2 * channels, 2 * channels),
-    join = layer(parameters, 'join', 3 * channels, channels),
+    coarse = layer(parameters, 'coarse', 2 * channels, channels),
+    join = layer(parameters, 'join', 2 * channels, channels),
     leave = layer(parameters, 'leave', channels + 3, 3, normal(LAST_SD));
   const network = storedAs(dtype, (seen, step) => {
     const fine = convolve(convolve(seen, enter), full);

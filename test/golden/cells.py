@@ -136,8 +136,8 @@ class DeqReg(nn.Module):
         self.enter = conv(8, channels)
         self.full = conv(channels, channels)
         self.down = conv(channels, 2 * channels, stride=2)
-        self.coarse = conv(2 * channels, 2 * channels)
-        self.join = conv(3 * channels, channels)
+        self.coarse = conv(2 * channels, channels)
+        self.join = conv(2 * channels, channels)
         self.leave = conv(channels + 3, 3)
 
     def v(self, u, level, similarity="exact"):
