@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { adjoints } from '../src/deq/problem.ts';
 import { plan } from '../src/graph/plan.ts';
 import { openGpu } from '../src/node.ts';
-import { adjointOf, traceTrainingStep } from '../src/train/step.ts';
+import { adjointOf, traceTrainingStep, unitGrid } from '../src/train/step.ts';
 import { table, writeReport } from './report.ts';
 
 type Adjoint = (typeof adjoints)[number];
@@ -49,8 +49,10 @@ const planned = (
   similarity: 'detached' | 'exact' = 'detached',
   dtype: 'f32' | 'f16' = 'f32',
 ) =>
-  plan(traceTrainingStep({ cell: 'deqreg', channels: CHANNELS, similarity, dtype, size, adjoint: adjointOf(adjoint, steps) }).graph).peak
-    .total;
+  plan(
+    traceTrainingStep({ cell: 'deqreg', channels: CHANNELS, similarity, dtype, grid: unitGrid(size), adjoint: adjointOf(adjoint, steps) })
+      .graph,
+  ).peak.total;
 
 /** One step in a process of its own. */
 function measure(adjoint: Adjoint, steps: number, size: Size): Pick<Row, 'measuredBytes' | 'maxRssBytes' | 'seconds' | 'outcome'> {

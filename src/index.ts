@@ -56,7 +56,18 @@ export {
   traceAugmentation,
   uploadAugmentation,
 } from './train/augment.ts';
-export { adjointOf, beginTraining, runTrainingStep, traceTrainingStep, type TrainingStep, type TrainingStepOptions } from './train/step.ts';
+export {
+  adjointOf,
+  beginTraining,
+  runTrainingStep,
+  traceTrainingStep,
+  type TrainingOutcome,
+  type TrainingPair,
+  type TrainingRun,
+  type TrainingStep,
+  type TrainingStepOptions,
+  unitGrid,
+} from './train/step.ts';
 export { deq, runDeq, type Adjoint, type Deq, type DeqOutcome, type DeqProblem } from './deq/deq.ts';
 export type { Correction, DeqRun, JacobianPenalty, Linearisation } from './deq/deq.ts';
 export * from './deq/spectral.ts';

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import type { Adjoint } from '../src/deq/deq.ts';
 import { plan, Schedule } from '../src/index.ts';
 import { phantom } from '../src/register/phantom.ts';
-import { beginTraining, runTrainingStep, traceTrainingStep, type TrainingStepOptions } from '../src/train/step.ts';
+import { beginTraining, runTrainingStep, traceTrainingStep, type TrainingStepOptions, unitGrid } from '../src/train/step.ts';
 import { gpu } from './gpu.ts';
 
 const pair = phantom('brain', [16, 20, 18], 1);
@@ -14,12 +14,12 @@ const images = { fixed: image(pair.fixed.data), moving: image(pair.moving.data) 
 type Options = Partial<TrainingStepOptions> & { adjoint: Adjoint };
 
 async function train(options: Options, steps: number): Promise<{ losses: number[]; last: Float32Array }> {
-  const traced = traceTrainingStep({ cell: 'deqreg', channels: 4, similarity: 'detached', size: [16, 20, 18], ...options });
+  const traced = traceTrainingStep({ cell: 'deqreg', channels: 4, similarity: 'detached', grid: unitGrid([16, 20, 18]), ...options });
   const schedule = await Schedule.build(await gpu(), traced.graph);
   try {
     beginTraining(schedule, traced, 7);
     const losses: number[] = [];
-    for (let k = 0; k < steps; k++) losses.push((await runTrainingStep(schedule, traced, images, 6)).loss);
+    for (let k = 0; k < steps; k++) losses.push((await runTrainingStep(schedule, traced, images, { rate: 3e-3, maxIterations: 6 })).loss);
     return { losses, last: await schedule.read(traced.cell.parameters.tensors.get('leave.weight')!) };
   } finally {
     schedule.destroy();
@@ -58,7 +58,8 @@ test('two runs with one seed give the same weights, bit for bit', async () => {
 
 test('planned memory: constant in the solver steps by construction, unrolled grows by one cell a step', () => {
   const peak = (adjoint: Adjoint) =>
-    plan(traceTrainingStep({ cell: 'deqreg', channels: 16, similarity: 'detached', size: [20, 24, 28], adjoint }).graph).peak.total;
+    plan(traceTrainingStep({ cell: 'deqreg', channels: 16, similarity: 'detached', grid: unitGrid([20, 24, 28]), adjoint }).graph).peak
+      .total;
   const [implicit, jfb] = [peak({ adjoint: 'implicit' }), peak({ adjoint: 'jfb' })];
   const [twelve, twentyFour] = [12, 24].map((steps) => peak({ adjoint: 'unrolled', steps }));
   const checkpointed = peak({ adjoint: 'checkpointed', steps: 12 });

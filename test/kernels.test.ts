@@ -8,7 +8,7 @@ import { identityAffine, traceAffine } from '../src/register/affine.ts';
 import { traceRegistration } from '../src/register/trace.ts';
 import { similarityJacobians } from '../src/models/cell.ts';
 import { cells } from '../src/models/cells.ts';
-import { traceTrainingStep } from '../src/train/step.ts';
+import { traceTrainingStep, unitGrid } from '../src/train/step.ts';
 import {
   adam,
   adamState,
@@ -123,7 +123,9 @@ for (const method of ['equilibrium', 'adam'] as const) {
 for (const cell of Object.keys(cells) as (keyof typeof cells)[])
   for (const similarity of similarityJacobians)
     for (const dtype of ['f32', 'f16'] as const)
-      note(traceTrainingStep({ cell, similarity, dtype, channels: 5, size: [9, 11, 10], adjoint: { adjoint: 'implicit' } }).graph);
+      note(
+        traceTrainingStep({ cell, similarity, dtype, channels: 5, grid: unitGrid([9, 11, 10]), adjoint: { adjoint: 'implicit' } }).graph,
+      );
 
 const files = readdirSync(at('kernels')).filter((file) => file.endsWith('.wgsl'));
 

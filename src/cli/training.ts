@@ -2,7 +2,7 @@
 import { similarityJacobians } from '../models/cell.ts';
 import { adjoints } from '../deq/problem.ts';
 import { type CellName, cells } from '../models/cells.ts';
-import { adjointOf, traceTrainingStep } from '../train/step.ts';
+import { adjointOf, traceTrainingStep, unitGrid } from '../train/step.ts';
 import { oneOf, type Options, size, UsageError, type Values, whole } from './args.ts';
 
 const above0 = (value: string): number => {
@@ -40,6 +40,6 @@ export function training(given: Values<typeof trainingOptions>, least: number) {
   if (size.some((n) => n < least)) throw new UsageError(`--size: ${size.join(',')}: at least ${least} voxels along each axis are needed`);
   return {
     settings: { cell, channels, similarity, dtype, size, adjoint, steps },
-    traced: traceTrainingStep({ cell, channels, similarity, dtype, size, adjoint: adjointOf(adjoint, steps) }),
+    traced: traceTrainingStep({ cell, channels, similarity, dtype, grid: unitGrid(size), adjoint: adjointOf(adjoint, steps) }),
   };
 }

@@ -1,6 +1,8 @@
 // The levels of a coarse-to-fine registration: which grid each one solves on.
+import type { Tensor } from '../graph/graph.ts';
 import { composeAffine, type Vec3, voxelSpacing } from '../io/affine.ts';
 import { type Grid, voxelCount } from '../io/volume.ts';
+import { resize, scaleChannels } from '../ops/index.ts';
 
 /** A level's grid over the whole field of view of a finer one, of whose voxels one of its own is `scale` along (w, h, d). */
 export interface Level extends Grid {
@@ -38,3 +40,19 @@ export function defaultLevels(fixed: Grid): number[] {
   while (voxelCount(levelGrid(fixed, levelSpacing(fixed, finest))) > FINEST_VOXELS) finest *= 2;
   return [4 * finest, 2 * finest, finest];
 }
+
+/** A grid's voxels as a tensor has them, [D, H, W]. */
+export const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];
+
+/** Finest spacing / spacing along each axis. */
+export function spacingRatios({ affine }: Grid): [number, number, number] {
+  const spacing = voxelSpacing(affine);
+  return spacing.map((s) => Math.min(...spacing) / s) as [number, number, number];
+}
+
+/** A displacement on another level's grid, in that grid's voxels. */
+export const resizeDisplacement = (u: Tensor, from: Level, to: Level): Tensor =>
+  scaleChannels(
+    resize(u, shapeOf(to)),
+    from.scale.map((s, axis) => s / to.scale[axis]!),
+  );

@@ -1,7 +1,7 @@
 // A whole registration as one static graph: preparation, the levels' iterations, and the results. Needs no device.
 import { type Iteration, traceIteration } from '../deq/solver.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
-import { type Affine, composeAffine, invertAffine, voxelSpacing } from '../io/affine.ts';
+import { type Affine, composeAffine, invertAffine } from '../io/affine.ts';
 import { type Grid, sameGrid } from '../io/volume.ts';
 import { composedAdam, composedAdamState } from '../models/composed-adam.ts';
 import { type Cell, type LevelImages, lnccDisplacementForce } from '../models/cell.ts';
@@ -16,13 +16,12 @@ import {
   type Matrix,
   resetAdam,
   resize,
-  scaleChannels,
   warpFull,
   withGradient,
 } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { Refinement, ResolvedOptions } from './options.ts';
-import { type Level, levelGrid, levelSpacing } from './pyramid.ts';
+import { type Level, levelGrid, levelSpacing, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
 
 /** One level of a traced registration, or what follows the last one on its grid. `value` is its result, in voxels of its grid. */
 export interface TracedLevel {
@@ -157,14 +156,6 @@ function traceRefinement(graph: Graph, fixed: Tensor, level: TracedLevel, option
 /** A transform of space (RAS mm) in voxels of a grid. */
 const voxelsOf = ({ affine }: Grid, transform: Affine): Matrix => composeAffine(invertAffine(affine), composeAffine(transform, affine));
 
-const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];
-
-/** Finest spacing / spacing along each axis. */
-function spacingRatios({ affine }: Grid): [number, number, number] {
-  const spacing = voxelSpacing(affine);
-  return spacing.map((s) => Math.min(...spacing) / s) as [number, number, number];
-}
-
 /** Voxels of one grid to those of another, by way of a transform between their spaces (RAS mm). */
 const matrixBetween = (from: Grid, to: Grid, transform?: Affine): Matrix =>
   !transform && sameGrid(from, to)
@@ -180,10 +171,3 @@ function pyramid(image: Tensor, grids: readonly Level[]): Tensor[] {
     .map((grid) => (finer = resize(finer, shapeOf(grid))))
     .reverse();
 }
-
-/** A displacement on another level's grid, in that grid's voxels. */
-const resizeDisplacement = (u: Tensor, from: Level, to: Level): Tensor =>
-  scaleChannels(
-    resize(u, shapeOf(to)),
-    from.scale.map((s, axis) => s / to.scale[axis]!),
-  );

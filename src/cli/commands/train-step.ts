@@ -15,6 +15,8 @@ export const options = {
   seed: { value: 'N', parse: whole, help: 'another pair and other initial weights for another number (default: 1)' },
 } satisfies Options;
 
+const RATE = 3e-3;
+
 export async function run(args: string[]): Promise<number> {
   const { seed = 1, ...given } = parse(options, args);
   const { settings, traced } = training(given, 16); // the phantom's least size
@@ -26,12 +28,13 @@ export async function run(args: string[]): Promise<number> {
     beginTraining(schedule, traced, seed);
     await gpu.idle();
     const started = performance.now();
-    const { loss, forward, backward } = await runTrainingStep(
+    const { loss, levels } = await runTrainingStep(
       schedule,
       traced,
       { fixed: unit(fixed.data), moving: unit(moving.data) },
-      settings.steps,
+      { rate: RATE, maxIterations: settings.steps },
     );
+    const { forward, backward } = levels[0]!;
     const done = {
       ...settings,
       seed,

@@ -1,0 +1,95 @@
+// Everything a training run needs to go on as if it had never stopped: weights, optimiser, moving averages, the best so far, and its place.
+import type { NamedArray } from '../io/safetensors.ts';
+import { encodeSafetensors, parseSafetensors } from '../io/safetensors.ts';
+import type { Schedule } from '../graph/schedule.ts';
+import type { Tensor } from '../graph/graph.ts';
+import type { ParameterValues } from '../models/parameters.ts';
+import type { TrainOptions } from './options.ts';
+import type { TrainingStep } from './step.ts';
+import type { LossWatch } from './train.ts';
+
+/** Version of the form below. */
+const VERSION = '1';
+
+/** Weights (moving averages) and what they reached on these levels: a score, higher is better, and all that was measured. */
+export interface Score {
+  step: number;
+  levels: readonly number[];
+  score: number;
+  figures: Record<string, number>;
+  values: ParameterValues;
+}
+
+export interface Checkpoint {
+  options: TrainOptions;
+  /** Names of the training images, in order: a run goes on only with the same ones. */
+  subjects: readonly string[];
+  /** Steps done. All random draws of a step follow from the seed and its number, so that no generator has a state to keep. */
+  step: number;
+  /** Hours of all sessions so far. */
+  hours: number;
+  /** What divergence has lowered the rate by, and how often that was. */
+  rateScale: number;
+  rollbacks: number;
+  /** By `weight/<name>`, `first/<name>`, `second/<name>`, `corrections/<name>`, `average/<name>`. */
+  tensors: ReadonlyMap<string, NamedArray>;
+  /** The moving averages of the best validation so far. */
+  best?: Score;
+  /** What the watch for divergence remembers. */
+  watch: LossWatch;
+}
+
+/** The GPU's variables of a step, by the names of a checkpoint. */
+export function stateTensors({ cell, optimizer, averages }: TrainingStep): Map<string, Tensor> {
+  const named = new Map<string, Tensor>();
+  [...cell.parameters.tensors].forEach(([name, weight], i) => {
+    const { first, second, corrections } = optimizer[i]!;
+    for (const [kind, tensor] of Object.entries({ weight, first, second, corrections, average: averages[i]! }))
+      named.set(`${kind}/${name}`, tensor);
+  });
+  return named;
+}
+
+/** Reads the state back. */
+export async function readState(schedule: Schedule, step: TrainingStep): Promise<Map<string, NamedArray>> {
+  const values = new Map<string, NamedArray>();
+  for (const [name, tensor] of stateTensors(step)) values.set(name, { shape: tensor.shape, data: await schedule.read(tensor) });
+  return values;
+}
+
+/** Uploads a state, checked to be this step's. */
+export function writeState(schedule: Schedule, step: TrainingStep, values: ReadonlyMap<string, NamedArray>): void {
+  const tensors = stateTensors(step);
+  const odd = [...tensors].filter(([name, { shape }]) => `${values.get(name)?.shape}` !== `${shape}`).map(([name]) => name);
+  if (odd.length || values.size !== tensors.size)
+    throw new Error(
+      `checkpoint: not of this cell: ${odd.length ? `${odd.join(', ')} missing or of another shape` : 'it has more tensors'}`,
+    );
+  for (const [name, tensor] of tensors) schedule.upload(tensor, values.get(name)!.data);
+}
+
+/** The values of one kind, by parameter name. */
+export const valuesOf = (tensors: ReadonlyMap<string, NamedArray>, kind: 'weight' | 'average'): ParameterValues =>
+  new Map([...tensors].filter(([name]) => name.startsWith(`${kind}/`)).map(([name, value]) => [name.slice(kind.length + 1), value]));
+
+export function encodeCheckpoint({ tensors, best, ...rest }: Checkpoint): Uint8Array {
+  const all = new Map(tensors);
+  best?.values.forEach((value, name) => all.set(`best/${name}`, value));
+  const place = { ...rest, best: best && { ...best, values: undefined } };
+  return encodeSafetensors(all, { deqreg: 'checkpoint', version: VERSION, place: JSON.stringify(place) });
+}
+
+/** Reads the bytes of a checkpoint; `file` is its name for messages. */
+export function parseCheckpoint(file: string, bytes: Uint8Array): Checkpoint {
+  const { tensors, metadata } = parseSafetensors(file, bytes);
+  if (metadata.deqreg !== 'checkpoint') throw new Error(`${file}: no checkpoint of deqreg train`);
+  if (metadata.version !== VERSION) throw new Error(`${file}: a checkpoint of form ${metadata.version}; this version reads ${VERSION}`);
+  const { best, ...place } = JSON.parse(metadata.place!) as Omit<Checkpoint, 'tensors' | 'best'> & { best?: Omit<Score, 'values'> };
+  const kept = [...tensors].filter(([name]) => name.startsWith('best/'));
+  const state = new Map([...tensors].filter(([name]) => !name.startsWith('best/')));
+  return {
+    ...place,
+    tensors: state,
+    best: best && { ...best, values: new Map(kept.map(([name, value]) => [name.slice('best/'.length), value])) },
+  };
+}

@@ -1,0 +1,134 @@
+// Options of a training run: their defaults, and what is refused.
+import { type Adjoint, adjoints } from '../deq/problem.ts';
+import { type SimilarityJacobian, similarityJacobians } from '../models/cell.ts';
+import { type CellName, cells } from '../models/cells.ts';
+import { type Augmentation, augmentations, synthetic } from './augment.ts';
+import { cosineRate, linearWarmUp, type LearningRate } from './learning-rate.ts';
+import type { LossWeights } from './step.ts';
+
+/** Some steps on a pyramid of these levels: coarsening in multiples of the finest spacing, coarse to fine. */
+export interface Stage {
+  levels: readonly number[];
+  steps: number;
+}
+
+export interface TrainOptions {
+  cell: CellName;
+  /** Width of the cell at its full resolution. */
+  channels: number;
+  adjoint: Adjoint['adjoint'];
+  /** Steps of `unrolled` and `checkpointed`. */
+  unrolledSteps: number;
+  similarity: SimilarityJacobian;
+  dtype: 'f32' | 'f16';
+  /** Width of the LNCC window, in voxels of each level, in the loss and in the cell's force. */
+  window: number;
+  loss: LossWeights;
+  stages: readonly Stage[];
+  /** Adam's rate: rises linearly over `warmUp` steps, then falls along half a cosine to a twentieth. */
+  rate: number;
+  warmUp: number;
+  /** Largest joint norm of the gradients. */
+  clip: number;
+  /** Decay of the moving average of the weights, which is what is validated and kept. */
+  averaging: number;
+  /** Evaluations of the cell on a level: a budget drawn anew for each step, and the RMS residual in voxels that ends a solve before. */
+  solver: { minIterations: number; maxIterations: number; tolerance: number };
+  /** By name, or every setting of it. */
+  augmentation: keyof typeof augmentations | Augmentation;
+  /** Steps between validations, and between checkpoints. */
+  validateEvery: number;
+  checkpointEvery: number;
+  seed: number;
+}
+
+export const defaults: TrainOptions = {
+  cell: 'deqreg',
+  channels: 8,
+  adjoint: 'jfb',
+  unrolledSteps: 6,
+  similarity: 'detached',
+  dtype: 'f32',
+  window: 11,
+  loss: { diffusion: 0.5, dice: 0.5 },
+  stages: [
+    { levels: [8], steps: 200 },
+    { levels: [8, 4], steps: 400 },
+    { levels: [8, 4, 2], steps: 40 },
+  ],
+  rate: 3e-3,
+  warmUp: 10,
+  clip: 1,
+  averaging: 0.98,
+  solver: { minIterations: 8, maxIterations: 16, tolerance: 0.01 },
+  augmentation: 'mri',
+  validateEvery: 100,
+  checkpointEvery: 25,
+  seed: 1,
+};
+
+/** Fills in defaults and refuses what cannot work, naming the option. `given` may come from a JSON file. */
+export function resolveTrainOptions(given: Partial<TrainOptions>): TrainOptions {
+  const fail = (what: string): never => {
+    throw new Error(`train: ${what}`);
+  };
+  const known = (object: object, names: readonly string[], where = '') => {
+    const unknown = Object.keys(object).filter((name) => !names.includes(name));
+    if (unknown.length) fail(`unknown option ${where}${unknown.join(', ')}; there are ${names.join(', ')}`);
+  };
+  known(given, Object.keys(defaults));
+  known(given.loss ?? {}, Object.keys(defaults.loss), 'loss.');
+  known(given.solver ?? {}, Object.keys(defaults.solver), 'solver.');
+  const options: TrainOptions = {
+    ...defaults,
+    ...given,
+    loss: { ...defaults.loss, ...given.loss },
+    solver: { ...defaults.solver, ...given.solver },
+  };
+  const choice = (name: string, value: unknown, choices: readonly unknown[]) =>
+    choices.includes(value) || fail(`${name} must be one of ${choices.join(', ')}; got ${value}`);
+  const whole = (name: string, value: unknown, least: number) =>
+    (Number.isInteger(value) && (value as number) >= least) || fail(`${name} must be a whole number of at least ${least}, got ${value}`);
+  const between = (name: string, value: unknown, low: number, high: number) =>
+    (typeof value === 'number' && value >= low && value <= high) || fail(`${name} must be between ${low} and ${high}, got ${value}`);
+  choice('cell', options.cell, Object.keys(cells));
+  choice('adjoint', options.adjoint, adjoints);
+  choice('similarity', options.similarity, similarityJacobians);
+  choice('dtype', options.dtype, ['f32', 'f16']);
+  if (typeof options.augmentation === 'string') choice('augmentation', options.augmentation, Object.keys(augmentations));
+  for (const name of ['channels', 'unrolledSteps', 'validateEvery', 'checkpointEvery'] as const) whole(name, options[name], 1);
+  for (const name of ['warmUp', 'seed'] as const) whole(name, options[name], 0);
+  whole('window', options.window, 3);
+  if (options.window % 2 === 0) fail(`window must be odd, got ${options.window}`);
+  between('rate', options.rate, 0, 1);
+  between('clip', options.clip, 1e-9, 1e9);
+  between('averaging', options.averaging, 0, 0.99999);
+  between('loss.diffusion', options.loss.diffusion, 0, 1e6);
+  between('loss.dice', options.loss.dice, 0, 1e6);
+  whole('solver.minIterations', options.solver.minIterations, 1);
+  whole('solver.maxIterations', options.solver.maxIterations, options.solver.minIterations);
+  between('solver.tolerance', options.solver.tolerance, 0, 1);
+  if (!Array.isArray(options.stages) || !options.stages.length) fail('stages must be a list of { levels, steps }');
+  options.stages.forEach((stage, i) => {
+    known(stage, ['levels', 'steps'], `stages[${i}].`);
+    whole(`stages[${i}].steps`, stage.steps, 1);
+    const { levels } = stage;
+    if (!Array.isArray(levels) || !levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1))
+      fail(`stages[${i}].levels must be powers of two such as 8,4, got ${levels}`);
+    if (levels.some((f, k) => k > 0 && f >= levels[k - 1]!)) fail(`stages[${i}].levels must go from coarse to fine, got ${levels}`);
+  });
+  return options;
+}
+
+export const totalSteps = ({ stages }: Pick<TrainOptions, 'stages'>): number => stages.reduce((sum, { steps }) => sum + steps, 0);
+
+/** Adam's rate at each step, counted from 0. */
+export const learningRate = (options: TrainOptions): LearningRate =>
+  linearWarmUp(options.warmUp, cosineRate(options.rate, Math.max(1, totalSteps(options) - options.warmUp), options.rate / 20));
+
+/** The augmentation of a run; with a single image, pairs are made of it. */
+export function augmentationOf({ augmentation }: TrainOptions, images: number): Augmentation | undefined {
+  if (augmentation === 'none' && images > 1) return undefined;
+  const options = typeof augmentation === 'string' ? augmentations[augmentation] : augmentation;
+  return images > 1 ? options : synthetic(options);
+}

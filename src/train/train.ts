@@ -1,0 +1,230 @@
+// The training loop: draws pairs, runs steps, validates, keeps the best, and hands out checkpoints from which it goes on to the same result.
+import type { Gpu } from '../gpu/device.ts';
+import { Schedule } from '../graph/schedule.ts';
+import { voxelSpacing } from '../io/affine.ts';
+import { drawIterations } from '../deq/solver.ts';
+import type { ParameterValues } from '../models/parameters.ts';
+import { seededRandom } from '../ops/random.ts';
+import { drawAugmentation } from './augment.ts';
+import { type Checkpoint, readState, type Score, valuesOf, writeState } from './checkpoint.ts';
+import { coarsen, drawPair, type TrainingSet } from './data.ts';
+import { augmentationOf, learningRate, type Stage, totalSteps, type TrainOptions } from './options.ts';
+import { adjointOf, beginTraining, runTrainingStep, traceTrainingStep, type TrainingOutcome, type TrainingStep } from './step.ts';
+
+/** A line of the log: one step. */
+export interface StepRecord {
+  step: number;
+  levels: readonly number[];
+  /** Fixed and moving image. */
+  pair: [string, string];
+  loss: number;
+  similarity: number;
+  /** Of the training pair, where it has labels. */
+  softDice?: number;
+  gradientNorm: number;
+  rate: number;
+  /** Evaluations of the cell on all levels, of the forward and of the adjoint solve. */
+  solverSteps: number;
+  /** RMS residual of the finest level's forward solve, in its voxels. */
+  residual?: number;
+  seconds: number;
+  /** GPU memory allocated, bytes. */
+  peakBytes: number;
+  /** Of a validation after this step: mean Dice of the validation pairs. */
+  dice?: number;
+  validation?: Record<string, number>;
+}
+
+export interface TrainHooks {
+  /** A step is done. Those after a rollback come again. */
+  onStep?(record: StepRecord): void;
+  /** Bad losses: the run goes back to `to`, at a lower rate. */
+  onRollback?(event: { step: number; to: number; loss: number; rateScale: number }): void;
+  /** To be kept, atomically. */
+  onCheckpoint?(checkpoint: Checkpoint): Promise<void>;
+  /** Measures weights on what is not trained on, on these levels. Without it the last weights are the result. */
+  validate?(values: ParameterValues, levels: readonly number[]): Promise<Pick<Score, 'score' | 'figures'>>;
+  /** Asked after each step: stop here, with a checkpoint? */
+  stop?(): boolean;
+}
+
+/** Rollbacks after which training gives up, and what each multiplies the rate by. */
+const ROLLBACKS = 5;
+const LOWER = 0.5;
+/** A loss this far above the running mean of those before it counts as bad; at so many in a row training has diverged. */
+const BAD = 0.5;
+const BAD_IN_ROW = 5;
+const MEMORY = 0.95;
+
+/** The generator of a step's draws. */
+const randomAt = (seed: number, step: number) => seededRandom(Math.imul(seed, 0x9e3779b1) + step);
+
+/** The stage that step `step` (from 0) belongs to, and the step at which it ends. */
+function stageAt(stages: readonly Stage[], step: number): { stage: Stage; end: number } {
+  let end = 0;
+  for (const stage of stages) if (step < (end += stage.steps)) return { stage, end };
+  throw new Error(`train: no step ${step}, there are ${end}`);
+}
+
+/** Traces the step of a stage; `set` is on the grid of its finest level. */
+export function traceStage(
+  options: TrainOptions,
+  { grid, subjects }: TrainingSet,
+  { levels }: Stage,
+  labels: readonly number[],
+): TrainingStep {
+  const dice = subjects.some((subject) => subject.labels) ? options.loss.dice : 0;
+  return traceTrainingStep({
+    ...options,
+    grid,
+    levels: levels.map((factor) => factor / levels.at(-1)!),
+    adjoint: adjointOf(options.adjoint, options.unrolledSteps),
+    loss: { ...options.loss, dice },
+    labels,
+    augmentation: augmentationOf(options, subjects.length),
+  });
+}
+
+/**
+ * Trains on a set whose grid is that of the finest level of all stages, from the start or from a checkpoint, to the end or to where `stop` says.
+ * Returns the last checkpoint. The same options, set and adapter give the same weights bit for bit, however often the run was stopped.
+ */
+export async function train(
+  gpu: Gpu,
+  set: TrainingSet,
+  labels: readonly number[],
+  options: TrainOptions,
+  hooks: TrainHooks = {},
+  from?: Checkpoint,
+): Promise<Checkpoint> {
+  const subjects = set.subjects.map(({ id }) => id);
+  if (!subjects.length) throw new Error('train: no images to train on');
+  if (from && JSON.stringify([from.options, from.subjects]) !== JSON.stringify([options, subjects]))
+    throw new Error('train: the checkpoint was made with other options or other images');
+  const finest = Math.min(...options.stages.map(({ levels }) => levels.at(-1)!));
+  const rateAt = learningRate(options);
+  const end = totalSteps(options);
+  let kept: Checkpoint = from ?? {
+    options,
+    subjects,
+    step: 0,
+    hours: 0,
+    rateScale: 1,
+    rollbacks: 0,
+    watch: { bad: 0 },
+    tensors: new Map(),
+  };
+  const started = performance.now();
+  const hoursBefore = kept.hours;
+
+  while (kept.step < end) {
+    const { stage, end: stageEnd } = stageAt(options.stages, kept.step);
+    const data = await coarsen(gpu, set, stage.levels.at(-1)! / finest);
+    const traced = traceStage(options, data, stage, labels);
+    const schedule = await Schedule.build(gpu, traced.graph);
+    try {
+      beginTraining(schedule, traced, options.seed);
+      if (kept.tensors.size) writeState(schedule, traced, kept.tensors);
+      const keep = async (place: Partial<Checkpoint>) => {
+        const hours = hoursBefore + (performance.now() - started) / 3.6e6;
+        kept = { ...kept, ...place, hours, tensors: await readState(schedule, traced) };
+        await hooks.onCheckpoint?.(kept);
+      };
+      if (!kept.tensors.size) kept = { ...kept, tensors: await readState(schedule, traced) };
+      const validate = async (step: number): Promise<Score> => {
+        const values = valuesOf(await readState(schedule, traced), 'average');
+        return { step, levels: stage.levels, values, ...(await hooks.validate!(values, stage.levels)) };
+      };
+      let { step, best, watch } = kept;
+      // Scores on other levels do not compare: what the stages before have made is the first candidate of this one.
+      if (hooks.validate && step > 0 && `${best?.levels}` !== `${stage.levels}`) best = await validate(step);
+      while (step < stageEnd) {
+        const begun = performance.now();
+        const rate = rateAt(step) * kept.rateScale;
+        const { pair, outcome } = await trainOn(schedule, traced, data, options, step, rate);
+        const seen = look(watch, outcome.loss);
+        if (seen.diverged) {
+          const { rateScale, rollbacks } = kept;
+          if (rollbacks >= ROLLBACKS)
+            throw new Error(`train: diverged at step ${step + 1} (loss ${outcome.loss}) after ${rollbacks} rollbacks; choose a lower rate`);
+          kept = { ...kept, rateScale: rateScale * LOWER, rollbacks: rollbacks + 1, watch: { bad: 0 } };
+          hooks.onRollback?.({ step: step + 1, to: kept.step, loss: outcome.loss, rateScale: kept.rateScale });
+          await hooks.onCheckpoint?.(kept);
+          break; // traced and restored anew
+        }
+        step++;
+        watch = seen.watch;
+        const solves = outcome.levels.flatMap(({ forward, backward }) => [forward, backward]);
+        const record: StepRecord = {
+          step,
+          levels: stage.levels,
+          pair,
+          loss: outcome.loss,
+          similarity: outcome.similarity,
+          softDice: outcome.dice === undefined ? undefined : 1 - outcome.dice,
+          gradientNorm: outcome.gradientNorm,
+          rate,
+          solverSteps: solves.reduce((sum, solve) => sum + (solve?.iterations ?? 0), 0),
+          residual: outcome.levels.at(-1)!.forward?.residual,
+          seconds: (performance.now() - begun) / 1e3,
+          peakBytes: gpu.ledger.live.total,
+        };
+        if (hooks.validate && (step % options.validateEvery === 0 || step === stageEnd)) {
+          const found = await validate(step);
+          if (!best || found.score > best.score) best = found;
+          Object.assign(record, { dice: found.figures.dice, validation: found.figures });
+        }
+        hooks.onStep?.(record);
+        const stop = hooks.stop?.();
+        if (stop || step % options.checkpointEvery === 0 || step === stageEnd) await keep({ step, best, watch });
+        if (stop) return kept;
+      }
+    } finally {
+      schedule.destroy();
+    }
+  }
+  return kept;
+}
+
+/** One step: everything random in it follows from the seed and its number. */
+async function trainOn(
+  schedule: Schedule,
+  traced: TrainingStep,
+  set: TrainingSet,
+  options: TrainOptions,
+  step: number,
+  rate: number,
+): Promise<{ pair: [string, string]; outcome: TrainingOutcome }> {
+  const random = randomAt(options.seed, step);
+  const [fixed, moving] = drawPair(set, random, !!traced.inputs.labelled).map((i) => set.subjects[i]!) as [
+    TrainingSet['subjects'][number],
+    TrainingSet['subjects'][number],
+  ];
+  const { minIterations, maxIterations, tolerance } = options.solver;
+  const budget = drawIterations(random, minIterations, maxIterations);
+  const labels = traced.inputs.labelled && fixed.labels && moving.labels ? { fixed: fixed.labels, moving: moving.labels } : undefined;
+  const augmentation = augmentationOf(options, set.subjects.length);
+  const pair = {
+    fixed: fixed.image,
+    moving: moving.image,
+    labels,
+    augmentation: augmentation && drawAugmentation(random, augmentation, { size: set.grid.size, spacing: voxelSpacing(set.grid.affine) }),
+  };
+  return {
+    pair: [fixed.id, moving.id],
+    outcome: await runTrainingStep(schedule, traced, pair, { rate, maxIterations: budget, tolerance }),
+  };
+}
+
+/** What is remembered of the losses: their running mean, and how many in a row have been far above it. */
+export interface LossWatch {
+  mean?: number;
+  bad: number;
+}
+
+/** Training has diverged where the loss is no number, or stays far above the mean of those before. */
+function look({ mean, bad }: LossWatch, loss: number): { diverged: boolean; watch: LossWatch } {
+  const above = mean !== undefined && loss > mean + BAD;
+  const watch = above ? { mean, bad: bad + 1 } : { mean: mean === undefined ? loss : MEMORY * mean + (1 - MEMORY) * loss, bad: 0 };
+  return { diverged: !Number.isFinite(loss) || watch.bad >= BAD_IN_ROW, watch };
+}
