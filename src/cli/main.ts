@@ -4,6 +4,7 @@ import { type Command, help, table, UsageError } from './args.ts';
 import * as apply from './commands/apply.ts';
 import * as compose from './commands/compose.ts';
 import * as convert from './commands/convert.ts';
+import * as evaluate from './commands/evaluate.ts';
 import * as info from './commands/info.ts';
 import * as invert from './commands/invert.ts';
 import * as jacobian from './commands/jacobian.ts';
@@ -18,6 +19,7 @@ import { discardOutputs } from './outputs.ts';
 
 const commands: Record<string, Command> = {
   register,
+  evaluate,
   apply,
   jacobian,
   invert,

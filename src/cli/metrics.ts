@@ -28,6 +28,12 @@ export function quality(inputs: Inputs, { displacement: u, intensities, similari
   };
 }
 
+/** The moving labels on the fixed grid, where there are labels. */
+export function labelsWarpedBy(displacement: Float32Array, { fixed, moving, segmentation }: Inputs): Float32Array | undefined {
+  const toMoving = voxelToVoxel(fixed.affine, moving.affine);
+  return segmentation && warpLabels(segmentation.moving.data, moving.size, displacement, fixed.size, toMoving);
+}
+
 function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>, warped: Float32Array) {
   const still = () => new Float32Array(3 * fixed.data.length);
   const unmoved = sameGrid(fixed, moving)

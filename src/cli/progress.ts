@@ -38,6 +38,67 @@ function updatedLine(): Reporter {
   };
 }
 
+/** The progress of many registrations, one after the other. */
+export interface RunsReporter {
+  /** A run begins; `done` are finished, those of earlier times included. */
+  begin(label: string, done: number): void;
+  show(progress: Progress): void;
+  /** It has ended; `outcome` is told for good. */
+  end(outcome: string): void;
+  /** Takes away what is told of a run that did not end. */
+  clear(): void;
+}
+
+export function runsReporter(quiet: boolean, total: number): RunsReporter {
+  if (quiet) return { begin() {}, show() {}, end() {}, clear() {} };
+  const stream = process.stderr;
+  let label = '',
+    began = 0,
+    done = 0,
+    fraction = 0;
+  const finished: number[] = []; // ms a run
+  const elapsed = () => performance.now() - began;
+  /** ms left, by the mean of the runs so far, or by how far the first one is. */
+  const left = () => {
+    const each = finished.length ? finished.reduce((a, b) => a + b) / finished.length : fraction < TELLING ? NaN : elapsed() / fraction;
+    return Math.max(each - elapsed(), 0) + each * (total - done - 1);
+  };
+  const clear = () => {
+    if (!stream.isTTY) return;
+    cursorTo(stream, 0);
+    clearLine(stream, 0);
+  };
+  return {
+    begin(of, before) {
+      [label, began, done, fraction] = [of, performance.now(), before, 0];
+    },
+    show(progress) {
+      fraction = progress.fraction;
+      if (!stream.isTTY) return;
+      const { level, levels, iteration, maxIterations } = progress;
+      const time = left();
+      const line = `${done + 1}/${total} ${label}: level ${level}/${levels}, iteration ${iteration}/${maxIterations}`;
+      clear();
+      stream.write(`${line}${Number.isFinite(time) ? `, ${duration(time)} left` : ''}`.slice(0, (stream.columns || 80) - 1));
+    },
+    end(outcome) {
+      finished.push(elapsed());
+      const rest = finished.reduce((a, b) => a + b) / finished.length;
+      const more = total - done - 1;
+      clear();
+      console.error(`${done + 1}/${total} ${label}: ${outcome}${more ? `; ${duration(rest * more)} left` : ''}`);
+    },
+    clear,
+  };
+}
+
+function duration(ms: number): string {
+  const seconds = Math.ceil(ms / 1e3);
+  if (seconds < 100) return `${seconds} s`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 100 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`;
+}
+
 function lineALevel(): Reporter {
   const started = performance.now();
   let last: Progress | undefined;

@@ -1,7 +1,6 @@
 // deqreg register: two volumes from files, the displacement between them and everything about it to files.
 import { type Bytes, tags } from '../../gpu/ledger.ts';
 import { mebibytes } from '../../gpu/device.ts';
-import { voxelToVoxel } from '../../io/affine.ts';
 import { toPhysical } from '../../io/displacement.ts';
 import { encodeDisplacement, encodeNifti } from '../../io/nifti.ts';
 import { encodeItkAffine } from '../../io/transform.ts';
@@ -9,12 +8,11 @@ import { openGpu } from '../gpu.ts';
 import { affineModes } from '../../register/affine.ts';
 import { invert, planInverse } from '../../register/fields.ts';
 import { modalities } from '../../register/intensity.ts';
-import { warpLabels } from '../../register/metrics.ts';
 import { methods, resolveOptions, type RegisterOptions } from '../../register/options.ts';
 import { planRegistration, register } from '../../register/register.ts';
 import { list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
 import { type Inputs, readInputs } from '../inputs.ts';
-import { quality, report, type Report } from '../metrics.ts';
+import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
 import { imageType, labelType, withOutputs, type Write } from '../outputs.ts';
 import { reporter } from '../progress.ts';
 import { pictures } from '../report/pictures.ts';
@@ -63,7 +61,7 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const started = performance.now();
   const given = parse(options, args);
-  const { fixed, moving, out, labels, landmarks, method, levels, window, affine, modality, inverse, quiet, json } = given;
+  const { fixed, moving, out, labels, landmarks, affine, inverse, quiet, json } = given;
   const {
     'fixed-mask': fixedMask,
     'moving-mask': movingMask,
@@ -75,9 +73,7 @@ export async function run(args: string[]): Promise<number> {
   if (!fixedSeg !== !movingSeg) throw new UsageError(`--${fixedSeg ? 'moving' : 'fixed'}-seg FILE is missing: Dice needs both label maps`);
   if (labels && !fixedSeg) throw new UsageError('--labels needs --fixed-seg and --moving-seg');
   if (!out && !dryRun) throw new UsageError('--out DIR is missing');
-  const perLevel = (values?: number[]) => (values?.length === 1 ? values[0] : values);
-  const [iterations, tolerance, lambda] = [given.iterations, given.tolerance, given.lambda].map(perLevel);
-  const requested: RegisterOptions = { method, levels, iterations, tolerance, lambda, window, affine, modality };
+  const requested = requestedOptions(given);
 
   const inputs = await readInputs({ fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks }, labels, affine);
   const read = performance.now();
@@ -98,6 +94,15 @@ export async function run(args: string[]): Promise<number> {
   else if (!quiet) print(summarise(done, out!, !noReport));
   return 0;
 }
+
+/** What of the command line is for the registration itself; a list of one value is that value for all levels. */
+export function requestedOptions(given: Omit<RegisterOptions, PerLevel> & { [K in PerLevel]?: number[] }): RegisterOptions {
+  const perLevel = (values?: number[]) => (values?.length === 1 ? values[0] : values);
+  const [iterations, tolerance, lambda] = [given.iterations, given.tolerance, given.lambda].map(perLevel);
+  const { method, levels, window, affine, modality } = given;
+  return { method, levels, iterations, tolerance, lambda, window, affine, modality };
+}
+type PerLevel = 'iterations' | 'tolerance' | 'lambda';
 
 /** Resolves the options against the volumes and traces the whole registration: what is wrong with it shows here, without a GPU. */
 function planFor({ fixed, moving }: Inputs, requested: RegisterOptions) {
@@ -141,12 +146,8 @@ async function registerInto(
     ];
     if (registration.affine.mode !== 'none') files.push(write('affine.txt', encodeItkAffine(registration.affine.matrix)));
     if (inverse) files.push(write('inverse_displacement.nii.gz', encodeDisplacement(inverse.field)));
-    let labels: Float32Array | undefined;
-    if (segmentation) {
-      const { data } = segmentation.moving;
-      labels = warpLabels(data, moving.size, displacement, size, voxelToVoxel(affine, moving.affine));
-      files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(segmentation.moving) })));
-    }
+    const labels = labelsWarpedBy(displacement, inputs);
+    if (labels) files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(segmentation!.moving) })));
     const drawn = quoted && pictures(inputs, registration);
     const encoded = performance.now();
     const figures = quality(inputs, registration, labels);

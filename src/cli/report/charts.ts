@@ -3,8 +3,16 @@ import uPlot from 'uplot';
 import type { Content } from './content.ts';
 import { div, element, fixed, section, short, table } from './dom.ts';
 
-const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'];
-const SIZE = { width: 604, height: 280 };
+export const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'];
+/** How all axes look. */
+export const axis = {
+  stroke: '#555',
+  grid: { stroke: '#e8e8e8', width: 1 },
+  ticks: { stroke: '#ccc', width: 1 },
+  font: '12px system-ui, sans-serif',
+  labelFont: '12px system-ui, sans-serif',
+};
+export const SIZE = { width: 604, height: 280 };
 
 type Levels = Content['report']['solver']['levels'];
 type Data = (number | null)[][];
@@ -73,13 +81,6 @@ function spread(levels: Levels, values: (number | null)[][]): Data {
 
 function plot(at: HTMLElement, title: string, log: boolean, names: string[], curves: Data, dashed: Data = []): void {
   const stroke = (n: number) => COLOURS[n % COLOURS.length];
-  const axis = {
-    stroke: '#555',
-    grid: { stroke: '#e8e8e8', width: 1 },
-    ticks: { stroke: '#ccc', width: 1 },
-    font: '12px system-ui, sans-serif',
-    labelFont: '12px system-ui, sans-serif',
-  };
   const count = curves[0]?.length ?? 0;
   new uPlot(
     {
@@ -103,8 +104,15 @@ function plot(at: HTMLElement, title: string, log: boolean, names: string[], cur
   );
 }
 
-function legend(n: number, text: string): HTMLElement {
+/** A text beside the colour of curve or points n. */
+export function legend(n: number, text: string): HTMLElement {
   const swatch = element('i', { className: 'swatch' });
   swatch.style.background = COLOURS[n % COLOURS.length];
   return element('span', {}, swatch, ` ${text}`);
+}
+
+/** Who draws the charts, and under which licence. */
+export function footer(licence: string): HTMLElement {
+  const details = element('details', {}, element('summary', {}, 'Licence of uPlot'), element('pre', {}, licence));
+  return element('footer', {}, 'Charts are drawn by uPlot. ', details);
 }

@@ -1,5 +1,5 @@
 // The script of report.html: reads the JSON embedded in the page and draws it.
-import { convergence } from './charts.ts';
+import { convergence, footer } from './charts.ts';
 import type { Content } from './content.ts';
 import { element } from './dom.ts';
 import { decodeAll } from './slices.ts';
@@ -10,22 +10,7 @@ const content: Content = JSON.parse(document.getElementById('content')!.textCont
 document.title = `deqreg: ${content.report.inputs.moving} to ${content.report.inputs.fixed}`;
 const [levels, drawCharts] = convergence(content.report);
 const wait = element('section', {}, 'Unpacking the images …');
-document.body.append(
-  element(
-    'main',
-    {},
-    head(content),
-    wait,
-    levels,
-    ...tables(content),
-    element(
-      'footer',
-      {},
-      'Charts are drawn by uPlot. ',
-      element('details', {}, element('summary', {}, 'Licence of uPlot'), element('pre', {}, content.licence)),
-    ),
-  ),
-);
+document.body.append(element('main', {}, head(content), wait, levels, ...tables(content), footer(content.licence)));
 drawCharts();
 decodeAll(content.pictures).then((volumes) => {
   wait.replaceWith(...viewer(content.pictures, volumes));

@@ -1,0 +1,188 @@
+// deqreg evaluate: every pair of a data list registered by every method, and all figures in one table, one file of JSON and one page.
+import { version } from '../../../package.json';
+import type { Gpu } from '../../gpu/device.ts';
+import { type DataPair, dataSplits, pairsOf } from '../../io/data-list.ts';
+import { readDataList } from '../../io/files.ts';
+import { methods, resolveOptions } from '../../register/options.ts';
+import { type Progress, register } from '../../register/register.ts';
+import { list, oneOf, type Options, parse, table, text, UsageError, whole } from '../args.ts';
+import type { Evaluation } from '../evaluation/content.ts';
+import { csvOf, meansOf, runOf } from '../evaluation/figures.ts';
+import { type Done, type Journal, openJournal } from '../evaluation/journal.ts';
+import { type Method, methodsOf } from '../evaluation/methods.ts';
+import { meansTable, outcomeOf } from '../evaluation/told.ts';
+import { openGpu } from '../gpu.ts';
+import { type Inputs, readInputs } from '../inputs.ts';
+import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
+import { withOutputs } from '../outputs.ts';
+import { type RunsReporter, runsReporter } from '../progress.ts';
+import { evaluationPage } from '../report/evaluation.ts';
+import { commandLine } from '../report/html.ts';
+import { options as ofRegister, requestedOptions } from './register.ts';
+
+const { levels, iterations, tolerance, lambda, window, affine, modality, labels } = ofRegister;
+
+export const summary = 'register every pair of a data list by several methods, and compare';
+export const usage = 'deqreg evaluate --data FILE --out DIR [--method M,M,…] [options]';
+export const options = {
+  data: { value: 'FILE', parse: text, required: true, help: "data list, JSON in the form of Learn2Reg's dataset files: see the README" },
+  method: { value: 'M,M,…', parse: list(text), help: `of ${methods.join(', ')} (default equilibrium)` },
+  out: { value: 'DIR', parse: text, required: true, help: 'folder for evaluation.csv, evaluation.json, evaluation.html' },
+  split: { value: dataSplits.join('|'), parse: oneOf(...dataSplits), help: 'which pairs (default validation)' },
+  limit: { value: 'N', parse: whole, help: 'only the first N pairs' },
+  resume: { help: 'go on with an evaluation in DIR that was interrupted or had failures: what was done with the same options is kept' },
+  levels,
+  iterations,
+  tolerance,
+  lambda,
+  window,
+  affine,
+  modality: { ...modality, help: `${modality.help}; before that, what the data list says` },
+  labels: { ...labels, help: 'labels that count (default: those of the data list, else all that are in both maps, but 0)' },
+  quiet: { help: 'print nothing but errors' },
+  json: { help: 'print evaluation.json instead of the summary' },
+} satisfies Options;
+
+export async function run(args: string[]): Promise<number> {
+  const given = parse(options, args);
+  const { data: path, out, split = 'validation', limit, resume, quiet, json } = given;
+  if (limit !== undefined && limit < 1) throw new UsageError(`--limit: must be above 0, got ${limit}`);
+  const data = await readDataList(path);
+  const pairs = pairsOf(data, split).slice(0, limit);
+  const { method: _, ...shared } = requestedOptions({ ...given, method: undefined, modality: given.modality ?? data.modality });
+  const compared = methodsOf(given.method ?? ['equilibrium'], shared);
+  compared.forEach(checkOptions);
+
+  const labels = given.labels ?? data.labels;
+  const jobs = { pairs, methods: compared, labels, affine: shared.affine };
+  const evaluation = await withOutputs(out, async (write) => {
+    const journal = openJournal(out, resume);
+    const progress = runsReporter(quiet, pairs.length * compared.length);
+    const { runs, adapter } = await runAll(jobs, journal, progress).finally(progress.clear);
+    const all: Evaluation<Done> = {
+      command: commandLine('evaluate', args),
+      made: new Date().toISOString(),
+      version,
+      adapter,
+      data: { path, name: data.name, split, pairs: pairs.length },
+      methods: compared.map(({ name, told }) => ({ name, options: told })),
+      means: compared.map(({ name }) => meansOf(runs, name)),
+      runs,
+    };
+    await write('evaluation.csv', csvOf(runs));
+    await write('evaluation.json', `${JSON.stringify(all, null, 2)}\n`);
+    await write('evaluation.html', evaluationPage({ ...all, runs: runs.map(({ metrics, ...run }) => run) }));
+    return { ...all, finish: journal.remove };
+  });
+  const { finish, ...told } = evaluation;
+  const failed = told.runs.filter(({ error }) => error !== undefined).length;
+  if (!failed) finish();
+  if (json) console.log(JSON.stringify(told, null, 2));
+  else if (!quiet)
+    console.log(
+      [...meansTable(told.means), ...table([['files', `evaluation.csv, evaluation.json, evaluation.html in ${out}`]])].join('\n'),
+    );
+  if (failed) console.error(`deqreg: ${failed} of ${told.runs.length} runs failed; --resume tries them again`);
+  return failed ? 1 : 0;
+}
+
+/** Refuses options that no volume can be registered with; what a single one cannot is told in its row. */
+function checkOptions({ options }: Method): void {
+  try {
+    resolveOptions(options, { size: [256, 256, 256], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] });
+  } catch (error) {
+    throw new UsageError(`--${(error as Error).message}`); // its messages begin with the option's name
+  }
+}
+
+interface Jobs {
+  pairs: readonly DataPair[];
+  methods: readonly Method[];
+  labels?: readonly number[];
+  affine?: Method['options']['affine'];
+}
+
+/** Pair by pair, each by all methods, so that its volumes are read once. */
+async function runAll({ pairs, methods, labels, affine }: Jobs, journal: Journal, progress: RunsReporter) {
+  let gpu = await openGpu();
+  try {
+    const { info: adapter } = gpu;
+    const runs: Done[] = [];
+    for (const pair of pairs) {
+      let inputs: Promise<Inputs> | undefined;
+      let read = 0; // s
+      for (const { name, options, told } of methods) {
+        const key = JSON.stringify({ pair, told, labels, version });
+        const before = journal.find(key);
+        if (before) {
+          runs.push(before);
+          continue;
+        }
+        progress.begin(`${pair.name}, ${name}`, runs.length);
+        let done: Done;
+        try {
+          inputs ??= timed(
+            () => readInputs(pathsOf(pair), pair.fixedLabel === undefined ? undefined : labels, affine),
+            (s) => (read = s),
+          );
+          const metrics = await registerPair(gpu, await inputs, options, read, progress.show);
+          done = { ...runOf(pair.name, name, metrics), metrics };
+        } catch (error) {
+          done = { pair: pair.name, method: name, error: (error as Error).message.trim().replace(/\s*\n\s*/g, ' ') };
+          gpu = await working(gpu);
+        }
+        journal.add(key, done);
+        runs.push(done);
+        progress.end(outcomeOf(done));
+      }
+    }
+    return { runs, adapter };
+  } finally {
+    gpu.close();
+  }
+}
+
+/** The GPU, or another one where it was lost: its errors are told by all that comes after. */
+async function working(gpu: Gpu): Promise<Gpu> {
+  try {
+    gpu.check();
+    return gpu;
+  } catch {
+    gpu.close();
+    return openGpu();
+  }
+}
+
+async function registerPair(
+  gpu: Gpu,
+  inputs: Inputs,
+  options: Method['options'],
+  read: number,
+  show: (progress: Progress) => void,
+): Promise<Report> {
+  const registration = await register(gpu, inputs.fixed, inputs.moving, options, show);
+  const measuring = performance.now();
+  const figures = quality(inputs, registration, labelsWarpedBy(registration.displacement, inputs));
+  const metrics = (performance.now() - measuring) / 1e3;
+  const { affine, prepare, solve, finish } = registration.seconds;
+  const stages = { read, affine, prepare, solve: solve + finish, metrics, write: 0 };
+  const total = Object.values(stages).reduce((a, b) => a + b);
+  return report(inputs, registration, figures, gpu.info, { ...stages, total });
+}
+
+async function timed<T>(work: () => Promise<T>, tell: (seconds: number) => void): Promise<T> {
+  const started = performance.now();
+  const result = await work();
+  tell((performance.now() - started) / 1e3);
+  return result;
+}
+
+const pathsOf = ({ fixed, moving, fixedMask, movingMask, fixedLabel, movingLabel, landmarks }: DataPair) => ({
+  fixed,
+  moving,
+  fixedMask,
+  movingMask,
+  fixedSeg: fixedLabel,
+  movingSeg: movingLabel,
+  landmarks,
+});

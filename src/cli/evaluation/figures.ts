@@ -1,0 +1,104 @@
+// The figures of an evaluation: what is taken of each registration's metrics, as a row of CSV, and as mean and standard deviation.
+import type { Report } from '../metrics.ts';
+
+export const figures = {
+  diceBefore: { column: 'dice_before', title: 'Dice before', digits: 3, of: ({ dice }) => dice?.before },
+  dice: { column: 'dice', title: 'Dice', digits: 3, of: ({ dice }) => dice?.mean },
+  hd95: { column: 'hd95_mm', title: 'HD95 (mm)', digits: 2, of: ({ hd95 }) => hd95?.mean },
+  treBefore: { column: 'tre_before_mm', title: 'TRE before (mm)', digits: 2, of: ({ tre }) => tre?.before },
+  tre: { column: 'tre_mm', title: 'TRE (mm)', digits: 2, of: ({ tre }) => tre?.after },
+  folds: { column: 'folds_percent', title: 'Folds (%)', digits: 3, of: ({ foldingPercent }) => foldingPercent },
+  sdLogJ: { column: 'sdlogj', title: 'SDlogJ', digits: 3, of: ({ sdLogJ }) => sdLogJ },
+  secondsRegistration: {
+    column: 'seconds_registration',
+    title: 'Registration (s)',
+    digits: 1,
+    of: ({ seconds: { affine, prepare, solve } }) => affine + prepare + solve,
+  },
+  seconds: { column: 'seconds', title: 'Whole (s)', digits: 1, of: ({ seconds }) => seconds.total },
+  plannedMiB: { column: 'planned_gpu_mib', title: 'GPU (MiB)', digits: 0, of: ({ memory }) => memory.planned.total / 2 ** 20 },
+} satisfies Record<string, { column: string; title: string; digits: number; of: (metrics: Report) => number | undefined }>;
+
+export type Figure = keyof typeof figures;
+export const figureNames = Object.keys(figures) as Figure[];
+
+/** One pair registered by one method: figures, or why there are none. */
+export interface Run {
+  pair: string;
+  method: string;
+  error?: string;
+  /** Null where the pair has nothing to measure it by. */
+  figures?: Record<Figure, number | null>;
+  levels?: { factor: number; result: string; iterations: number; residual: number | null }[];
+}
+
+export function runOf(pair: string, method: string, metrics: Report): Run {
+  const value = (name: Figure) => {
+    const found = figures[name].of(metrics);
+    return found !== undefined && Number.isFinite(found) ? found : null;
+  };
+  return {
+    pair,
+    method,
+    figures: Object.fromEntries(figureNames.map((name) => [name, value(name)])) as Record<Figure, number | null>,
+    levels: metrics.solver.levels.map(({ factor, result, iterations, residual }) => ({
+      factor,
+      result,
+      iterations,
+      residual: Number.isFinite(residual) ? residual : null,
+    })),
+  };
+}
+
+/** Over the pairs of a method that have the figure; `sd` has n − 1 below, and is null for one pair. */
+export interface Mean {
+  n: number;
+  mean: number;
+  sd: number | null;
+}
+
+export interface MethodMeans {
+  method: string;
+  runs: number;
+  failed: number;
+  means: Partial<Record<Figure, Mean>>;
+}
+
+export function meansOf(runs: readonly Run[], method: string): MethodMeans {
+  const own = runs.filter((run) => run.method === method);
+  const means: MethodMeans['means'] = {};
+  for (const name of figureNames) {
+    const values = own.map((run) => run.figures?.[name]).filter((value) => typeof value === 'number');
+    if (!values.length) continue;
+    const mean = values.reduce((a, b) => a + b) / values.length;
+    const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+    means[name] = { n: values.length, mean, sd: values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : null };
+  }
+  return { method, runs: own.length, failed: own.filter(({ error }) => error !== undefined).length, means };
+}
+
+/** A row a run, all digits; lists by level are separated by spaces. */
+export function csvOf(runs: readonly Run[]): string {
+  const rows = runs.map(({ pair, method, error, figures: own, levels = [] }) => [
+    pair,
+    method,
+    ...figureNames.map((name) => own?.[name] ?? ''),
+    levels.map(({ iterations }) => iterations).join(' '),
+    levels.map(({ residual }) => residual ?? '-').join(' '),
+    levels.map(({ result }) => result).join(' '),
+    error ?? '',
+  ]);
+  const head = [
+    'pair',
+    'method',
+    ...figureNames.map((name) => figures[name].column),
+    'iterations',
+    'rms_residual_voxel',
+    'verdicts',
+    'error',
+  ];
+  return [head, ...rows].map((row) => `${row.map(cell).join(',')}\n`).join('');
+}
+
+/** As RFC 4180 quotes it. */
+const cell = (value: string | number) => (/[",\r\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));

@@ -1,0 +1,205 @@
+// deqreg evaluate on phantoms: its figures are those of deqreg register; failures and interruptions keep what was done.
+import { spawnSync } from 'node:child_process';
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Evaluation } from '../src/cli/evaluation/content.ts';
+import { csvOf, figureNames, figures, meansOf, type Run } from '../src/cli/evaluation/figures.ts';
+import type { Done } from '../src/cli/evaluation/journal.ts';
+import { deqreg } from './cli-run.ts';
+
+let folder = '';
+const at = (...parts: string[]) => join(folder, ...parts);
+const run = (args: string, interruptAt?: string) => deqreg(folder, args.split(' '), { interruptAt });
+const evaluationOf = async (out: string): Promise<Evaluation<Done>> => JSON.parse(await readFile(at(out, 'evaluation.json'), 'utf8'));
+const browser = ['chromium', 'chromium-browser', 'google-chrome'].find((name) => spawnSync(name, ['--version']).status === 0);
+
+/** Options that take little time: two levels of a 24×28×32 grid. */
+const quick = '--levels 2,1 --iterations 2,3 --affine none';
+const evaluate = `evaluate --data list.json --method equilibrium,adam ${quick}`;
+const results = ['evaluation.csv', 'evaluation.html', 'evaluation.json'];
+
+test.before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'deqreg-evaluate-'));
+  for (const seed of [1, 2]) assert.is((await run(`phantom --out p${seed} --size 24,28,32 --seed ${seed}`)).code, 0);
+  const pair = (p: string, moving: string) => ({
+    name: `${p} "${moving}"`,
+    fixed: `${p}/fixed.nii.gz`,
+    moving: `${p}/${moving}`,
+    fixedLabel: `${p}/fixed_seg.nii.gz`,
+    movingLabel: `${p}/moving_seg.nii.gz`,
+    landmarks: `${p}/landmarks.csv`,
+  });
+  await writeFile(at('p2/bad.nii.gz'), 'not an image at all');
+  const list = { name: 'phantoms', labels: [2, 3], validation: [pair('p1', 'moving.nii.gz'), pair('p2', 'bad.nii.gz')] };
+  await writeFile(at('list.json'), JSON.stringify(list));
+  await writeFile(at('single.json'), JSON.stringify({ validation: [{ fixed: 'p1/fixed.nii.gz', moving: 'p1/moving.nii.gz' }] }));
+});
+test.after(() => rm(folder, { recursive: true }));
+
+test('a pair that fails is a row, the others are as register measures them, and --resume tries the failed one again', async () => {
+  const ran = await run(`${evaluate} --out o`);
+  assert.is(ran.code, 1);
+  assert.match(ran.stderr, /^1\/4 p1 "moving\.nii\.gz", equilibrium: Dice 0\.\d+ → 0\.\d+, TRE \d.* s; \d+ s left$/m);
+  assert.match(ran.stderr, /^4\/4 p2 "bad\.nii\.gz", adam: failed: .*bad\.nii\.gz: /m);
+  assert.match(ran.stderr, /deqreg: 2 of 4 runs failed; --resume tries them again\n$/);
+  assert.match(ran.stdout, /^ +equilibrium +1 of 2 +0\.\d{3} /m);
+  assert.equal((await readdir(at('o'))).sort(), [...results, 'evaluation.jsonl']);
+
+  const { runs, means, data, methods, command } = await evaluationOf('o');
+  assert.equal(data, { path: 'list.json', name: 'phantoms', split: 'validation', pairs: 2 });
+  assert.equal(
+    methods.map(({ options }) => options),
+    ['equilibrium', 'adam'].map((method) => ({ levels: [2, 1], iterations: [2, 3], affine: 'none', method })),
+  );
+  assert.is(command, `deqreg ${evaluate} --out o`);
+  assert.equal(
+    runs.map(({ pair, method, error }) => [pair.slice(0, 2), method, error !== undefined]),
+    [
+      ['p1', 'equilibrium', false],
+      ['p1', 'adam', false],
+      ['p2', 'equilibrium', true],
+      ['p2', 'adam', true],
+    ],
+  );
+  assert.equal(means[0]!.means.dice, { n: 1, mean: runs[0]!.figures!.dice!, sd: null });
+
+  const labels = '--fixed-seg p1/fixed_seg.nii.gz --moving-seg p1/moving_seg.nii.gz --labels 2,3';
+  for (const [n, method] of ['equilibrium', 'adam'].entries()) {
+    const single = `register --fixed p1/fixed.nii.gz --moving p1/moving.nii.gz ${labels} --landmarks p1/landmarks.csv --method ${method} ${quick} --no-report --out r`;
+    assert.is((await run(single)).code, 0);
+    const { seconds, ...expected } = JSON.parse(await readFile(at('r/metrics.json'), 'utf8'));
+    const { seconds: _, ...metrics } = runs[n]!.metrics!;
+    assert.equal(metrics, expected);
+    const own = runs[n]!.figures!;
+    assert.equal(
+      [own.diceBefore, own.dice, own.hd95, own.treBefore, own.tre, own.folds, own.sdLogJ, own.plannedMiB],
+      [
+        expected.dice.before,
+        expected.dice.mean,
+        expected.hd95.mean,
+        expected.tre.before,
+        expected.tre.after,
+        expected.foldingPercent,
+        expected.sdLogJ,
+        expected.memory.planned.total / 2 ** 20,
+      ],
+    );
+    assert.ok(own.secondsRegistration! > 0 && own.seconds! > own.secondsRegistration!);
+    assert.equal(
+      runs[n]!.levels!.map(({ factor, result, iterations, residual }) => [factor, result, iterations, residual]),
+      expected.solver.levels.map((level: Record<string, unknown>) => [level.factor, level.result, level.iterations, level.residual]),
+    );
+  }
+  assert.is(await readFile(at('o/evaluation.csv'), 'utf8'), csvOf(runs));
+
+  await copyFile(at('p2/moving.nii.gz'), at('p2/bad.nii.gz'));
+  const again = await run(`${evaluate} --out o --resume`);
+  assert.equal([again.code, again.stderr.match(/^\d\/4/gm)], [0, ['3/4', '4/4']]);
+  assert.equal((await readdir(at('o'))).sort(), results);
+  const whole = await evaluationOf('o');
+  assert.equal(whole.runs.slice(0, 2), runs.slice(0, 2));
+  assert.is(whole.means[1]!.means.dice!.n, 2);
+});
+
+test('interrupted: exit code 130, the runs that were done are kept, and only the others follow', async () => {
+  const ran = await run(`${evaluate} --out i`, '1/4 ');
+  assert.is(ran.code, 130);
+  assert.equal(await readdir(at('i')), ['evaluation.jsonl']);
+  const without = await run(`${evaluate} --out i`);
+  assert.is(without.code, 2);
+  assert.match(without.stderr, /i\/evaluation\.jsonl: an evaluation that did not end, \d runs? done; --resume goes on with it, or remove/);
+  const kept = (await readFile(at('i/evaluation.jsonl'), 'utf8')).trimEnd().split('\n');
+  await writeFile(at('i/evaluation.jsonl'), `${kept[0]}\n${kept[0]!.slice(0, 100)}`); // as if cut off within a line
+  const resumed = await run(`${evaluate} --out i --resume --json`);
+  assert.is(resumed.code, 0, resumed.stderr);
+  assert.not.match(resumed.stderr, /^1\/4/m);
+  const { runs } = await evaluationOf('i');
+  assert.equal(JSON.parse(resumed.stdout).runs, runs);
+  assert.equal(runs[0], JSON.parse(kept[0]!).done);
+  const values = (run: Run) => figureNames.filter((name) => !name.startsWith('seconds')).map((name) => run.figures![name]);
+  assert.equal(runs.map(values), (await evaluationOf('o')).runs.map(values), 'the same figures as without the interruption');
+  assert.equal((await readdir(at('i'))).sort(), results);
+});
+
+test('without labels and landmarks: regularity, time and memory', async () => {
+  const ran = await run(`evaluate --data single.json ${quick} --out s --quiet`);
+  assert.equal([ran.code, ran.stdout, ran.stderr], [0, '', '']);
+  const [only] = (await evaluationOf('s')).runs;
+  assert.equal([only!.pair, only!.method, only!.figures!.dice, only!.figures!.tre], ['fixed/moving', 'equilibrium', null, null]);
+  assert.ok(only!.figures!.sdLogJ! > 0);
+});
+
+test('mean and standard deviation with n − 1; a row of CSV is quoted', () => {
+  const some = (value: number | null) => Object.fromEntries(figureNames.map((name) => [name, value])) as Run['figures'];
+  const runs: Run[] = [1, 2, 4, null].map((value, n) => ({ pair: `${n}`, method: 'a', figures: some(value), levels: [] }));
+  runs.push({ pair: 'x, "y"', method: 'a', error: 'no\nfile' }, { pair: '0', method: 'b', figures: some(5), levels: [] });
+  const { runs: count, failed, means } = meansOf(runs, 'a');
+  assert.equal([count, failed, means.dice!.n], [5, 1, 3]);
+  assert.ok(Math.abs(means.dice!.mean - 7 / 3) < 1e-12 && Math.abs(means.dice!.sd! - Math.sqrt(7 / 3)) < 1e-12);
+  const lines = csvOf(runs).split('\n');
+  assert.is(
+    lines[0],
+    `pair,method,${figureNames.map((name) => figures[name].column).join(',')},iterations,rms_residual_voxel,verdicts,error`,
+  );
+  assert.match(lines[5]!, /^"x, ""y""",a,,+"no$/);
+});
+
+const REFUSED: [args: string, code: number, message: RegExp][] = [
+  ['--data list.json --method equilibrium,demons --out x', 2, /--method: there is no demons; there are equilibrium, adam/],
+  ['--data list.json --method adam,adam --out x', 2, /--method: adam is given twice/],
+  ['--data list.json --split val --out x', 2, /--split: val is none of validation, test/],
+  ['--data list.json --split test --out x', 1, /list\.json: no pairs for test; .*take the split validation/],
+  ['--data list.json --limit 0 --out x', 2, /--limit: must be above 0, got 0/],
+  ['--data list.json --levels 2,1 --iterations 2,3,4 --out x', 2, /--iterations: 3 values for 2 levels/],
+  ['--data none.json --out x', 1, /none\.json: no such file/],
+  ['--data list.json', 2, /--out DIR is missing/],
+];
+test('refused before any registration, nothing left behind', async () => {
+  for (const [args, code, message] of REFUSED) {
+    const ran = await run(`evaluate ${args}`);
+    assert.match(ran.stderr, message);
+    assert.equal([ran.code, ran.stdout, (await readdir(folder)).includes('x')], [code, '', false], args);
+  }
+});
+
+test('one page that refers to no other', async () => {
+  const html = await readFile(at('o/evaluation.html'), 'utf8');
+  assert.ok(html.length < 2e5, `${html.length} bytes`);
+  assert.equal(html.match(/.{0,60}(https?:\/\/|\bsrc\s*=|\bhref\s*=|@import|\burl\()/gi), null);
+});
+
+if (!browser) console.log('evaluate: Chromium is not installed, so the page is not opened');
+else
+  test('in Chromium: no error on the console, two plots, a row a run, names as text', () => {
+    for (const out of ['o', 's']) {
+      const { stdout, stderr } = spawnSync(
+        browser,
+        [
+          '--headless',
+          '--no-sandbox',
+          '--disable-gpu',
+          '--disable-background-networking',
+          `--user-data-dir=${at('profile')}`,
+          '--enable-logging=stderr',
+          '--virtual-time-budget=5000',
+          '--dump-dom',
+          pathToFileURL(at(out, 'evaluation.html')).href,
+        ],
+        { encoding: 'utf8', maxBuffer: 2 ** 26 },
+      );
+      assert.equal(
+        stderr.split('\n').filter((line) => line.includes('CONSOLE')),
+        [],
+      );
+      assert.match(stdout, /<body data-state="ready">/);
+      assert.is(stdout.match(/class="uplot /g)?.length, 2);
+      assert.is(stdout.match(/<td>(converged|max-iterations|<span[^>]*>(converged|max-iterations))/g)?.length, out === 'o' ? 4 : 1);
+      if (out === 'o') assert.match(stdout, /<td>p1 "moving\.nii\.gz"<\/td>/);
+    }
+  });
+
+test.run();
