@@ -10,6 +10,7 @@ import type { Evaluation } from '../src/cli/evaluation/content.ts';
 import { csvOf, figureNames, figures, meansOf, type Run } from '../src/cli/evaluation/figures.ts';
 import type { Done } from '../src/cli/evaluation/journal.ts';
 import { deqreg } from './cli-run.ts';
+import { at as root } from './root.ts';
 
 let folder = '';
 const at = (...parts: string[]) => join(folder, ...parts);
@@ -111,7 +112,10 @@ test('interrupted: exit code 130, the runs that were done are kept, and only the
   assert.equal(await readdir(at('i')), ['evaluation.jsonl']);
   const without = await run(`${evaluate} --out i`);
   assert.is(without.code, 2);
-  assert.match(without.stderr, /i\/evaluation\.jsonl: an evaluation that did not end, \d runs? done; --resume goes on with it, or remove/);
+  assert.match(
+    without.stderr,
+    /i\/evaluation\.jsonl: an evaluation that did not end \(runs done: \d\); --resume goes on with it, or remove/,
+  );
   const kept = (await readFile(at('i/evaluation.jsonl'), 'utf8')).trimEnd().split('\n');
   await writeFile(at('i/evaluation.jsonl'), `${kept[0]}\n${kept[0]!.slice(0, 100)}`); // as if cut off within a line
   const resumed = await run(`${evaluate} --out i --resume --json`);
@@ -131,6 +135,26 @@ test('without labels and landmarks: regularity, time and memory', async () => {
   const [only] = (await evaluationOf('s')).runs;
   assert.equal([only!.pair, only!.method, only!.figures!.dice, only!.figures!.tre], ['fixed/moving', 'equilibrium', null, null]);
   assert.ok(only!.figures!.sdLogJ! > 0);
+});
+
+test('a GPU that is lost fails one run; the next one has another', async () => {
+  await writeFile(
+    at('lose.mjs'),
+    `import { globals } from ${JSON.stringify(pathToFileURL(root('node_modules/webgpu/index.js')).href)};
+const { requestDevice } = globals.GPUAdapter.prototype;
+let opened = 0;
+globals.GPUAdapter.prototype.requestDevice = async function (...args) {
+  const device = await requestDevice.apply(this, args);
+  if (!opened++) setTimeout(() => device.destroy());
+  return device;
+};`,
+  );
+  const args = `evaluate --data single.json --method equilibrium,adam ${quick} --out g --quiet`.split(' ');
+  const ran = await deqreg(folder, args, { env: { NODE_OPTIONS: `--import ${pathToFileURL(at('lose.mjs')).href}` } });
+  assert.is(ran.code, 1);
+  const [first, second] = (await evaluationOf('g')).runs;
+  assert.match(first!.error!, /device was lost/);
+  assert.is(second!.error, undefined);
 });
 
 test('mean and standard deviation with n − 1; a row of CSV is quoted', () => {

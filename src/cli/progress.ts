@@ -68,18 +68,22 @@ export function runsReporter(quiet: boolean, total: number): RunsReporter {
     cursorTo(stream, 0);
     clearLine(stream, 0);
   };
+  const update = (what: string) => {
+    if (!stream.isTTY) return;
+    const time = left();
+    clear();
+    const line = `${done + 1}/${total} ${label}: ${what}${Number.isFinite(time) ? `, ${duration(time)} left` : ''}`;
+    stream.write(line.slice(0, (stream.columns || 80) - 1));
+  };
   return {
     begin(of, before) {
       [label, began, done, fraction] = [of, performance.now(), before, 0];
+      update('reading and aligning');
     },
     show(progress) {
       fraction = progress.fraction;
-      if (!stream.isTTY) return;
       const { level, levels, iteration, maxIterations } = progress;
-      const time = left();
-      const line = `${done + 1}/${total} ${label}: level ${level}/${levels}, iteration ${iteration}/${maxIterations}`;
-      clear();
-      stream.write(`${line}${Number.isFinite(time) ? `, ${duration(time)} left` : ''}`.slice(0, (stream.columns || 80) - 1));
+      update(`level ${level}/${levels}, iteration ${iteration}/${maxIterations}`);
     },
     end(outcome) {
       finished.push(elapsed());

@@ -28,7 +28,9 @@ export function openJournal(folder: string, resume: boolean): Journal {
     if (done.error === undefined) before.set(key, done);
   });
   if (before.size && !resume)
-    throw new UsageError(`${path}: an evaluation that did not end, ${before.size} runs done; --resume goes on with it, or remove the file`);
+    throw new UsageError(
+      `${path}: an evaluation that did not end (runs done: ${before.size}); --resume goes on with it, or remove the file`,
+    );
   if (before.size) {
     writeFileSync(`${path}.tmp`, [...before].map(([key, done]) => line(key, done)).join(''));
     renameSync(`${path}.tmp`, path);
