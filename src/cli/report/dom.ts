@@ -29,13 +29,34 @@ export function table(head: Child[], rows: Child[][]): HTMLTableElement {
   return element('table', {}, element('thead', {}, row('th', head)), element('tbody', {}, ...rows.map((cells) => row('td', cells))));
 }
 
-/** Name and value a row, for whatever an object holds; nested names are joined by a space. */
-export function listing(object: object): HTMLTableElement {
-  const rows = Object.entries(flat(object)).map(([name, value]) =>
-    element('tr', {}, element('th', { scope: 'row' }, name), element('td', {}, value)),
-  );
-  return element('table', { className: 'listing' }, element('tbody', {}, ...rows));
+/** A figure that one looks at first: its name, the value, and what to know of it. */
+export const figure = (label: string, value: string, more: string) =>
+  div('figure', div('label', label), div('value', value), div('more', more));
+
+/** Text with the colour of what it names in a chart. */
+export function swatch(colour: string, text: string): HTMLElement {
+  const square = element('i', { className: 'swatch' });
+  square.style.background = colour;
+  return element('span', {}, square, ` ${text}`);
 }
+
+/** The licence of what draws the charts. */
+export const credits = (licence: string) =>
+  element(
+    'footer',
+    {},
+    'Charts are drawn by uPlot. ',
+    element('details', {}, element('summary', {}, 'Licence of uPlot'), element('pre', {}, licence)),
+  );
+
+/** Name and value a row. */
+export function pairs(rows: [string, string][]): HTMLTableElement {
+  const row = ([name, value]: [string, string]) => element('tr', {}, element('th', { scope: 'row' }, name), element('td', {}, value));
+  return element('table', { className: 'listing' }, element('tbody', {}, ...rows.map(row)));
+}
+
+/** Name and value a row, for whatever an object holds; nested names are joined by a space. */
+export const listing = (object: object) => pairs(Object.entries(flat(object)));
 
 function flat(value: unknown, name = ''): Record<string, string> {
   if (Array.isArray(value) && !value.some((item) => item instanceof Object)) {

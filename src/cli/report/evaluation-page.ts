@@ -1,8 +1,8 @@
 // The script of evaluation.html: means by method, plots of the pairs, and a row a pair and method.
 import { type Figure, figureNames, figures, type Run } from '../evaluation/figures.ts';
-import { COLOURS, footer, legend } from './charts.ts';
-import { div, element, fixed, listing, section, table } from './dom.ts';
+import { credits, div, element, fixed, listing, section, swatch, table } from './dom.ts';
 import type { EvaluationContent } from './evaluation.ts';
+import { COLOURS } from './plot.ts';
 import { type Points, scatter } from './scatter.ts';
 
 const content: EvaluationContent = JSON.parse(document.getElementById('content')!.textContent!);
@@ -10,6 +10,7 @@ const { data, methods, means, runs, adapter, version, made, command, licence } =
 document.title = `deqreg: evaluation on ${data.name}`;
 
 const colourOf = (method: string) => methods.findIndex(({ name }) => name === method) % COLOURS.length;
+const named = (method: string) => swatch(COLOURS[colourOf(method)]!, method);
 /** Figures that any run has. */
 const shown = figureNames.filter((name) => runs.some((run) => typeof run.figures?.[name] === 'number'));
 const failed = runs.filter(({ error }) => error !== undefined);
@@ -37,7 +38,7 @@ function head(): HTMLElement {
 
 function summary(): HTMLElement {
   const rows = means.map(({ method, runs, failed, means }) => [
-    legend(colourOf(method), method),
+    named(method),
     `${runs - failed} of ${runs}`,
     ...shown.map((name) => {
       const found = means[name];
@@ -106,7 +107,7 @@ function plots(): [HTMLElement[], () => void] {
       'span',
       {},
       `A point a pair${old ? ', in grey before registration' : ''}; a bar is the mean. The first run of a method also compiles its kernels. `,
-      ...methods.map(({ name }, n) => element('span', {}, legend(n, name), ' \u2003')),
+      ...methods.map(({ name }) => element('span', {}, named(name), ' \u2003')),
     ),
     div('charts', strips, times),
   );
@@ -134,7 +135,7 @@ function plots(): [HTMLElement[], () => void] {
 function every(): HTMLElement {
   const rows = runs.map(({ pair, method, error, figures: own, levels = [] }) => [
     pair,
-    legend(colourOf(method), method),
+    named(method),
     error === undefined ? verdicts(levels.map(({ result }) => result)) : element('span', { className: 'warning' }, 'failed'),
     ...shown.map((name) => fixed(own?.[name], figures[name].digits)),
     levels.map(({ iterations }) => iterations).join(', '),
@@ -173,7 +174,7 @@ document.body.append(
       element('h3', {}, 'Command'),
       element('pre', {}, command),
     ),
-    footer(licence),
+    credits(licence),
   ),
 );
 draw();

@@ -1,7 +1,7 @@
 // The script of report.html: reads the JSON embedded in the page and draws it.
-import { convergence, footer } from './charts.ts';
+import { convergence } from './charts.ts';
 import type { Content } from './content.ts';
-import { element } from './dom.ts';
+import { credits, element } from './dom.ts';
 import { decodeAll } from './slices.ts';
 import { head, tables } from './tables.ts';
 import { viewer } from './viewer.ts';
@@ -10,7 +10,7 @@ const content: Content = JSON.parse(document.getElementById('content')!.textCont
 document.title = `deqreg: ${content.report.inputs.moving} to ${content.report.inputs.fixed}`;
 const [levels, drawCharts] = convergence(content.report);
 const wait = element('section', {}, 'Unpacking the images …');
-document.body.append(element('main', {}, head(content), wait, levels, ...tables(content), footer(content.licence)));
+document.body.append(element('main', {}, head(content), wait, levels, ...tables(content), credits(content.licence)));
 drawCharts();
 decodeAll(content.pictures).then((volumes) => {
   wait.replaceWith(...viewer(content.pictures, volumes));

@@ -1,6 +1,6 @@
 // Points in the plane, a colour a group: strips of a figure by method, and one figure against another.
 import uPlot from 'uplot';
-import { axis, COLOURS, SIZE } from './charts.ts';
+import { axis, COLOURS, SIZE } from './plot.ts';
 
 export interface Points {
   label: string;

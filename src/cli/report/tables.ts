@@ -1,13 +1,12 @@
 // Figures in tables: what was reached, what it took, and how it was made.
 import type { Content } from './content.ts';
-import { div, element, fixed, listing, section, table } from './dom.ts';
+import { div, element, figure, fixed, listing, section, table } from './dom.ts';
 
 type Report = Content['report'];
 
 /** The page's head: names, and the figures that one looks at first. */
 export function head({ report, made }: Content): HTMLElement {
   const { dice, hd95, tre, similarity, foldingPercent, sdLogJ, region, solver, seconds, inputs } = report;
-  const figure = (label: string, value: string, more: string) => div('figure', div('label', label), div('value', value), div('more', more));
   const arrow = (before: number, after: number, decimals: number) => `${fixed(before, decimals)} → ${fixed(after, decimals)}`;
   const converged = solver.levels.filter(({ result }) => result === 'converged').length;
   return element(
