@@ -67,14 +67,14 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
 }
 
 /** 1 where the mask is above 0, else 0. */
-function maskOf(path: string, mask: Volume, imagePath: string, image: Grid): Float32Array {
+export function maskOf(path: string, mask: Volume, imagePath: string, image: Grid): Float32Array {
   checkGrid(path, mask, imagePath, image);
   const inside = mask.data.map((value) => (value > 0 ? 1 : 0));
   if (!inside.includes(1)) throw new Error(`${path}: an empty mask: no voxel is above 0`);
   return inside;
 }
 
-function checkLabels(path: string, map: Volume, imagePath: string, image: Grid): void {
+export function checkLabels(path: string, map: Volume, imagePath: string, image: Grid): void {
   checkGrid(path, map, imagePath, image);
   const odd = map.data.findIndex((label) => !Number.isInteger(label));
   if (odd >= 0) throw new Error(`${path}: not a label map: voxel ${odd} has the value ${map.data[odd]}, labels are whole numbers`);

@@ -13,6 +13,7 @@ import * as plan from './commands/plan.ts';
 import * as quickstart from './commands/quickstart.ts';
 import * as register from './commands/register.ts';
 import * as setup from './commands/setup.ts';
+import * as train from './commands/train.ts';
 import * as trainStep from './commands/train-step.ts';
 import { closeGpus } from './gpu.ts';
 import { discardOutputs } from './outputs.ts';
@@ -26,6 +27,7 @@ const commands: Record<string, Command> = {
   compose,
   convert,
   phantom,
+  train,
   plan,
   'train-step': trainStep,
   info,

@@ -40,6 +40,8 @@ export interface DataList {
   name: string;
   /** Where it is one for all images. */
   modality?: 'mri' | 'ct';
+  /** What the list says of the data's licence (Learn2Reg's `licence`). */
+  licence?: string;
   /** Labels that count. */
   labels?: number[];
   pairing?: 'paired' | 'unpaired';
@@ -127,6 +129,7 @@ export function parseDataList(text: string, path: string, exists?: Exists): Data
     modality: modalityOf(json.modality, fail),
     labels: labelsOf(json.labels, json.modality, fail),
     pairing: pairingOf(json.pairings ?? json.pairing, fail),
+    licence: [json.licence, json.license].find((text) => typeof text === 'string') as string | undefined,
   };
   return {
     path,

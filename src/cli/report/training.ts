@@ -2,7 +2,7 @@
 // made at any time: of a training that has hardly begun it shows what there is.
 import licence from 'uplot/LICENSE';
 import type { Row } from './plot.ts';
-import { selfContained } from './self-contained.ts';
+import { htmlPage } from './html.ts';
 import script from './training-page.ts?bundle';
 
 /** Of a line of log.jsonl, what the page reads. A number that is not finite may be there or, as JSON has it, null. */
@@ -62,7 +62,7 @@ export interface TrainingContent {
 }
 
 /** The whole page. */
-export const trainingPage = (content: TrainingPage): string => selfContained('deqreg training', trainingContent(content), script);
+export const trainingPage = (content: TrainingPage): string => htmlPage('deqreg training', trainingContent(content), script);
 
 /** What the page shows, without gaps in its columns: what is missing or not finite is null. */
 export function trainingContent({ title, command, records, events, facts }: TrainingPage): TrainingContent {
