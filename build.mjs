@@ -157,6 +157,9 @@ function bundleFolder(name) {
   copy(at('package.json'), 'lib/deqreg/package.json');
   const engine = ['deqreg.js', 'node.js', 'index.js'];
   for (const file of engine) copy(at('dist', file), 'lib/deqreg/dist', file);
+  if (existsSync(at('weights')))
+    for (const file of readdirSync(at('weights')).filter((file) => file.endsWith('.safetensors')))
+      copy(at('weights', file), 'lib/deqreg/weights', file);
   for (const file of ['package.json', 'index.js', 'dist/linux-x64/dawn.node'])
     copy(at('node_modules/webgpu', file), 'lib/deqreg/node_modules/webgpu', file);
 

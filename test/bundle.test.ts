@@ -1,6 +1,6 @@
 // The bundle for servers without network: what lies in it, and its start script, from elsewhere, through links, with nothing on the PATH.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'uvu';
@@ -46,10 +46,11 @@ test('it is made on Linux x64 by a Node of its own, or refused by name', () => {
   }
 });
 
-bundled('it holds Node, the engine, Dawn for Linux x64, the Vulkan loader and the licences of all that', () => {
+bundled('it holds Node, the engine, the trained models, Dawn for Linux x64, the Vulkan loader and the licences of all that', () => {
   const files = readdirSync(at('dist', name), { recursive: true, encoding: 'utf8' });
   const plain = files.filter((file) => statSync(at('dist', name, file)).isFile()).sort();
   const licences = ['deqreg', 'fast-png', 'fflate', 'iobuffer', 'nifti-reader-js', 'uplot', 'webgpu'];
+  const weights = existsSync(at('weights')) ? readdirSync(at('weights')).filter((file) => file.endsWith('.safetensors')) : [];
   const needed = [
     'README.txt',
     'bin/deqreg',
@@ -62,6 +63,7 @@ bundled('it holds Node, the engine, Dawn for Linux x64, the Vulkan loader and th
     'lib/deqreg/package.json',
     'lib/node',
     'lib/vulkan/libvulkan.so.1',
+    ...weights.map((file) => `lib/deqreg/weights/${file}`),
     ...licences.map((part) => `licenses/${part}.txt`),
   ];
   assert.equal(

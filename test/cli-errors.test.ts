@@ -105,7 +105,7 @@ const wrongUsage: [string, string | RegExp][] = [
   ['', 'no command; deqreg --help lists them'],
   [
     'align',
-    'unknown command align; there are register, apply, jacobian, invert, compose, convert, phantom, plan, train-step, info, setup, quickstart',
+    'unknown command align; there are register, apply, jacobian, invert, compose, convert, models, phantom, plan, train-step, info, setup, quickstart',
   ],
   ['register --fixed good.nii.gz --out o', '--moving FILE is missing'],
   [`register ${pair}`, '--out DIR is missing'],
@@ -122,7 +122,7 @@ const wrongUsage: [string, string | RegExp][] = [
   [`register ${pair} --out o --levels 1,2`, /--levels must go from coarse to fine/],
   [`register ${pair} --out o --levels 2,1 --iterations 5,5,5`, /--iterations/],
   [`register ${pair} --out o --iterations 0`, /--iterations must be whole numbers above 0/],
-  [`register ${pair} --out o --method newton`, '--method: newton is none of equilibrium, adam'],
+  [`register ${pair} --out o --method newton`, '--method: newton is none of equilibrium, adam, deq'],
   [`register ${pair} --out o --fixed-seg seg.nii`, '--moving-seg FILE is missing: Dice needs both label maps'],
   [`register ${pair} --out o --moving-seg seg.nii`, '--fixed-seg FILE is missing: Dice needs both label maps'],
   [`register ${pair} --out o --labels 1`, '--labels needs --fixed-seg and --moving-seg'],

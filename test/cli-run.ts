@@ -20,6 +20,8 @@ export interface Ran {
 }
 
 interface How {
+  /** Another copy of dist/deqreg.js. */
+  program?: string;
   env?: Record<string, string>;
   interruptAt?: string;
 }
@@ -28,8 +30,8 @@ interface How {
  * Runs `deqreg args…` in a folder; `interruptAt`: sends SIGINT when this text appears on stderr. Dawn's own warnings about an
  * adapter are left out of stderr.
  */
-export function deqreg(cwd: string, args: readonly string[], { env, interruptAt }: How = {}): Promise<Ran> {
-  const child = spawn(process.execPath, [command, ...args], { cwd, env: { ...process.env, ...env } });
+export function deqreg(cwd: string, args: readonly string[], { program = command, env, interruptAt }: How = {}): Promise<Ran> {
+  const child = spawn(process.execPath, [program, ...args], { cwd, env: { ...process.env, ...env } });
   let stdout = '',
     stderr = '';
   child.stdout.on('data', (chunk) => {

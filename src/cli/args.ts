@@ -60,10 +60,16 @@ function fail(message: string): never {
   throw new UsageError(message);
 }
 
-/** The values of a command's options. Throws a UsageError on what the table does not allow. */
-export function parse<O extends Options>(options: O, args: string[]): Values<O> {
+/**
+ * The values of a command's options. Throws a UsageError on what the table does not allow. Arguments that belong to no option are
+ * appended to `rest`, and refused without it.
+ */
+export function parse<O extends Options>(options: O, args: string[], rest?: string[]): Values<O> {
   const given = new Map<string, string | true>();
-  for (const { name, value } of optionTokens(options, args)) {
+  for (const token of tokensOf(options, args, !!rest)) {
+    if (token.kind === 'positional') rest!.push(token.value);
+    if (token.kind !== 'option') continue;
+    const { name, value } = token;
     if (given.has(name)) fail(`--${name} is given twice`);
     given.set(name, value ?? true);
   }
@@ -81,12 +87,12 @@ export function parse<O extends Options>(options: O, args: string[]): Values<O> 
   ) as Values<O>;
 }
 
-function optionTokens(options: Options, args: string[]) {
+function tokensOf(options: Options, args: string[], allowPositionals: boolean) {
   const config = Object.fromEntries(
     Object.entries(options).map(([name, option]) => [name, { type: 'parse' in option ? ('string' as const) : ('boolean' as const) }]),
   );
   try {
-    return parseArgs({ args, options: config, strict: true, tokens: true }).tokens.filter((token) => token.kind === 'option');
+    return parseArgs({ args, options: config, strict: true, tokens: true, allowPositionals }).tokens;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (!code?.startsWith('ERR_PARSE_ARGS')) throw error;

@@ -8,6 +8,7 @@ import * as evaluate from './commands/evaluate.ts';
 import * as info from './commands/info.ts';
 import * as invert from './commands/invert.ts';
 import * as jacobian from './commands/jacobian.ts';
+import * as models from './commands/models.ts';
 import * as phantom from './commands/phantom.ts';
 import * as plan from './commands/plan.ts';
 import * as quickstart from './commands/quickstart.ts';
@@ -26,6 +27,7 @@ const commands: Record<string, Command> = {
   invert,
   compose,
   convert,
+  models,
   phantom,
   train,
   plan,

@@ -7,6 +7,7 @@ import type { InverseOutcome } from '../register/fields.ts';
 import { dice, hd95, jacobianStats, tre, warpLabels } from '../register/metrics.ts';
 import type { Registration } from '../register/register.ts';
 import type { Inputs } from './inputs.ts';
+import type { ModelNote } from './models.ts';
 
 /** Share of the intensity window above which a voxel of the fixed image is foreground. */
 const FOREGROUND = 0.05;
@@ -81,6 +82,7 @@ export function report(
   adapter: AdapterInfo,
   seconds: Seconds,
   inverse?: InverseOutcome,
+  model?: ModelNote,
 ) {
   const { levels, affine, options, intensities, memory } = registration;
   return {
@@ -88,6 +90,7 @@ export function report(
     ...(inverse && { inverse }),
     affine,
     solver: { method: options.method, levels },
+    ...(model && { model }),
     seconds,
     memory,
     adapter,

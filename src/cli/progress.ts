@@ -115,9 +115,7 @@ function lineALevel(): Reporter {
     show(progress) {
       if (last?.level !== progress.level) {
         finish();
-        console.error(
-          `level ${progress.level}/${progress.levels}: ${resolution(progress.factor)}, at most ${progress.maxIterations} iterations`,
-        );
+        console.error(`level ${progress.level}/${progress.levels}: ${resolution(progress)}, at most ${progress.maxIterations} iterations`);
       }
       last = progress;
     },
@@ -126,4 +124,5 @@ function lineALevel(): Reporter {
 }
 
 const figures = ({ residual, similarity }: Progress) => `residual ${residual.toFixed(4)} voxel, LNCC ${similarity.toFixed(3)}`;
-const resolution = (factor: number) => (factor === 1 ? 'full resolution' : `1/${factor} resolution`);
+const resolution = ({ factor, stage }: Progress) =>
+  `${stage ? `${stage} at ` : ''}${factor === 1 ? 'full resolution' : `1/${factor} resolution`}`;

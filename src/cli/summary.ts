@@ -6,9 +6,11 @@ import { describeInverse } from './fields.ts';
 import type { Report } from './metrics.ts';
 
 export function summarise(done: Report, folder: string, reported: boolean): string {
-  const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, inverse, affine, intensities, solver, seconds, memory, adapter } =
-    done;
-  const levels = solver.levels.map(({ factor, result, iterations }) => `1/${factor} ${result} after ${iterations}`).join(', ');
+  const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, inverse } = done;
+  const { affine, intensities, model, solver, seconds, memory, adapter } = done;
+  const levels = solver.levels
+    .map(({ factor, stage, result, iterations }) => `1/${factor}${stage ? ` ${stage}` : ''} ${result} after ${iterations}`)
+    .join(', ');
   const { read, affine: align, prepare, solve, invert, metrics, write, total } = seconds;
   const files = [
     'warped.nii.gz',
@@ -35,6 +37,7 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
         ? `none (${affine.requested === 'auto' ? 'the images start close together' : 'as asked'})`
         : `${affine.mode}${affine.requested === 'auto' ? ' (the images start far apart)' : ''}: NCC ${affine.ncc.before.toFixed(3)} → ${affine.ncc.after.toFixed(3)}, ${affine.motion.toFixed(1)} mm on average`,
     ],
+    ...(model ? [['model', `${model.name} (${model.file}): ${model.summary}`]] : []),
     ['solver', `${solver.method}: ${levels}`],
     [
       'time',

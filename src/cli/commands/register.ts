@@ -13,6 +13,7 @@ import { planRegistration, register } from '../../register/register.ts';
 import { list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
 import { type Inputs, readInputs } from '../inputs.ts';
 import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
+import { modelNote, type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
 import { imageType, labelType, withOutputs, type Write } from '../outputs.ts';
 import { reporter } from '../progress.ts';
 import { pictures } from '../report/pictures.ts';
@@ -45,12 +46,22 @@ export const options = {
     parse: oneOf(...affineModes),
     help: 'alignment before the deformation (default auto: affine when the images start far apart)',
   },
-  method: { value: methods.join('|'), parse: oneOf(...methods), help: 'fixed point by Anderson acceleration, or composed Adam steps' },
+  method: {
+    value: methods.join('|'),
+    parse: oneOf(...methods),
+    help: 'fixed point of the classical cell by Anderson acceleration, composed Adam steps, or fixed point of a trained cell',
+  },
+  model: {
+    value: 'FILE',
+    parse: text,
+    help: 'trained cell of deq, .safetensors (default: the shipped one for the modality; see deqreg models)',
+  },
+  refine: { value: 'N', parse: whole, help: 'deq: evaluations of the classical cell, at most, behind the last level (default 0)' },
   levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
   iterations: { value: 'N[,N,…]', parse: list(whole), help: 'evaluations of the update at most, one number or one a level' },
   tolerance: { value: 'T[,T,…]', parse: list(number), help: 'a level ends when the RMS residual is below T of its voxels' },
-  lambda: { value: 'L[,L,…]', parse: list(number), help: 'regularisation a step, voxel² of each level; larger is smoother' },
-  window: { value: 'N', parse: whole, help: 'width of the LNCC window in voxels, odd' },
+  lambda: { value: 'L[,L,…]', parse: list(number), help: 'regularisation a step, voxel² of each level; larger is smoother; not for deq' },
+  window: { value: 'N', parse: whole, help: 'width of the LNCC window in voxels, odd; not for deq' },
   inverse: { help: 'also write inverse_displacement.nii.gz, from moving point to fixed point, on the moving grid' },
   'no-report': { help: 'do not write report.html' },
   'dry-run': { help: 'tell the exact GPU memory this run will need, without a GPU, and stop' },
@@ -61,7 +72,7 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const started = performance.now();
   const given = parse(options, args);
-  const { fixed, moving, out, labels, landmarks, affine, inverse, quiet, json } = given;
+  const { fixed, moving, out, labels, landmarks, method, affine, modality, inverse, quiet, json } = given;
   const {
     'fixed-mask': fixedMask,
     'moving-mask': movingMask,
@@ -73,34 +84,39 @@ export async function run(args: string[]): Promise<number> {
   if (!fixedSeg !== !movingSeg) throw new UsageError(`--${fixedSeg ? 'moving' : 'fixed'}-seg FILE is missing: Dice needs both label maps`);
   if (labels && !fixedSeg) throw new UsageError('--labels needs --fixed-seg and --moving-seg');
   if (!out && !dryRun) throw new UsageError('--out DIR is missing');
-  const requested = requestedOptions(given);
+  if (given.model && method !== 'deq') throw new UsageError('--model does not apply without --method deq');
+  const named = given.model === undefined ? undefined : await readModelFile(given.model);
 
   const inputs = await readInputs({ fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks }, labels, affine);
+  const trained = method === 'deq' ? (named ?? (await shippedModelFor(inputs.fixed, modality))) : undefined;
+  const requested = { ...requestedOptions(given), model: trained?.model };
   const read = performance.now();
   const { plan, options: resolved } = planFor(inputs, requested);
   if (dryRun) {
     const inversion = inverse ? planInverse(inputs.fixed, inputs.moving).peak : undefined;
-    if (json) print(JSON.stringify({ memory: { planned: plan.peak, ...(inversion && { inversion }) }, options: resolved }, null, 2));
-    else if (!quiet) {
+    if (json) {
+      const memory = { planned: plan.peak, ...(inversion && { inversion }) };
+      print(JSON.stringify({ memory, options: resolved, ...(trained && { model: modelNote(trained) }) }, null, 2));
+    } else if (!quiet) {
       print(`GPU memory this registration needs:\n${memoryTable(plan.peak)}`);
       if (inversion) print(`and afterwards its inversion:\n${memoryTable(inversion)}`);
     }
     return 0;
   }
   const done = await withOutputs(out!, (write) =>
-    registerInto(write, inputs, requested, { inverse, quiet, quoted: noReport ? undefined : args }, { started, read }),
+    registerInto(write, inputs, requested, { inverse, quiet, trained, quoted: noReport ? undefined : args }, { started, read }),
   );
   if (json) print(JSON.stringify(done, null, 2));
   else if (!quiet) print(summarise(done, out!, !noReport));
   return 0;
 }
 
-/** What of the command line is for the registration itself; a list of one value is that value for all levels. */
-export function requestedOptions(given: Omit<RegisterOptions, PerLevel> & { [K in PerLevel]?: number[] }): RegisterOptions {
+/** What of the command line is for the registration itself, but for the model; a list of one value is that value for all levels. */
+export function requestedOptions(given: Omit<RegisterOptions, PerLevel | 'model'> & { [K in PerLevel]?: number[] }): RegisterOptions {
   const perLevel = (values?: number[]) => (values?.length === 1 ? values[0] : values);
   const [iterations, tolerance, lambda] = [given.iterations, given.tolerance, given.lambda].map(perLevel);
-  const { method, levels, window, affine, modality } = given;
-  return { method, levels, iterations, tolerance, lambda, window, affine, modality };
+  const { method, refine, levels, window, affine, modality } = given;
+  return { method, refine, levels, iterations, tolerance, lambda, window, affine, modality };
 }
 type PerLevel = 'iterations' | 'tolerance' | 'lambda';
 
@@ -119,10 +135,10 @@ async function registerInto(
   write: Write,
   inputs: Inputs,
   requested: RegisterOptions,
-  how: { inverse: boolean; quiet: boolean; quoted?: string[] },
+  how: { inverse: boolean; quiet: boolean; trained?: ModelFile; quoted?: string[] },
   at: { started: number; read: number },
 ): Promise<Report> {
-  const { quoted } = how;
+  const { quoted, trained } = how;
   const { fixed, moving, segmentation } = inputs;
   const gpu = await openGpu();
   const opened = performance.now();
@@ -171,6 +187,7 @@ async function registerInto(
         total: seconds(ended - at.started),
       },
       inverse?.outcome,
+      trained && modelNote(trained),
     );
     if (quoted && shown) await write('report.html', reportPage(done, shown, quoted));
     await write('metrics.json', `${JSON.stringify(done, null, 2)}\n`);

@@ -8,34 +8,34 @@ type Levels = Content['report']['solver']['levels'];
 const colour = (n: number) => COLOURS[n % COLOURS.length]!;
 
 /** The section, and what draws the charts in it once it is on the page. */
-export function convergence({ solver: { method, levels }, options }: Content['report']): [HTMLElement, () => void] {
+export function convergence({ solver: { method, levels }, model }: Content['report']): [HTMLElement, () => void] {
   const residuals = div('chart'),
     similarities = div('chart');
   const rows = levels.map((level, n) => [
-    swatch(colour(n), `1/${level.factor}`),
+    swatch(colour(n), named(level)),
     level.size.join(' × '),
     element('span', { className: level.result === 'converged' ? '' : 'warning' }, level.result),
-    `${level.iterations} of ${options.iterations[n]}`,
+    `${level.iterations} of ${level.maxIterations}`,
     short(level.residual),
-    short(options.tolerance[n]),
+    short(level.tolerance),
     fixed(level.similarities.at(-1), 4),
   ]);
   const made = section(
     'Convergence',
-    `Method: ${method}. A level ends when the RMS of f(u) − u, in its own voxels, falls below its tolerance (dashed); the field with the smallest residual is kept.`,
+    `Method: ${method}${model ? ` with the model ${model.name}` : ''}. A level ends when the RMS of f(u) − u, in its own voxels, falls below its tolerance (dashed); the field with the smallest residual is kept.`,
     table(['Level', 'Grid (i, j, k)', 'Verdict', 'Evaluations', 'Residual (voxel)', 'Tolerance (voxel)', 'LNCC at the end'], rows),
     div('charts', residuals, similarities),
   );
   return [
     made,
     () => {
-      const names = levels.map(({ factor }) => `1/${factor}`);
+      const names = levels.map(named);
       const count = levels.reduce((sum, { residuals }) => sum + residuals.length, 0);
       const x = { label: 'evaluations', values: Array.from({ length: count }, (_, n) => n + 1), range: [0, count + 1] as [number, number] };
       const curves = (rows: Row[], as: 'curve' | 'dashed') =>
         spread(levels, rows).map((values, n) => ({ label: as === 'curve' ? names[n]! : '', colour: colour(n), values, as }));
       const reached = levels.map((level) => level.residuals);
-      const tolerances = levels.map((level, n) => level.residuals.map(() => options.tolerance[n]! || null));
+      const tolerances = levels.map((level, n) => level.residuals.map(() => level.tolerance || null));
       plot(residuals, {
         title: 'Residual, RMS (voxel)',
         x,
@@ -47,6 +47,8 @@ export function convergence({ solver: { method, levels }, options }: Content['re
     },
   ];
 }
+
+const named = ({ factor, stage }: Levels[number]) => `1/${factor}${stage ? ` ${stage}` : ''}`;
 
 /** Values of each level at their evaluations, which are counted over all levels; null elsewhere. */
 function spread(levels: Levels, values: Row[]): Row[] {

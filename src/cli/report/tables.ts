@@ -8,7 +8,8 @@ type Report = Content['report'];
 export function head({ report, made }: Content): HTMLElement {
   const { dice, hd95, tre, similarity, foldingPercent, sdLogJ, region, solver, seconds, inputs } = report;
   const arrow = (before: number, after: number, decimals: number) => `${fixed(before, decimals)} → ${fixed(after, decimals)}`;
-  const converged = solver.levels.filter(({ result }) => result === 'converged').length;
+  const levels = solver.levels.filter(({ stage }) => !stage);
+  const converged = levels.filter(({ result }) => result === 'converged').length;
   return element(
     'header',
     {},
@@ -27,7 +28,7 @@ export function head({ report, made }: Content): HTMLElement {
       figure('LNCC', arrow(similarity.before, similarity.after, 3), 'finest level'),
       figure('Folds', `${fixed(foldingPercent, 3)} %`, `J ≤ 0 in the ${region}`),
       figure('SDlogJ', fixed(sdLogJ, 3), region),
-      figure('Solver', `${converged} of ${solver.levels.length}`, 'levels converged'),
+      figure('Solver', `${converged} of ${levels.length}`, 'levels converged'),
       figure('Time', `${fixed(seconds.total, 1)} s`, `of these ${fixed(seconds.solve, 1)} s solving`),
     ),
   );
