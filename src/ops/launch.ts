@@ -30,6 +30,16 @@ export function planes(
   return { constants: { WG, WG_X: x, WG_Y: WG / x }, groups: [Math.ceil(w / x), Math.ceil(h / (WG / x)), z] };
 }
 
+/** Workgroups for `lanes` voxels in a row an invocation: x runs over the rows of a plane, z over everything outside. */
+export function rows(
+  w: number,
+  h: number,
+  z: number,
+  lanes: 1 | 4,
+): { constants: { WG: number; LANES: number }; groups: [number, number, number] } {
+  return { constants: { WG, LANES: lanes }, groups: [Math.ceil(((w / lanes) * h) / WG), 1, z] };
+}
+
 /** Workgroups for line kernels: x runs over the lines, y over the runs of `run` outputs in a line of `n`. */
 export function lines(
   count: number,

@@ -45,6 +45,8 @@ const warpCases = (op: string): Case[] => [
   { op, label: 'matrix', inputs: [uniform([2, 1, 4, 5, 3], 7), awayFromFaces([2, 3, 3, 4, 5], 8, 1, affine)], attrs: affine },
   { op, label: 'matrix, clamped', inputs: [uniform([1, 1, 2, 3, 2], 9), awayFromFaces([1, 3, 5, 3, 7], 10, 2, affine)], attrs: affine },
   { op, label: 'one slice', inputs: [uniform([1, 1, 1, 4, 5], 11), awayFromFaces([1, 3, 1, 4, 5], 12, 1.5)], attrs: {} },
+  { op, label: 'W of fours, N=2', inputs: [uniform([2, 1, 4, 5, 3], 13), awayFromFaces([2, 3, 3, 7, 12], 14, 2, affine)], attrs: affine },
+  { op, label: 'W of fours, C=2', inputs: [uniform([1, 2, 3, 3, 8], 15), awayFromFaces([1, 3, 3, 3, 8], 16, 2)], attrs: {} },
 ];
 
 const sampleCase = (label: string, image: number[], u: NdArray, attrs: WarpAttrs = {}): Case => ({
