@@ -2,8 +2,8 @@
 import { version } from '../../../package.json';
 import type { Gpu } from '../../gpu/device.ts';
 import { type DataPair, dataSplits, pairsOf } from '../../io/data-list.ts';
-import { readDataList } from '../../io/files.ts';
-import { methods, resolveOptions } from '../../register/options.ts';
+import { readDataList, readVolume } from '../../io/files.ts';
+import { methods, type RegisterOptions, resolveOptions } from '../../register/options.ts';
 import { type Progress, register } from '../../register/register.ts';
 import { list, oneOf, type Options, parse, table, text, UsageError, whole } from '../args.ts';
 import type { Evaluation } from '../evaluation/content.ts';
@@ -13,6 +13,7 @@ import { type Method, methodsOf } from '../evaluation/methods.ts';
 import { meansTable, outcomeOf } from '../evaluation/told.ts';
 import { openGpu } from '../gpu.ts';
 import { type Inputs, readInputs } from '../inputs.ts';
+import { type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
 import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
 import { withOutputs } from '../outputs.ts';
 import { type RunsReporter, runsReporter } from '../progress.ts';
@@ -20,7 +21,7 @@ import { evaluationPage } from '../report/evaluation.ts';
 import { commandLine } from '../report/html.ts';
 import { options as ofRegister, requestedOptions } from './register.ts';
 
-const { levels, iterations, tolerance, lambda, window, affine, modality, labels } = ofRegister;
+const { refine, levels, iterations, tolerance, lambda, window, affine, modality, labels } = ofRegister;
 
 export const summary = 'register every pair of a data list by several methods, and compare';
 export const usage = 'deqreg evaluate --data FILE --out DIR [--method M,M,…] [options]';
@@ -31,6 +32,12 @@ export const options = {
   split: { value: dataSplits.join('|'), parse: oneOf(...dataSplits), help: 'which pairs (default validation)' },
   limit: { value: 'N', parse: whole, help: 'only the first N pairs' },
   resume: { help: 'go on with an evaluation in DIR that was interrupted or had failures: what was done with the same options is kept' },
+  model: {
+    value: 'FILE,…',
+    parse: list(text),
+    help: 'trained models, each a method deq of its own (default: the shipped one for the modality)',
+  },
+  refine,
   levels,
   iterations,
   tolerance,
@@ -50,7 +57,10 @@ export async function run(args: string[]): Promise<number> {
   const data = await readDataList(path);
   const pairs = pairsOf(data, split).slice(0, limit);
   const { method: _, ...shared } = requestedOptions({ ...given, method: undefined, modality: given.modality ?? data.modality });
-  const compared = methodsOf(given.method ?? ['equilibrium'], shared);
+  const names = given.method ?? ['equilibrium'];
+  for (const option of ['model', 'refine'] as const)
+    if (given[option] !== undefined && !names.includes('deq')) throw new UsageError(`--${option} does not apply without --method deq`);
+  const compared = methodsOf(names, shared, names.includes('deq') ? await modelsFor(given.model, pairs[0]!, shared.modality) : []);
   compared.forEach(checkOptions);
 
   const labels = given.labels ?? data.labels;
@@ -85,6 +95,10 @@ export async function run(args: string[]): Promise<number> {
   if (failed) console.error(`deqreg: ${failed} of ${told.runs.length} runs failed; --resume tries them again`);
   return failed ? 1 : 0;
 }
+
+/** The models of these files, or else the shipped one for the first image. */
+const modelsFor = async (files: string[] | undefined, { fixed }: DataPair, modality: RegisterOptions['modality']): Promise<ModelFile[]> =>
+  files ? Promise.all(files.map(readModelFile)) : [await shippedModelFor(await readVolume(fixed), modality)];
 
 /** Refuses options that no volume can be registered with; what a single one cannot is told in its row. */
 function checkOptions({ options }: Method): void {

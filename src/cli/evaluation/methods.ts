@@ -1,6 +1,7 @@
 // The methods that an evaluation compares, each with the options of its registrations.
 import { methods, type RegisterOptions } from '../../register/options.ts';
 import { UsageError } from '../args.ts';
+import { type ModelFile, modelNote } from '../models.ts';
 
 export interface Method {
   /** Of its own among the methods of an evaluation. */
@@ -10,13 +11,25 @@ export interface Method {
   told: Record<string, unknown>;
 }
 
-/** `names` as given to --method, and the options that all of them share. */
-export function methodsOf(names: readonly string[], shared: Omit<RegisterOptions, 'method'>): Method[] {
+/** `names` as given to --method, the options that all of them share, and the trained models that `deq` stands for, each a method of its own. */
+export function methodsOf(
+  names: readonly string[],
+  { refine, ...shared }: Omit<RegisterOptions, 'method' | 'model'>,
+  models: readonly ModelFile[],
+): Method[] {
   const given = Object.fromEntries(Object.entries(shared).filter(([, value]) => value !== undefined));
-  return names.map((name, n) => {
+  const trained = ({ model, ...file }: ModelFile): Method => {
+    const options = { ...given, ...(refine !== undefined && { refine }), method: 'deq' as const };
+    const name = models.length > 1 ? `deq ${file.card.name}` : 'deq';
+    return { name, options: { ...options, model }, told: { ...options, model: modelNote({ model, ...file }) } };
+  };
+  const found = names.flatMap((name, n) => {
     const method = methods.find((one) => one === name);
     if (!method) throw new UsageError(`--method: there is no ${name}; there are ${methods.join(', ')}`);
     if (names.indexOf(name) !== n) throw new UsageError(`--method: ${name} is given twice`);
-    return { name, options: { ...given, method }, told: { ...given, method } };
+    return method === 'deq' ? models.map(trained) : [{ name, options: { ...given, method }, told: { ...given, method } }];
   });
+  const twice = found.find(({ name }, n) => found.findIndex((other) => other.name === name) < n);
+  if (twice) throw new UsageError(`--model: two models are named ${twice.name.slice('deq '.length)}`);
+  return found;
 }

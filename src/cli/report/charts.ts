@@ -35,7 +35,7 @@ export function convergence({ solver: { method, levels }, model }: Content['repo
       const curves = (rows: Row[], as: 'curve' | 'dashed') =>
         spread(levels, rows).map((values, n) => ({ label: as === 'curve' ? names[n]! : '', colour: colour(n), values, as }));
       const reached = levels.map((level) => level.residuals);
-      const tolerances = levels.map((level, n) => level.residuals.map(() => level.tolerance || null));
+      const tolerances = levels.map((level) => level.residuals.map(() => level.tolerance || null));
       plot(residuals, {
         title: 'Residual, RMS (voxel)',
         x,
