@@ -104,9 +104,9 @@ test('finite-difference: the gradient for the gain to 2 %, for w at a cosine of 
   assert.ok(cosine(w, implicit.w) > 0.99, `cosine ${cosine(w, implicit.w)}`);
 });
 
-test('jfb: a cosine of 0.966, and the gradient for the gain four times too small', async () => {
+test('jfb: a cosine of 0.939, and the gradient for the gain four times too small', async () => {
   const { gain, w } = await once({ adjoint: 'jfb' }, 'exact');
-  assert.ok(cosine(w, implicit.w) > 0.95 && cosine(w, implicit.w) < 0.98, `cosine ${cosine(w, implicit.w)}`);
+  assert.ok(cosine(w, implicit.w) > 0.92 && cosine(w, implicit.w) < 0.96, `cosine ${cosine(w, implicit.w)}`);
   assert.ok(gain / implicit.gain > 0.1 && gain / implicit.gain < 0.3, `${gain} against ${implicit.gain}`);
 });
 

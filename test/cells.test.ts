@@ -30,7 +30,7 @@ const names = Object.keys(cells) as Name[];
 const CHANNELS = 4,
   WINDOW = 5;
 /** What symmetricJacobian makes of the force's part of the gradient for u, in float64: its cosine with Jᵀw, and its relative error. */
-const SYMMETRIC = { deqreg: { cosine: 0.8729, error: 0.4994 }, gradirn: { cosine: 0.8862, error: 0.482 } };
+const SYMMETRIC = { deqreg: { cosine: 0.8585, error: 0.5293 }, gradirn: { cosine: 0.8654, error: 0.5103 } };
 
 const load = (name: string): ParameterValues => parseSafetensors(name, readFileSync(at('test', 'golden', `${name}.safetensors`))).tensors;
 const golden = load('cells');

@@ -31,7 +31,8 @@ test('a cell that takes the similarity’s step aligns the phantom without a fol
     assert.equal([residuals.length, similarities.length], [iterations, iterations]);
   assert.ok(Math.abs(levels.at(-1)!.similarities.at(-1)! - similarity.after) < 0.02, 'the monitor is the LNCC of the level');
   assert.equal([options.method, options.window, options.modality, intensities.fixed.modality], ['deq', 9, 'mri', 'mri']);
-  assert.not.ok('lambda' in options || 'step' in options);
+  assert.not.ok('step' in options);
+  assert.equal(options.lambda, []);
 });
 
 test('weights of zero move nothing', async () => {
@@ -41,6 +42,14 @@ test('weights of zero move nothing', async () => {
     levels.map(({ result, similarities }) => [result, new Set(similarities).size]),
     levels.map(() => ['converged', 1]),
   );
+});
+
+test('lambda: of the model, or as asked for; more of it is smoother', async () => {
+  const smooth = { ...model, lambda: [0.3, 0.2, 0.1] };
+  const [own, asked] = [await run({ model: smooth }), await run({ model: smooth, lambda: 0.6 })];
+  assert.equal(own.options.lambda, [0.3, 0.2, 0.1].slice(-own.levels.length));
+  const spread = ({ displacement }: typeof own) => jacobianStats(displacement, size).grid.sdLogJ;
+  assert.ok(spread(asked) < spread(own), `${spread(asked)} against ${spread(own)}`);
 });
 
 test('refine: the classical cell from the fixed point on, as one more entry', async () => {
@@ -105,7 +114,8 @@ test('what does not fit together is refused by name', async () => {
   const air = { ...brain.fixed, data: brain.fixed.data.map((x) => x - 1000) };
   for (const [options, message, pair] of [
     [{}, /^model is missing: method deq needs a trained one/],
-    [{ model, lambda: 0.1 }, /^lambda does not apply to method deq/],
+    [{ model, lambda: 0.1 }, /^lambda does not apply to this model/],
+    [{ model: { ...model, lambda: [-1] } }, /^model: lambda must be a list/],
     [{ model, window: 9 }, /^window does not apply to method deq/],
     [{ model, modality: 'ct' }, /^modality ct contradicts the model, which was trained on mri/],
     [{ model, refine: -1 }, /^refine must be a whole number of 0 or more, got -1/],

@@ -5,6 +5,7 @@ import { conv3d, type ConvOptions } from '../ops/conv3d.ts';
 import {
   cast,
   detach,
+  gaussian,
   lnccForce,
   type Matrix,
   mul,
@@ -16,8 +17,8 @@ import {
 } from '../ops/index.ts';
 import { type Initialiser, kaimingUniform, type Parameters, zeros } from './parameters.ts';
 
-/** The force enters as a step of at most this length, in voxels; forces (LNCC per voxel) well below the softness move in proportion. */
-const FORCE = { limit: 1, softness: 0.3 };
+/** The force, smoothed by a Gaussian of this σ, enters as a step of at most this length, in voxels; forces (LNCC per voxel) well below the softness move in proportion. */
+const FORCE = { limit: 1, softness: 0.3, smoothing: 0.8 };
 
 /** σ in voxels of one diffusion step λ·Δu: the semi-implicit step (I − λΔ)⁻¹ to first order. */
 export const diffusionSigma = (lambda: number): number => Math.sqrt(2 * lambda);
@@ -35,6 +36,8 @@ export interface LevelImages {
   matrix: Matrix;
   /** Finest spacing / spacing of the fixed grid along (w, h, d), at most 1: smoothing and steps are the same in mm along all axes. */
   ratios: readonly [number, number, number];
+  /** Diffusion regularisation a step, in voxel² of the finest axis, of cells that have it. Default: the cell's own. */
+  lambda?: number;
   /** Masks (0…1) on the fixed and on the moving grid: where the similarity counts. Everywhere, if left out. */
   masks?: { fixed?: Tensor; moving?: Tensor };
 }
@@ -82,7 +85,7 @@ export function lnccDisplacementForce(
 }
 
 /**
- * What a network sees of the similarity: the force as a step of at most one voxel, so that its size is the same on every volume and
+ * What a network sees of the similarity: the force, smoothed, as a step of at most one voxel, so that its size is the same on every volume and
  * level, the warped image, and the mean LNCC. `jacobian` says what of the force's derivative is kept.
  */
 export function similarityStep(
@@ -90,7 +93,8 @@ export function similarityStep(
   u: Tensor,
   jacobian: SimilarityJacobian,
 ): { step: Tensor; warped: Tensor; similarity: Tensor } {
-  const limited = (force: Tensor) => softNormalize(force, FORCE.limit, FORCE.softness, images.ratios);
+  const limited = (force: Tensor) =>
+    softNormalize(gaussian(force, sigmas(images, FORCE.smoothing)), FORCE.limit, FORCE.softness, images.ratios);
   const { force, ...seen } = lnccDisplacementForce(images, u);
   switch (jacobian) {
     case 'exact':

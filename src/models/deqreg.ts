@@ -25,8 +25,8 @@ const DISPLACEMENT = 4;
 const LAST_SD = 1e-3;
 /** Longest step, and σ of the Gaussian that smooths it, in voxels of the finest axis. */
 const LIMIT = 0.5;
-const SMOOTHING = 0.8;
-/** Diffusion regularisation a step, in voxel². */
+const SMOOTHING = 0.5;
+/** Diffusion regularisation a step, in voxel², where a level does not say. */
 const LAMBDA = 0.1;
 
 /** Declares the cell's weights on a graph: `channels` at full resolution, twice as many at half. The last layer sees the similarity's step too. */
@@ -49,6 +49,6 @@ export function deqreg(graph: Graph, options: CellOptions): Cell {
     const { step, warped, similarity: monitor } = similarityStep(images, u, similarity);
     const proposed = network(concat(scale(u, 1 / DISPLACEMENT), step, images.fixed.image, warped), step);
     const v = softNormalize(gaussian(proposed, sigmas(images, SMOOTHING)), LIMIT, LIMIT, images.ratios);
-    return { next: gaussian(compose(u, v), sigmas(images, diffusionSigma(LAMBDA))), monitor };
+    return { next: gaussian(compose(u, v), sigmas(images, diffusionSigma(images.lambda ?? LAMBDA))), monitor };
   });
 }

@@ -37,13 +37,14 @@ const numbers = ['seed', 'steps', 'hours'] as const;
 export function encodeModel(model: Model, card: ModelCard): Uint8Array {
   checkModel(model);
   checkCard(card);
-  const { cell, channels, window, modality, iterations, tolerance, values } = model;
+  const { cell, channels, window, modality, lambda, iterations, tolerance, values } = model;
   return encodeSafetensors(values, {
     [KEY]: String(FORMAT),
     cell,
     channels: String(channels),
     window: String(window),
     modality,
+    ...(lambda && { lambda: JSON.stringify(lambda) }),
     ...(iterations && { iterations: JSON.stringify(iterations) }),
     ...(tolerance && { tolerance: JSON.stringify(tolerance) }),
     card: JSON.stringify(card),
@@ -67,12 +68,13 @@ export function parseModel(path: string, bytes: Uint8Array): { model: Model; car
       }
     };
     if (card === undefined) throw new Error('its metadata has no card');
-    const lists = { iterations: json('iterations'), tolerance: json('tolerance') };
+    const lists = { lambda: json('lambda'), iterations: json('iterations'), tolerance: json('tolerance') };
     const model = {
       cell: cell as CellName,
       channels: Number(metadata.channels),
       window: Number(metadata.window),
       modality: modality as Model['modality'],
+      ...(lists.lambda !== undefined && { lambda: lists.lambda as number[] }),
       ...(lists.iterations !== undefined && { iterations: lists.iterations as number[] }),
       ...(lists.tolerance !== undefined && { tolerance: lists.tolerance as number[] }),
       values: tensors,
@@ -85,11 +87,12 @@ export function parseModel(path: string, bytes: Uint8Array): { model: Model; car
 }
 
 /** Throws on a model that cannot be traced or solved: what it says of itself, names and shapes of its weights, and weights that are no numbers. */
-export function checkModel({ cell, channels, window, modality, iterations, tolerance, values }: Model): void {
+export function checkModel({ cell, channels, window, modality, lambda, iterations, tolerance, values }: Model): void {
   if (!Object.hasOwn(cells, cell)) throw new Error(`model: cell ${cell} is none of ${Object.keys(cells).join(', ')}`);
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
     throw new Error(`model: window must be an odd whole number of at least 3 voxels, got ${window}`);
   if (modality !== 'mri' && modality !== 'ct') throw new Error(`model: modality ${modality} is none of mri, ct`);
+  checkList('lambda', lambda, (l) => l >= 0 && l <= 50, 'between 0 and 50 voxel²');
   checkList('iterations', iterations, (n) => Number.isInteger(n) && n >= 1, 'whole numbers above 0');
   checkList('tolerance', tolerance, (t) => t >= 0 && Number.isFinite(t), '0 voxels or more');
   try {

@@ -46,15 +46,15 @@ interface CommonOptions {
   levels: readonly number[];
   iterations: readonly number[];
   tolerance: readonly number[];
+  /** voxel² a step; empty where a trained cell has none. */
+  lambda: readonly number[];
   window: number;
   affine: AffineMode;
   modality: Modality | 'auto';
 }
 
-/** The classical update: λ of each level in voxel², and the rest as in VariationalOptions. */
-interface ClassicalOptions extends Omit<VariationalOptions, 'lambda'> {
-  lambda: readonly number[];
-}
+/** The classical update, as in VariationalOptions. */
+type ClassicalOptions = Omit<VariationalOptions, 'lambda'>;
 
 interface DeqOptions {
   method: 'deq';
@@ -130,12 +130,14 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
     iterations: perLevel('iterations', preset.iterations, (n) => Number.isInteger(n) && n >= 1, 'whole numbers above 0'),
     tolerance: perLevel('tolerance', preset.tolerance, (t) => t >= 0 && Number.isFinite(t), '0 voxels or more'),
   });
+  const regularisation = (preset: readonly number[]) => perLevel('lambda', preset, (l) => l >= 0 && l <= 50, 'between 0 and 50 voxel²');
 
   if (method === 'deq') {
     const model = modelOf(options);
     const budgeted = budget({ iterations: model.iterations ?? solving.iterations, tolerance: model.tolerance ?? solving.tolerance });
     const refine = refinement(options.refine ?? 0);
-    return { method, levels, ...budgeted, window: model.window, affine, modality: model.modality, ...(refine && { refine }) };
+    const lambda = model.lambda ? regularisation(model.lambda) : [];
+    return { method, levels, ...budgeted, lambda, window: model.window, affine, modality: model.modality, ...(refine && { refine }) };
   }
   for (const name of ['model', 'refine'] as const)
     if (options[name] !== undefined) throw new Error(`${name} does not apply to method ${method}; it is for deq`);
@@ -147,7 +149,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
     method,
     levels,
     ...budget({ iterations, tolerance }),
-    lambda: perLevel('lambda', lambda, (l) => l >= 0 && l <= 50, 'between 0 and 50 voxel²'),
+    lambda: regularisation(lambda),
     window,
     affine,
     modality,
@@ -159,8 +161,8 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
 function modelOf({ model, modality, lambda, window }: RegisterOptions): Model {
   if (!model) throw new Error('model is missing: method deq needs a trained one');
   checkModel(model);
-  for (const [name, value] of Object.entries({ lambda, window }))
-    if (value !== undefined) throw new Error(`${name} does not apply to method deq: it is part of the model`);
+  if (window !== undefined) throw new Error('window does not apply to method deq: it is part of the model');
+  if (lambda !== undefined && !model.lambda) throw new Error(`lambda does not apply to this model: its cell, ${model.cell}, has none`);
   if (modality && modality !== 'auto' && modality !== model.modality)
     throw new Error(
       `modality ${modality} contradicts the model, which was trained on ${model.modality}; leave it out, or take another model`,

@@ -105,6 +105,7 @@ export function traceRegistration(
       moving: withGradient(centre(m)),
       matrix,
       ratios: spacingRatios(grid),
+      lambda: options.lambda[i],
       masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving?.[i] },
     }));
     const coarser = levels[i - 1];

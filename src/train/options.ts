@@ -23,6 +23,8 @@ export interface TrainOptions {
   dtype: 'f32' | 'f16';
   /** Width of the LNCC window, in voxels of each level, in the loss and in the cell's force. */
   window: number;
+  /** Diffusion regularisation a step of the `deqreg` cell, in voxel² of each level: the last for the finest level of all stages, and so on. */
+  lambda: readonly number[];
   loss: LossWeights;
   stages: readonly Stage[];
   /** Adam's rate: rises linearly over `warmUp` steps, then falls along half a cosine to a twentieth. */
@@ -50,6 +52,7 @@ export const defaults: TrainOptions = {
   similarity: 'detached',
   dtype: 'f32',
   window: 11,
+  lambda: [0.245, 0.18, 0.08],
   loss: { diffusion: 0.5, dice: 0.5 },
   stages: [
     { levels: [8], steps: 200 },
@@ -107,6 +110,8 @@ export function resolveTrainOptions(given: Partial<TrainOptions>): TrainOptions 
   between('loss.dice', options.loss.dice, 0, 1e6);
   whole('solver.minIterations', options.solver.minIterations, 1);
   whole('solver.maxIterations', options.solver.maxIterations, options.solver.minIterations);
+  if (!Array.isArray(options.lambda) || !options.lambda.length) fail('lambda must be a list, coarse to fine');
+  options.lambda.forEach((value, i) => between(`lambda[${i}]`, value, 0, 50));
   between('solver.tolerance', options.solver.tolerance, 0, 1);
   if (!Array.isArray(options.stages) || !options.stages.length) fail('stages must be a list of { levels, steps }');
   options.stages.forEach((stage, i) => {
@@ -121,6 +126,13 @@ export function resolveTrainOptions(given: Partial<TrainOptions>): TrainOptions 
 }
 
 export const totalSteps = ({ stages }: Pick<TrainOptions, 'stages'>): number => stages.reduce((sum, { steps }) => sum + steps, 0);
+
+/** λ of the levels of a stage. */
+export function lambdaOf({ cell, lambda, stages }: TrainOptions, { levels }: Pick<Stage, 'levels'>): readonly number[] | undefined {
+  if (cell !== 'deqreg') return undefined;
+  const finest = Math.min(...stages.map((stage) => stage.levels.at(-1)!));
+  return levels.map((factor) => lambda[Math.max(0, lambda.length - 1 - Math.log2(factor / finest))]!);
+}
 
 /** Adam's rate at each step, counted from 0. */
 export const learningRate = (options: TrainOptions): LearningRate =>

@@ -53,6 +53,8 @@ export interface TrainingStepOptions extends CellOptions {
   levels?: readonly number[];
   /** Width of the LNCC window, in voxels of each level, in the loss and in the cell's force. Default 5. */
   window?: number;
+  /** Diffusion regularisation a step, in voxel² of each level; default: the cell's own. */
+  lambda?: readonly number[];
   /** Default: diffusion 1, dice 0. */
   loss?: LossWeights;
   /** The labels whose Dice counts; needed where `loss.dice` is above 0. */
@@ -123,13 +125,14 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
     const augmented = options.augmentation && traceAugmentation(graph, pair, options.augmentation, voxelSpacing(grid.affine));
     const { fixed, moving, fixedLabels, movingLabels } = augmented ?? pair;
     const maps = labels && fixedLabels && movingLabels && { fixed: oneHot(fixedLabels, labels), moving: oneHot(movingLabels, labels) };
-    const images = grids.map((grid) => {
+    const images = grids.map((grid, i) => {
       const at = (x: Tensor) => resize(x, shapeOf(grid));
       const level: LevelImages = {
         fixed: localStatistics(at(fixed), window),
         moving: withGradient(centre(at(moving))),
         matrix: identity,
         ratios: spacingRatios(grid),
+        lambda: options.lambda?.[i],
       };
       return { level, maps: maps && { fixed: at(maps.fixed), moving: at(maps.moving) } };
     });

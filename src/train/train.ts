@@ -8,7 +8,7 @@ import { seededRandom } from '../ops/random.ts';
 import { drawAugmentation } from './augment.ts';
 import { type Checkpoint, readState, type Score, valuesOf, writeState } from './checkpoint.ts';
 import { coarsen, drawPair, type TrainingSet } from './data.ts';
-import { augmentationOf, learningRate, type Stage, totalSteps, type TrainOptions } from './options.ts';
+import { augmentationOf, lambdaOf, learningRate, type Stage, totalSteps, type TrainOptions } from './options.ts';
 import { adjointOf, beginTraining, runTrainingStep, traceTrainingStep, type TrainingOutcome, type TrainingStep } from './step.ts';
 
 /** A line of the log: one step. */
@@ -67,17 +67,14 @@ function stageAt(stages: readonly Stage[], step: number): { stage: Stage; end: n
 }
 
 /** Traces the step of a stage; `set` is on the grid of its finest level. */
-export function traceStage(
-  options: TrainOptions,
-  { grid, subjects }: TrainingSet,
-  { levels }: Stage,
-  labels: readonly number[],
-): TrainingStep {
+export function traceStage(options: TrainOptions, { grid, subjects }: TrainingSet, stage: Stage, labels: readonly number[]): TrainingStep {
+  const { levels } = stage;
   const dice = subjects.some((subject) => subject.labels) ? options.loss.dice : 0;
   return traceTrainingStep({
     ...options,
     grid,
     levels: levels.map((factor) => factor / levels.at(-1)!),
+    lambda: lambdaOf(options, stage),
     adjoint: adjointOf(options.adjoint, options.unrolledSteps),
     loss: { ...options.loss, dice },
     labels,

@@ -22,10 +22,11 @@ from torch import nn
 WINDOW = 5       # of LNCC, in voxels
 EPSILON = 1e-6   # keeps LNCC finite where an image is constant
 FLAT = 1e-8      # the same for the regression of the fixed image on the warped one
+FORCE_SMOOTHING = 0.8  # sigma of the Gaussian that smooths the force, in voxels
 LIMIT = 1.0      # longest step of the similarity, in voxels
 SOFTNESS = 0.3   # forces well below it move in proportion
 SHORT = 0.5      # DeqReg: longest step of one update, in voxels; steps well below it stay as they are
-SMOOTHING = 0.8  # and sigma of the Gaussian that smooths it, in voxels
+SMOOTHING = 0.5  # and sigma of the Gaussian that smooths it, in voxels
 LAMBDA = 0.1     # diffusion of one update, in voxel^2
 IDENTITY = torch.eye(3, 4, dtype=torch.float64)
 
@@ -112,10 +113,10 @@ def lncc_force(a, b, gradient):
 
 
 def similarity_step(level, u, similarity="exact"):
-    """The force as a step of at most LIMIT voxels of the finest spacing, and the warped image."""
+    """The force, smoothed, as a step of at most LIMIT voxels of the finest spacing, and the warped image."""
     warped, gradient = warp_with_gradient(centre(level.moving), u, level.matrix)
     force = lncc_force(centre(level.fixed), warped, gradient)
-    step = soft_normalize(force, LIMIT, SOFTNESS, level.ratios)
+    step = soft_normalize(gaussian(force, FORCE_SMOOTHING, level.ratios), LIMIT, SOFTNESS, level.ratios)
     return (step.detach() if similarity == "detached" else step), warped
 
 

@@ -60,7 +60,7 @@ export const options = {
   levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
   iterations: { value: 'N[,N,…]', parse: list(whole), help: 'evaluations of the update at most, one number or one a level' },
   tolerance: { value: 'T[,T,…]', parse: list(number), help: 'a level ends when the RMS residual is below T of its voxels' },
-  lambda: { value: 'L[,L,…]', parse: list(number), help: 'regularisation a step, voxel² of each level; larger is smoother; not for deq' },
+  lambda: { value: 'L[,L,…]', parse: list(number), help: 'regularisation a step, voxel² of each level; larger is smoother' },
   window: { value: 'N', parse: whole, help: 'width of the LNCC window in voxels, odd; not for deq' },
   inverse: { help: 'also write inverse_displacement.nii.gz, from moving point to fixed point, on the moving grid' },
   'no-report': { help: 'do not write report.html' },

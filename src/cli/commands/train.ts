@@ -10,7 +10,7 @@ import { similarityJacobians } from '../../models/cell.ts';
 import { type CellName, cells, type Model } from '../../models/cells.ts';
 import { encodeModel } from '../../register/model.ts';
 import { type Checkpoint, encodeCheckpoint, parseCheckpoint, valuesOf } from '../../train/checkpoint.ts';
-import { resolveTrainOptions, totalSteps, type TrainOptions } from '../../train/options.ts';
+import { lambdaOf, resolveTrainOptions, totalSteps, type TrainOptions } from '../../train/options.ts';
 import { type StepRecord, train } from '../../train/train.ts';
 import { validatePairs } from '../../train/validate.ts';
 import { oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
@@ -146,7 +146,7 @@ export async function run(args: string[]): Promise<number> {
           kept = checkpoint;
         },
         validate: trained.validation.length
-          ? (values, levels) => validatePairs(gpu, modelWith(values), trained.validation, levels)
+          ? (values, levels) => validatePairs(gpu, modelWith(values, levels), trained.validation, levels)
           : undefined,
         stop: () => signal !== undefined,
       },
@@ -207,9 +207,14 @@ async function readLog(path: string, last: number): Promise<{ records: StepRecor
   return log;
 }
 
+/** The model of some weights, for registrations on these levels. */
 const modelOf =
-  ({ cell, channels, window }: TrainOptions, { modality }: TrainingData) =>
-  (values: Model['values']): Model => ({ cell, channels, window, modality, values });
+  (settings: TrainOptions, { modality }: TrainingData) =>
+  (values: Model['values'], levels = settings.stages.at(-1)!.levels): Model => {
+    const { cell, channels, window } = settings;
+    const lambda = lambdaOf(settings, { levels });
+    return { cell, channels, window, modality, values, ...(lambda && { lambda }) };
+  };
 
 const command = (args: readonly string[]) =>
   commandLine(
