@@ -2,7 +2,7 @@
 // the Gram matrix ⟨g, G_j⟩ over the ring's slots j (slot of g itself included) and ‖f‖². Rings hold WINDOW vectors of `count` items.
 // Walker & Ni, SIAM J. Numer. Anal. 2011. One invocation: every groups·WG-th item.
 // @use items$LANES
-// @use reduce
+// @use sums
 // @use anderson
 struct Params { count: u32 }
 @group(0) @binding(0) var<storage, read> f: array<item>;
@@ -13,12 +13,14 @@ struct Params { count: u32 }
 @group(0) @binding(5) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(6) var<uniform> params: Params;
 
+const SUMS = WINDOW + 1u;
+
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32,
         @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let slot = next_slot(state[STEP]);
   let filled = u32(state[COUNT]);
-  var sums: array<f32, WINDOW + 1u>;
+  var sums: array<f32, SUMS>;
   for (var i = id.x; i < params.count; i += groups.x * WG) {
     let value = f[i];
     let g = value - z[i];
@@ -30,9 +32,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_inde
     }
     sums[WINDOW] += inner(value, value);
   }
-  for (var j = 0u; j <= WINDOW; j++) {
-    let total = workgroup_sum(sums[j], local);
-    if (local == 0u) { partials[group.x * (WINDOW + 1u) + j] = total; }
-    workgroupBarrier();
-  }
+  let total = workgroup_sums(sums, local);
+  if (local < SUMS) { partials[group.x * SUMS + local] = total; }
 }

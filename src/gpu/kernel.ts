@@ -9,6 +9,7 @@ import local from '../../kernels/lib/local.wgsl';
 import lncc from '../../kernels/lib/lncc.wgsl';
 import jacobian from '../../kernels/lib/jacobian.wgsl';
 import anderson from '../../kernels/lib/anderson.wgsl';
+import sums from '../../kernels/lib/sums.wgsl';
 import moments from '../../kernels/lib/moments.wgsl';
 import items1 from '../../kernels/lib/items1.wgsl';
 import items4 from '../../kernels/lib/items4.wgsl';
@@ -26,6 +27,7 @@ const libraries: Record<string, string> = {
   anderson,
   activation,
   moments,
+  sums,
   items1,
   items4,
 };
