@@ -1,6 +1,6 @@
 // The library on Node: everything of index.ts, plus adapters through Dawn (npm `webgpu`) and volumes from files.
 import { create } from 'webgpu';
-import { type AdapterInfo, Gpu } from './gpu/device.ts';
+import { type AdapterInfo, Gpu, isSoftware, type Waiting } from './gpu/device.ts';
 import { readBytes } from './io/files.ts';
 import type { Model } from './models/cells.ts';
 import { type ModelCard, parseModel } from './register/model.ts';
@@ -19,6 +19,40 @@ async function requestAdapter(powerPreference?: GPUPowerPreference): Promise<GPU
   return instance.requestAdapter(powerPreference ? { powerPreference } : {});
 }
 
+/** Longest pause, in ms, and its part of the time waited so far. */
+const PAUSE = { most: 1, part: 0.1 };
+
+/**
+ * For drivers that compute on the CPU: Dawn's binding asks in every turn of the event loop, without end, whether the work is done, and so
+ * takes a core from the work. Here turns pause while something is awaited, for a tenth of the time waited so far.
+ */
+function patient(): Waiting {
+  const never = new Int32Array(new SharedArrayBuffer(4));
+  let awaited = 0,
+    since = 0,
+    pausing = false;
+  const pause = () => {
+    pausing = awaited > 0;
+    if (!pausing) return;
+    Atomics.wait(never, 0, 0, Math.min(PAUSE.most, PAUSE.part * (performance.now() - since)));
+    setImmediate(pause).unref();
+  };
+  return async (work) => {
+    awaited++;
+    since = performance.now();
+    if (!pausing) {
+      pausing = true;
+      setImmediate(pause).unref();
+    }
+    try {
+      return await work;
+    } finally {
+      awaited--;
+      since = performance.now();
+    }
+  };
+}
+
 /** Opens the machine's best adapter through Dawn; a software driver counts. Throws with the remedy when there is none. */
 export async function openGpu(): Promise<Gpu> {
   const adapter = await requestAdapter('high-performance');
@@ -26,7 +60,7 @@ export async function openGpu(): Promise<Gpu> {
     throw new Error(
       'no WebGPU adapter: Dawn needs a Vulkan driver (on Linux a GPU driver, or Mesa ≥ 23.2 for its software driver); run "deqreg setup"',
     );
-  return Gpu.open({ adapter });
+  return Gpu.open(isSoftware(adapter.info) ? { adapter, waiting: patient() } : { adapter });
 }
 
 export interface FoundAdapter {

@@ -25,6 +25,15 @@ const wantedFeatures = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
 /** Reads a large buffer back through a window of this many bytes at most. */
 export const STAGING_BYTES = 16 * 2 ** 20;
 
+/** How the host waits for the device: returns what `work` does. */
+export type Waiting = <T>(work: Promise<T>) => Promise<T>;
+
+interface Opened {
+  adapter?: GPUAdapter;
+  device?: GPUDevice;
+  waiting?: Waiting;
+}
+
 /** One WebGPU device with everything the engine keeps beside it. Made by `Gpu.open`, ended by `close`; a device of the caller's own lives on. */
 export class Gpu {
   readonly ledger = new Ledger();
@@ -36,6 +45,7 @@ export class Gpu {
     readonly device: GPUDevice,
     readonly info: AdapterInfo,
     private readonly owned: boolean,
+    private readonly waiting: Waiting,
   ) {
     device.addEventListener('uncapturederror', (event) =>
       this.fail(new Error(`WebGPU: ${oneLine((event as GPUUncapturedErrorEvent).error.message)}`)),
@@ -47,8 +57,8 @@ export class Gpu {
   }
 
   /** Opens a device with the adapter's full limits, or wraps a device that the caller made (its limits then hold). */
-  static async open({ adapter, device }: { adapter?: GPUAdapter; device?: GPUDevice }): Promise<Gpu> {
-    if (device) return new Gpu(device, describe(device.adapterInfo), false);
+  static async open({ adapter, device, waiting = (work) => work }: Opened): Promise<Gpu> {
+    if (device) return new Gpu(device, describe(device.adapterInfo), false, waiting);
     if (!adapter) throw new Error('Gpu.open needs an adapter or a device');
     const limits: Record<string, number> = {};
     for (const name in adapter.limits) {
@@ -57,7 +67,7 @@ export class Gpu {
     }
     const requiredFeatures = wantedFeatures.filter((name) => adapter.features.has(name));
     const made = await adapter.requestDevice({ label: 'deqreg', requiredLimits: limits, requiredFeatures });
-    return new Gpu(made, describe(adapter.info), true);
+    return new Gpu(made, describe(adapter.info), true, waiting);
   }
 
   get limits(): GPUSupportedLimits {
@@ -114,11 +124,13 @@ export class Gpu {
         buffer: { type: access === 'read' ? 'read-only-storage' : access === 'read_write' ? 'storage' : 'uniform' },
       })),
     });
-    const pipeline = await this.device.createComputePipelineAsync({
-      label,
-      layout: this.device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
-      compute: { module, entryPoint: 'main' },
-    });
+    const pipeline = await this.waiting(
+      this.device.createComputePipelineAsync({
+        label,
+        layout: this.device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+        compute: { module, entryPoint: 'main' },
+      }),
+    );
     return { pipeline, layout };
   }
 
@@ -141,7 +153,7 @@ export class Gpu {
   async map(staging: GPUBuffer, size: number): Promise<void> {
     this.check();
     try {
-      await staging.mapAsync(1 /* read */, 0, size);
+      await this.waiting(staging.mapAsync(1 /* read */, 0, size));
     } catch (error) {
       await Promise.resolve();
       this.check();
@@ -158,7 +170,7 @@ export class Gpu {
 
   /** Waits for all submitted work. */
   async idle(): Promise<void> {
-    await this.device.queue.onSubmittedWorkDone();
+    await this.waiting(this.device.queue.onSubmittedWorkDone());
     this.check();
   }
 
@@ -172,10 +184,13 @@ export class Gpu {
   }
 }
 
+/** Whether a driver computes on the CPU. */
+export const isSoftware = ({ architecture, device, description }: GPUAdapterInfo): boolean =>
+  architecture === 'software' || /llvmpipe|swiftshader|lavapipe|softpipe|basic render/i.test(`${device} ${description}`);
+
 function describe(info: GPUAdapterInfo): AdapterInfo {
   const { vendor, architecture, device, description } = info;
-  const software = architecture === 'software' || /llvmpipe|swiftshader|lavapipe|softpipe|basic render/i.test(`${device} ${description}`);
-  return { vendor, architecture, device, description: description || device || vendor || 'unknown adapter', software };
+  return { vendor, architecture, device, description: description || device || vendor || 'unknown adapter', software: isSoftware(info) };
 }
 
 const oneLine = (message: string): string => message.trim().replace(/\s*\n\s*/g, ' ');
