@@ -16,15 +16,17 @@ fn sample(o: u32, c: Cell) -> f32 {
   return mix(near, far, c.at.z);
 }
 
-@compute @workgroup_size(WG_X, WG_Y, 1)
+@compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= params.w || id.y >= params.h) { return; }
+  if (id.x >= params.w * params.h) { return; }
   let n = batch_of(id.z, params.d);
   let d = id.z - n * params.d;
+  let h = quotient(id.x, params.w);
+  let w = id.x - h * params.w;
   let voxels = params.w * params.h * params.d;
-  let p = n * 3u * voxels + (d * params.h + id.y) * params.w + id.x;
+  let p = n * 3u * voxels + d * params.h * params.w + id.x;
   let step = vec3f(v[p], v[p + voxels], v[p + 2u * voxels]);
-  let cell = locate(vec3f(f32(id.x), f32(id.y), f32(d)) + step, vec3u(params.w, params.h, params.d));
+  let cell = locate(vec3f(f32(w), f32(h), f32(d)) + step, vec3u(params.w, params.h, params.d));
   let o = n * 3u * voxels;
   y[p] = step.x + sample(o, cell);
   y[p + voxels] = step.y + sample(o + voxels, cell);

@@ -23,14 +23,16 @@ fn put(i: u32, value: f32) {
   if (up != 0) { atomicAdd(&high[i], up); }
 }
 
-@compute @workgroup_size(WG_X, WG_Y, 1)
+@compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= params.w || id.y >= params.h || largest[0] == 0.0) { return; }
+  if (id.x >= params.w * params.h || largest[0] == 0.0) { return; }
   let n = batch_of(id.z, params.d);
   let d = id.z - n * params.d;
+  let h = quotient(id.x, params.w);
+  let w = id.x - h * params.w;
   let voxels = params.w * params.h * params.d;
-  let p = (d * params.h + id.y) * params.w + id.x;
-  let q = vec3f(f32(id.x), f32(id.y), f32(d))
+  let p = d * params.h * params.w + id.x;
+  let q = vec3f(f32(w), f32(h), f32(d))
     + vec3f(u[n * 3u * voxels + p], u[(n * 3u + 1u) * voxels + p], u[(n * 3u + 2u) * voxels + p]);
   let x = vec3f(
     dot(vec3f(params.m00, params.m01, params.m02), q) + params.m03,

@@ -25,14 +25,16 @@ fn slope(o: u32, c: Cell) -> vec3f {
     mix(high, top, c.at.y) - mix(low, mid, c.at.y));
 }
 
-@compute @workgroup_size(WG_X, WG_Y, 1)
+@compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= params.w || id.y >= params.h) { return; }
+  if (id.x >= params.w * params.h) { return; }
   let n = batch_of(id.z, params.d);
   let d = id.z - n * params.d;
+  let h = quotient(id.x, params.w);
+  let w = id.x - h * params.w;
   let voxels = params.w * params.h * params.d;
-  let p = (d * params.h + id.y) * params.w + id.x;
-  let q = vec3f(f32(id.x), f32(id.y), f32(d))
+  let p = d * params.h * params.w + id.x;
+  let q = vec3f(f32(w), f32(h), f32(d))
     + vec3f(u[n * 3u * voxels + p], u[(n * 3u + 1u) * voxels + p], u[(n * 3u + 2u) * voxels + p]);
   let m0 = vec3f(params.m00, params.m01, params.m02);
   let m1 = vec3f(params.m10, params.m11, params.m12);

@@ -4,6 +4,7 @@
 // M (3×4) is an affine map in voxels of the full grid, N one to voxels of the image. Layout v [1, 3, d, h, w], the rest
 // [1, 1, D, H, W]. One invocation: one voxel of the full grid.
 // @use trilinear
+// @use batch
 struct Params {
   level_w: u32, level_h: u32, level_d: u32, image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -29,16 +30,17 @@ fn sample_v(o: u32, c: Cell) -> f32 {
     vec4f(v[j], v[j + c.step.x], v[j + c.step.y], v[j + c.step.y + c.step.x]), c.at);
 }
 
-@compute @workgroup_size(WG_X, WG_Y, 1)
+@compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= params.w || id.y >= params.h) { return; }
-  let p = vec3f(id);
+  if (id.x >= params.w * params.h) { return; }
+  let h = quotient(id.x, params.w);
+  let p = vec3f(f32(id.x - h * params.w), f32(h), f32(id.z));
   let level = vec3u(params.level_w, params.level_h, params.level_d);
   let s = vec3f(f32(params.w), f32(params.h), f32(params.d)) / vec3f(level);
   let cell = locate((p + 0.5) / s - 0.5, level);
   let voxels = level.x * level.y * level.z;
   let u = s * vec3f(sample_v(0u, cell), sample_v(voxels, cell), sample_v(2u * voxels, cell));
-  let i = (id.z * params.h + id.y) * params.w + id.x;
+  let i = id.z * params.h * params.w + id.x;
   // M·q − p as (M − I)·p + M₃ₓ₃·u + t: nothing is lost to the size of p when M is close to the identity.
   let m0 = vec3f(params.m00, params.m01, params.m02);
   let m1 = vec3f(params.m10, params.m11, params.m12);

@@ -14,15 +14,17 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-@compute @workgroup_size(WG_X, WG_Y, 1)
+@compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= params.w || id.y >= params.h) { return; }
+  if (id.x >= params.w * params.h) { return; }
   let n = batch_of(id.z, params.d);
   let d = id.z - n * params.d;
+  let h = quotient(id.x, params.w);
+  let w = id.x - h * params.w;
   let voxels = params.w * params.h * params.d;
-  let p = (d * params.h + id.y) * params.w + id.x;
+  let p = d * params.h * params.w + id.x;
   let o = n * 3u * voxels + p;
-  let q = vec3f(f32(id.x) + u[o], f32(id.y) + u[o + voxels], f32(d) + u[o + 2u * voxels]);
+  let q = vec3f(f32(w) + u[o], f32(h) + u[o + voxels], f32(d) + u[o + 2u * voxels]);
   let m0 = vec3f(params.m00, params.m01, params.m02);
   let m1 = vec3f(params.m10, params.m11, params.m12);
   let m2 = vec3f(params.m20, params.m21, params.m22);

@@ -30,14 +30,12 @@ export function planes(
   return { constants: { WG, WG_X: x, WG_Y: WG / x }, groups: [Math.ceil(w / x), Math.ceil(h / (WG / x)), z] };
 }
 
-/** Workgroups for `lanes` voxels in a row an invocation: x runs over the rows of a plane, z over everything outside. */
-export function rows(
-  w: number,
-  h: number,
-  z: number,
-  lanes: 1 | 4,
-): { constants: { WG: number; LANES: number }; groups: [number, number, number] } {
-  return { constants: { WG, LANES: lanes }, groups: [Math.ceil(((w / lanes) * h) / WG), 1, z] };
+/** Workgroups for `count` items of a plane, one an invocation: x runs over the plane, row after row, z over everything outside. */
+export function plane(count: number, z: number): { constants: { WG: number }; groups: [number, number, number] } {
+  const groups = Math.ceil(count / WG);
+  if (groups > MOST_GROUPS)
+    throw new Error(`a plane of ${count} voxels needs ${groups} workgroups, at most ${MOST_GROUPS}; use a smaller volume`);
+  return { constants: { WG }, groups: [groups, 1, z] };
 }
 
 /** Workgroups for line kernels: x runs over the lines, y over the runs of `run` outputs in a line of `n`. */

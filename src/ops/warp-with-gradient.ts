@@ -4,7 +4,7 @@ import warpWithGradientSource from '../../kernels/warp_with_gradient.wgsl';
 import warpWithGradientDuSource from '../../kernels/warp_with_gradient_du.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Op, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
-import { planes, volume } from './launch.ts';
+import { plane, planes, volume } from './launch.ts';
 import { checkWarp, identity, type Matrix, warpParams } from './warp.ts';
 
 const withGradientKernel = kernel('with_gradient', withGradientSource);
@@ -30,7 +30,7 @@ export const withGradient = (image: Tensor): Tensor => trace(withGradientOp, [im
 function launchOver(image: Shape, u: Shape, matrix: Matrix) {
   const { n, d, h, w } = volume('warpWithGradient', 'u', u);
   const { channels: _, ...params } = warpParams([n, 1, ...image.slice(1, 4)], u, matrix);
-  return { ...planes(w, h, n * d), params };
+  return { ...plane(w * h, n * d), params };
 }
 
 const warpWithGradientOp: Op<{ matrix: Matrix }> = {

@@ -7,7 +7,7 @@ import warpDimageSource from '../../kernels/warp_dimage.wgsl';
 import warpDuSource from '../../kernels/warp_du.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
-import { fillWith, flat, planes, rows, volume } from './launch.ts';
+import { fillWith, flat, plane, volume } from './launch.ts';
 import { add } from './pointwise.ts';
 import { reduceTo } from './reduce.ts';
 
@@ -54,11 +54,12 @@ const warpOp: Op<WarpAttrs> = {
     const { n, d, h, w } = volume('warp', 'u', u!.shape);
     const { channels, ...params } = warpParams(image!.shape, u!.shape, matrix);
     // Four voxels in a row halve the time of one channel; with more channels, four cells at once do not fit into registers.
-    const { constants, groups } = rows(w, h, n * d, channels === 1 && w % 4 === 0 ? 4 : 1);
+    const lanes = channels === 1 && w % 4 === 0 ? 4 : 1;
+    const { constants, groups } = plane((w / lanes) * h, n * d);
     return [
       {
         kernel: warpKernel,
-        constants: { ...constants, CHANNELS: channels, NEAREST: String(nearest), MOVES: 'true' },
+        constants: { ...constants, LANES: lanes, CHANNELS: channels, NEAREST: String(nearest), MOVES: 'true' },
         groups,
         bindings: { image: image!, u: u!, y: y! },
         params,
@@ -100,11 +101,12 @@ const resampleOp: Op<{ size: readonly [number, number, number]; matrix: Matrix }
   }) {
     const { n } = volume('resample', 'image', image!.shape);
     const { channels, ...params } = warpParams(image!.shape, [n, 3, d, h, w], matrix);
-    const { constants, groups } = rows(w, h, n * d, 1); // the image stands in for u, and may be smaller than a vector
+    const { constants, groups } = plane(w * h, n * d);
     return [
       {
         kernel: warpKernel,
-        constants: { ...constants, CHANNELS: channels, NEAREST: 'false', MOVES: 'false' },
+        // One voxel at a time: the image stands in for u, and may be smaller than a vector.
+        constants: { ...constants, LANES: 1, CHANNELS: channels, NEAREST: 'false', MOVES: 'false' },
         groups,
         bindings: { image: image!, u: image!, y: y! },
         params,
@@ -125,7 +127,7 @@ const warpDuOp: Op<{ matrix: Matrix }> = {
     return [
       {
         kernel: warpDuKernel,
-        ...planes(w, h, n * d),
+        ...plane(w * h, n * d),
         bindings: { image: image!, u: u!, dy: dy!, du: du! },
         params: warpParams(image!.shape, u!.shape, matrix),
       },
@@ -153,7 +155,7 @@ const warpDimageOp: Op<{ matrix: Matrix; shape: Shape }> = {
       fillWith(high, 0),
       {
         kernel: warpDimageKernel,
-        ...planes(w, h, n * d),
+        ...plane(w * h, n * d),
         bindings: { u: u!, dy: dy!, largest, low, high },
         params: warpParams(shape, u!.shape, matrix),
       },
@@ -171,7 +173,7 @@ const composeOp: Op<object> = {
   },
   launch({ inputs: [u, v], outputs: [y] }) {
     const { n, d, h, w } = volume('compose', 'u', u!.shape);
-    return [{ kernel: composeKernel, ...planes(w, h, n * d), bindings: { u: u!, v: v!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: composeKernel, ...plane(w * h, n * d), bindings: { u: u!, v: v!, y: y! }, params: { w, h, d } }];
   },
   vjp({ inputs: [u, v], cotangents: [dy], wanted }) {
     return [
@@ -213,7 +215,7 @@ const warpFullOp: Op<WarpFullAttrs> = {
     return [
       {
         kernel: warpFullKernel,
-        ...planes(w, h, d),
+        ...plane(w * h, d),
         bindings: { v: v!, image: image!, displacement_w: dw!, displacement_h: dh!, displacement_d: dd!, warped: warped! },
         params: {
           level_w: level.w,
