@@ -3,7 +3,7 @@
 // @use trilinear
 // @use batch
 struct Params {
-  image_w: u32, image_h: u32, image_d: u32, channels: u32, w: u32, h: u32, d: u32,
+  image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
 }
 @group(0) @binding(0) var<storage, read> image: array<f32>;
@@ -43,7 +43,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let size = vec3u(params.image_w, params.image_h, params.image_d);
   let cell = locate(x, size);
   var g = vec3f(0.0);
-  for (var c = n * params.channels; c < (n + 1u) * params.channels; c++) {
+  for (var k = 0u; k < CHANNELS; k++) {
+    let c = n * CHANNELS + k;
     g += dy[c * voxels + p] * slope(c * size.x * size.y * size.z, cell);
   }
   g *= cell.free;

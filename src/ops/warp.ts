@@ -124,12 +124,15 @@ const warpDuOp: Op<{ matrix: Matrix }> = {
   shape: ([, u]) => [u!],
   launch({ inputs: [image, u, dy], outputs: [du], attrs: { matrix } }) {
     const { n, d, h, w } = volume('warp', 'u', u!.shape);
+    const { channels, ...params } = warpParams(image!.shape, u!.shape, matrix);
+    const { constants, groups } = plane(w * h, n * d);
     return [
       {
         kernel: warpDuKernel,
-        ...plane(w * h, n * d),
+        constants: { ...constants, CHANNELS: channels },
+        groups,
         bindings: { image: image!, u: u!, dy: dy!, du: du! },
-        params: warpParams(image!.shape, u!.shape, matrix),
+        params,
       },
     ];
   },
