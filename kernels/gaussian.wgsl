@@ -2,6 +2,7 @@
 // Layout [outer, n, inner] of items (f32, or vec4f: four neighbours along W at once). One invocation: RUN outputs in a row, so that the 2R
 // + RUN inputs are loaded once. TRANSPOSE divides x before the sum instead of y after it: the exact adjoint.
 // @use items$LANES
+// @use batch
 struct Params { lines: u32, n: u32, inner: u32, runs: u32 }
 @group(0) @binding(0) var<storage, read> x: array<item>;
 @group(0) @binding(1) var<storage, read_write> y: array<item>;
@@ -21,7 +22,8 @@ fn norm(i: i32) -> f32 {
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.lines || id.y >= params.runs) { return; }
   let n = i32(params.n);
-  let first = id.x / params.inner * params.n * params.inner + id.x % params.inner;
+  let outer = quotient(id.x, params.inner);
+  let first = outer * (params.n - 1u) * params.inner + id.x;
   let start = i32(id.y) * RUN;
   var window: array<item, RUN + 2 * RADIUS>;
   for (var k = 0; k < RUN + 2 * RADIUS; k++) {
