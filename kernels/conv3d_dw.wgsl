@@ -1,7 +1,8 @@
 // dw[o,i,k] = Σ_{n,p} dy[n,o,p]·x[n,i,STRIDE·p + k − PAD] and db[o] = Σ_{n,p} dy[n,o,p]; x beyond the border as in conv3d. Layout
 // [N, C, D, H, W]. Split over voxels: partials[chunk] holds dw and then db, summed over the columns (lines along H) of one chunk;
 // conv3d_dw_sum adds the chunks. One workgroup (x): 4 outputs o × TILE inputs i × one kd × all kh and kw; (y): a chunk. One invocation
-// walks along columns with the K rows of x that the taps need in registers. The invocations of a workgroup are then added in a fixed order.
+// walks along ACROSS columns side by side (`columns` counts such groups), with the K rows of x that the taps need in registers: a sum
+// gets ACROSS products a step, since loads and steps cost more than they. The invocations of a workgroup are then added in a fixed order.
 alias real = f32; // storage
 struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32, first: u32, row: u32 }
 @group(0) @binding(0) var<storage, read> x: array<real>;
@@ -12,6 +13,7 @@ struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u
 const VALUES = TILE * K * K; // weights of one output in a workgroup
 const_assert VALUES < WG;
 var<workgroup> shared_sums: array<f32, WG * (VALUES + 1u)>;
+const ROW = (ACROSS - 1u) * STRIDE + K; // what a row of x holds for the columns' taps
 
 // The voxel that position q − PAD of an axis of n reads, and its factor, 0 outside.
 struct Place { at: u32, factor: f32 }
@@ -26,23 +28,35 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let tiles = (params.inputs + TILE - 1u) / TILE;
   let first_i = group.x / K % tiles * TILE;
   let first_o = group.x / (K * tiles) * 4u;
-  let x_voxels = params.x_w * params.x_h * params.x_d;
-  let voxels = params.w * params.h * params.d;
+  let x_plane = params.x_w * params.x_h;
+  let plane = params.w * params.h;
+  let steps = (params.w + ACROSS - 1u) / ACROSS;
 
   var sum: array<array<array<vec4f, K>, K>, TILE>; // [i][kh][kw]
   var bias = vec4f();
   for (var c = group.y * WG + local; c < params.columns; c += groups.y * WG) {
-    let w = c % params.w;
-    let d = c / params.w % params.d;
-    let n = c / (params.w * params.d);
+    let w = c % steps * ACROSS;
+    let d = c / steps % params.d;
+    let n = c / (steps * params.d);
+    // Where the columns of x and dy begin: computed once, a CPU adapter computes anew what it finds in the loop.
     let slice = place(d * STRIDE + kd, params.x_d);
-    var columns: array<Place, K>; // by kw
-    for (var kw = 0u; kw < K; kw++) {
-      columns[kw] = place(w * STRIDE + kw, params.x_w);
-      columns[kw].at += slice.at * params.x_h * params.x_w;
-      columns[kw].factor *= slice.factor;
+    var x_columns: array<Place, ROW>;
+    for (var s = 0u; s < ROW; s++) {
+      x_columns[s] = place(w * STRIDE + s, params.x_w);
+      x_columns[s].factor *= slice.factor;
     }
-    var rows: array<array<array<f32, K>, K>, TILE>; // [i][kh][kw]; steps before h = 0 fill those that are shifted later
+    var x_channels: array<u32, TILE>;
+    for (var i = 0u; i < TILE; i++) {
+      x_channels[i] = ((n * params.inputs + min(first_i + i, params.inputs - 1u)) * params.x_d + slice.at) * x_plane;
+    }
+    var dy_columns: array<Place, ACROSS>;
+    for (var s = 0u; s < ACROSS; s++) { dy_columns[s] = Place(min(w + s, params.w - 1u), select(0.0, 1.0, w + s < params.w)); }
+    var dy_channels: array<u32, 4>;
+    for (var o = 0u; o < 4u; o++) {
+      dy_channels[o] = ((n * params.outputs + min(first_o + o, params.outputs - 1u)) * params.d + d) * plane;
+    }
+
+    var rows: array<array<array<f32, ROW>, K>, TILE>; // [i][kh]; steps before h = 0 fill those that are shifted later
     for (var h = -i32((K - 1u) / STRIDE); h < i32(params.h); h++) {
       for (var kh = 0u; kh < K; kh++) {
         if (kh + STRIDE < K) {
@@ -50,23 +64,24 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         } else {
           let row = place(u32(h * i32(STRIDE) + i32(kh)), params.x_h);
           for (var i = 0u; i < TILE; i++) {
-            let channel = n * params.inputs + min(first_i + i, params.inputs - 1u);
-            for (var kw = 0u; kw < K; kw++) {
-              rows[i][kh][kw] = f32(x[channel * x_voxels + row.at * params.x_w + columns[kw].at]) * (row.factor * columns[kw].factor);
-            }
+            let at = x_channels[i] + row.at * params.x_w;
+            for (var s = 0u; s < ROW; s++) { rows[i][kh][s] = f32(x[at + x_columns[s].at]) * (row.factor * x_columns[s].factor); }
           }
         }
       }
       if (h < 0) { continue; }
-      var g: vec4f;
-      for (var o = 0u; o < 4u; o++) {
-        let channel = n * params.outputs + min(first_o + o, params.outputs - 1u);
-        g[o] = f32(dy[channel * voxels + (d * params.h + u32(h)) * params.w + w]);
+      var g: array<vec4f, ACROSS>;
+      for (var s = 0u; s < ACROSS; s++) {
+        let at = u32(h) * params.w + dy_columns[s].at;
+        for (var o = 0u; o < 4u; o++) { g[s][o] = f32(dy[dy_channels[o] + at]); }
+        g[s] *= dy_columns[s].factor;
+        bias += g[s];
       }
-      bias += g;
       for (var i = 0u; i < TILE; i++) {
         for (var kh = 0u; kh < K; kh++) {
-          for (var kw = 0u; kw < K; kw++) { sum[i][kh][kw] = fma(vec4f(rows[i][kh][kw]), g, sum[i][kh][kw]); }
+          for (var s = 0u; s < ACROSS; s++) {
+            for (var kw = 0u; kw < K; kw++) { sum[i][kh][kw] = fma(vec4f(rows[i][kh][s * STRIDE + kw]), g[s], sum[i][kh][kw]); }
+          }
         }
       }
     }

@@ -13,13 +13,13 @@ const packKernel = kernel('conv3d_pack', packSource);
 
 /**
  * How a convolution is tiled, by kernel size: rows that an invocation makes along H, for `CHANNELS` output channels and, since few sums a
- * row leave registers for more rows, for up to `FEW`; input channels that a workgroup of the weight gradient takes. The same on every
- * adapter: found on a software one.
+ * row leave registers for more rows, for up to `FEW`; input channels that a workgroup of the weight gradient takes, and columns side by
+ * side, of stride 1, that an invocation of it walks along. The same on every adapter: found on a software one.
  */
-export const TILES: Record<number, { rows: number; rowsOfFew: number; inputs: number }> = {
-  1: { rows: 8, rowsOfFew: 16, inputs: 4 },
-  3: { rows: 8, rowsOfFew: 16, inputs: 4 },
-  5: { rows: 8, rowsOfFew: 8, inputs: 1 },
+export const TILES: Record<number, { rows: number; rowsOfFew: number; inputs: number; across: number }> = {
+  1: { rows: 8, rowsOfFew: 16, inputs: 4, across: 4 },
+  3: { rows: 8, rowsOfFew: 16, inputs: 2, across: 4 },
+  5: { rows: 8, rowsOfFew: 8, inputs: 1, across: 2 },
 };
 const FEW = 4;
 /** Voxels that an invocation of the input gradient of stride 2 makes. */
@@ -29,9 +29,9 @@ const CHANNELS = 16;
 
 /** The table as `deqreg info` tells it: [what, how]. */
 export const tiling = (): [string, string][] =>
-  Object.entries(TILES).map(([k, { rows, rowsOfFew, inputs }]) => [
+  Object.entries(TILES).map(([k, { rows, rowsOfFew, inputs, across }]) => [
     `conv3d ${k}×${k}×${k}`,
-    `${CHANNELS} channels × ${rows} rows an invocation, ${FEW} or fewer × ${rowsOfFew}; weight gradient ${inputs} × 4 channels a workgroup`,
+    `${CHANNELS} channels × ${rows} rows an invocation, ${FEW} or fewer × ${rowsOfFew}; weight gradient ${inputs} × 4 channels × ${across} columns`,
   ]);
 
 export const leaky = (slope: number): Activation => ({ f: 'leakyRelu', negative: slope });

@@ -14,7 +14,7 @@ const foldKernel = kernel('conv3d_fold', foldSource);
 
 /** Chunks of voxels that the weight gradient is split over, at most. */
 const CHUNKS = 64;
-/** Columns that an invocation of the weight gradient walks along, at least: adding up a workgroup's sums takes as long as several. */
+/** Walks of an invocation of the weight gradient along its columns, at least: adding up a workgroup's sums takes as long as several. */
 const LEAST = 8;
 
 export interface ConvOptions {
@@ -149,8 +149,9 @@ const convDwOp: Op<Attrs & { k: number }> = {
       attrs: { stride, padding, k },
     } = node;
     const to = volume('conv3d', 'dy', dy!.shape);
-    const tile = TILES[k]!.inputs;
-    const columns = to.n * to.d * to.w,
+    const { inputs: tile, across: most } = TILES[k]!;
+    const across = most / Math.min(most, stride); // a stride spreads what they read of x
+    const columns = to.n * to.d * Math.ceil(to.w / across),
       groups = Math.ceil(columns / WG);
     const chunks = Math.ceil(groups / Math.max(LEAST, Math.ceil(groups / CHUNKS))); // every chunk walks along as many columns
     const weights = numel(dw!.shape),
@@ -167,7 +168,7 @@ const convDwOp: Op<Attrs & { k: number }> = {
         kernel: dwKernel,
         groups: [k * Math.ceil(from.c / tile) * Math.ceil(to.c / 4), chunks, 1],
         bindings: { x, dy: dy!, partials },
-        constants: { WG, K: k, STRIDE: stride, PAD: `${k >> 1}i`, TILE: tile, REPLICATE: String(padding === 'replicate') },
+        constants: { WG, K: k, STRIDE: stride, PAD: `${k >> 1}i`, TILE: tile, ACROSS: across, REPLICATE: String(padding === 'replicate') },
         params: {
           columns,
           w: to.w,
