@@ -19,11 +19,12 @@ const packKernel = kernel('conv3d_pack', packSource);
 export const TILES: Record<number, { rows: number; rowsOfFew: number; inputs: number; across: number }> = {
   1: { rows: 8, rowsOfFew: 16, inputs: 4, across: 4 },
   3: { rows: 8, rowsOfFew: 16, inputs: 2, across: 4 },
-  5: { rows: 8, rowsOfFew: 8, inputs: 1, across: 2 },
+  5: { rows: 4, rowsOfFew: 8, inputs: 1, across: 2 },
 };
-const FEW = 4;
-/** Voxels that an invocation of the input gradient of stride 2 makes. */
-const DX_RUN = 4;
+const FEW = 8;
+/** Voxels that an invocation of the input gradient of stride 2 makes, and those where there are few channels. */
+const DX_RUN = 8;
+const DX_RUN_OF_FEW = 16;
 /** Output channels of one pass, at most. */
 const CHANNELS = 16;
 
@@ -171,13 +172,14 @@ export function gather(node: Launch<unknown>, dy: Tensor, w: Tensor, dx: Tensor,
   const source = volume('conv3d', 'dy', dy.shape),
     to = volume('conv3d', 'dx', dx.shape);
   const half = (n: number) => Math.ceil(n / 2);
-  const count = half(to.w) * Math.ceil(half(to.h) / DX_RUN) * half(to.d);
+  const run = to.c > FEW ? DX_RUN : DX_RUN_OF_FEW;
+  const count = half(to.w) * Math.ceil(half(to.h) / run) * half(to.d);
   const { constants, groups } = flat(count, 8 * to.n);
   return passes(node, w, sources, dx, { mirror: false, gradientFrom: from }, (pass, packed) => ({
     kernel: dxKernel,
     groups,
     bindings: { dy, w: packed, dx },
-    constants: { ...constants, ...pass.constants, K: k, PAD: pad, RUN: DX_RUN },
+    constants: { ...constants, ...pass.constants, K: k, PAD: pad, RUN: run },
     params: {
       ...pass.params,
       count,
