@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** dist/deqreg.js; bundled tests run from below dist/, so look upwards for it. */
-const command = (() => {
+export const command = (() => {
   for (let at = dirname(fileURLToPath(import.meta.url)); ; at = dirname(at)) {
     const candidate = join(at, 'dist', 'deqreg.js');
     if (existsSync(candidate)) return candidate;
@@ -27,19 +27,22 @@ interface How {
 }
 
 /**
- * Runs `deqreg args…` in a folder; `interruptAt`: sends SIGINT when this text appears on stderr. Dawn's own warnings about an
+ * Runs `deqreg args…` in a folder; `interruptAt`: sends SIGINT once, when this text appears on stderr. Dawn's own warnings about an
  * adapter are left out of stderr.
  */
 export function deqreg(cwd: string, args: readonly string[], { program = command, env, interruptAt }: How = {}): Promise<Ran> {
   const child = spawn(process.execPath, [program, ...args], { cwd, env: { ...process.env, ...env } });
   let stdout = '',
-    stderr = '';
+    stderr = '',
+    interrupted = false;
   child.stdout.on('data', (chunk) => {
     stdout += chunk;
   });
   child.stderr.on('data', (chunk) => {
     stderr += chunk;
-    if (interruptAt && stderr.includes(interruptAt)) child.kill('SIGINT');
+    if (!interruptAt || interrupted || !stderr.includes(interruptAt)) return;
+    interrupted = true;
+    child.kill('SIGINT');
   });
   return new Promise((resolve) =>
     child.on('close', (code) => resolve({ code, stdout, stderr: stderr.replace(/^Warning: maxDynamic.*\n/gm, '') })),

@@ -1,0 +1,194 @@
+// The training loop in process: it learns, goes on from a checkpoint to the same bits, takes back what diverges, and takes the planned memory.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { plan } from '../src/index.ts';
+import type { Grid } from '../src/io/volume.ts';
+import { phantom } from '../src/register/phantom.ts';
+import { seededRandom } from '../src/ops/random.ts';
+import { type Checkpoint, encodeCheckpoint, parseCheckpoint } from '../src/train/checkpoint.ts';
+import { coarsen, drawPair, majority, prepareSubject, type TrainingSet } from '../src/train/data.ts';
+import { lambdaOf, learningRate, resolveTrainOptions, type TrainOptions } from '../src/train/options.ts';
+import { type StepRecord, train, traceStage } from '../src/train/train.ts';
+import { gpu } from './gpu.ts';
+
+const device = await gpu();
+const SIZE = [20, 24, 28] as const;
+
+async function brains(seeds: number[]): Promise<{ set: TrainingSet; labels: number[] }> {
+  const subjects: TrainingSet['subjects'] = [];
+  let grid: Grid | undefined;
+  const labels = new Set<number>();
+  for (const seed of seeds) {
+    const { fixed, moving, fixedSeg, movingSeg } = phantom('brain', SIZE, seed);
+    for (const [id, image, map] of [
+      [`${seed}a`, fixed, fixedSeg],
+      [`${seed}b`, moving, movingSeg],
+    ] as const) {
+      const { grid: on, ...prepared } = await prepareSubject(device, id, image, map, 1, 'mri');
+      map.data.forEach((value) => value && labels.add(value));
+      subjects.push(prepared);
+      grid = on;
+    }
+  }
+  return { set: { grid: grid!, subjects }, labels: [...labels].sort((a, b) => a - b) };
+}
+const { set, labels } = await brains([1, 2]);
+
+const small: Partial<TrainOptions> = {
+  channels: 4,
+  window: 5,
+  stages: [
+    { levels: [2], steps: 3 },
+    { levels: [2, 1], steps: 3 },
+  ],
+  rate: 5e-3,
+  warmUp: 2,
+  solver: { minIterations: 3, maxIterations: 5, tolerance: 0.01 },
+  checkpointEvery: 2,
+};
+const bits = ({ tensors }: Checkpoint) =>
+  Object.fromEntries([...tensors].map(([name, { data }]) => [name, Buffer.from(data.slice().buffer).toString('base64')]));
+
+test('the loss of the same pair falls, Dice rises; every step takes the memory that was planned', async () => {
+  const pair: TrainingSet = { ...set, subjects: set.subjects.slice(0, 2) };
+  const options = resolveTrainOptions({ ...small, stages: [{ levels: [1], steps: 16 }], augmentation: 'none', checkpointEvery: 16 });
+  const records: StepRecord[] = [];
+  const before = device.ledger.live.total;
+  await train(device, pair, labels, options, { onStep: (record) => records.push(record) });
+  const last = (of: (record: StepRecord) => number) => records.slice(-4).reduce((sum, r) => sum + of(r) / 4, 0);
+  assert.ok(last((r) => r.loss) < records[0]!.loss - 0.05, records.map(({ loss }) => loss.toFixed(3)).join(' '));
+  assert.ok(last((r) => r.softDice!) > records[0]!.softDice! + 0.03, records.map(({ softDice }) => softDice!.toFixed(3)).join(' '));
+  const planned = plan(traceStage(options, pair, options.stages[0]!, labels).graph).peak.total;
+  records.forEach(({ peakBytes, solverSteps, residual }) => {
+    assert.is(peakBytes - before, planned);
+    assert.ok(solverSteps >= 3 && solverSteps <= 5 && residual! > 0);
+  });
+  assert.is(device.ledger.live.total, before);
+});
+
+for (const adjoint of ['jfb', 'implicit', 'phantom', 'unrolled'] as const)
+  test(`${adjoint}: stopped at any step and gone on with from the file of its checkpoint, the weights are the same bit for bit`, async () => {
+    const options = resolveTrainOptions({ ...small, adjoint, unrolledSteps: 2 });
+    const whole = await train(device, set, labels, options);
+    assert.is(whole.step, 6);
+    let kept: Checkpoint | undefined;
+    for (const until of [1, 3, 4, 6]) {
+      let steps = kept?.step ?? 0;
+      kept = await train(device, set, labels, options, { stop: () => ++steps === until }, kept);
+      assert.is(kept.step, until);
+      kept = parseCheckpoint('kept', encodeCheckpoint(kept));
+    }
+    assert.equal(bits(kept!), bits(whole));
+  });
+
+test('another seed, other weights; other options or images are refused with a checkpoint', async () => {
+  const stages = [{ levels: [2], steps: 1 }];
+  const [one, two] = [resolveTrainOptions({ ...small, stages }), resolveTrainOptions({ ...small, stages, seed: 2 })];
+  const [a, b] = [await train(device, set, labels, one), await train(device, set, labels, two)];
+  assert.not.equal(bits(a), bits(b));
+  const refused = async (options: TrainOptions, images: TrainingSet): Promise<string> => {
+    try {
+      await train(device, images, labels, options, {}, a);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return 'nothing';
+  };
+  assert.match(await refused(two, set), /other options or other images/);
+  assert.match(await refused(one, { ...set, subjects: set.subjects.slice(1) }), /other options or other images/);
+});
+
+test('a loss that is no number, or stays far above those before: back to the checkpoint at half the rate, and at last an error', async () => {
+  const options = resolveTrainOptions({ ...small, cell: 'gradirn', stages: [{ levels: [2], steps: 40 }], rate: 1, warmUp: 0, clip: 1e6 });
+  const events: { step: number; to: number; rateScale: number }[] = [];
+  const kept: Checkpoint[] = [];
+  try {
+    await train(device, set, labels, options, {
+      onRollback: (event) => events.push(event),
+      onCheckpoint: async (one) => void kept.push(one),
+    });
+  } catch (error) {
+    assert.match((error as Error).message, /^train: diverged at step \d+ \(loss .*\) after 5 rollbacks; choose a lower rate$/);
+  }
+  assert.ok(events.length >= 1, 'a rate of 1 diverges');
+  events.forEach(({ step, to, rateScale }, i) => {
+    assert.ok(to < step);
+    assert.is(rateScale, 0.5 ** (i + 1));
+  });
+  assert.is(kept.at(-1)!.rateScale, 0.5 ** events.length);
+  for (const { tensors } of kept) for (const [name, { data }] of tensors) assert.ok(data.every(Number.isFinite), name);
+});
+
+test('the best validation is kept; scores of other levels do not count', async () => {
+  const scores = [0.9, 0.5, 0.7, 0.6];
+  const seen: string[] = [];
+  const options = resolveTrainOptions({ ...small, validateEvery: 2 });
+  const { best } = await train(device, set, labels, options, {
+    async validate(values, levels) {
+      assert.is(values.size, 12);
+      seen.push(levels.join());
+      return { score: scores[seen.length - 1] ?? 0, figures: { dice: 0.1 } };
+    },
+  });
+  // At steps 2 and 3 (the end of the stage), before the second stage, at its steps 4 and 6.
+  assert.equal(seen, ['2', '2', '2,1', '2,1', '2,1']);
+  assert.equal([best!.step, best!.score, best!.levels], [3, 0.7, [2, 1]]);
+});
+
+test('coarser sets: means of intensities, majorities of labels', async () => {
+  const half = await coarsen(device, set, 2);
+  assert.equal(
+    half.grid.size,
+    SIZE.map((n) => n / 2),
+  );
+  const cube = { size: [2, 2, 2] as [number, number, number], affine: set.grid.affine };
+  const one = { size: [1, 1, 1] as [number, number, number], affine: set.grid.affine };
+  assert.equal([...majority(Float32Array.of(3, 3, 3, 3, 5, 5, 5, 5), cube, one)], [3]);
+  assert.equal([...majority(Float32Array.of(0, 7, 7, 0, 7, 5, 5, 5), cube, one)], [5]);
+  const mean = (x: Float32Array) => x.reduce((sum, value) => sum + value / x.length, 0);
+  half.subjects.forEach(({ image }, i) => assert.ok(Math.abs(mean(image) - mean(set.subjects[i]!.image)) < 1e-5));
+});
+
+test('pairs: never an image with itself, half of them with labels where Dice counts, all of them drawn', () => {
+  const images: TrainingSet = {
+    ...set,
+    subjects: [0, 1, 2, 3, 4].map((n) => ({ id: `${n}`, image: new Float32Array(1), labels: n < 2 ? new Float32Array(1) : undefined })),
+  };
+  const random = seededRandom(3);
+  const drawn = Array.from({ length: 2000 }, () => drawPair(images, random, true));
+  assert.ok(drawn.every(([a, b]) => a !== b));
+  assert.is(new Set(drawn.map(String)).size, 20);
+  const labelled = drawn.filter(([a, b]) => a < 2 && b < 2).length / drawn.length;
+  assert.ok(Math.abs(labelled - (0.5 + 0.5 * 0.1)) < 0.04, `${labelled}`);
+  assert.equal(drawPair({ ...images, subjects: images.subjects.slice(0, 1) }, random, true), [0, 0]);
+});
+
+test('options: defaults, rates, λ of the levels, and what is refused by name', () => {
+  const options = resolveTrainOptions({
+    stages: [
+      { levels: [8], steps: 10 },
+      { levels: [8, 4, 2], steps: 90 },
+    ],
+    warmUp: 10,
+    lambda: [3, 2, 1],
+  });
+  const rate = learningRate(options);
+  assert.ok(rate(0) < rate(9) && Math.abs(rate(9) - options.rate) < 1e-12);
+  assert.ok(Math.abs(rate(99) / options.rate - 0.05) < 0.01);
+  assert.equal([lambdaOf(options, { levels: [8] }), lambdaOf(options, { levels: [8, 4, 2] })], [[3], [3, 2, 1]]);
+  for (const [given, message] of [
+    [{ stepps: 3 }, /^train: unknown option stepps; there are cell, /],
+    [{ loss: { dise: 1 } }, /^train: unknown option loss\.dise; there are diffusion, dice$/],
+    [{ stages: [] }, /^train: stages must be a list/],
+    [{ stages: [{ levels: [4, 8], steps: 1 }] }, /^train: stages\[0\]\.levels must go from coarse to fine, got 4,8$/],
+    [{ stages: [{ levels: [3], steps: 1 }] }, /^train: stages\[0\]\.levels must be powers of two such as 8,4, got 3$/],
+    [{ adjoint: 'exact' }, /^train: adjoint must be one of implicit, jfb, phantom, checkpointed, unrolled; got exact$/],
+    [{ rate: -1 }, /^train: rate must be between 0 and 1, got -1$/],
+    [{ window: 4 }, /^train: window must be odd, got 4$/],
+    [{ solver: { minIterations: 9, maxIterations: 8 } }, /^train: solver\.maxIterations must be a whole number of at least 9, got 8$/],
+    [{ augmentation: 'brain' }, /^train: augmentation must be one of none, mri, ct; got brain$/],
+  ] as [Partial<TrainOptions>, RegExp][])
+    assert.throws(() => resolveTrainOptions(given), message);
+});
+
+test.run();
