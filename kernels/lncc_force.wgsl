@@ -1,13 +1,14 @@
 // force[·,p] = g(p) · gradient[·,p], g the derivative of s = c²/(va·vb), the window centred at p, by its own centre b[p] (times n):
 // g = 2c/(va·vb + ε) · [(a − ā) − c/(vb + FLAT)·(b − b̄)]. The bracket is what is left of a after its regression on b: 0 where the two
 // agree, so that equal images are at rest (ε in the bracket's ratio would push them). Avants et al., Med. Image Anal. 2008, equation 6.
-// Both are multiplied by weight[p] where WEIGHTED. From sums t = (Σb, Σb², Σab, ·) over W and H (this kernel adds the D axis) and the
-// statistics (mean, variance) of a. partial_sums: Σ weight·s of each invocation. Layout and sums as in lncc_terms.wgsl; gradient and force
-// [N, 3, D, H, W].
+// Both are multiplied by weight[p] where WEIGHTED. From sums t = (Σb, Σb², Σab) over W and H (this kernel adds the D axis) and the
+// statistics (mean, variance) of a. partial_sums: Σ weight·s of each invocation. Layout and sums as in local_statistics.wgsl; gradient and
+// force [N, 3, D, H, W].
 // @use local
+// @use fields
 // @use lncc
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
-@group(0) @binding(0) var<storage, read> t: array<vec4f>;
+@group(0) @binding(0) var<storage, read> t: array<f32>;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read> statistics: array<f32>;
@@ -26,12 +27,14 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let column = id.x % plane;
   let r = params.radius_d;
   let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
+  let step = plane_step();
+  let first = n * (params.d + r) * step + place_of(column) + params.radius_w; // W and D lie late
   let start = id.y * RUN;
-  var sum = vec4f();
+  var sum = vec3f();
   var similarity = 0.0;
-  for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += t[n * voxels + i * plane + column]; }
+  for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += three(first + (i + r) * step); }
   for (var i = start; i < min(start + RUN, params.d); i++) {
-    if (i + r < params.d) { sum += t[n * voxels + (i + r) * plane + column]; }
+    if (i + r < params.d) { sum += three(first + (i + 2u * r) * step); }
     let p = i * plane + column;
     let x = window_at(sum, in_column * inside(i, params.d, r), n, p);
     let at = n * voxels + p;
@@ -43,7 +46,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     force[o + voxels] = g * gradient[o + voxels];
     force[o + 2u * voxels] = g * gradient[o + 2u * voxels];
     similarity += share * x.c * x.c / x.q;
-    if (i >= r) { sum -= t[n * voxels + (i - r) * plane + column]; }
+    if (i >= r) { sum -= three(first + i * step); }
   }
   partial_sums[id.y * params.lines + id.x] = similarity;
 }

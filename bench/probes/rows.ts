@@ -76,24 +76,31 @@ export function describe(row: Row): Description {
   return { plan: planned, dispatches, flop: row.flop ?? 0, bytes: row.bytes ?? countBytes(planned, graph, row.workspace ?? false) };
 }
 
-/** What comes into the timed phase counts once, what it leaves once, what is made and used inside only with `workspace`. */
+/** What comes into the timed phase counts once, what it leaves once; what is made inside, with `workspace`, as often as passes move it. */
 function countBytes({ phases }: Plan, graph: Graph, workspace: boolean): number {
-  const bound = (phase: string, written: boolean) => {
-    const dispatches = phases.find(({ name }) => name === phase)!.dispatches;
-    const matching = dispatches.flatMap(({ kernel, bindings }) =>
-      kernel.bindings.filter(({ access }) => access !== 'uniform' && (access === 'read_write') === written).map((b) => bindings[b.name]!),
-    );
-    return new Set(matching);
-  };
+  const dispatchesOf = (phase: string) => phases.find(({ name }) => name === phase)!.dispatches;
+  const bound = (phase: string, written: boolean) => new Set(dispatchesOf(phase).flatMap((dispatch) => boundBy(dispatch, written)));
   const [reads, writes, before, after] = [bound(TIMED, false), bound(TIMED, true), bound(PREPARE, true), bound(KEPT, false)];
   const sum = (tensors: Iterable<Tensor>, counts: (t: Tensor) => boolean) =>
     [...tensors].filter(counts).reduce((bytes, t) => bytes + bytesOf(t), 0);
   const outside = (t: Tensor) => t.kind === 'input' || t.kind === 'variable' || before.has(t);
   const left = (t: Tensor) => t.kind === 'variable' || graph.outputs.has(t) || after.has(t);
+  const read = sum(new Set([...reads, ...[...writes].filter((t) => t.kind === 'variable')]), outside);
+  const once = read + sum(writes, left);
+  if (!workspace) return once;
   const inside = (t: Tensor) => !outside(t) && !left(t);
-  const read = sum(new Set([...reads, ...[...writes].filter((t) => t.kind === 'variable')]), (t) => outside(t) || (workspace && inside(t)));
-  return read + sum(writes, (t) => left(t) || (workspace && inside(t)));
+  const made = new Set<Tensor>();
+  return dispatchesOf(TIMED).reduce((bytes, dispatch) => {
+    const written = boundBy(dispatch, true).filter(inside);
+    const again = written.filter((t) => made.has(t)); // in place: read, too
+    written.forEach((t) => made.add(t));
+    return bytes + sum([...boundBy(dispatch, false), ...written, ...again], inside);
+  }, once);
 }
+
+/** The tensors that a dispatch writes, or reads only. */
+const boundBy = ({ kernel, bindings }: Dispatch, written: boolean): Tensor[] =>
+  kernel.bindings.filter(({ access }) => access !== 'uniform' && (access === 'read_write') === written).map(({ name }) => bindings[name]!);
 
 /** The constants of a dispatch that matter, in words: "RUN 8 × 16 channels, WG 64". */
 export function variant({ constants = {} }: Dispatch): string {

@@ -1,9 +1,9 @@
 // What LNCC knows of two images a and b in the window centred at voxel p of item n: means, variances, covariance c, q = va·vb + ε. From the
-// sums (Σb, Σb², Σab, ·) over the window, its voxels inside the volume, and the kernel's own bindings `statistics` (mean, variance of a) and
+// sums (Σb, Σb², Σab) over the window, its voxels inside the volume, and the kernel's own bindings `statistics` (mean, variance of a) and
 // `params`.
 struct Window { count: f32, mean_a: f32, mean_b: f32, var_a: f32, var_b: f32, c: f32, q: f32 }
 
-fn window_at(sum: vec4f, count: f32, n: u32, p: u32) -> Window {
+fn window_at(sum: vec3f, count: f32, n: u32, p: u32) -> Window {
   let voxels = params.w * params.h * params.d;
   var x: Window;
   x.count = count;

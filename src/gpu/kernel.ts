@@ -6,6 +6,8 @@ import reduce from '../../kernels/lib/reduce.wgsl';
 import trilinear from '../../kernels/lib/trilinear.wgsl';
 import difference from '../../kernels/lib/difference.wgsl';
 import local from '../../kernels/lib/local.wgsl';
+import fields from '../../kernels/lib/fields.wgsl';
+import fieldsSet from '../../kernels/lib/fields_set.wgsl';
 import lncc from '../../kernels/lib/lncc.wgsl';
 import jacobian from '../../kernels/lib/jacobian.wgsl';
 import anderson from '../../kernels/lib/anderson.wgsl';
@@ -22,6 +24,8 @@ const libraries: Record<string, string> = {
   trilinear,
   difference,
   local,
+  fields,
+  fields_set: fieldsSet,
   lncc,
   jacobian,
   anderson,

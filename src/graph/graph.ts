@@ -44,6 +44,8 @@ export interface Launch<A> {
   updates: readonly Tensor[];
   outputs: readonly Tensor[];
   attrs: A;
+  /** Which of the outputs something reads. The others are given memory, too, but may hold anything. */
+  used: readonly boolean[];
   workspace(label: string, shape: Shape, dtype?: DType): Tensor;
 }
 

@@ -37,7 +37,7 @@ export const PARAM_ALIGNMENT = 256;
 
 /** Plans all phases of a graph, in the order in which they were traced. */
 export function plan(graph: Graph): Plan {
-  const live = liveNodes(graph);
+  const { live, needed } = liveNodes(graph);
   const phases: PlannedPhase[] = graph.phases.map((name) => ({ name, dispatches: [] }));
   const life = new Map<Tensor, [number, number]>();
   const touch = (t: Tensor, from: number, to = from) => {
@@ -46,7 +46,7 @@ export function plan(graph: Graph): Plan {
   };
   const dispatches: { dispatch: Dispatch; phase: number }[] = [];
   for (const node of live) {
-    for (const dispatch of launch(graph, node)) {
+    for (const dispatch of launch(graph, node, needed)) {
       phases[node.phase]!.dispatches.push(dispatch);
       dispatches.push({ dispatch, phase: node.phase });
     }
@@ -116,9 +116,9 @@ export function checkLimits(p: Plan, limits: { maxStorageBufferBindingSize: numb
 }
 
 /** Nodes that matter: those that update variables or make outputs, and everything they need. Others are dropped. */
-function liveNodes(graph: Graph): Node[] {
+function liveNodes(graph: Graph): { live: Node[]; needed: Set<Tensor> } {
   const needed = new Set<Tensor>(graph.outputs);
-  return graph.nodes
+  const live = graph.nodes
     .slice()
     .reverse()
     .filter((node) => {
@@ -127,12 +127,13 @@ function liveNodes(graph: Graph): Node[] {
       return alive;
     })
     .reverse();
+  return { live, needed };
 }
 
-function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node): Dispatch[] {
+function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node, needed: Set<Tensor>): Dispatch[] {
   const workspace = (label: string, shape: readonly number[], dtype: DType = 'f32') =>
     graph.tensor('workspace', `${op.name}.${label}`, shape, 'workspace', dtype);
-  return op.launch({ inputs, updates, outputs, attrs, workspace }).map(stored);
+  return op.launch({ inputs, updates, outputs, attrs, used: outputs.map((t) => needed.has(t)), workspace }).map(stored);
 }
 
 /** Chooses the kernel's storage type `real` by the tensors bound to it; all other bindings hold f32. */

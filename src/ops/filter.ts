@@ -124,7 +124,18 @@ const windowSumOp: Op<WindowAttrs> = {
     return [x!];
   },
   launch({ inputs: [x], outputs: [y], attrs: { axis, window } }) {
-    return [windowPass(x!, y!, along(x!.shape, axis), window, numel(x!.shape), 1)];
+    const { n, inner } = along(x!.shape, axis);
+    const count = numel(x!.shape) / n;
+    const { constants, groups, runs } = lines(count, n);
+    return [
+      {
+        kernel: windowSumKernel,
+        constants: { ...constants, RUN },
+        groups,
+        bindings: { x: x!, y: y! },
+        params: { lines: count, n, inner, runs, radius: (window - 1) / 2 },
+      },
+    ];
   },
   vjp: ({ cotangents: [dy], attrs }) => [trace(windowSumOp, [dy!], attrs)],
 };
@@ -132,18 +143,6 @@ const windowSumOp: Op<WindowAttrs> = {
 export function checkWindow(op: string, window: number): void {
   if (!Number.isInteger(window) || window < 1 || window % 2 === 0)
     throw new Error(`${op}: a window must be an odd whole number, got ${window}`);
-}
-
-/** One pass of the running window sum along an axis over `count` items of `lanes` f32. */
-export function windowPass(x: Tensor, y: Tensor, { n, inner }: { n: number; inner: number }, window: number, count: number, lanes: 1 | 4) {
-  const { constants, groups, runs } = lines(count / n, n);
-  return {
-    kernel: windowSumKernel,
-    constants: { ...constants, RUN, LANES: lanes },
-    groups,
-    bindings: { x, y },
-    params: { lines: count / n, n, inner, runs, radius: (window - 1) / 2 },
-  };
 }
 
 /** Sums over a box of `window` voxels around each voxel, those outside the volume counting 0. Costs the same for every window. */

@@ -17,6 +17,8 @@ import {
   lnccGradient,
   products,
   type Statistics,
+  termSums,
+  wholeColumns,
 } from './similarity.ts';
 
 const forceKernel = kernel('lncc_force', forceSource);
@@ -73,36 +75,36 @@ const lnccForceGradientOp: Op<LnccAttrs> = {
     } = node;
     const images = { a: a!, b: b!, statistics: moments! };
     const { t, passes } = forcePasses(node, images, dforce!, dgradient!);
-    const { params, ...over } = columns(a!.shape, window);
-    const terms = node.workspace('terms', fields(a!.shape));
+    const { params, ...over } = wholeColumns(a!.shape, window);
     return [
       ...passes,
       {
         kernel: forceTermsKernel,
         ...over,
         params: { ...params, epsilon },
-        bindings: { t, ...images, gradient: gradient!, dforce: dforce!, terms, db: db! },
+        bindings: { t, ...images, gradient: gradient!, dforce: dforce!, db: db! },
       },
-      ...gatherTerms(node, terms, window, { a: a!, b: b!, dy: a!, db: db! }, true),
+      ...termSums(t, a!.shape, window),
+      gatherTerms(t, window, { a: a!, b: b!, dy: a!, db: db! }, true),
     ];
   },
 };
 
 /** force = g·gradient, the sums t over W and H that it is made of, and partial sums of the similarity. */
 function forcePasses(
-  { attrs: { window, epsilon }, workspace }: Launch<LnccAttrs>,
+  node: Launch<LnccAttrs>,
   images: Record<'a' | 'b' | 'statistics', Tensor>,
   gradient: Tensor,
   force: Tensor,
   weight?: Tensor,
 ): { t: Tensor; partials: Tensor; passes: Dispatch[] } {
+  const { window, epsilon } = node.attrs;
   const { a, b } = images;
-  const between = workspace('lines', fields(a.shape)),
-    t = workspace('planes', fields(a.shape));
+  const t = node.workspace('planes', fields(a.shape, window));
   const { constants, groups, params } = columns(a.shape, window);
-  const partials = workspace('similarities', [params.lines * params.runs]);
+  const partials = node.workspace('similarities', [params.lines * params.runs]);
   const passes = [
-    ...products(a, b, window, between, t),
+    ...products(a, b, window, t),
     {
       kernel: forceKernel,
       constants: { ...constants, WEIGHTED: String(!!weight) },

@@ -3,11 +3,12 @@ import gradientSource from '../../kernels/lncc_gradient.wgsl';
 import productsSource from '../../kernels/lncc_products.wgsl';
 import statisticsSource from '../../kernels/local_statistics.wgsl';
 import termsSource from '../../kernels/lncc_terms.wgsl';
+import inPlaceSource from '../../kernels/window_sum_in_place.wgsl';
 import sampleMeanSource from '../../kernels/sample_mean.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, type Launch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
-import { checkWindow, type PerAxis, perAxis, windowPass } from './filter.ts';
-import { along, lines, RUN, volume, WG } from './launch.ts';
+import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { checkWindow, type PerAxis, perAxis } from './filter.ts';
+import { lines, RUN, volume, WG } from './launch.ts';
 import { div, mul, scale, sqrt, square, sub, subtractScalar } from './pointwise.ts';
 import { mean, reduceTo } from './reduce.ts';
 
@@ -15,6 +16,7 @@ const sampleMeanKernel = kernel('sample_mean', sampleMeanSource);
 const productsKernel = kernel('lncc_products', productsSource);
 const statisticsKernel = kernel('local_statistics', statisticsSource);
 const termsKernel = kernel('lncc_terms', termsSource);
+const inPlaceKernel = kernel('window_sum_in_place', inPlaceSource);
 const gradientKernel = kernel('lncc_gradient', gradientSource);
 
 const centreOp: Op<object> = {
@@ -45,30 +47,77 @@ export const centre = (x: Tensor): Tensor => trace(centreOp, [x], {});
 
 /** Geometry that the kernels along D share: lines over the (n, h, w) columns, runs along d. */
 export function columns(shape: Shape, window: readonly number[]) {
+  const { lines: count, ...sizes } = sizesOf(shape, window);
+  const { constants, groups, runs } = lines(count, sizes.d);
+  return { constants: { ...constants, RUN }, groups, params: { lines: count, ...sizes, runs } };
+}
+
+/** The same for kernels that write over their sums: an invocation walks a whole column. */
+export function wholeColumns(shape: Shape, window: readonly number[]) {
+  const params = sizesOf(shape, window);
+  const { constants, groups } = lines(params.lines, params.d, params.d);
+  return { constants: { ...constants, RUN }, groups, params };
+}
+
+/** Radii do not reach beyond the volume, where they would only take room. */
+function sizesOf(shape: Shape, window: readonly number[]) {
   const { n, d, h, w } = volume('lncc', 'image', shape, 1);
-  const { constants, groups, runs } = lines(n * h * w, d);
-  const [radius_w, radius_h, radius_d] = window.map((x) => (x - 1) / 2) as [number, number, number];
-  return { constants: { ...constants, RUN }, groups, params: { lines: n * h * w, w, h, d, runs, radius_w, radius_h, radius_d } };
-}
-
-/** Sums of (b, b², a·b) over the window along W, then H, into t (through `between`). */
-export function products(a: Tensor, b: Tensor, window: readonly number[], between: Tensor, t: Tensor): Dispatch[] {
-  const { n: w } = along(a.shape, 0);
-  const count = numel(a.shape);
-  const { constants, groups, runs } = lines(count / w, w);
-  return [
-    {
-      kernel: productsKernel,
-      constants: { ...constants, RUN },
-      groups,
-      bindings: { a, b, t: between },
-      params: { lines: count / w, n: w, runs, radius: (window[0]! - 1) / 2 },
-    },
-    windowPass(between, t, along(a.shape, 1), window[1]!, count, 4),
+  const [radius_w, radius_h, radius_d] = [w, h, d].map((size, axis) => Math.min((window[axis]! - 1) / 2, size - 1)) as [
+    number,
+    number,
+    number,
   ];
+  return { lines: n * h * w, w, h, d, radius_w, radius_h, radius_d };
 }
 
-export const fields = (shape: Shape): Shape => [shape[0]!, ...shape.slice(2), 4];
+/** Three fields of an image in every voxel, with room for half a window on every axis: kernels/lib/fields.wgsl. */
+export function fields(shape: Shape, window: readonly number[]): Shape {
+  const { w, h, d, radius_w, radius_h, radius_d } = sizesOf(shape, window);
+  return [shape[0]!, d + radius_d, h + radius_h, w + radius_w, 3];
+}
+
+/** Sums of (b, b², a·b) over the window along W, then H, into the fields t; they stay late along W and D. */
+export function products(a: Tensor, b: Tensor, window: readonly number[], t: Tensor): Dispatch[] {
+  const sizes = sizesOf(a.shape, window);
+  const rows = numel(a.shape) / sizes.w;
+  const { constants, groups, runs } = lines(rows, sizes.w);
+  const pass: Dispatch = {
+    kernel: productsKernel,
+    constants: { ...constants, RUN },
+    groups,
+    bindings: { a, b, t },
+    params: { ...sizes, lines: rows, runs },
+  };
+  return [pass, sumsAlongH(t, sizes, true)];
+}
+
+type Sizes = ReturnType<typeof sizesOf>;
+
+/** Sums along H in place: of what lies late, along W and D too, which are then in time along H; or the way back, of what is in time. */
+function sumsAlongH(t: Tensor, sizes: Sizes, late: boolean): Dispatch {
+  const { w, h, radius_w, radius_h, radius_d } = sizes;
+  const row = w + radius_w;
+  const first = late ? radius_d * row * (h + radius_h) + radius_w : 0;
+  return inPlace(t, sizes, { n: h, radius: radius_h, step: row, across: w, apart: 1, first }, !late);
+}
+
+/** Sums along W in place, of what lies late along W only. */
+function sumsAlongW(t: Tensor, sizes: Sizes): Dispatch {
+  const { w, h, radius_w } = sizes;
+  return inPlace(t, sizes, { n: w, radius: radius_w, step: 1, across: h, apart: w + radius_w, first: 0 }, false);
+}
+
+function inPlace(t: Tensor, sizes: Sizes, line: { n: number; across: number } & Record<string, number>, back: boolean): Dispatch {
+  const count = (sizes.lines * sizes.d) / line.n;
+  const { constants, groups } = lines(count, line.n, line.n);
+  return {
+    kernel: inPlaceKernel,
+    constants: { ...constants, RUN, BACK: String(back) },
+    groups,
+    bindings: { t },
+    params: { ...sizes, ...line, lines: count },
+  };
+}
 
 const statisticsOp: Op<{ window: readonly number[] }> = {
   name: 'localStatistics',
@@ -83,9 +132,8 @@ const statisticsOp: Op<{ window: readonly number[] }> = {
       outputs: [y],
       attrs: { window },
     } = node;
-    const between = node.workspace('lines', fields(x!.shape)),
-      t = node.workspace('planes', fields(x!.shape));
-    return [...products(x!, x!, window, between, t), { kernel: statisticsKernel, ...columns(x!.shape, window), bindings: { t, y: y! } }];
+    const t = node.workspace('planes', fields(x!.shape, window));
+    return [...products(x!, x!, window, t), { kernel: statisticsKernel, ...columns(x!.shape, window), bindings: { t, y: y! } }];
   },
 };
 
@@ -113,32 +161,33 @@ export function checkPair(op: string, a: Shape, b: Shape): void {
   if (!sameShape(a, b)) throw new Error(`${op}: images ${show(a)} and ${show(b)} differ in shape`);
 }
 
+/** The mean LNCC; and, where it is used, what its gradient for b needs: sums of the windows' terms over W and H. All in the second output. */
 const lnccOp: Op<LnccAttrs> = {
   name: 'lncc',
-  shape([a, b], { epsilon }) {
+  shape([a, b], { epsilon, window }) {
     checkPair('lncc', a!, b!);
     if (!(epsilon > 0)) throw new Error(`lncc: epsilon must be above 0, got ${epsilon}`);
-    return [[1], fields(a!)];
+    return [[1], fields(a!, window)];
   },
   launch(node) {
     const {
       inputs: [a, b, moments],
       outputs: [y, terms],
       attrs: { window, epsilon },
+      used,
     } = node;
-    const between = node.workspace('lines', fields(a!.shape)),
-      t = node.workspace('planes', fields(a!.shape));
-    const { constants, groups, params } = columns(a!.shape, window);
-    const partials = node.workspace('similarities', [params.lines * params.runs]);
+    const { constants, groups, params } = wholeColumns(a!.shape, window);
+    const partials = node.workspace('similarities', [params.lines]);
     return [
-      ...products(a!, b!, window, between, t),
+      ...products(a!, b!, window, terms!),
       {
         kernel: termsKernel,
         constants,
         groups,
         params: { ...params, epsilon },
-        bindings: { t, statistics: moments!, terms: terms!, partial_sums: partials },
+        bindings: { t: terms!, statistics: moments!, partial_sums: partials },
       },
+      ...(used[1] ? termSums(terms!, a!.shape, window) : []),
       ...reduceTo(node, 'SUM', partials, partials, y!, 1 / numel(a!.shape)),
     ];
   },
@@ -165,38 +214,32 @@ const lnccGradientOp: Op<{ window: readonly number[] }> = {
       outputs: [db],
       attrs: { window },
     } = node;
-    return gatherTerms(node, terms!, window, { a: a!, b: b!, dy: dy!, db: db! }, false);
+    return [gatherTerms(terms!, window, { a: a!, b: b!, dy: dy!, db: db! }, false)];
   },
 };
 
-/** The windows' terms to the gradient for b: their sums over W, H and, weighted by the voxel's values, D. With `force` added to db. */
+/** Sums over W and H of the terms that a kernel along D has left in t. */
+export function termSums(t: Tensor, shape: Shape, window: readonly number[]): Dispatch[] {
+  const sizes = sizesOf(shape, window);
+  return [sumsAlongW(t, sizes), sumsAlongH(t, sizes, false)];
+}
+
+/** From the sums of the terms to the gradient for b: their sums along D, weighted by the voxel's values. With `force` added to db. */
 export function gatherTerms(
-  { workspace }: Pick<Launch<unknown>, 'workspace'>,
-  terms: Tensor,
+  t: Tensor,
   window: readonly number[],
   bindings: Record<'a' | 'b' | 'dy' | 'db', Tensor>,
   force: boolean,
-): Dispatch[] {
-  const { shape } = bindings.b,
-    count = numel(shape);
-  const overW = workspace('terms over W', terms.shape),
-    overH = workspace('terms over H', terms.shape);
-  const {
-    constants,
+): Dispatch {
+  const { shape } = bindings.b;
+  const { constants, groups, params } = columns(shape, window);
+  return {
+    kernel: gradientKernel,
+    constants: { ...constants, FORCE: String(force) },
     groups,
-    params: { lines: columnCount, w, h, d, runs, radius_d },
-  } = columns(shape, window);
-  return [
-    windowPass(terms, overW, along(shape, 0), window[0]!, count, 4),
-    windowPass(overW, overH, along(shape, 1), window[1]!, count, 4),
-    {
-      kernel: gradientKernel,
-      constants: { ...constants, FORCE: String(force) },
-      groups,
-      params: { lines: columnCount, w, h, d, runs, radius: radius_d, scale: 1 / count },
-      bindings: { t: overH, ...bindings },
-    },
-  ];
+    params: { ...params, scale: 1 / numel(shape) },
+    bindings: { t, ...bindings },
+  };
 }
 
 /** LNCC's own default: smaller than the variance of any tissue in images scaled to 0…1, larger than rounding. */

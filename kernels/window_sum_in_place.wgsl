@@ -1,0 +1,37 @@
+// t[i] ← Σ_{|k| ≤ R} t'[i+k] along W or H, 0 outside, of the three fields t (lib/fields.wgsl), where t'[i] is what t holds at i + R: a sum takes
+// the place of what no later one needs. BACK: the same mirrored, t'[i] lies at i and its sum comes to i + R. Running sums as in
+// window_sum.wgsl. Lines of n values, `step` apart; `across` of them `apart` from each other in each of the D planes, which lie from `first`
+// on. One invocation: a line.
+// @use fields
+// @use fields_set
+struct Params {
+  lines: u32, n: u32, step: u32, radius: u32, across: u32, apart: u32, first: u32, w: u32, h: u32, d: u32,
+  radius_w: u32, radius_h: u32, radius_d: u32,
+}
+@group(0) @binding(0) var<storage, read_write> t: array<f32>;
+@group(0) @binding(1) var<uniform> params: Params;
+
+@compute @workgroup_size(WG_X, WG_Y, 1)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= params.lines) { return; }
+  let r = params.radius;
+  let n = params.n;
+  let plane = id.x / params.across;
+  var first = params.first + (plane + plane / params.d * params.radius_d) * plane_step() + id.x % params.across * params.apart;
+  var step = params.step;
+  if (BACK) {
+    first += (n + r - 1u) * step;
+    step = 0u - step; // unsigned numbers go round
+  }
+  for (var start = 0u; start < n; start += RUN) {
+    var sum = vec3f();
+    for (var i = max(start, r) - r; i < min(start + r, n); i++) { sum += three(first + (i + r) * step); }
+    for (var i = start; i < min(start + RUN, n); i++) {
+      if (i + r < n) { sum += three(first + (i + 2u * r) * step); }
+      let at = first + i * step;
+      let leaving = three(at);
+      set_three(at, sum);
+      if (i >= r) { sum -= leaving; }
+    }
+  }
+}

@@ -1,0 +1,60 @@
+// LNCC beyond the small cases: lines of several runs, sums made in place along every axis, and the memory that this takes.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { grad, Graph, lncc, lnccForce, localStatistics, plan, type Statistics, type Tensor, vjp } from '../src/index.ts';
+import { evaluate } from './gpu.ts';
+import { gpuOps } from './gpu-ops.ts';
+import { reference } from './reference/index.ts';
+import { map, type NdArray, ndarray, relativeError, uniform } from './reference/ndarray.ts';
+
+/** Longer than a run of 32 along one axis each, and than two along the last. */
+for (const size of [
+  [37, 6, 5],
+  [4, 41, 6],
+  [5, 3, 67],
+])
+  for (const op of ['lncc', 'lnccForce'])
+    test(`${op} over lines of several runs: ${size}`, async () => {
+      const shape = [2, 1, ...size];
+      const a = uniform(shape, 1, 0, 1),
+        b = map(uniform(shape, 2, 0, 0.4), (x, i) => Math.fround(x + 0.6 * a.data[i]!));
+      const attrs = { window: [5, 3, 7], epsilon: 1e-3 };
+      const inputs = op === 'lncc' ? [a, b] : [a, b, uniform(shape.with(1, 3), 3)];
+      const expected = reference[op]!.forward(inputs, attrs);
+      const dy = op === 'lncc' ? ndarray([1], [1.5]) : uniform(expected.shape, 4);
+      const wanted = inputs.map((_, i) => op === 'lncc' || i > 0);
+      const { y, grads } = await evaluate((xs) => gpuOps[op]!(xs, attrs), inputs, dy, wanted);
+      const close = (found: ArrayLike<number>, { data }: NdArray, what: string) =>
+        assert.ok(relativeError(found, data) < 1e-5, `${what}: relative error ${relativeError(found, data)}`);
+      close(y, expected, op);
+      reference[op]!.vjp(inputs, attrs, dy).forEach((g, i) => wanted[i] && close(grads[i]!, g!, `gradient ${i}`));
+    });
+
+/** Buffers of a step, in volumes of the image, without what goes in and comes out. */
+function workspace(step: (fixed: Statistics, b: Tensor, gradient: Tensor, dy: Tensor) => Tensor[]): number {
+  const graph = new Graph();
+  const shape = [1, 1, 112, 96, 80],
+    volume = 4 * 112 * 96 * 80;
+  const [a, b, gradient, dy] = [1, 1, 3, 3].map((channels, i) => graph.input(`x${i}`, shape.with(1, channels)));
+  const fixed = graph.phase('fixed', () => localStatistics(a!, 11));
+  graph.phase('fixed again', () => graph.output(fixed.image)); // what the step reads is there before and after it
+  const made = graph.phase('step', () => step(fixed, b!, gradient!, dy!).map((t) => graph.output(t)));
+  const { phases, slotOf } = plan(graph);
+  const own = new Set(phases.find(({ name }) => name === 'step')!.dispatches.flatMap(({ bindings }) => Object.values(bindings)));
+  const outside = new Set([...made, a, b, gradient, dy, fixed.image, fixed.moments].map((t) => slotOf.get(t!)));
+  const inside = new Set([...own].map((t) => slotOf.get(t)!).filter((slot) => !outside.has(slot)));
+  return [...inside].reduce((bytes, slot) => bytes + slot.bytes, 0) / volume;
+}
+
+test("LNCC, its gradient, its force and the force's gradient work in one buffer of three fields", () => {
+  const value: Parameters<typeof workspace>[0] = (fixed, b) => [lncc(fixed, b, 11)];
+  const gradient: typeof value = (fixed, b) => grad(lncc(fixed, b, 11), [b]);
+  const force: typeof value = (fixed, b, gradient) => [lnccForce(fixed, b, gradient).force];
+  const forceGradient: typeof value = (fixed, b, gradient, dy) => vjp([lnccForce(fixed, b, gradient).force], [dy], [b, gradient]);
+  for (const step of [value, gradient, force, forceGradient]) {
+    const volumes = workspace(step);
+    assert.ok(volumes > 3 && volumes < 3.6, `${volumes} volumes`); // 3 fields with half a window of room on every axis
+  }
+});
+
+test.run();
