@@ -3,10 +3,12 @@
 // conv3d_dw_sum adds the chunks. One workgroup (x): 4 outputs o × TILE inputs i × one kd × all kh and kw; (y): a chunk. One invocation
 // walks along ACROSS columns side by side (`columns` counts such groups), with the K rows of x that the taps need in registers: a sum
 // gets ACROSS products a step, since loads and steps cost more than they. The invocations of a workgroup are then added in a fixed order.
+// dy is read LANES values at a time, 1 or, where W is a multiple of 4, ACROSS = 4.
+// @use reals$LANES
 alias real = f32; // storage
 struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32, first: u32, row: u32 }
 @group(0) @binding(0) var<storage, read> x: array<real>;
-@group(0) @binding(1) var<storage, read> dy: array<real>;
+@group(0) @binding(1) var<storage, read> dy: array<reals>;
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -71,9 +73,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       }
       if (h < 0) { continue; }
       var g: array<vec4f, ACROSS>;
-      for (var s = 0u; s < ACROSS; s++) {
+      for (var s = 0u; s < ACROSS; s += LANES) {
         let at = u32(h) * params.w + dy_columns[s].at;
-        for (var o = 0u; o < 4u; o++) { g[s][o] = f32(dy[dy_channels[o] + at]); }
+        for (var o = 0u; o < 4u; o++) {
+          let values = dy[(dy_channels[o] + at) / LANES];
+          for (var i = 0u; i < LANES; i++) { g[s + i][o] = lane(values, i); }
+        }
+      }
+      for (var s = 0u; s < ACROSS; s++) {
         g[s] *= dy_columns[s].factor;
         bias += g[s];
       }

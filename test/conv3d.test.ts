@@ -43,6 +43,16 @@ for (const options of [
   });
 }
 
+test('a width that is a multiple of four', async () => {
+  for (const k of [1, 3]) {
+    const xs = [uniform([2, 3, 5, 6, 12], 1), uniform([5, 3, k, k, k], 2), uniform([5], 3)];
+    const expected = reference.conv3d!.forward(xs, {}),
+      dy = uniform(expected.shape, 4);
+    const { grads } = await evaluate(([x, w, b]) => conv3d(x!, w!, b), xs, dy);
+    reference.conv3d!.vjp(xs, {}, dy).forEach((g, i) => assert.ok(relativeError(grads[i]!, g!.data) < 1e-5, `gradient ${i} of ${k}³`));
+  }
+});
+
 /** ⟨conv(x, w), y⟩ = ⟨x, dx⟩ = ⟨w, dw⟩ (linear in x and in w), with y leaning to the result, so that there are digits to compare. */
 for (const k of [1, 3, 5])
   for (const stride of [1, 2] as const)

@@ -15,6 +15,8 @@ import sums from '../../kernels/lib/sums.wgsl';
 import moments from '../../kernels/lib/moments.wgsl';
 import items1 from '../../kernels/lib/items1.wgsl';
 import items4 from '../../kernels/lib/items4.wgsl';
+import reals1 from '../../kernels/lib/reals1.wgsl';
+import reals4 from '../../kernels/lib/reals4.wgsl';
 
 /** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file. */
 const libraries: Record<string, string> = {
@@ -34,6 +36,8 @@ const libraries: Record<string, string> = {
   sums,
   items1,
   items4,
+  reals1,
+  reals4,
 };
 
 /** `uniform`: the parameters. `constant`: a tensor that is read through a uniform binding, at most UNIFORM_BYTES. */
@@ -44,7 +48,7 @@ export interface Binding {
   index: number;
   name: string;
   access: Access;
-  /** Its elements are of the kernel's storage type `real`, f32 or f16. */
+  /** Its elements are of the kernel's storage type `real`, f32 or f16, or several of them (lib/reals4.wgsl). */
   real: boolean;
 }
 export interface ParamField {
@@ -80,7 +84,7 @@ export function kernel(name: string, source: string): Kernel {
     index: Number(i),
     name: binding!,
     access: (space === 'storage' ? (access ?? 'read') : binding === 'params' ? 'uniform' : 'constant') as Access,
-    real: element === 'real',
+    real: element === 'real' || element === 'reals',
   }));
   const params = (PARAMS.exec(body)?.[1] ?? '')
     .split(',')
