@@ -7,7 +7,7 @@ import { phantom } from '../src/register/phantom.ts';
 import { seededRandom } from '../src/ops/random.ts';
 import { type Checkpoint, encodeCheckpoint, parseCheckpoint } from '../src/train/checkpoint.ts';
 import { coarsen, drawPair, majority, prepareSubject, type TrainingSet } from '../src/train/data.ts';
-import { lambdaOf, learningRate, resolveTrainOptions, type TrainOptions } from '../src/train/options.ts';
+import { type GivenTrainOptions, lambdaOf, learningRate, resolveTrainOptions, type TrainOptions } from '../src/train/options.ts';
 import { type StepRecord, train, traceStage } from '../src/train/train.ts';
 import { gpu } from './gpu.ts';
 
@@ -34,7 +34,7 @@ async function brains(seeds: number[]): Promise<{ set: TrainingSet; labels: numb
 }
 const { set, labels } = await brains([1, 2]);
 
-const small: Partial<TrainOptions> = {
+const small: GivenTrainOptions = {
   channels: 4,
   window: 5,
   stages: [
@@ -80,6 +80,24 @@ for (const adjoint of ['jfb', 'implicit', 'phantom', 'unrolled'] as const)
     }
     assert.equal(bits(kept!), bits(whole));
   });
+
+test('mean squared error as the loss: it falls', async () => {
+  const pair: TrainingSet = { ...set, subjects: set.subjects.slice(0, 2) };
+  const loss = { similarity: 'mse', diffusion: 0, dice: 0 } as const;
+  const options = resolveTrainOptions({ ...small, loss, stages: [{ levels: [1], steps: 12 }], augmentation: 'none' });
+  const records: StepRecord[] = [];
+  await train(device, pair, labels, options, { onStep: (record) => records.push(record) });
+  const [first, last] = [records[0]!, records.at(-1)!];
+  assert.ok(last.loss < 0.8 * first.loss, records.map((record) => record.loss.toFixed(4)).join(' '));
+  assert.ok(Math.abs(first.loss + first.similarity) < 1e-6, 'the loss of one level is its error');
+});
+
+test('an image with a mask: background outside, its window from what is inside', async () => {
+  const { fixed } = phantom('brain', SIZE, 1);
+  const mask = fixed.data.map((_, v) => (v % SIZE[0] < 10 ? 1 : 0));
+  const { image } = await prepareSubject(device, 'a', { ...fixed, mask }, undefined, 1, 'mri');
+  assert.ok(image.every((value, v) => mask[v] || value === 0) && image.some((value) => value > 0.5));
+});
 
 test('another seed, other weights; other options or images are refused with a checkpoint', async () => {
   const stages = [{ levels: [2], steps: 1 }];
@@ -178,16 +196,17 @@ test('options: defaults, rates, λ of the levels, and what is refused by name', 
   assert.equal([lambdaOf(options, { levels: [8] }), lambdaOf(options, { levels: [8, 4, 2] })], [[3], [3, 2, 1]]);
   for (const [given, message] of [
     [{ stepps: 3 }, /^train: unknown option stepps; there are cell, /],
-    [{ loss: { dise: 1 } }, /^train: unknown option loss\.dise; there are diffusion, dice$/],
+    [{ loss: { dise: 1 } }, /^train: unknown option loss\.dise; there are similarity, diffusion, dice$/],
     [{ stages: [] }, /^train: stages must be a list/],
     [{ stages: [{ levels: [4, 8], steps: 1 }] }, /^train: stages\[0\]\.levels must go from coarse to fine, got 4,8$/],
     [{ stages: [{ levels: [3], steps: 1 }] }, /^train: stages\[0\]\.levels must be powers of two such as 8,4, got 3$/],
     [{ adjoint: 'exact' }, /^train: adjoint must be one of implicit, jfb, phantom, checkpointed, unrolled; got exact$/],
+    [{ loss: { similarity: 'ncc' } }, /^train: loss\.similarity must be one of lncc, mse; got ncc$/],
     [{ rate: -1 }, /^train: rate must be between 0 and 1, got -1$/],
     [{ window: 4 }, /^train: window must be odd, got 4$/],
     [{ solver: { minIterations: 9, maxIterations: 8 } }, /^train: solver\.maxIterations must be a whole number of at least 9, got 8$/],
     [{ augmentation: 'brain' }, /^train: augmentation must be one of none, mri, ct; got brain$/],
-  ] as [Partial<TrainOptions>, RegExp][])
+  ] as [GivenTrainOptions, RegExp][])
     assert.throws(() => resolveTrainOptions(given), message);
 });
 

@@ -3,7 +3,7 @@ import type { Gpu } from '../gpu/device.ts';
 import type { DataList, DataPair } from '../io/data-list.ts';
 import { readDataList, readLandmarks, readVolume } from '../io/files.ts';
 import { pairsOf, subjectsOf } from '../io/data-list.ts';
-import { sameGrid, type Volume } from '../io/volume.ts';
+import { type MaskedVolume, sameGrid } from '../io/volume.ts';
 import { intensityWindow } from '../register/intensity.ts';
 import { presentLabels } from '../register/metrics.ts';
 import { phantom } from '../register/phantom.ts';
@@ -29,9 +29,9 @@ export async function readTrainingData(path: string, gpu: Gpu, factor: number, o
   let modality = list.modality;
   let set: TrainingSet | undefined;
   const seen = new Set<number>();
-  for (const [i, { id, image, label }] of subjects.entries()) {
+  for (const [i, { id, image, label, mask }] of subjects.entries()) {
     onProgress(`reading image ${i + 1} of ${subjects.length}`);
-    const volume = await readVolume(image);
+    const volume = await masked(image, mask);
     modality ??= intensityWindow(volume.data).modality;
     const map = label === undefined ? undefined : await readVolume(label);
     if (map) {
@@ -59,20 +59,22 @@ const toldOf = ({ name, licence }: DataList, { subjects }: TrainingSet) => ({
   licence: licence ?? 'not stated',
 });
 
+/** An image with its mask, where it has one. */
+async function masked(path: string, maskPath: string | undefined): Promise<MaskedVolume> {
+  const image = await readVolume(path);
+  return maskPath === undefined ? image : { ...image, mask: maskOf(maskPath, await readVolume(maskPath), path, image) };
+}
+
 async function readPair(pair: DataPair, labels: readonly number[]): Promise<ValidationPair> {
   const optional = (path: string | undefined) => (path === undefined ? undefined : readVolume(path));
-  const [fixed, moving] = [await readVolume(pair.fixed), await readVolume(pair.moving)];
-  const masked = async (path: string | undefined, imagePath: string, image: Volume) => {
-    const mask = await optional(path);
-    return mask ? { ...image, mask: maskOf(path!, mask, imagePath, image) } : image;
-  };
+  const [fixed, moving] = [await masked(pair.fixed, pair.fixedMask), await masked(pair.moving, pair.movingMask)];
   const [fixedLabel, movingLabel] = [await optional(pair.fixedLabel), await optional(pair.movingLabel)];
   if (fixedLabel) checkLabels(pair.fixedLabel!, fixedLabel, pair.fixed, fixed);
   if (movingLabel) checkLabels(pair.movingLabel!, movingLabel, pair.moving, moving);
   return {
     name: pair.name,
-    fixed: await masked(pair.fixedMask, pair.fixed, fixed),
-    moving: await masked(pair.movingMask, pair.moving, moving),
+    fixed,
+    moving,
     segmentation: fixedLabel &&
       movingLabel && {
         fixed: fixedLabel,

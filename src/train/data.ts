@@ -2,7 +2,7 @@
 import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { Schedule } from '../graph/schedule.ts';
-import { type Grid, sameGrid, type Volume, voxelCount } from '../io/volume.ts';
+import { type Grid, type MaskedVolume, sameGrid, type Volume, voxelCount } from '../io/volume.ts';
 import { intensityWindow as applyWindow, resize } from '../ops/index.ts';
 import { intensityWindow, type Modality } from '../register/intensity.ts';
 import { type Level, levelGrid, levelSpacing, shapeOf } from '../register/pyramid.ts';
@@ -20,19 +20,25 @@ export interface TrainingSet {
   subjects: TrainingSubject[];
 }
 
-/** A volume as training takes it: windowed, on the grid of `factor` times the finest spacing, its labels by majority. */
+/**
+ * A volume as training takes it: windowed, on the grid of `factor` times the finest spacing, its labels by majority. What lies outside its mask
+ * becomes background.
+ */
 export async function prepareSubject(
   gpu: Gpu,
   id: string,
-  volume: Volume,
+  volume: MaskedVolume,
   labels: Volume | undefined,
   factor: number,
   modality: Modality | 'auto',
 ): Promise<TrainingSubject & { grid: Level }> {
   if (labels && !sameGrid(labels, volume)) throw new Error(`${id}: the label map is not on its image's grid`);
-  const { low, high } = intensityWindow(volume.data, modality);
+  const { data, mask } = volume;
+  const { low, high } = intensityWindow(data, modality, mask);
   const grid = levelGrid(volume, levelSpacing(volume, factor));
-  const image = await resized(gpu, volume, grid, volume.data, (x) => applyWindow(x, low, high));
+  const image = await resized(gpu, volume, grid, mask ? data.map((value, v) => (mask[v] ? value : low)) : data, (x) =>
+    applyWindow(x, low, high),
+  );
   return { id, grid, image, labels: labels && majority(labels.data, volume, grid) };
 }
 

@@ -4,7 +4,7 @@ import { type SimilarityJacobian, similarityJacobians } from '../models/cell.ts'
 import { type CellName, cells } from '../models/cells.ts';
 import { type Augmentation, augmentations, synthetic } from './augment.ts';
 import { cosineRate, linearWarmUp, type LearningRate } from './learning-rate.ts';
-import type { LossWeights } from './step.ts';
+import type { LossOptions } from './step.ts';
 
 /** Some steps on a pyramid of these levels: coarsening in multiples of the finest spacing, coarse to fine. */
 export interface Stage {
@@ -25,7 +25,7 @@ export interface TrainOptions {
   window: number;
   /** Diffusion regularisation a step of the `deqreg` cell, in voxel² of each level: the last for the finest level of all stages, and so on. */
   lambda: readonly number[];
-  loss: LossWeights;
+  loss: LossOptions;
   stages: readonly Stage[];
   /** Adam's rate: rises linearly over `warmUp` steps, then falls along half a cosine to a twentieth. */
   rate: number;
@@ -44,6 +44,12 @@ export interface TrainOptions {
   seed: number;
 }
 
+/** What a user says: any part of it. */
+export type GivenTrainOptions = Partial<Omit<TrainOptions, 'loss' | 'solver'>> & {
+  loss?: Partial<TrainOptions['loss']>;
+  solver?: Partial<TrainOptions['solver']>;
+};
+
 export const defaults: TrainOptions = {
   cell: 'deqreg',
   channels: 8,
@@ -53,7 +59,7 @@ export const defaults: TrainOptions = {
   dtype: 'f32',
   window: 11,
   lambda: [0.245, 0.18, 0.08],
-  loss: { diffusion: 0.5, dice: 0.5 },
+  loss: { similarity: 'lncc', diffusion: 0.5, dice: 1 },
   stages: [
     { levels: [8], steps: 200 },
     { levels: [8, 4], steps: 400 },
@@ -71,7 +77,7 @@ export const defaults: TrainOptions = {
 };
 
 /** Fills in defaults and refuses what cannot work, naming the option. `given` may come from a JSON file. */
-export function resolveTrainOptions(given: Partial<TrainOptions>): TrainOptions {
+export function resolveTrainOptions(given: GivenTrainOptions): TrainOptions {
   const fail = (what: string): never => {
     throw new Error(`train: ${what}`);
   };
@@ -106,6 +112,7 @@ export function resolveTrainOptions(given: Partial<TrainOptions>): TrainOptions 
   between('rate', options.rate, 0, 1);
   between('clip', options.clip, 1e-9, 1e9);
   between('averaging', options.averaging, 0, 0.99999);
+  choice('loss.similarity', options.loss.similarity, ['lncc', 'mse']);
   between('loss.diffusion', options.loss.diffusion, 0, 1e6);
   between('loss.dice', options.loss.dice, 0, 1e6);
   whole('solver.minIterations', options.solver.minIterations, 1);

@@ -21,7 +21,9 @@ import {
   identity,
   lncc,
   localStatistics,
+  mse,
   mul,
+  neg,
   oneHot,
   resetAdam,
   resize,
@@ -38,8 +40,11 @@ const PHANTOM = { steps: 5, damping: 0.5 };
 /** A solve ends at this relative residual, or at its tolerance in voxels, or at its step budget. */
 const RTOL = 1e-3;
 
-/** What the loss −LNCC + diffusion · ‖∇u‖² + dice · (1 − soft Dice) of a level weighs; Dice counts where both images have labels. */
-export interface LossWeights {
+/**
+ * The loss of a level: −LNCC (or the mean squared error) + diffusion · ‖∇u‖² + dice · (1 − soft Dice), Dice where both images have labels.
+ */
+export interface LossOptions {
+  similarity: 'lncc' | 'mse';
   diffusion: number;
   dice: number;
 }
@@ -55,8 +60,8 @@ export interface TrainingStepOptions extends CellOptions {
   window?: number;
   /** Diffusion regularisation a step, in voxel² of each level; default: the cell's own. */
   lambda?: readonly number[];
-  /** Default: diffusion 1, dice 0. */
-  loss?: LossWeights;
+  /** Default: LNCC, diffusion 1, dice 0. */
+  loss?: LossOptions;
   /** The labels whose Dice counts; needed where `loss.dice` is above 0. */
   labels?: readonly number[];
   /** Left out: the images as they are. */
@@ -67,7 +72,7 @@ export interface TrainingStepOptions extends CellOptions {
   averaging?: number;
 }
 
-/** A level of a step: its grid, its node, and what its loss is made of, [1] each. */
+/** A level of a step: its grid, its node, and what its loss is made of, [1] each; `similarity` is LNCC or −MSE. */
 export interface TrainingLevel {
   grid: Level;
   node: Deq;
@@ -104,7 +109,15 @@ export const unitGrid = (size: readonly [number, number, number]): Grid => ({
 
 /** Traces a step on a pair of images: on each level Anderson with a window of 5, the loss of f(z*) and its gradient; the sum of all moves Adam. */
 export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
-  const { grid, cell: name, adjoint, levels: factors = [1], window = 5, loss: weigh = { diffusion: 1, dice: 0 }, labels } = options;
+  const {
+    grid,
+    cell: name,
+    adjoint,
+    levels: factors = [1],
+    window = 5,
+    loss: weigh = { similarity: 'lncc', diffusion: 1, dice: 0 },
+    labels,
+  } = options;
   if (!Object.hasOwn(cells, name)) throw new Error(`traceTrainingStep: cell ${name} is none of ${Object.keys(cells).join(', ')}`);
   if (factors.at(-1) !== 1 || factors.some((f, i) => !Number.isInteger(Math.log2(f)) || (i > 0 && f >= factors[i - 1]!)))
     throw new Error(`traceTrainingStep: levels must be powers of two from coarse to 1, got ${factors.join(', ')}`);
@@ -120,27 +133,28 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
   const lossScale = options.dtype === 'f16' ? grid.size.reduce((a, b) => a * b) : 1;
   const grids = factors.map((factor) => levelGrid(grid, levelSpacing(grid, factor)));
 
-  const { augmented, images } = graph.phase('images', () => {
+  const { augmented, scales } = graph.phase('images', () => {
     const { rate: _, labelled: __, ...pair } = inputs;
     const augmented = options.augmentation && traceAugmentation(graph, pair, options.augmentation, voxelSpacing(grid.affine));
     const { fixed, moving, fixedLabels, movingLabels } = augmented ?? pair;
     const maps = labels && fixedLabels && movingLabels && { fixed: oneHot(fixedLabels, labels), moving: oneHot(movingLabels, labels) };
-    const images = grids.map((grid, i) => {
+    const scales = grids.map((grid, i) => {
       const at = (x: Tensor) => resize(x, shapeOf(grid));
+      const images = { fixed: at(fixed), moving: at(moving) };
       const level: LevelImages = {
-        fixed: localStatistics(at(fixed), window),
-        moving: withGradient(centre(at(moving))),
+        fixed: localStatistics(images.fixed, window),
+        moving: withGradient(centre(images.moving)),
         matrix: identity,
         ratios: spacingRatios(grid),
         lambda: options.lambda?.[i],
       };
-      return { level, maps: maps && { fixed: at(maps.fixed), moving: at(maps.moving) } };
+      return { level, images, maps: maps && { fixed: at(maps.fixed), moving: at(maps.moving) } };
     });
-    return { augmented, images };
+    return { augmented, scales };
   });
 
   const levels: TrainingLevel[] = [];
-  images.forEach(({ level, maps }, i) => {
+  scales.forEach(({ level, images, maps }, i) => {
     const coarser = levels[i - 1];
     const terms: { similarity?: Tensor; dice?: Tensor } = {};
     const node = deq(graph, `level ${factors[i]}`, {
@@ -151,7 +165,11 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
       wrt: weights,
       method: { method: 'anderson', window: 5 },
       loss: (u) => {
-        const similarity = graph.output(lncc(level.fixed, warpWithGradient(level.moving, u).warped, window));
+        const similarity = graph.output(
+          weigh.similarity === 'mse'
+            ? neg(mse(images.fixed, warp(images.moving, u)))
+            : lncc(level.fixed, warpWithGradient(level.moving, u).warped, window),
+        );
         const loss = axpby(-lossScale, similarity, lossScale * weigh.diffusion, diffusion(u, level.ratios));
         terms.similarity = similarity;
         if (!maps) return loss;

@@ -10,7 +10,7 @@ import { similarityJacobians } from '../../models/cell.ts';
 import { type CellName, cells, type Model } from '../../models/cells.ts';
 import { encodeModel } from '../../register/model.ts';
 import { type Checkpoint, encodeCheckpoint, parseCheckpoint, valuesOf } from '../../train/checkpoint.ts';
-import { lambdaOf, resolveTrainOptions, totalSteps, type TrainOptions } from '../../train/options.ts';
+import { type GivenTrainOptions, lambdaOf, resolveTrainOptions, totalSteps, type TrainOptions } from '../../train/options.ts';
 import { type StepRecord, train } from '../../train/train.ts';
 import { validatePairs } from '../../train/validate.ts';
 import { oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
@@ -49,7 +49,7 @@ export const options = {
 } satisfies Options;
 
 /** The demonstration's settings: small and short. */
-const DEMO: Partial<TrainOptions> = {
+const DEMO: GivenTrainOptions = {
   stages: [
     { levels: [8, 4], steps: 30 },
     { levels: [8, 4, 2], steps: 30 },
