@@ -5,9 +5,8 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { openGpu } from '../src/node.ts';
 import { demoData, readTrainingData } from '../src/cli/training-data.ts';
-import type { Model } from '../src/models/cells.ts';
 import { valuesOf } from '../src/train/checkpoint.ts';
-import { lambdaOf, resolveTrainOptions, type TrainOptions } from '../src/train/options.ts';
+import { modelOf, resolveTrainOptions, type TrainOptions } from '../src/train/options.ts';
 import { type StepRecord, train } from '../src/train/train.ts';
 import { validatePairs } from '../src/train/validate.ts';
 import { table, writeReport } from './report.ts';
@@ -53,12 +52,7 @@ export async function main(args: string[]): Promise<void> {
     const stop = () => spent() > minutes;
     const trained = await train(gpu, data.set, data.labels, options, { onStep: (record) => records.push(record), stop });
     const cost = 60 * spent();
-    const model: Model = {
-      ...options,
-      modality: data.modality,
-      lambda: lambdaOf(options, { levels }),
-      values: valuesOf(trained.tensors, 'average'),
-    };
+    const model = modelOf(options, data.modality, valuesOf(trained.tensors, 'average'));
     const { figures } = await validatePairs(gpu, model, data.validation, levels);
     const last = records.slice(-LAST);
     const mean = (of: (record: StepRecord) => number) => last.reduce((sum, record) => sum + of(record) / last.length, 0);

@@ -7,7 +7,7 @@ import { phantom } from '../src/register/phantom.ts';
 import { seededRandom } from '../src/ops/random.ts';
 import { type Checkpoint, encodeCheckpoint, parseCheckpoint } from '../src/train/checkpoint.ts';
 import { coarsen, drawPair, majority, prepareSubject, type TrainingSet } from '../src/train/data.ts';
-import { type GivenTrainOptions, lambdaOf, learningRate, resolveTrainOptions, type TrainOptions } from '../src/train/options.ts';
+import { atLevels, type GivenTrainOptions, learningRate, modelOf, resolveTrainOptions, type TrainOptions } from '../src/train/options.ts';
 import { type StepRecord, train, traceStage } from '../src/train/train.ts';
 import { gpu } from './gpu.ts';
 
@@ -193,7 +193,9 @@ test('options: defaults, rates, λ of the levels, and what is refused by name', 
   const rate = learningRate(options);
   assert.ok(rate(0) < rate(9) && Math.abs(rate(9) - options.rate) < 1e-12);
   assert.ok(Math.abs(rate(99) / options.rate - 0.05) < 0.01);
-  assert.equal([lambdaOf(options, { levels: [8] }), lambdaOf(options, { levels: [8, 4, 2] })], [[3], [3, 2, 1]]);
+  const model = modelOf(options, 'mri', new Map(), [4]);
+  assert.equal([atLevels([3, 2, 1], options, [8]), atLevels([7], options, [8, 4, 2])], [[3], [7, 7, 7]]);
+  assert.equal([model.lambda, model.iterations, model.tolerance], [[2], [40], [0.01]]);
   for (const [given, message] of [
     [{ stepps: 3 }, /^train: unknown option stepps; there are cell, /],
     [{ loss: { dise: 1 } }, /^train: unknown option loss\.dise; there are similarity, diffusion, dice$/],

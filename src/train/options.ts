@@ -1,7 +1,7 @@
 // Options of a training run: their defaults, and what is refused.
 import { type Adjoint, adjoints } from '../deq/problem.ts';
 import { type SimilarityJacobian, similarityJacobians } from '../models/cell.ts';
-import { type CellName, cells } from '../models/cells.ts';
+import { type CellName, cells, type Model } from '../models/cells.ts';
 import { type Augmentation, augmentations, synthetic } from './augment.ts';
 import { cosineRate, linearWarmUp, type LearningRate } from './learning-rate.ts';
 import type { LossOptions } from './step.ts';
@@ -36,6 +36,8 @@ export interface TrainOptions {
   averaging: number;
   /** Evaluations of the cell on a level: a budget drawn anew for each step, and the RMS residual in voxels that ends a solve before. */
   solver: { minIterations: number; maxIterations: number; tolerance: number };
+  /** How the trained cell is to be solved when it registers, a value for each level as for `lambda`: evaluations at most, RMS residual in voxels. */
+  register: { iterations: readonly number[]; tolerance: readonly number[] };
   /** By name, or every setting of it. */
   augmentation: keyof typeof augmentations | Augmentation;
   /** Steps between validations, and between checkpoints. */
@@ -45,9 +47,10 @@ export interface TrainOptions {
 }
 
 /** What a user says: any part of it. */
-export type GivenTrainOptions = Partial<Omit<TrainOptions, 'loss' | 'solver'>> & {
+export type GivenTrainOptions = Partial<Omit<TrainOptions, 'loss' | 'solver' | 'register'>> & {
   loss?: Partial<TrainOptions['loss']>;
   solver?: Partial<TrainOptions['solver']>;
+  register?: Partial<TrainOptions['register']>;
 };
 
 export const defaults: TrainOptions = {
@@ -70,6 +73,7 @@ export const defaults: TrainOptions = {
   clip: 1,
   averaging: 0.98,
   solver: { minIterations: 8, maxIterations: 16, tolerance: 0.01 },
+  register: { iterations: [40, 40, 24], tolerance: [0.01, 0.01, 0.02] },
   augmentation: 'mri',
   validateEvery: 100,
   checkpointEvery: 25,
@@ -88,11 +92,13 @@ export function resolveTrainOptions(given: GivenTrainOptions): TrainOptions {
   known(given, Object.keys(defaults));
   known(given.loss ?? {}, Object.keys(defaults.loss), 'loss.');
   known(given.solver ?? {}, Object.keys(defaults.solver), 'solver.');
+  known(given.register ?? {}, Object.keys(defaults.register), 'register.');
   const options: TrainOptions = {
     ...defaults,
     ...given,
     loss: { ...defaults.loss, ...given.loss },
     solver: { ...defaults.solver, ...given.solver },
+    register: { ...defaults.register, ...given.register },
   };
   const choice = (name: string, value: unknown, choices: readonly unknown[]) =>
     choices.includes(value) || fail(`${name} must be one of ${choices.join(', ')}; got ${value}`);
@@ -117,8 +123,13 @@ export function resolveTrainOptions(given: GivenTrainOptions): TrainOptions {
   between('loss.dice', options.loss.dice, 0, 1e6);
   whole('solver.minIterations', options.solver.minIterations, 1);
   whole('solver.maxIterations', options.solver.maxIterations, options.solver.minIterations);
-  if (!Array.isArray(options.lambda) || !options.lambda.length) fail('lambda must be a list, coarse to fine');
-  options.lambda.forEach((value, i) => between(`lambda[${i}]`, value, 0, 50));
+  const list = (name: string, values: readonly number[], check: (name: string, value: number) => unknown) => {
+    if (!Array.isArray(values) || !values.length) fail(`${name} must be a list, coarse to fine, got ${JSON.stringify(values)}`);
+    values.forEach((value, i) => check(`${name}[${i}]`, value));
+  };
+  list('lambda', options.lambda, (name, value) => between(name, value, 0, 50));
+  list('register.iterations', options.register.iterations, (name, value) => whole(name, value, 1));
+  list('register.tolerance', options.register.tolerance, (name, value) => between(name, value, 0, 1));
   between('solver.tolerance', options.solver.tolerance, 0, 1);
   if (!Array.isArray(options.stages) || !options.stages.length) fail('stages must be a list of { levels, steps }');
   options.stages.forEach((stage, i) => {
@@ -134,11 +145,31 @@ export function resolveTrainOptions(given: GivenTrainOptions): TrainOptions {
 
 export const totalSteps = ({ stages }: Pick<TrainOptions, 'stages'>): number => stages.reduce((sum, { steps }) => sum + steps, 0);
 
-/** λ of the levels of a stage. */
-export function lambdaOf({ cell, lambda, stages }: TrainOptions, { levels }: Pick<Stage, 'levels'>): readonly number[] | undefined {
-  if (cell !== 'deqreg') return undefined;
+/** Of a list that is told for the levels of the whole pyramid, coarse to fine, the values of some of its levels. */
+export function atLevels(list: readonly number[], { stages }: Pick<TrainOptions, 'stages'>, levels: readonly number[]): number[] {
   const finest = Math.min(...stages.map((stage) => stage.levels.at(-1)!));
-  return levels.map((factor) => lambda[Math.max(0, lambda.length - 1 - Math.log2(factor / finest))]!);
+  return levels.map((factor) => list[Math.max(0, list.length - 1 - Math.log2(factor / finest))]!);
+}
+
+/** The model of some weights, for registrations on these levels (default: those of the last stage). */
+export function modelOf(
+  options: TrainOptions,
+  modality: Model['modality'],
+  values: Model['values'],
+  levels = options.stages.at(-1)!.levels,
+): Model {
+  const { cell, channels, window, lambda, register } = options;
+  const of = (list: readonly number[]) => atLevels(list, options, levels);
+  return {
+    cell,
+    channels,
+    window,
+    modality,
+    values,
+    iterations: of(register.iterations),
+    tolerance: of(register.tolerance),
+    ...(cell === 'deqreg' && { lambda: of(lambda) }),
+  };
 }
 
 /** Adam's rate at each step, counted from 0. */

@@ -8,7 +8,7 @@ import { seededRandom } from '../ops/random.ts';
 import { drawAugmentation } from './augment.ts';
 import { type Checkpoint, readState, type Score, valuesOf, writeState } from './checkpoint.ts';
 import { coarsen, drawPair, type TrainingSet } from './data.ts';
-import { augmentationOf, lambdaOf, learningRate, type Stage, totalSteps, type TrainOptions } from './options.ts';
+import { atLevels, augmentationOf, learningRate, type Stage, totalSteps, type TrainOptions } from './options.ts';
 import { adjointOf, beginTraining, runTrainingStep, traceTrainingStep, type TrainingOutcome, type TrainingStep } from './step.ts';
 
 /** A line of the log: one step. */
@@ -74,7 +74,7 @@ export function traceStage(options: TrainOptions, { grid, subjects }: TrainingSe
     ...options,
     grid,
     levels: levels.map((factor) => factor / levels.at(-1)!),
-    lambda: lambdaOf(options, stage),
+    lambda: options.cell === 'deqreg' ? atLevels(options.lambda, options, levels) : undefined,
     adjoint: adjointOf(options.adjoint, options.unrolledSteps),
     loss: { ...options.loss, dice },
     labels,

@@ -10,7 +10,7 @@ import { similarityJacobians } from '../../models/cell.ts';
 import { type CellName, cells, type Model } from '../../models/cells.ts';
 import { encodeModel } from '../../register/model.ts';
 import { type Checkpoint, encodeCheckpoint, parseCheckpoint, valuesOf } from '../../train/checkpoint.ts';
-import { type GivenTrainOptions, lambdaOf, resolveTrainOptions, totalSteps, type TrainOptions } from '../../train/options.ts';
+import { type GivenTrainOptions, modelOf, resolveTrainOptions, totalSteps, type TrainOptions } from '../../train/options.ts';
 import { type StepRecord, train } from '../../train/train.ts';
 import { validatePairs } from '../../train/validate.ts';
 import { oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
@@ -106,7 +106,7 @@ export async function run(args: string[]): Promise<number> {
     const { records, events } = await readLog(path(LOG), from?.step ?? 0);
     await writeAtomic(path(LOG), [...records, ...events].map((line) => `${JSON.stringify(line)}\n`).join(''));
     const append = (line: object) => appendFileSync(path(LOG), `${JSON.stringify(line)}\n`);
-    const modelWith = modelOf(settings, trained);
+    const modelWith = (values: Model['values'], levels?: readonly number[]) => modelOf(settings, trained.modality, values, levels);
     const describe = (checkpoint: Checkpoint) => cardOf(trained, settings, checkpoint, gpu.info.description, name, command(args));
     const writeAll = async (checkpoint: Checkpoint) => {
       await writeAtomic(path(CHECKPOINT), encodeCheckpoint(checkpoint));
@@ -206,15 +206,6 @@ async function readLog(path: string, last: number): Promise<{ records: StepRecor
   }
   return log;
 }
-
-/** The model of some weights, for registrations on these levels. */
-const modelOf =
-  (settings: TrainOptions, { modality }: TrainingData) =>
-  (values: Model['values'], levels = settings.stages.at(-1)!.levels): Model => {
-    const { cell, channels, window } = settings;
-    const lambda = lambdaOf(settings, { levels });
-    return { cell, channels, window, modality, values, ...(lambda && { lambda }) };
-  };
 
 const command = (args: readonly string[]) =>
   commandLine(
