@@ -151,20 +151,15 @@ export async function train(
         }
         step++;
         watch = seen.watch;
-        const solves = outcome.levels.flatMap(({ forward, backward }) => [forward, backward]);
+        const seconds = (performance.now() - begun) / 1e3;
         const record: StepRecord = {
           step,
           levels: stage.levels,
           pair,
-          loss: outcome.loss,
-          similarity: outcome.similarity,
-          softDice: outcome.dice === undefined ? undefined : 1 - outcome.dice,
-          gradientNorm: outcome.gradientNorm,
           rate,
-          solverSteps: solves.reduce((sum, solve) => sum + (solve?.iterations ?? 0), 0),
-          residual: outcome.levels.at(-1)!.forward?.residual,
-          seconds: (performance.now() - begun) / 1e3,
+          seconds,
           peakBytes: gpu.ledger.live.total,
+          ...figuresOf(outcome),
         };
         if (hooks.validate && (step % options.validateEvery === 0 || step === stageEnd)) {
           const found = await validate(step);
@@ -173,7 +168,8 @@ export async function train(
         }
         hooks.onStep?.(record);
         const stop = hooks.stop?.();
-        if (stop || step % options.checkpointEvery === 0 || step === stageEnd) await keep({ step, best, watch });
+        const due = stop || step % options.checkpointEvery === 0;
+        if (step === stageEnd || (due && !watch.bad)) await keep({ step, best, watch }); // not what may have to be taken back
         if (stop) return kept;
       }
     } finally {
@@ -181,6 +177,19 @@ export async function train(
     }
   }
   return kept;
+}
+
+/** What a record tells of a step's outcome. */
+function figuresOf({ loss, similarity, dice, gradientNorm, levels }: TrainingOutcome) {
+  const solves = levels.flatMap(({ forward, backward }) => [forward, backward]);
+  return {
+    loss,
+    similarity,
+    softDice: dice === undefined ? undefined : 1 - dice,
+    gradientNorm,
+    solverSteps: solves.reduce((sum, solve) => sum + (solve?.iterations ?? 0), 0),
+    residual: levels.at(-1)!.forward?.residual,
+  };
 }
 
 /** One step: everything random in it follows from the seed and its number. */
