@@ -28,7 +28,6 @@ export const options = {
   out: {
     value: 'DIR',
     parse: text,
-    required: true,
     help: 'folder for model.safetensors, checkpoint.safetensors, log.jsonl, training.html',
   },
   resume: { help: 'go on from the checkpoint in --out; give the other options as before' },
@@ -75,6 +74,7 @@ export async function run(args: string[]): Promise<number> {
     console.log(JSON.stringify(settings, null, 2));
     return 0;
   }
+  if (out === undefined) throw new UsageError('--out DIR is missing');
   if (!data === !demo) throw new UsageError(data ? '--data and --demo exclude each other' : '--data FILE is missing (or --demo)');
   const path = (file: string) => join(out, file);
   if (!resume && existsSync(path(CHECKPOINT)))
