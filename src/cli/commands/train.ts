@@ -17,7 +17,7 @@ import { oneOf, type Options, parse, text, UsageError, whole } from '../args.ts'
 import { openGpu } from '../gpu.ts';
 import { commandLine } from '../report/html.ts';
 import { type Rollback, trainingPage } from '../report/training.ts';
-import { trainProgress } from '../train-progress.ts';
+import { type TrainProgress, trainProgress } from '../train-progress.ts';
 import { demoData, readTrainingData, type TrainingData } from '../training-data.ts';
 
 export const summary = 'train a learned update on a data list, or on synthetic brains';
@@ -85,20 +85,9 @@ export async function run(args: string[]): Promise<number> {
   const from = resume ? parseCheckpoint(path(CHECKPOINT), await readBytes(path(CHECKPOINT))) : undefined;
   await mkdir(out, { recursive: true });
 
-  // A signal stops after the step under way, with a checkpoint; a second one ends at once.
-  let signal: 'SIGINT' | 'SIGTERM' | undefined;
-  for (const one of ['SIGINT', 'SIGTERM'] as const) {
-    const [end] = process.listeners(one);
-    process.removeAllListeners(one);
-    process.on(one, () => {
-      if (signal) end?.call(process, one);
-      signal = one;
-      progress.note(`${one}: stopping after this step, with a checkpoint`);
-    });
-  }
-
-  const gpu = await openGpu();
   const progress = trainProgress(quiet, settings.stages, from?.step ?? 0);
+  const asked = stopOnSignals(progress);
+  const gpu = await openGpu();
   let kept = from;
   try {
     const finest = Math.min(...settings.stages.map(({ levels }) => levels.at(-1)!));
@@ -139,7 +128,7 @@ export async function run(args: string[]): Promise<number> {
           events.push(line);
           append(line);
           progress.rollback(line);
-          records.splice(records.findIndex(({ step }) => step > event.to) >>> 0);
+          takeBack(records, event.to + 1);
         },
         async onCheckpoint(checkpoint) {
           await writeAll(checkpoint);
@@ -148,12 +137,13 @@ export async function run(args: string[]): Promise<number> {
         validate: trained.validation.length
           ? (values, levels) => validatePairs(gpu, modelWith(values, levels), trained.validation, levels)
           : undefined,
-        stop: () => signal !== undefined,
+        stop: () => asked() !== undefined,
       },
       from,
     );
     progress.end();
-    if (signal) {
+    const signal = asked();
+    if (signal && kept.step < totalSteps(settings)) {
       console.error(`stopped after step ${kept.step} of ${totalSteps(settings)}; the same command with --resume goes on`);
       return signal === 'SIGINT' ? 130 : 143;
     }
@@ -166,6 +156,21 @@ export async function run(args: string[]): Promise<number> {
   } finally {
     gpu.close();
   }
+}
+
+/** A signal asks to stop after the step under way, with a checkpoint; a second one ends at once. What has been asked for. */
+function stopOnSignals(progress: TrainProgress): () => 'SIGINT' | 'SIGTERM' | undefined {
+  let asked: 'SIGINT' | 'SIGTERM' | undefined;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    const [end] = process.listeners(signal);
+    process.removeAllListeners(signal);
+    process.on(signal, () => {
+      if (asked) end?.call(process, signal);
+      asked = signal;
+      progress.note(`${signal}: stopping after this step, with a checkpoint`);
+    });
+  }
+  return () => asked;
 }
 
 /** The settings of --config, the demonstration or the defaults, with the command's own options over them. */
@@ -187,6 +192,11 @@ async function settingsOf(given: ReturnType<typeof parse<typeof options>>): Prom
   }
 }
 
+/** Removes the records from a step on. */
+function takeBack(records: StepRecord[], from: number): void {
+  while (records.length && records.at(-1)!.step >= from) records.pop();
+}
+
 /** The log's lines up to a step. The last line of a killed run may be cut off. */
 async function readLog(path: string, last: number): Promise<{ records: StepRecord[]; events: Rollback[] }> {
   const log = { records: [] as StepRecord[], events: [] as Rollback[] };
@@ -200,7 +210,7 @@ async function readLog(path: string, last: number): Promise<{ records: StepRecor
     }
     if ('event' in line) log.events.push(line);
     else if (line.step <= last) {
-      log.records.splice(log.records.findIndex(({ step }) => step >= line.step) >>> 0); // steps before a rollback
+      takeBack(log.records, line.step); // it comes again after a rollback
       log.records.push(line);
     }
   }
