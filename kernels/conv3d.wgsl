@@ -6,7 +6,7 @@
 // @use activation
 alias real = f32; // storage
 struct Params {
-  count: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, k: u32,
+  count: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32,
   inputs: u32, outputs: u32, first_in: u32, channels: u32, first_out: u32,
 }
 @group(0) @binding(0) var<storage, read> x: array<real>;
@@ -24,6 +24,9 @@ fn place(q: u32, n: u32) -> Place {
   return Place(u32(at), select(0.0, 1.0, REPLICATE || at == i32(q) - PAD));
 }
 
+var<private> values: array<f32, ROWS>;
+var<private> sum: array<array<vec4f, VECTORS>, RUN>;
+
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(workgroup_id) group: vec3u) {
   let index = flat_index(id, groups);
@@ -31,35 +34,47 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let runs = (params.h + RUN - 1u) / RUN;
   let p = vec3u(index % params.w, index / params.w % runs * RUN, index / (params.w * runs));
   var rows: array<Place, ROWS>;
-  for (var r = 0u; r < ROWS; r++) { rows[r] = place(p.y * STRIDE + r, params.x_h); }
-
-  var sum: array<array<vec4f, VECTORS>, RUN>;
-  for (var i = 0u; i < params.channels; i++) {
-    for (var kd = 0u; kd < params.k; kd++) { // k = K; unrolled, it would take a CPU adapter seconds to compile
-      let slice = place(p.z * STRIDE + kd, params.x_d);
-      let base = ((group.z * params.inputs + params.first_in + i) * params.x_d + slice.at) * params.x_h;
-      for (var kw = 0u; kw < K; kw++) {
-        let column = place(p.x * STRIDE + kw, params.x_w);
-        let factor = slice.factor * column.factor;
-        var values: array<f32, ROWS>;
-        for (var r = 0u; r < ROWS; r++) {
-          values[r] = f32(x[(base + rows[r].at) * params.x_w + column.at]) * (rows[r].factor * factor);
-        }
-        for (var v = 0u; v < VECTORS; v++) { // the K weights stay in registers for all rows, a sum for all K weights
-          var weights: array<vec4f, K>;
-          for (var kh = 0u; kh < K; kh++) { weights[kh] = w[(((i * K + kd) * K + kh) * K + kw) * VECTORS + v]; }
-          for (var r = 0u; r < RUN; r++) {
-            for (var kh = 0u; kh < K; kh++) { sum[r][v] = fma(vec4f(values[r * STRIDE + kh]), weights[kh], sum[r][v]); }
-          }
-        }
-      }
-    }
+  for (var r = 0u; r < ROWS; r++) {
+    rows[r] = place(p.y * STRIDE + r, params.x_h);
+    rows[r].at *= params.x_w;
   }
 
+  for (var t = 0u; t < params.channels * K * K; t++) { // [i, kd, kw]: one loop, since each costs all sums a copy on a CPU adapter
+    let slice = place(p.z * STRIDE + t / K % K, params.x_d);
+    let column = place(p.x * STRIDE + t % K, params.x_w);
+    let channel = group.z * params.inputs + params.first_in + t / (K * K);
+    let base = (channel * params.x_d + slice.at) * params.x_h * params.x_w + column.at;
+    let factor = slice.factor * column.factor;
+    for (var r = 0u; r < ROWS; r++) { values[r] = f32(x[base + rows[r].at]) * (rows[r].factor * factor); }
+    let taps = t / K * K * K + t % K; // [i, kd, 0, kw]
+    multiply(taps, 0u);
+    if (VECTORS > 1u) { multiply(taps, 1u); } // not a loop: Mesa unrolls small ones only, and sums must not be indexed by a variable
+    if (VECTORS > 2u) { multiply(taps, 2u); }
+    if (VECTORS > 3u) { multiply(taps, 3u); }
+  }
+
+  write(group.z, p, 0u);
+  if (VECTORS > 1u) { write(group.z, p, 1u); }
+  if (VECTORS > 2u) { write(group.z, p, 2u); }
+  if (VECTORS > 3u) { write(group.z, p, 3u); }
+}
+
+// Adds to the four channels of vector v what the rows' values give with their K weights, which stay in registers for all rows.
+fn multiply(taps: u32, v: u32) {
+  var weights: array<vec4f, K>;
+  for (var kh = 0u; kh < K; kh++) { weights[kh] = w[(taps + kh * K) * VECTORS + v]; }
   for (var r = 0u; r < RUN; r++) {
-    for (var v = 0u; v < VECTORS; v++) {
-      for (var lane = 0u; lane < 4u; lane++) { store(group.z, params.first_out + 4u * v + lane, p + vec3u(0u, r, 0u), sum[r][v][lane]); }
-    }
+    var total = sum[r][v];
+    for (var kh = 0u; kh < K; kh++) { total = fma(vec4f(values[r * STRIDE + kh]), weights[kh], total); }
+    sum[r][v] = total;
+  }
+}
+
+fn write(n: u32, p: vec3u, v: u32) {
+  var totals: array<vec4f, RUN>; // a copy that may be indexed by a variable
+  for (var r = 0u; r < RUN; r++) { totals[r] = sum[r][v]; }
+  for (var r = 0u; r < RUN; r++) {
+    for (var lane = 0u; lane < 4u; lane++) { store(n, params.first_out + 4u * v + lane, p + vec3u(0u, r, 0u), totals[r][lane]); }
   }
 }
 

@@ -18,15 +18,20 @@ const packKernel = kernel('conv3d_pack', packSource);
  */
 export const TILES: Record<number, { rows: number; rowsOfFew: number; inputs: number; across: number }> = {
   1: { rows: 8, rowsOfFew: 16, inputs: 4, across: 4 },
-  3: { rows: 8, rowsOfFew: 16, inputs: 2, across: 4 },
+  3: { rows: 12, rowsOfFew: 16, inputs: 2, across: 4 },
   5: { rows: 4, rowsOfFew: 8, inputs: 1, across: 2 },
 };
 const FEW = 8;
+/** Rows at most by stride: Mesa unrolls loops of up to 32 turns, and an invocation reads (rows − 1) · stride + K. */
+const MOST: Record<number, number> = { 1: 16, 2: 12 };
 /** Voxels that an invocation of the input gradient of stride 2 makes, and those where there are few channels. */
 const DX_RUN = 8;
 const DX_RUN_OF_FEW = 16;
 /** Output channels of one pass, at most. */
 const CHANNELS = 16;
+
+/** Rows of an invocation, a multiple of 4 up to `most`, so that as few as possible lie beyond the last of n. */
+const evenly = (n: number, most: number) => 4 * Math.ceil(n / Math.ceil(n / most) / 4);
 
 /** The table as `deqreg info` tells it: [what, how]. */
 export const tiling = (): [string, string][] =>
@@ -64,7 +69,7 @@ export function convolve(
   const to = volume('conv3d', 'y', y.shape);
   const k = w.shape[2]!;
   const { rows, rowsOfFew } = TILES[k]!;
-  const run = to.c > FEW ? rows : rowsOfFew;
+  const run = evenly(to.h, Math.min(to.c > FEW ? rows : rowsOfFew, MOST[stride]!));
   const count = to.w * Math.ceil(to.h / run) * to.d;
   const { constants, groups } = flat(count, to.n);
   return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {
@@ -96,7 +101,6 @@ export function convolve(
         x_d: from.d,
         inputs: from.c,
         outputs: to.c,
-        k,
       },
     };
   });
