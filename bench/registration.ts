@@ -24,14 +24,14 @@ function run(program: string, args: string[]): Run {
   return { json: JSON.parse(stdout.slice(stdout.indexOf('{'))), seconds };
 }
 
-/** By every method; the trained updates on what they were trained for. */
+/** The whole command, by every method; the trained updates on what they were trained for. */
 const REFINE = '10';
-const methodsFor = ({ name }: Case): string[][] => [
+export const methodsFor = ({ name }: Case): string[][] => [
   ...classicalMethods.map((method) => [method]),
   ...(/^(brain|lung)/.test(name) ? [['deq'], ['deq', '--refine', REFINE]] : []),
 ];
 
-const deqreg = (c: Case, method: readonly string[], out: string): Run =>
+export const deqreg = (c: Case, method: readonly string[], out: string): Run =>
   run(process.execPath, [
     'dist/deqreg.js',
     'register',
@@ -53,7 +53,7 @@ const deqreg = (c: Case, method: readonly string[], out: string): Run =>
   ]);
 
 const median = (values: number[]): number => values.slice().sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-const show = (value: number | undefined, digits: number): string => (value === undefined ? '' : value.toFixed(digits));
+export const show = (value: number | undefined, digits: number): string => (value === undefined ? '' : value.toFixed(digits));
 
 export async function main(args: string[]): Promise<void> {
   const { values } = parseArgs({
