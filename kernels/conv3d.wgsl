@@ -1,21 +1,26 @@
 // y[n,o,p] = f(b[o] + Σ_{i,k} w[o,i,k]·x[n,i,STRIDE·p + k − PAD]), f an activation where ACTIVATE; x beyond the border is 0, or its last
 // voxel where REPLICATE. Layout [N, C, D, H, W]; w as conv3d_pack leaves it, [i, k] × VECTORS of four output channels, in a uniform buffer.
-// One invocation: RUN voxels along H × 4·VECTORS channels from `first_out` on, so that a value loaded serves many multiplications.
-// A pass takes `channels` inputs from `first_in` on; where there are several, the later ones ACCUMULATE on y.
+// One invocation: RUN voxels along W × 4·VECTORS channels from `first_out` on, so that a value loaded serves many multiplications.
+// A pass takes `channels` inputs from `first_in` on; where there are several, the later ones ACCUMULATE on y. x, but for the ends of what
+// an invocation reads of a line, and y are accessed LANES values at a time: 1, or 4 where lines, of x and of y, begin and go on in fours.
 // @use index
 // @use activation
+// @use reals$LANES
 alias real = f32; // storage
 struct Params {
   count: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32,
   inputs: u32, outputs: u32, first_in: u32, channels: u32, first_out: u32,
 }
 @group(0) @binding(0) var<storage, read> x: array<real>;
-@group(0) @binding(1) var<uniform> w: array<vec4f, WEIGHTS>;
-@group(0) @binding(2) var<storage, read> b: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<real>;
-@group(0) @binding(4) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x_lanes: array<reals>; // x again
+@group(0) @binding(2) var<uniform> w: array<vec4f, WEIGHTS>;
+@group(0) @binding(3) var<storage, read> b: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<reals>;
+@group(0) @binding(5) var<uniform> params: Params;
 
-const ROWS = (RUN - 1u) * STRIDE + K;
+const SPAN = (RUN - 1u) * STRIDE + K; // values of a line that an invocation reads
+const FIRST = select(0u, u32(PAD), LANES > 1u); // those up to LAST as x_lanes
+const LAST = FIRST + (SPAN - FIRST) / LANES * LANES;
 
 // The voxel that position q − PAD of an axis of n reads, and its factor, 0 outside.
 struct Place { at: u32, factor: f32 }
@@ -24,33 +29,34 @@ fn place(q: u32, n: u32) -> Place {
   return Place(u32(at), select(0.0, 1.0, REPLICATE || at == i32(q) - PAD));
 }
 
-var<private> values: array<f32, ROWS>;
+var<private> values: array<f32, SPAN>;
 var<private> sum: array<array<vec4f, VECTORS>, RUN>;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(workgroup_id) group: vec3u) {
   let index = flat_index(id, groups);
   if (index >= params.count) { return; }
-  let runs = (params.h + RUN - 1u) / RUN;
-  let p = vec3u(index % params.w, index / params.w % runs * RUN, index / (params.w * runs));
-  var rows: array<Place, ROWS>;
-  for (var r = 0u; r < ROWS; r++) {
-    rows[r] = place(p.y * STRIDE + r, params.x_h);
-    rows[r].at *= params.x_w;
-  }
+  let runs = (params.w + RUN - 1u) / RUN;
+  let p = vec3u(index % runs * RUN, index / runs % params.h, index / (runs * params.h));
+  var columns: array<Place, SPAN>;
+  for (var s = 0u; s < SPAN; s++) { columns[s] = place(p.x * STRIDE + s, params.x_w); }
 
-  for (var t = 0u; t < params.channels * K * K; t++) { // [i, kd, kw]: one loop, since each costs all sums a copy on a CPU adapter
+  for (var t = 0u; t < params.channels * K * K; t++) { // [i, kd, kh]: one loop, since each costs all sums a copy on a CPU adapter
     let slice = place(p.z * STRIDE + t / K % K, params.x_d);
-    let column = place(p.x * STRIDE + t % K, params.x_w);
+    let row = place(p.y * STRIDE + t % K, params.x_h);
     let channel = group.z * params.inputs + params.first_in + t / (K * K);
-    let base = (channel * params.x_d + slice.at) * params.x_h * params.x_w + column.at;
-    let factor = slice.factor * column.factor;
-    for (var r = 0u; r < ROWS; r++) { values[r] = f32(x[base + rows[r].at]) * (rows[r].factor * factor); }
-    let taps = t / K * K * K + t % K; // [i, kd, 0, kw]
-    multiply(taps, 0u);
-    if (VECTORS > 1u) { multiply(taps, 1u); } // not a loop: Mesa unrolls small ones only, and sums must not be indexed by a variable
-    if (VECTORS > 2u) { multiply(taps, 2u); }
-    if (VECTORS > 3u) { multiply(taps, 3u); }
+    let line = ((channel * params.x_d + slice.at) * params.x_h + row.at) * params.x_w;
+    let factor = slice.factor * row.factor;
+    for (var s = 0u; s < FIRST; s++) { values[s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor); }
+    for (var s = FIRST; s < LAST; s += LANES) {
+      let several = x_lanes[(line + columns[s].at) / LANES];
+      for (var i = 0u; i < LANES; i++) { values[s + i] = lane(several, i) * (columns[s + i].factor * factor); }
+    }
+    for (var s = LAST; s < SPAN; s++) { values[s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor); }
+    multiply(t, 0u);
+    if (VECTORS > 1u) { multiply(t, 1u); } // not a loop: Mesa unrolls small ones only, and sums must not be indexed by a variable
+    if (VECTORS > 2u) { multiply(t, 2u); }
+    if (VECTORS > 3u) { multiply(t, 3u); }
   }
 
   write(group.z, p, 0u);
@@ -59,13 +65,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (VECTORS > 3u) { write(group.z, p, 3u); }
 }
 
-// Adds to the four channels of vector v what the rows' values give with their K weights, which stay in registers for all rows.
-fn multiply(taps: u32, v: u32) {
+// Adds to the four channels of vector v what the values give with the K weights of a line, which stay in registers for all voxels.
+fn multiply(t: u32, v: u32) {
   var weights: array<vec4f, K>;
-  for (var kh = 0u; kh < K; kh++) { weights[kh] = w[(taps + kh * K) * VECTORS + v]; }
+  for (var kw = 0u; kw < K; kw++) { weights[kw] = w[(t * K + kw) * VECTORS + v]; }
   for (var r = 0u; r < RUN; r++) {
     var total = sum[r][v];
-    for (var kh = 0u; kh < K; kh++) { total = fma(vec4f(values[r * STRIDE + kh]), weights[kh], total); }
+    for (var kw = 0u; kw < K; kw++) { total = fma(vec4f(values[r * STRIDE + kw]), weights[kw], total); }
     sum[r][v] = total;
   }
 }
@@ -73,17 +79,19 @@ fn multiply(taps: u32, v: u32) {
 fn write(n: u32, p: vec3u, v: u32) {
   var totals: array<vec4f, RUN>; // a copy that may be indexed by a variable
   for (var r = 0u; r < RUN; r++) { totals[r] = sum[r][v]; }
-  for (var r = 0u; r < RUN; r++) {
-    for (var lane = 0u; lane < 4u; lane++) { store(n, params.first_out + 4u * v + lane, p + vec3u(0u, r, 0u), totals[r][lane]); }
+  for (var r = 0u; r < RUN && p.x + r < params.w; r += LANES) {
+    for (var c = 0u; c < 4u; c++) {
+      let o = params.first_out + 4u * v + c;
+      if (o >= params.outputs) { break; }
+      let at = ((((n * params.outputs + o) * params.d + p.z) * params.h + p.y) * params.w + p.x + r) / LANES;
+      var results: array<f32, LANES>;
+      for (var i = 0u; i < LANES; i++) {
+        results[i] = totals[r + i][c];
+        if (BIAS) { results[i] += b[o]; }
+        if (ACCUMULATE) { results[i] += lane(y[at], i); }
+        if (ACTIVATE) { results[i] = activate(results[i]); }
+      }
+      y[at] = reals_of(results);
+    }
   }
-}
-
-fn store(n: u32, o: u32, p: vec3u, sum: f32) {
-  if (o >= params.outputs || p.y >= params.h) { return; }
-  let at = (((n * params.outputs + o) * params.d + p.z) * params.h + p.y) * params.w + p.x;
-  var value = sum;
-  if (BIAS) { value += b[o]; }
-  if (ACCUMULATE) { value += f32(y[at]); }
-  if (ACTIVATE) { value = activate(value); }
-  y[at] = real(value);
 }

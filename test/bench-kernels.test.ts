@@ -82,7 +82,7 @@ test('a rate is work over time, and per cent of peak the larger part of the two'
   assert.is(found.ms, 0.75);
   assert.is(found.gflops, work.flop / 0.75e6);
   assert.is(found.percentOfPeak, found.gflops!);
-  assert.equal([found.bound, found.variant, found.dispatches], ['FMA', 'RUN 8 × 16 channels, WG 64', 2]);
+  assert.equal([found.bound, found.variant, found.dispatches], ['FMA', 'RUN 12 × 16 channels, LANES 1, WG 64', 2]);
   const warp = row('warp');
   const sampled = result(warp, describe(warp), [{ label: 'warp', ms: 2 }], peak);
   assert.equal([sampled.gflops, sampled.bound], [null, 'copy']);

@@ -43,15 +43,27 @@ for (const options of [
   });
 }
 
-test('a width that is a multiple of four', async () => {
-  for (const k of [1, 3]) {
-    const xs = [uniform([2, 3, 5, 6, 12], 1), uniform([5, 3, k, k, k], 2), uniform([5], 3)];
-    const expected = reference.conv3d!.forward(xs, {}),
+// Read and written in fours: one run, several, and a last one that reaches beyond the line.
+for (const [k, stride, padding, width] of [
+  [1, 1, 'zero', 12],
+  [3, 1, 'zero', 12],
+  [3, 1, 'zero', 44],
+  [3, 1, 'replicate', 40],
+  [3, 1, 'replicate', 44],
+  [3, 2, 'zero', 24],
+  [3, 2, 'replicate', 48],
+  [5, 1, 'replicate', 16],
+] as const) {
+  test(`a width that is a multiple of four: ${width}, ${k}³, stride ${stride}, ${padding} padding`, async () => {
+    const xs = [uniform([2, 3, 3, 4, width], 1), uniform([5, 3, k, k, k], 2), uniform([5], 3)];
+    const attrs = { stride, padding };
+    const expected = reference.conv3d!.forward(xs, attrs),
       dy = uniform(expected.shape, 4);
-    const { grads } = await evaluate(([x, w, b]) => conv3d(x!, w!, b), xs, dy);
-    reference.conv3d!.vjp(xs, {}, dy).forEach((g, i) => assert.ok(relativeError(grads[i]!, g!.data) < 1e-5, `gradient ${i} of ${k}³`));
-  }
-});
+    const { y, grads } = await evaluate(([x, w, b]) => conv3d(x!, w!, b, attrs), xs, dy);
+    assert.ok(relativeError(y, expected.data) < 1e-5, `relative error ${relativeError(y, expected.data)}`);
+    reference.conv3d!.vjp(xs, attrs, dy).forEach((g, i) => assert.ok(relativeError(grads[i]!, g!.data) < 1e-5, `gradient ${i}`));
+  });
+}
 
 /** ⟨conv(x, w), y⟩ = ⟨x, dx⟩ = ⟨w, dw⟩ (linear in x and in w), with y leaning to the result, so that there are digits to compare. */
 for (const k of [1, 3, 5])

@@ -12,32 +12,32 @@ const dxKernel = kernel('conv3d_dx', dxSource);
 const packKernel = kernel('conv3d_pack', packSource);
 
 /**
- * How a convolution is tiled, by kernel size: rows that an invocation makes along H, for `CHANNELS` output channels and, since few sums a
- * row leave registers for more rows, for up to `FEW`; input channels that a workgroup of the weight gradient takes, and columns side by
+ * How a convolution is tiled, by kernel size: voxels that an invocation makes along W, for `CHANNELS` output channels and, since few sums
+ * a voxel leave registers for more of them, for up to `FEW`; input channels that a workgroup of the weight gradient takes, and columns side by
  * side, of stride 1, that an invocation of it walks along. The same on every adapter: found on a software one.
  */
-export const TILES: Record<number, { rows: number; rowsOfFew: number; inputs: number; across: number }> = {
-  1: { rows: 8, rowsOfFew: 16, inputs: 4, across: 4 },
-  3: { rows: 12, rowsOfFew: 16, inputs: 2, across: 4 },
-  5: { rows: 4, rowsOfFew: 8, inputs: 1, across: 2 },
+export const TILES: Record<number, { run: number; runOfFew: number; inputs: number; across: number }> = {
+  1: { run: 8, runOfFew: 16, inputs: 4, across: 4 },
+  3: { run: 12, runOfFew: 20, inputs: 2, across: 4 },
+  5: { run: 4, runOfFew: 8, inputs: 1, across: 2 },
 };
 const FEW = 8;
-/** Rows at most by stride: Mesa unrolls loops of up to 32 turns, and an invocation reads (rows − 1) · stride + K. */
-const MOST: Record<number, number> = { 1: 16, 2: 12 };
+/** Of a run, by stride: Mesa unrolls loops of up to 32 turns, and an invocation reads (run − 1) · stride + K values. */
+const MOST: Record<number, number> = { 1: 28, 2: 12 };
 /** Voxels that an invocation of the input gradient of stride 2 makes, and those where there are few channels. */
 const DX_RUN = 8;
 const DX_RUN_OF_FEW = 16;
 /** Output channels of one pass, at most. */
 const CHANNELS = 16;
 
-/** Rows of an invocation, a multiple of 4 up to `most`, so that as few as possible lie beyond the last of n. */
+/** Voxels of a run, a multiple of 4 up to `most`, so that as few as possible lie beyond the last of n. */
 const evenly = (n: number, most: number) => 4 * Math.ceil(n / Math.ceil(n / most) / 4);
 
 /** The table as `deqreg info` tells it: [what, how]. */
 export const tiling = (): [string, string][] =>
-  Object.entries(TILES).map(([k, { rows, rowsOfFew, inputs, across }]) => [
+  Object.entries(TILES).map(([k, { run, runOfFew, inputs, across }]) => [
     `conv3d ${k}×${k}×${k}`,
-    `${CHANNELS} channels × ${rows} rows an invocation, ${FEW} or fewer × ${rowsOfFew}; weight gradient ${inputs} × 4 channels × ${across} columns`,
+    `${CHANNELS} channels × up to ${run} voxels an invocation, ${FEW} or fewer × ${runOfFew}; weight gradient ${inputs} × 4 channels × ${across} columns`,
   ]);
 
 export const leaky = (slope: number): Activation => ({ f: 'leakyRelu', negative: slope });
@@ -68,16 +68,17 @@ export function convolve(
 ): Dispatch[] {
   const to = volume('conv3d', 'y', y.shape);
   const k = w.shape[2]!;
-  const { rows, rowsOfFew } = TILES[k]!;
-  const run = evenly(to.h, Math.min(to.c > FEW ? rows : rowsOfFew, MOST[stride]!));
-  const count = to.w * Math.ceil(to.h / run) * to.d;
+  const { run: ofMany, runOfFew } = TILES[k]!;
+  const run = evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, MOST[stride]!));
+  const count = Math.ceil(to.w / run) * to.h * to.d;
   const { constants, groups } = flat(count, to.n);
   return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {
     const from = volume('conv3d', 'x', pass.x.shape);
+    const fours = to.w % 4 === 0 && from.w === to.w * stride && (to.w % run === 0 || !replicate);
     return {
       kernel: convKernel,
       groups,
-      bindings: { x: pass.x, w: packed, b: bias ?? w, y },
+      bindings: { x: pass.x, x_lanes: pass.x, w: packed, b: bias ?? w, y },
       constants: {
         ...constants,
         ...pass.constants,
@@ -85,6 +86,7 @@ export function convolve(
         STRIDE: stride,
         PAD: `${pad}i`,
         RUN: run,
+        LANES: fours ? 4 : 1,
         REPLICATE: String(replicate),
         BIAS: String(bias !== undefined && pass.last),
         ACTIVATE: String(activation !== undefined && pass.last),
