@@ -49,9 +49,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
   }
 
+  var totals: array<array<vec4f, VECTORS>, RUN>; // a copy that may be indexed by a variable: the sums must not, for Mesa
+  for (var r = 0u; r < RUN; r++) {
+    for (var v = 0u; v < VECTORS; v++) { totals[r][v] = sum[r][v]; }
+  }
   for (var r = 0u; r < RUN; r++) {
     for (var v = 0u; v < VECTORS; v++) {
-      for (var lane = 0u; lane < 4u; lane++) { store(n, params.first_out + 4u * v + lane, q + vec3u(0u, 2u * r, 0u), sum[r][v][lane]); }
+      for (var lane = 0u; lane < 4u; lane++) { store(n, params.first_out + 4u * v + lane, q + vec3u(0u, 2u * r, 0u), totals[r][v][lane]); }
     }
   }
 }

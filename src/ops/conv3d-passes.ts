@@ -18,12 +18,12 @@ const packKernel = kernel('conv3d_pack', packSource);
  */
 export const TILES: Record<number, { run: number; runOfFew: number; inputs: number; across: number }> = {
   1: { run: 8, runOfFew: 16, inputs: 4, across: 4 },
-  3: { run: 12, runOfFew: 20, inputs: 2, across: 4 },
+  3: { run: 16, runOfFew: 20, inputs: 2, across: 4 },
   5: { run: 4, runOfFew: 8, inputs: 1, across: 2 },
 };
 const FEW = 8;
-/** Of a run, by stride: Mesa unrolls loops of up to 32 turns, and an invocation reads (run − 1) · stride + K values. */
-const MOST: Record<number, number> = { 1: 28, 2: 12 };
+/** Of a run, by stride: Mesa unrolls short loops only, and an invocation reads (run − 1) · stride + K values. */
+const MOST: Record<number, number> = { 1: 20, 2: 12 };
 /** Voxels that an invocation of the input gradient of stride 2 makes, and those where there are few channels. */
 const DX_RUN = 8;
 const DX_RUN_OF_FEW = 16;
