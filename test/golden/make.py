@@ -340,6 +340,36 @@ for shape, window, masked in [((1, 1, 5, 5, 7), 3, False), ((2, 1, 3, 4, 5), [5,
     inputs = [a, b, uniform((shape[0], 3, *shape[2:])), *([uniform(shape, 0, 1)] if masked else [])]
     golden("lnccForce", lncc_force(window, 1e-4), inputs, {"window": window, "epsilon": 1e-4}, 1)
 
+# --- label maps and their overlap, intensities
+
+LABELS = [3, 1, 7]
+labels = torch.from_numpy(rng.integers(0, 9, (2, 1, 2, 3, 4)).astype(np.float64))
+golden("oneHot", lambda x: torch.cat([(x == value).double() for value in LABELS], 1), [labels], {"values": LABELS}, 1)
+
+
+def soft_dice(epsilon):
+    def forward(a, b):
+        both, first, second = [(x * y).sum((2, 3, 4)) for x, y in ((a, b), (a, a), (b, b))]
+        present = (first > epsilon).double()
+        return ((1 - 2 * both / (first + second + epsilon)) * present).sum() / present.sum().clamp(min=1)
+    return forward
+
+
+for shape, epsilon, absent in [((2, 3, 2, 3, 4), 1e-5, False), ((1, 4, 3, 3, 2), 0.5, True)]:
+    a, b = uniform(shape, 0, 1), uniform(shape, 0, 1)
+    if absent:
+        a[:, 1] = 0
+    golden("softDice", soft_dice(epsilon), [a, b], {"epsilon": epsilon})
+
+for gamma, noisy in [(0.75, False), (1.5, True)]:
+    shape = (1, 1, 2, 3, 4)
+    t = torch.tensor([gamma, 1.25, -0.125, 0.5], dtype=torch.float64)
+
+    def transform(x, t, noise=0.0):
+        return t[1] * x.sign() * x.abs() ** t[0] + t[2] + t[3] * noise
+    inputs = [uniform(shape), t, *([uniform(shape)] if noisy else [])]
+    golden("intensityTransform", transform, inputs, {}, len(inputs))
+
 with open(os.path.join(HERE, "goldens.json"), "w") as file:
     file.write("[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in records) + "\n]\n")
 with open(os.path.join(HERE, "goldens.bin"), "wb") as file:
