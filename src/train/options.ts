@@ -64,8 +64,7 @@ export const defaults: TrainOptions = {
   lambda: [0.245, 0.18, 0.08],
   loss: { similarity: 'lncc', diffusion: 0.5, dice: 1 },
   stages: [
-    { levels: [8], steps: 200 },
-    { levels: [8, 4], steps: 400 },
+    { levels: [8, 4], steps: 480 },
     { levels: [8, 4, 2], steps: 40 },
   ],
   rate: 3e-3,
@@ -75,8 +74,8 @@ export const defaults: TrainOptions = {
   solver: { minIterations: 8, maxIterations: 16, tolerance: 0.01 },
   register: { iterations: [40, 40, 24], tolerance: [0.01, 0.01, 0.02] },
   augmentation: 'mri',
-  validateEvery: 100,
-  checkpointEvery: 25,
+  validateEvery: 60,
+  checkpointEvery: 10,
   seed: 1,
 };
 
