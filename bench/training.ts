@@ -72,39 +72,45 @@ export async function main(args: string[]): Promise<void> {
   gpu.close();
   if (values.json) writeFileSync(values.json, `${JSON.stringify(rows, null, 2)}\n`);
   const fixed = (value: string | number | undefined, digits: number) => (typeof value === 'number' ? value.toFixed(digits) : (value ?? ''));
-  writeReport('training', 'Which gradient trains best', info, `node build.mjs bench training ${args.join(' ')}`.trim(), [
-    `The \`deqreg\` cell, ${resolveTrainOptions({}).channels} channels, trained for ${minutes} minutes${info.software ? ' of CPU time' : ''} each at 1/${levels.join(' and 1/')} resolution on ${data.told.data}: the same seed, and so the ` +
-      'same pairs, augmentations and solver budgets in the same order; a constant rate. Validation: registration of pairs that were not trained on, on the same levels, by the moving average of the weights. One run each: ' +
-      'differences of a few thousandths of Dice are within what another seed gives.',
-    table(
-      [
-        'gradient, similarity',
-        'steps',
-        's a step',
-        'evaluations a step',
-        'loss',
-        'gradient norm',
-        'MiB',
-        'Dice',
-        'TRE mm',
-        'LNCC',
-        'folds %',
-        'residual, voxel',
-      ],
-      rows.map((row) => [
-        row.gradient!,
-        row.steps!,
-        fixed(row.secondsAStep, 2),
-        fixed(row.solverSteps, 1),
-        fixed(row.loss, 4),
-        fixed(row.gradientNorm, 3),
-        fixed(Number(row.peakBytes) / 2 ** 20, 0),
-        fixed(row.dice, 4),
-        fixed(row.tre, 2),
-        fixed(row.lncc, 4),
-        fixed(row.foldingPercent, 4),
-        fixed(row.residual, 4),
-      ]),
-    ),
-  ]);
+  writeReport(
+    'training',
+    'Which gradient trains best',
+    info,
+    ['node build.mjs bench training', ...(values.data ? ['--data FILE'] : []), `--minutes ${minutes} --levels ${levels}`].join(' '),
+    [
+      `The \`deqreg\` cell, ${resolveTrainOptions({}).channels} channels, trained for ${minutes} minutes${info.software ? ' of CPU time' : ''} each at 1/${levels.join(' and 1/')} resolution on ${data.told.data}: the same seed, and so the ` +
+        'same pairs, augmentations and solver budgets in the same order; a constant rate. Validation: registration of pairs that were not trained on, on the same levels, by the moving average of the weights. One run each: ' +
+        'differences of a few thousandths of Dice are within what another seed gives.',
+      table(
+        [
+          'gradient, similarity',
+          'steps',
+          's a step',
+          'evaluations a step',
+          'loss',
+          'gradient norm',
+          'MiB',
+          'Dice',
+          'TRE mm',
+          'LNCC',
+          'folds %',
+          'residual, voxel',
+        ],
+        rows.map((row) => [
+          row.gradient!,
+          row.steps!,
+          fixed(row.secondsAStep, 2),
+          fixed(row.solverSteps, 1),
+          fixed(row.loss, 4),
+          fixed(row.gradientNorm, 3),
+          fixed(Number(row.peakBytes) / 2 ** 20, 0),
+          fixed(row.dice, 4),
+          fixed(row.tre, 2),
+          fixed(row.lncc, 4),
+          fixed(row.foldingPercent, 4),
+          fixed(row.residual, 4),
+        ]),
+      ),
+    ],
+  );
 }
