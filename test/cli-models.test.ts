@@ -114,7 +114,7 @@ test('what does not fit is refused by name', async () => {
     ],
     ['lung', deq, 2, /MRI, by the values of the fixed image, has no shipped model; there are hand-lung \(ct\); choose one with --model/],
     ['both', `${deq} --modality ct --model brain.safetensors`, 2, /--modality ct contradicts the model, which was trained on mri/],
-    ['both', `${deq} --lambda 0.1`, 2, /--lambda does not apply to method deq/],
+    ['both', `${deq} --lambda 0.1`, 2, /--lambda does not apply to this model: it was made without one/],
     ['both', `${deq} --window 7`, 2, /--window does not apply to method deq/],
     ['both', `${deq} --refine -1`, 2, /--refine/],
     ['both', `${deq} --model other.safetensors`, 1, /^deqreg: other\.safetensors: no deqreg model/],

@@ -162,7 +162,7 @@ function modelOf({ model, modality, lambda, window }: RegisterOptions): Model {
   if (!model) throw new Error('model is missing: method deq needs a trained one');
   checkModel(model);
   if (window !== undefined) throw new Error('window does not apply to method deq: it is part of the model');
-  if (lambda !== undefined && !model.lambda) throw new Error(`lambda does not apply to this model: its cell, ${model.cell}, has none`);
+  if (lambda !== undefined && !model.lambda) throw new Error('lambda does not apply to this model: it was made without one');
   if (modality && modality !== 'auto' && modality !== model.modality)
     throw new Error(
       `modality ${modality} contradicts the model, which was trained on ${model.modality}; leave it out, or take another model`,
