@@ -11,7 +11,7 @@ const INPUTS = 5;
 const DISPLACEMENT = 4;
 const LAST_SD = 1e-3;
 /** Length of a step at the start, in voxels. */
-const TAU = 0.1;
+const TAU = 0.02;
 
 /** Declares the cell's weights on a graph; `channels` is the width of the four hidden layers (32 in the paper). */
 export function gradirn(graph: Graph, options: CellOptions): Cell {
