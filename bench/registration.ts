@@ -26,7 +26,7 @@ function run(program: string, args: string[]): Run {
 
 /** The whole command, by every method; the trained updates on what they were trained for. */
 const REFINE = '10';
-export const methodsFor = ({ name }: Case): string[][] => [
+const methodsFor = ({ name }: Case): string[][] => [
   ...classicalMethods.map((method) => [method]),
   ...(/^(brain|lung)/.test(name) ? [['deq'], ['deq', '--refine', REFINE]] : []),
 ];
