@@ -51,7 +51,7 @@ export const options = {
 const DEMO: GivenTrainOptions = {
   stages: [
     { levels: [8, 4], steps: 30 },
-    { levels: [8, 4, 2], steps: 30 },
+    { levels: [8, 4, 2], steps: 20 },
   ],
   window: 7,
   rate: 5e-3,
