@@ -79,8 +79,8 @@ export async function main(args: string[]): Promise<void> {
     ['node build.mjs bench training', ...(values.data ? ['--data FILE'] : []), `--minutes ${minutes} --levels ${levels}`].join(' '),
     [
       `The \`deqreg\` cell, ${resolveTrainOptions({}).channels} channels, trained for ${minutes} minutes${info.software ? ' of CPU time' : ''} each at 1/${levels.join(' and 1/')} resolution on ${data.told.data}: the same seed, and so the ` +
-        'same pairs, augmentations and solver budgets in the same order; a constant rate. Validation: registration of pairs that were not trained on, on the same levels, by the moving average of the weights. One run each: ' +
-        'differences of a few thousandths of Dice are within what another seed gives.',
+        'same pairs, augmentations and solver budgets in the same order; a constant rate. Validation: registration of pairs that were not trained on, on the same levels, by the moving average of the weights. One run each, with one seed: ' +
+        'how much another seed changes was not measured.',
       table(
         [
           'gradient, similarity',

@@ -11,6 +11,7 @@ import { csvOf, figureNames, figures, meansOf, type Run } from '../src/cli/evalu
 import type { Done } from '../src/cli/evaluation/journal.ts';
 import { deqreg } from './cli-run.ts';
 import { at as root } from './root.ts';
+import { references } from './pages.ts';
 
 let folder = '';
 const at = (...parts: string[]) => join(folder, ...parts);
@@ -193,7 +194,7 @@ test('refused before any registration, nothing left behind', async () => {
 test('one page that refers to no other', async () => {
   const html = await readFile(at('o/evaluation.html'), 'utf8');
   assert.ok(html.length < 2e5, `${html.length} bytes`);
-  assert.equal(html.match(/.{0,60}(https?:\/\/|\bsrc\s*=|\bhref\s*=|@import|\burl\()/gi), null);
+  assert.equal(references(html), null);
 });
 
 if (!browser) console.log('evaluate: Chromium is not installed, so the page is not opened');

@@ -156,6 +156,7 @@ test('wrong usage is refused by name', async () => {
     assert.is(ran.stderr.trim().split('\n').at(-1), `deqreg: ${message}`);
     assert.is(ran.code, code);
   }
+  assert.not.ok(existsSync(at('refused')), 'nothing is left of a refused run');
 });
 
 test.after(() => rmSync(folder, { recursive: true, force: true }));

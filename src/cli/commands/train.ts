@@ -83,7 +83,6 @@ export async function run(args: string[]): Promise<number> {
     );
   if (resume && !existsSync(path(CHECKPOINT))) throw new UsageError(`--resume: there is no ${path(CHECKPOINT)}`);
   const from = resume ? parseCheckpoint(path(CHECKPOINT), await readBytes(path(CHECKPOINT))) : undefined;
-  await mkdir(out, { recursive: true });
 
   const progress = trainProgress(quiet, settings.stages, from?.step ?? 0);
   const asked = stopOnSignals(progress);
@@ -92,6 +91,7 @@ export async function run(args: string[]): Promise<number> {
   try {
     const finest = Math.min(...settings.stages.map(({ levels }) => levels.at(-1)!));
     const trained = data ? await readTrainingData(data, gpu, finest, progress.note) : await demoData(gpu, finest);
+    await mkdir(out, { recursive: true }); // not before all images could be read
     const { records, events } = await readLog(path(LOG), from?.step ?? 0);
     await writeAtomic(path(LOG), [...records, ...events].map((line) => `${JSON.stringify(line)}\n`).join(''));
     const append = (line: object) => appendFileSync(path(LOG), `${JSON.stringify(line)}\n`);
