@@ -12,8 +12,25 @@ export function table(columns: readonly string[], rows: readonly (readonly (stri
 
 const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
 
-/** Writes bench/results/<name>.md and prints it. */
-export function writeReport(name: string, title: string, adapter: AdapterInfo, command: string, sections: readonly string[]): void {
+/** Comma-separated values of rows with the same keys; what is missing stays empty. */
+export function csv(rows: readonly Record<string, unknown>[]): string {
+  const keys = [...new Set(rows.flatMap(Object.keys))];
+  const cell = (value: unknown) => {
+    const text = value === undefined || value === null ? '' : Array.isArray(value) ? value.join(' ') : String(value);
+    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [keys.join(','), ...rows.map((row) => keys.map((key) => cell(row[key])).join(','))].join('\n') + '\n';
+}
+
+/** Writes bench/results/<name>.md, prints it, and writes `files` (by name: charts, tables) beside it. */
+export function writeReport(
+  name: string,
+  title: string,
+  adapter: AdapterInfo,
+  command: string,
+  sections: readonly string[],
+  files: Record<string, string> = {},
+): void {
   const changed = git('status', '--porcelain', '--', 'src', 'kernels') ? ' with uncommitted changes' : '';
   const head = [
     `# ${title}`,
@@ -26,5 +43,6 @@ export function writeReport(name: string, title: string, adapter: AdapterInfo, c
   const text = `${head}\n${sections.join('\n\n')}\n`;
   mkdirSync('bench/results', { recursive: true });
   writeFileSync(`bench/results/${name}.md`, text);
+  for (const [file, content] of Object.entries(files)) writeFileSync(`bench/results/${file}`, content);
   console.log(text);
 }
