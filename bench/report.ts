@@ -10,7 +10,19 @@ export function table(columns: readonly string[], rows: readonly (readonly (stri
   return [line(columns), line(columns.map((_, i) => (i ? '--:' : '---'))), ...rows.map(line)].join('\n');
 }
 
-const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
+/** The commit, and whether the code differs from it; DEQREG_COMMIT says it where the code came without its history. */
+function commit(): string {
+  if (process.env.DEQREG_COMMIT) return process.env.DEQREG_COMMIT;
+  const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
+  return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'src', 'kernels') ? ' with uncommitted changes' : ''}`;
+}
+
+/** What the files of a report are called: by the bench, and on a GPU by its name too (`kernels-nvidia-h100`). */
+export function reportName(bench: string, { software, description }: AdapterInfo): string {
+  if (software) return bench;
+  const words = description.toLowerCase().split(/[^a-z0-9]+/);
+  return [bench, ...words.slice(0, 2)].join('-');
+}
 
 /** Comma-separated values of rows with the same keys; what is missing stays empty. */
 export function csv(rows: readonly Record<string, unknown>[]): string {
@@ -22,20 +34,20 @@ export function csv(rows: readonly Record<string, unknown>[]): string {
   return [keys.join(','), ...rows.map((row) => keys.map((key) => cell(row[key])).join(','))].join('\n') + '\n';
 }
 
-/** Writes bench/results/<name>.md, prints it, and writes `files` (by name: charts, tables) beside it. */
+/** Writes bench/results/<name>.md, prints it, and writes `files` (`.csv`, `.svg`, `-time.svg`: what follows the name) beside it. */
 export function writeReport(
-  name: string,
+  bench: string,
   title: string,
   adapter: AdapterInfo,
   command: string,
   sections: readonly string[],
   files: Record<string, string> = {},
 ): void {
-  const changed = git('status', '--porcelain', '--', 'src', 'kernels') ? ' with uncommitted changes' : '';
+  const name = reportName(bench, adapter);
   const head = [
     `# ${title}`,
     '',
-    `${new Date().toISOString().slice(0, 10)} · commit ${git('rev-parse', '--short', 'HEAD')}${changed} · ${adapter.description}${adapter.software ? ' (software)' : ''} · ${cpus().length} cores`,
+    `${new Date().toISOString().slice(0, 10)} · commit ${commit()} · ${adapter.description}${adapter.software ? ' (software)' : ''} · ${cpus().length} cores`,
     '',
     `\`${command}\``,
     '',
@@ -43,6 +55,6 @@ export function writeReport(
   const text = `${head}\n${sections.join('\n\n')}\n`;
   mkdirSync('bench/results', { recursive: true });
   writeFileSync(`bench/results/${name}.md`, text);
-  for (const [file, content] of Object.entries(files)) writeFileSync(`bench/results/${file}`, content);
+  for (const [suffix, content] of Object.entries(files)) writeFileSync(`bench/results/${name}${suffix}`, content);
   console.log(text);
 }
