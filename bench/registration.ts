@@ -58,7 +58,9 @@ export async function main(args: string[]): Promise<void> {
   const named = wanted?.split(',');
   const methods = [...ownMethods(), ...peers].filter(({ name, slow }) => named?.includes(name) ?? !(quick && slow));
   if (!methods.length) throw new Error(`--methods: none of ${[...ownMethods(), ...peers].map(({ name }) => name).join(', ')}`);
-  const { info } = await openGpu().then((gpu) => (gpu.close(), gpu));
+  const gpu = await openGpu();
+  const { info } = gpu;
+  gpu.close();
 
   const scratch = mkdtempSync(join(tmpdir(), 'deqreg-bench-'));
   const rows: Row[] = [],
@@ -101,10 +103,7 @@ export async function main(args: string[]): Promise<void> {
       ...pairTable(rows),
       ...againstPeers(turns, first, repeat),
       '## How the methods were run',
-      ...methods
-        .map(({ name, told }) => `- **${name}**: ${told}`)
-        .join('\n')
-        .split('\n\n'),
+      methods.map(({ name, told }) => `- **${name}**: ${told}`).join('\n'),
       'Every command gets two images and nothing else, and writes at least the warped image; a run is one process. Labels, landmarks and all figures come after it.',
       ...proofs(rows),
     ],
@@ -137,7 +136,7 @@ async function runOne(method: Method, c: Case, inputs: Inputs, scratch: string, 
   }
 }
 
-/** Seconds of the default method and of each peer, one after another, again and again, so that the machine's moods meet all alike. */
+/** Seconds of the default method and of each peer that is not slow, one after another, again and again, so that the machine's moods meet all alike. */
 async function inTurn(methods: readonly Method[], c: Case, inputs: Inputs, scratch: string, repeat: number): Promise<Turn[]> {
   const [ours] = methods;
   const turns = methods

@@ -167,7 +167,9 @@ test('elastix’ parameter files: an affine transform, then cubic B-splines on a
     if (reach) reached++;
     const wanted = a.map((value, axis) => value + (reach ? slopes[axis]! * steps[axis]! + 0.1 : 0));
     const to = lps(FIXED, [i + u[p]!, j + u[n + p]!, k + u[2 * n + p]!]);
-    to.forEach((value, axis) => assert.ok(Math.abs(value - wanted[axis]!) < 1e-4, `voxel ${p}, axis ${axis}: ${value}, not ${wanted[axis]}`));
+    to.forEach((value, axis) =>
+      assert.ok(Math.abs(value - wanted[axis]!) < 1e-4, `voxel ${p}, axis ${axis}: ${value}, not ${wanted[axis]}`),
+    );
   });
   assert.ok(reached > n / 2, `the splines reach ${reached} of ${n} voxels`);
   assert.throws(() => fieldOf([{ Transform: ['EulerTransform'] }], FIXED), /EulerTransform/);

@@ -2,6 +2,7 @@
 import { table } from '../report.ts';
 import type { Case } from '../../test/data.ts';
 import type { Row } from '../registration.ts';
+import type { Proof } from './field.ts';
 import type { Missing } from './methods.ts';
 
 /** Seconds of each of a method's runs in turn. */
@@ -21,7 +22,7 @@ export const measures: { key: Measure; title: string; column: string; unit: stri
   { key: 'folds', title: 'folds %', column: 'folds_percent', unit: ' %', digits: 4, best: 'least' },
   { key: 'sdLogJ', title: 'SDlogJ', column: 'sdlogj', unit: '', digits: 3 },
   { key: 'seconds', title: 'seconds', column: 'seconds', unit: ' s', digits: 1, best: 'least' },
-  { key: 'peakMiB', title: 'process MiB', column: 'peak_rss_mib', unit: ' MiB', digits: 0, best: 'least' },
+  { key: 'peakMiB', title: 'peak memory MiB', column: 'peak_rss_mib', unit: ' MiB', digits: 0, best: 'least' },
   { key: 'gpuMiB', title: 'GPU MiB', column: 'gpu_mib', unit: ' MiB', digits: 0 },
 ];
 
@@ -87,6 +88,12 @@ export function findings(rows: readonly Row[], turns: readonly Turn[], missing: 
       ...comparisons(rows),
       ...(inTurn.length ? [`- **Time of ${ours!.method}, medians of ${ours!.seconds.length} runs in turn:** ${inTurn.join(', ')}.`] : []),
       ...missing.map(({ name, install }) => `- **${name}** is not on this machine, and was left out: \`${install}\`.`),
+      ...rows
+        .filter(({ proof }) => proof && !proven(proof))
+        .map(
+          ({ pair, method }) =>
+            `- **${method} on ${pair}:** the field that was measured is not what the peer warps by; see the last table.`,
+        ),
       ...rows.filter(({ error }) => error).map(({ pair, method, error }) => `- **${method} failed on ${pair}:** ${error}`),
     ].join('\n'),
   ];
@@ -134,7 +141,7 @@ export function means(rows: readonly Row[], software: boolean): string[] {
   const holds = software ? '; under this software adapter it holds deqreg’s GPU memory too' : '';
   return [
     ...tables,
-    `One run a pair. Seconds: the whole command. Process MiB: the largest resident set${holds}. GPU MiB: of deqreg what was planned, which is what was measured. Folds and SDlogJ inside the fixed labels.`,
+    `One run a pair. Seconds: the whole command. Peak memory: the process’s largest resident set${holds}. GPU MiB: of deqreg what was planned, which is what was measured. Folds and SDlogJ inside the fixed labels.`,
   ];
 }
 
@@ -181,6 +188,9 @@ export function againstPeers(turns: readonly Turn[], { name }: Case, repeat: num
   ]);
   return [`## Time in turn (${name}, ${repeat} runs each)`, table(['', 'seconds of each run', 'median', `${ours.method} / this`], lines)];
 }
+
+/** Images within a thousandth of their range on average, and Dice within a thousandth. */
+const proven = ({ image, theirDice = 0, ourDice = 0 }: Proof) => image.mean < 0.1 && Math.abs(theirDice - ourDice) < 1e-3;
 
 /** That each field is what the peer means by it. */
 export function proofs(rows: readonly Row[]): string[] {
