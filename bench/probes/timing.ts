@@ -2,13 +2,17 @@
 import { type Gpu, Schedule, type Tensor, type Timing } from '../../src/index.ts';
 import { KEPT, PREPARE, type Row, TIMED, traceRow } from './rows.ts';
 
-/** Repetitions go on for so many seconds, 3 at least and 50 at most. */
+/** Repetitions go on for so many seconds, 3 at least and 200 at most. */
 const LEAST = 3;
-const MOST = 50;
+const MOST = 200;
+/** Part of the seconds, before them, that nothing is counted in: a GPU that idled raises its clock first. */
+const WARM_UP = 0.2;
 
-/** Best time of every dispatch of a phase over repetitions of the whole, after one that does not count; each dispatch in a pass of its own. */
+/** Best time of every dispatch of a phase over repetitions of the whole, after a warm-up; each dispatch in a pass of its own. */
 export async function bestTimes(schedule: Schedule, phase: string, seconds: number): Promise<Timing[]> {
-  await schedule.profile(phase);
+  const begun = performance.now();
+  do await schedule.profile(phase);
+  while (performance.now() - begun < 1e3 * WARM_UP * seconds);
   const started = performance.now();
   let best: Timing[] | undefined;
   for (let i = 0; i < LEAST || (i < MOST && performance.now() - started < 1e3 * seconds); i++) {
