@@ -137,7 +137,7 @@ export async function main(args: string[]): Promise<void> {
   }
   const given = `${quick ? ' --quick' : ''}${values.size ? ` --size ${values.size}` : ''}`;
   writeReport('kernels', 'Kernels', gpu.info, `node build.mjs bench kernels${given}`, [
-    'GPU time from unquantised timestamps, each dispatch in a pass of its own: after a warm-up the best of 3 to 200 repetitions, ' +
+    'GPU time from unquantised timestamps, each dispatch in a pass of its own: after a warm-up the best of up to 1000 repetitions, several a submit, ' +
       `which go on for ${seconds} s; an op's dispatches are added. FLOP: 2 · Ci · Co · K³ · output voxels. Bytes: what goes in once, what comes out ` +
       'once; for lncc, lnccForce and localStatistics also what passes write and read in between, so that a chain of n other passes reaches 1/n ' +
       'of the peak at most. Per cent of peak: of the multiply-adds (FMA) or of the copy, whichever is larger. Volumes of a quarter fit into ' +

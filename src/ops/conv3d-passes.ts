@@ -1,5 +1,6 @@
 // How a convolution is cut into passes: each takes as many channels as fit a uniform buffer of weights, which are packed for it first.
 import convSource from '../../kernels/conv3d.wgsl';
+import tileSource from '../../kernels/conv3d_tile.wgsl';
 import dxSource from '../../kernels/conv3d_dx.wgsl';
 import packSource from '../../kernels/conv3d_pack.wgsl';
 import { type Constants, kernel, UNIFORM_BYTES } from '../gpu/kernel.ts';
@@ -8,6 +9,7 @@ import { type Activation, activationConstants } from './activation.ts';
 import { flat, volume } from './launch.ts';
 
 const convKernel = kernel('conv3d', convSource);
+const tileKernel = kernel('conv3d_tile', tileSource);
 const dxKernel = kernel('conv3d_dx', dxSource);
 const packKernel = kernel('conv3d_pack', packSource);
 
@@ -22,6 +24,9 @@ export const TILES: Record<number, { run: number; runOfFew: number; inputs: numb
   5: { run: 4, runOfFew: 8, inputs: 1, across: 2 },
 };
 const FEW = 8;
+const TILE_KERNEL = 0;
+const STAGED = 2;
+const SHARED = 0;
 /** Of a run, by stride: Mesa unrolls short loops only, and an invocation reads (run − 1) · stride + K values. */
 const MOST: Record<number, number> = { 1: 20, 2: 12 };
 /** Voxels that an invocation of the input gradient of stride 2 makes, and those where there are few channels. */
@@ -69,19 +74,24 @@ export function convolve(
   const to = volume('conv3d', 'y', y.shape);
   const k = w.shape[2]!;
   const { run: ofMany, runOfFew } = TILES[k]!;
-  const run = evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, MOST[stride]!));
+  const run = (TILE_KERNEL as number)
+    ? to.c > FEW
+      ? ofMany
+      : runOfFew
+    : evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, MOST[stride]!));
   const count = Math.ceil(to.w / run) * to.h * to.d;
   const { constants, groups } = flat(count, to.n);
   return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {
     const from = volume('conv3d', 'x', pass.x.shape);
     const fours = to.w % 4 === 0 && from.w === to.w * stride && (to.w % run === 0 || !replicate);
     return {
-      kernel: convKernel,
+      kernel: (TILE_KERNEL as number) ? tileKernel : convKernel,
       groups,
       bindings: { x: pass.x, x_lanes: pass.x, w: packed, b: bias ?? w, y },
       constants: {
         ...constants,
         ...pass.constants,
+        ...((TILE_KERNEL as number) ? { STAGED, SHARED: String((SHARED as number) > 0) } : {}),
         K: k,
         STRIDE: stride,
         PAD: `${pad}i`,

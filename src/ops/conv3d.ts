@@ -151,7 +151,6 @@ const convDwOp: Op<Attrs & { k: number }> = {
     const to = volume('conv3d', 'dy', dy!.shape);
     const { inputs: tile, across: most } = TILES[k]!;
     const across = most / Math.min(most, stride); // a stride spreads what they read of x
-    const lanes = across === 4 && to.w % 4 === 0 ? 4 : 1;
     const columns = to.n * to.d * Math.ceil(to.w / across),
       groups = Math.ceil(columns / WG);
     const chunks = Math.ceil(groups / Math.max(LEAST, Math.ceil(groups / CHUNKS))); // every chunk walks along as many columns
@@ -168,7 +167,7 @@ const convDwOp: Op<Attrs & { k: number }> = {
       return {
         kernel: dwKernel,
         groups: [k * Math.ceil(from.c / tile) * Math.ceil(to.c / 4), chunks, 1],
-        bindings: { x, dy: dy!, partials },
+        bindings: { x, x_lanes: x, dy: dy!, partials },
         constants: {
           WG,
           K: k,
@@ -176,7 +175,7 @@ const convDwOp: Op<Attrs & { k: number }> = {
           PAD: `${k >> 1}i`,
           TILE: tile,
           ACROSS: across,
-          LANES: lanes,
+          LANES: across === 4 && to.w % 4 === 0 ? 4 : 1,
           REPLICATE: String(padding === 'replicate'),
         },
         params: {
