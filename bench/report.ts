@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import type { AdapterInfo } from '../src/node.ts';
+import { RESULTS, writePage } from './page.ts';
 
 /** A Markdown table; the first column is text, the others are aligned to the right. */
 export function table(columns: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
@@ -34,7 +35,7 @@ export function csv(rows: readonly Record<string, unknown>[]): string {
   return [keys.join(','), ...rows.map((row) => keys.map((key) => cell(row[key])).join(','))].join('\n') + '\n';
 }
 
-/** Writes bench/results/<name>.md, prints it, and writes `files` (`.csv`, `.svg`, `-time.svg`: what follows the name) beside it. */
+/** Writes bench/results/<name>.md, prints it, writes `files` (`.csv`, `.svg`, `-time.svg`: what follows the name) beside it, and the page of all again. */
 export function writeReport(
   bench: string,
   title: string,
@@ -53,8 +54,9 @@ export function writeReport(
     '',
   ].join('\n');
   const text = `${head}\n${sections.join('\n\n')}\n`;
-  mkdirSync('bench/results', { recursive: true });
-  writeFileSync(`bench/results/${name}.md`, text);
-  for (const [suffix, content] of Object.entries(files)) writeFileSync(`bench/results/${name}${suffix}`, content);
+  mkdirSync(RESULTS, { recursive: true });
+  writeFileSync(`${RESULTS}/${name}.md`, text);
+  for (const [suffix, content] of Object.entries(files)) writeFileSync(`${RESULTS}/${name}${suffix}`, content);
   console.log(text);
+  writePage();
 }

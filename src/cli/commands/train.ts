@@ -225,13 +225,14 @@ const command = (args: readonly string[]) =>
 
 function cardOf(
   { told, modality }: TrainingData,
-  { seed, adjoint, unrolledSteps, stages }: TrainOptions,
+  { seed, adjoint, unrolledSteps, solver, stages }: TrainOptions,
   { step, hours, best }: Checkpoint,
   adapter: string,
   name: string | undefined,
   command: string,
 ) {
   const levels = stages.map((stage) => `${stage.steps} steps at 1/${stage.levels.join(', 1/')}`).join('; ');
+  const unrolled = adjoint === 'unrolled' || adjoint === 'checkpointed';
   return {
     name: name ?? told.name,
     summary: `${modality === 'ct' ? 'CT' : 'MRI'} registration, trained on ${told.data}`,
@@ -240,7 +241,8 @@ function cardOf(
     command: `${command} (${levels})`,
     seed,
     steps: best?.step ?? step,
-    adjoint: adjoint === 'unrolled' || adjoint === 'checkpointed' ? `${adjoint}, ${unrolledSteps} steps` : adjoint,
+    adjoint: unrolled ? `${adjoint}, ${unrolledSteps} steps` : adjoint,
+    evaluations: unrolled ? unrolledSteps : solver.maxIterations,
     adapter,
     hours: Number(hours.toFixed(2)),
     date: new Date().toISOString(),
