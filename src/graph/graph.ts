@@ -36,6 +36,12 @@ export interface Dispatch {
   bindings: Record<string, Tensor>;
   params?: Record<string, number>;
   groups: readonly [number, number, number];
+  /**
+   * Bindings whose buffer the result may take over, where their value is not needed any more: each invocation reads of them only the value
+   * that it writes. Compiled with IN_PLACE = 1 for the first of them, 2 for the next, the kernel reads the result's buffer instead, and `meanwhile`
+   * is bound for it. Launch rules give IN_PLACE = 0.
+   */
+  inPlace?: { result: string; of: readonly { name: string; meanwhile: string }[] };
 }
 
 /** What an op's launch rule sees. `workspace` reserves memory for the time of this node only. */
@@ -69,6 +75,8 @@ export interface Op<A = any> {
   vjp?(node: Pullback<A>): (Tensor | undefined)[];
   /** Its outputs count as constants: no gradient is passed on. */
   constant?: boolean;
+  /** So cheap that a pullback runs it again instead of keeping its outputs, where they take more memory than what they are made of. */
+  remade?: boolean;
 }
 
 export interface Node<A = any> {

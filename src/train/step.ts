@@ -164,6 +164,7 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
       adjoint,
       wrt: weights,
       method: { method: 'anderson', window: 5 },
+      passing: true,
       loss: (u) => {
         const similarity = graph.output(
           weigh.similarity === 'mse'
