@@ -46,7 +46,8 @@ const axis = ({ label, log, min, max }: Axis, nameGap: number) => ({
   nameLocation: 'middle' as const,
   nameGap,
   nameTextStyle: { color: '#333' },
-  axisLabel: { color: '#555' },
+  // Powers of ten come with rounding errors.
+  axisLabel: { color: '#555', ...(log && { formatter: (value: number) => String(Number(value.toPrecision(6))) }) },
   axisLine: { show: true, lineStyle: { color: '#999' } },
   splitLine: { lineStyle: { color: '#e8e8e8' } },
 });
@@ -61,7 +62,7 @@ export function chart({ title, x, y, series, marks = [], width = 720, height = 4
     textStyle: { fontFamily: 'system-ui, sans-serif' },
     color: COLOURS,
     title: { text: title, left: 'center', textStyle: { fontSize: 15 } },
-    legend: { bottom: 0, type: 'plain', data: labels },
+    legend: { bottom: 0, type: 'plain', itemGap: 26, data: labels },
     grid: { left: 70, right: 30, top: 42, bottom: 52 + 24 * Math.ceil(labels.reduce((n, label) => n + label.length + 8, 0) / 100) },
     xAxis: axis(x, 28),
     yAxis: axis(y, 48),
@@ -78,6 +79,7 @@ export function chart({ title, x, y, series, marks = [], width = 720, height = 4
         marks.length && {
           markLine: {
             symbol: 'none',
+            precision: 9,
             lineStyle: { color: '#777', type: 'dotted' as const, width: 1.5 },
             data: marks.map((mark) => ({
               ...('x' in mark ? { xAxis: mark.x } : { yAxis: mark.y }),

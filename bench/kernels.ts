@@ -114,6 +114,17 @@ const rowTable = (results: Result[]): string =>
     ]),
   );
 
+/** How many rows reach half of the peak, and which one is furthest from it. */
+function finding(results: Result[]): string {
+  const sorted = results.slice().sort((a, b) => a.percentOfPeak - b.percentOfPeak);
+  const [least, middle] = [sorted[0]!, sorted[Math.floor(sorted.length / 2)]!];
+  const half = results.filter((r) => r.percentOfPeak >= 50).length;
+  return (
+    `**${half} of ${results.length} rows reach half of this adapter's peak or more; the median is ${middle.percentOfPeak.toFixed(0)} %.** ` +
+    `Furthest from it: ${least.kernel} (${least.pass}, ${least.size.join(' × ')}, ${least.dtype}) at ${least.percentOfPeak.toFixed(0)} %.`
+  );
+}
+
 export async function main(args: string[]): Promise<void> {
   const { values } = parseArgs({ args, options: { quick: { type: 'boolean' }, size: { type: 'string' }, json: { type: 'string' } } });
   const quick = values.quick ?? false;
@@ -137,6 +148,7 @@ export async function main(args: string[]): Promise<void> {
   }
   const given = `${quick ? ' --quick' : ''}${values.size ? ` --size ${values.size}` : ''}`;
   writeReport('kernels', 'Kernels', gpu.info, `node build.mjs bench kernels${given}`, [
+    finding(results),
     'GPU time from unquantised timestamps, each dispatch in a pass of its own: after a warm-up the best of up to 1000 repetitions, several a submit, ' +
       `which go on for ${seconds} s; an op's dispatches are added. FLOP: 2 · Ci · Co · K³ · output voxels. Bytes: what goes in once, what comes out ` +
       'once; for lncc, lnccForce and localStatistics also what passes write and read in between, so that a chain of n other passes reaches 1/n ' +
