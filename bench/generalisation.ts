@@ -25,7 +25,7 @@ export async function main(): Promise<void> {
       for (const method of [['equilibrium'], ['deq']]) {
         const dices: number[] = [];
         for (const c of cases) {
-          const { json } = deqreg(c, method, out);
+          const { json } = await deqreg(c, method, out);
           dices.push(json.dice.mean);
           const figures = [json.dice.before, json.dice.mean].map((value) => show(value, 4));
           rows.push([group, c.name, method.join(' '), ...figures, show(json.foldingPercent, 4), show(json.sdLogJ, 3)]);

@@ -1,172 +1,224 @@
-// Registration of real pairs by the whole command: overlap, landmarks, regularity, time and memory, for every method; and, with
-// --peer SCRIPT, against a PyTorch script that takes FIXED MOVING --fixed-seg S --moving-seg S and prints one JSON line, in turn.
-//   node build.mjs bench registration [--quick] [--peer SCRIPT] [--peer-args "…"] [--repeat 3]
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+// Registration of real pairs by the whole command: overlap, landmarks, regularity, time and memory, for every method of deqreg and for
+// the peers that the machine has. Figures come from one implementation, out of the displacement that each command leaves behind.
+//   node build.mjs bench registration [--quick] [--pairs WORD] [--methods NAME,NAME] [--repeat 3] [--json FILE]
+//     [--install-peers] [--peer SCRIPT] [--peer-args "…"] [--device cuda]
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type Inputs, readInputs } from '../src/cli/inputs.ts';
 import { openGpu } from '../src/node.ts';
-import { classicalMethods } from '../src/register/options.ts';
 import { type Case, dataFolder, realCases } from '../test/data.ts';
-import { table, writeReport } from './report.ts';
+import { chart } from './chart.ts';
+import { type Figures, figuresOf, type Proof } from './peers/field.ts';
+import { installItkWasm } from './peers/itk_wasm.ts';
+import { findPeers, kindOf, type Method, ownMethods, type Timed } from './peers/methods.ts';
+import { againstPeers, findings, means, measures, pairTable, proofs, type Turn } from './peers/report.ts';
+import { csv, reportName, writeReport } from './report.ts';
 
-interface Run {
-  json: any;
-  seconds: number;
+export { deqreg } from './peers/methods.ts';
+export { show } from './peers/report.ts';
+
+/** One pair by one method; a peer that fails has an error and no figures. */
+export interface Row extends Partial<Figures>, Partial<Timed> {
+  pair: string;
+  kind: string;
+  method: string;
+  peer: boolean;
+  /** Of the method's own number of iterations. */
+  share: number;
+  error?: string;
+  proof?: Proof;
 }
 
-function run(program: string, args: string[]): Run {
-  const started = performance.now();
-  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 2 ** 26 });
-  const seconds = (performance.now() - started) / 1e3;
-  if (status !== 0) throw new Error(`${program} ${args.join(' ')}\n${stderr}`);
-  return { json: JSON.parse(stdout.slice(stdout.indexOf('{'))), seconds };
-}
-
-/** The whole command, by every method; the trained updates on what they were trained for. */
-const REFINE = '10';
-const methodsFor = ({ name }: Case): string[][] => [
-  ...classicalMethods.map((method) => [method]),
-  ...(/^(brain|lung)/.test(name) ? [['deq'], ['deq', '--refine', REFINE]] : []),
-];
-
-export const deqreg = (c: Case, method: readonly string[], out: string): Run =>
-  run(process.execPath, [
-    'dist/deqreg.js',
-    'register',
-    '--fixed',
-    c.fixed,
-    '--moving',
-    c.moving,
-    '--fixed-seg',
-    c.fixedSeg,
-    '--moving-seg',
-    c.movingSeg,
-    ...(c.labels ? ['--labels', c.labels.join(',')] : []),
-    ...(c.landmarks ? ['--landmarks', c.landmarks] : []),
-    '--method',
-    ...method,
-    '--out',
-    out,
-    '--json',
-  ]);
-
-const median = (values: number[]): number => values.slice().sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-export const show = (value: number | undefined, digits: number): string => (value === undefined ? '' : value.toFixed(digits));
+const options = {
+  quick: { type: 'boolean' },
+  pairs: { type: 'string' },
+  methods: { type: 'string' },
+  repeat: { type: 'string' },
+  json: { type: 'string' },
+  'install-peers': { type: 'boolean' },
+  peer: { type: 'string' },
+  'peer-args': { type: 'string' },
+  device: { type: 'string' },
+} as const;
 
 export async function main(args: string[]): Promise<void> {
-  const { values } = parseArgs({
-    args,
-    options: { quick: { type: 'boolean' }, peer: { type: 'string' }, 'peer-args': { type: 'string' }, repeat: { type: 'string' } },
-  });
-  const cases = realCases().slice(0, values.quick ? 1 : undefined);
-  if (!cases.length) throw new Error(`no volumes in ${dataFolder}; set DEQREG_DATA to a folder with brain/, lung/ and cardiac/`);
-  const gpu = await openGpu();
-  const { info } = gpu;
-  gpu.close();
-  const out = mkdtempSync(join(tmpdir(), 'deqreg-bench-'));
+  const { values } = parseArgs({ args, options });
+  const { quick, methods: wanted, pairs = '', device } = values;
+  const repeat = Number(values.repeat ?? 3);
+  if (!(Number.isInteger(repeat) && repeat >= 0)) throw new Error(`--repeat: a whole number is needed, got ${values.repeat}`);
+  const cases = realCases()
+    .filter(({ name }) => name.includes(pairs))
+    .slice(0, quick ? 1 : undefined);
+  if (!cases.length)
+    throw new Error(`no pairs${pairs && ` with "${pairs}"`} in ${dataFolder}; set DEQREG_DATA to a folder with brain/, lung/ and cardiac/`);
+  if (values['install-peers']) await installItkWasm();
+  const { peers, missing } = findPeers({ script: values.peer, args: values['peer-args']?.split(' ').filter(Boolean), device });
+  const named = wanted?.split(',');
+  const methods = [...ownMethods(), ...peers].filter(({ name, slow }) => named?.includes(name) ?? !(quick && slow));
+  if (!methods.length) throw new Error(`--methods: none of ${[...ownMethods(), ...peers].map(({ name }) => name).join(', ')}`);
+  const { info } = await openGpu().then((gpu) => (gpu.close(), gpu));
+
+  const scratch = mkdtempSync(join(tmpdir(), 'deqreg-bench-'));
+  const rows: Row[] = [],
+    curve: Row[] = [];
+  const turns: Turn[] = [];
   try {
-    const rows = cases.flatMap((c) =>
-      methodsFor(c).map((method) => {
-        const { json, seconds } = deqreg(c, method, out);
-        const { dice, hd95, tre, solver, memory } = json;
-        return [
-          c.name,
-          method.join(' '),
-          show(dice.before, 4),
-          show(dice.mean, 4),
-          show(hd95.mean, 2),
-          show(tre?.before.mean ?? tre?.before, 2),
-          show(tre?.after.mean ?? tre?.after, 2),
-          show(json.foldingPercent, 4),
-          show(json.sdLogJ, 3),
-          solver.levels.map((l: any) => l.iterations).join(', '),
-          solver.levels.map((l: any) => l.residual.toFixed(4)).join(', '),
-          show(seconds, 1),
-          show(memory.measured.total / 2 ** 20, 0),
-        ];
-      }),
+    for (const c of cases) {
+      const inputs = await inputsOf(c);
+      for (const method of methods.filter((m) => m.fits(c))) rows.push(await runOne(method, c, inputs, scratch));
+      if (c !== cases[0] || quick) continue;
+      for (const method of methods.filter((m) => m.fits(c)))
+        for (const share of method.shares) curve.push(await runOne(method, c, inputs, scratch, share));
+      turns.push(...(await inTurn(methods, c, inputs, scratch, repeat)));
+    }
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+
+  const [first] = cases as [Case];
+  const name = reportName('registration', info);
+  const files: Record<string, string> = {
+    '.csv': csv([...rows, ...curve].map(flat)),
+    '.svg': curveChart(first, methods, [...rows, ...curve]),
+  };
+  const kinds = [...new Set(rows.map(({ kind }) => kind))];
+  if (!quick) for (const kind of kinds) files[`-${kind}.svg`] = kindChart(kind, methods, rows);
+  const image = (suffix: string, text: string) => `![${text}](${name}${suffix})`;
+  writeReport(
+    'registration',
+    'Registration of real pairs',
+    info,
+    `node build.mjs bench registration${given(values)}`,
+    [
+      ...findings(rows, turns, missing),
+      image('.svg', `Dice against time, ${first.name}`),
+      ...(quick ? [] : kinds.map((kind) => image(`-${kind}.svg`, `Accuracy against time, means of ${kind}`))),
+      '## Means by method',
+      ...means(rows, info.software),
+      '## Every pair',
+      ...pairTable(rows),
+      ...againstPeers(turns, first, repeat),
+      '## How the methods were run',
+      ...methods
+        .map(({ name, told }) => `- **${name}**: ${told}`)
+        .join('\n')
+        .split('\n\n'),
+      'Every command gets two images and nothing else, and writes at least the warped image; a run is one process. Labels, landmarks and all figures come after it.',
+      ...proofs(rows),
+    ],
+    files,
+  );
+  if (values.json) writeFileSync(values.json, `${JSON.stringify([...rows, ...curve].map(flat), null, 2)}\n`);
+}
+
+const inputsOf = ({ fixed, moving, fixedSeg, movingSeg, landmarks, labels }: Case): Promise<Inputs> =>
+  readInputs({ fixed, moving, fixedSeg, movingSeg, landmarks }, labels);
+
+/** Registers, and measures what came of it. A peer's failure is its row; one of ours ends the bench. */
+async function runOne(method: Method, c: Case, inputs: Inputs, scratch: string, share = 1): Promise<Row> {
+  const row = { pair: c.name, kind: kindOf(c), method: method.name, peer: method.peer, share };
+  const out = mkdtempSync(join(scratch, 'run-'));
+  try {
+    const { seconds, peakMiB, gpuMiB, plannedMiB, iterations, residuals } = await method.register(c, inputs, out, share);
+    const { u, proof } = await method.field(c, inputs, out);
+    const figures = figuresOf(inputs, u);
+    console.error(
+      `${c.name}, ${method.name}${share === 1 ? '' : ` × ${share}`}: Dice ${figures.dice?.toFixed(4)}, ${seconds.toFixed(1)} s`,
     );
-    const sections = [
-      '## All pairs, default options',
-      table(
-        [
-          'pair',
-          'method',
-          'Dice before',
-          'Dice',
-          'HD95 mm',
-          'TRE before mm',
-          'TRE mm',
-          'folds %',
-          'SDlogJ',
-          'evaluations a level',
-          'RMS residual a level, voxel',
-          'seconds',
-          'GPU MiB',
-        ],
-        rows,
-      ),
-      'One run each; seconds are those of the whole command, files and metrics included. Folds and SDlogJ inside the fixed labels.',
-    ];
-    if (values.peer)
-      sections.push(
-        ...againstPeer(cases[0]!, values.peer, values['peer-args']?.split(' ').filter(Boolean) ?? [], Number(values.repeat ?? 3), out),
-      );
-    const given = ['quick', 'repeat']
-      .filter((k) => values[k as 'quick'])
-      .map((k) => ` --${k}${k === 'quick' ? '' : ` ${values[k as 'repeat']}`}`)
-      .join('');
-    writeReport(
-      'registration',
-      'Registration of real pairs',
-      info,
-      `node build.mjs bench registration${given}${values.peer ? ' --peer twin.py' : ''}`,
-      sections,
-    );
+    return { ...row, ...figures, seconds, peakMiB, gpuMiB, plannedMiB, iterations, residuals, proof };
+  } catch (error) {
+    if (!method.peer) throw error;
+    console.error(`${c.name}, ${method.name}: ${(error as Error).message}`);
+    return { ...row, error: (error as Error).message.trim().split('\n').slice(-1)[0] };
   } finally {
     rmSync(out, { recursive: true });
   }
 }
 
-function againstPeer(c: Case, script: string, extra: string[], repeat: number, out: string): string[] {
-  const ours: Run[] = [],
-    theirs: Run[] = [];
-  for (let i = 0; i < repeat; i++) {
-    ours.push(deqreg(c, ['equilibrium'], out));
-    theirs.push(run('/usr/bin/python3', [script, c.fixed, c.moving, '--fixed-seg', c.fixedSeg, '--moving-seg', c.movingSeg, ...extra]));
-  }
-  const seconds = (runs: Run[]) => runs.map((r) => r.seconds);
-  const ratio = median(seconds(ours)) / median(seconds(theirs));
-  const [a, b] = [ours[0]!.json, theirs[0]!.json];
-  return [
-    `## Against LNCC + diffusion with Adam in PyTorch (${c.name}, ${repeat} runs in turn)`,
-    table(
-      ['', 'Dice', 'folds %', 'SDlogJ', 'seconds of each run', 'median'],
-      [
-        [
-          'deqreg, default',
-          show(a.dice.mean, 4),
-          show(a.foldingPercent, 4),
-          show(a.sdLogJ, 3),
-          seconds(ours)
-            .map((s) => s.toFixed(1))
-            .join(', '),
-          show(median(seconds(ours)), 1),
-        ],
-        [
-          `PyTorch ${extra.join(' ')}`,
-          show(b.dice, 4),
-          show(b.foldingPercent, 4),
-          show(b.sdLogJ, 3),
-          seconds(theirs)
-            .map((s) => s.toFixed(1))
-            .join(', '),
-          show(median(seconds(theirs)), 1),
-        ],
-      ],
-    ),
-    `Ratio of medians: **${ratio.toFixed(2)}**. Whole commands: reading, registration, metrics; deqreg also HD95 and four files.`,
-  ];
+/** Seconds of the default method and of each peer, one after another, again and again, so that the machine's moods meet all alike. */
+async function inTurn(methods: readonly Method[], c: Case, inputs: Inputs, scratch: string, repeat: number): Promise<Turn[]> {
+  const [ours] = methods;
+  const turns = methods
+    .filter((m) => m.fits(c) && (m === ours || m.peer))
+    .map(({ name, peer }): Turn => ({ method: name, peer, seconds: [] }));
+  if (!ours || ours.peer || turns.length < 2) return [];
+  for (let n = 0; n < repeat; n++)
+    for (const turn of turns) {
+      const out = mkdtempSync(join(scratch, 'turn-'));
+      const method = methods.find(({ name }) => name === turn.method)!;
+      await method.register(c, inputs, out).then(
+        ({ seconds }) => turn.seconds.push(seconds),
+        (error) => console.error(`${turn.method}: ${(error as Error).message}`),
+      );
+      rmSync(out, { recursive: true });
+    }
+  return turns.filter(({ seconds }) => seconds.length);
+}
+
+/** A row as CSV and JSON have it. */
+const flat = ({ proof, error, ...row }: Row) => ({
+  pair: row.pair,
+  kind: row.kind,
+  method: row.method,
+  peer: row.peer,
+  share: row.share,
+  ...Object.fromEntries(measures.map(({ key, column }) => [column, row[key]])),
+  dice_before: row.diceBefore,
+  tre_before_mm: row.treBefore,
+  planned_gpu_mib: row.plannedMiB,
+  iterations: row.iterations,
+  rms_residual_voxel: row.residuals,
+  proof_image_mean_percent: proof?.image.mean,
+  proof_dice_of_peer: proof?.theirDice,
+  proof_dice: proof?.ourDice,
+  error,
+});
+
+/** Options as given, without what is of this machine alone. */
+function given(values: Record<string, string | boolean | undefined>): string {
+  const words = Object.entries(values).map(([key, value]) => {
+    if (key === 'json' || key === 'install-peers' || value === undefined) return '';
+    if (value === true) return ` --${key}`;
+    const text = key === 'peer' ? basename(String(value)) : String(value);
+    return ` --${key} ${/\s/.test(text) ? `"${text}"` : text}`;
+  });
+  return words.join('');
+}
+
+const SECONDS = { label: 'seconds of the whole command', log: 10 as const };
+const colours = (methods: readonly Method[], name: string): number => methods.findIndex((m) => m.name === name);
+
+/** Dice of one pair against time: a point a method, a curve where its iterations were varied. */
+function curveChart({ name: pair }: Case, methods: readonly Method[], rows: readonly Row[]): string {
+  const series = methods
+    .map(({ name }) => {
+      const own = rows
+        .filter((row) => row.method === name && row.pair === pair && row.dice !== undefined)
+        .sort((a, b) => a.share - b.share);
+      const points = own.map(({ seconds, dice }) => [seconds!, dice!] as const);
+      return { label: name, points, colour: colours(methods, name), as: points.length > 1 ? ('curve' as const) : ('points' as const) };
+    })
+    .filter(({ points }) => points.length);
+  return chart({ title: `Dice against time, ${pair}`, x: SECONDS, y: { label: 'Dice, mean over the labels' }, series });
+}
+
+/** Means of a kind of pairs: Dice against time, or the error of the landmarks where there are some. */
+function kindChart(kind: string, methods: readonly Method[], rows: readonly Row[]): string {
+  const own = rows.filter((row) => row.kind === kind && row.seconds !== undefined);
+  const key = own.some(({ tre }) => tre !== undefined) ? 'tre' : 'dice';
+  const average = (of: readonly Row[], what: 'tre' | 'dice' | 'seconds') => of.reduce((sum, row) => sum + row[what]!, 0) / of.length;
+  const series = methods
+    .map(({ name }) => ({ name, found: own.filter((row) => row.method === name) }))
+    .filter(({ found }) => found.length)
+    .map(({ name, found }) => ({
+      label: name,
+      points: [[average(found, 'seconds'), average(found, key)] as const],
+      colour: colours(methods, name),
+      as: 'points' as const,
+    }));
+  const what = key === 'tre' ? 'TRE (mm)' : 'Dice, mean over the labels';
+  const count = new Set(own.map(({ pair }) => pair)).size;
+  return chart({ title: `${kind}, ${count} ${count === 1 ? 'pair' : 'pairs'}`, x: SECONDS, y: { label: what }, series });
 }

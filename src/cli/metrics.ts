@@ -14,6 +14,11 @@ const FOREGROUND = 0.05;
 
 /** How good a registration is; computed on the CPU. Dice has no unit, HD95 and TRE are in mm. */
 export function quality(inputs: Inputs, { displacement: u, intensities, similarity }: Registration, warpedLabels?: Float32Array) {
+  return { ...accuracy(inputs, u, warpedLabels), ...regularity(u, inputs, intensities.fixed), similarity };
+}
+
+/** What of it labels and landmarks tell, for any displacement u [3, D, H, W] in voxels of the fixed grid. */
+export function accuracy(inputs: Inputs, u: Float32Array, warpedLabels?: Float32Array) {
   const { fixed, moving, segmentation, landmarks } = inputs;
   const toMoving = voxelToVoxel(fixed.affine, moving.affine);
   return {
@@ -24,8 +29,6 @@ export function quality(inputs: Inputs, { displacement: u, intensities, similari
         after: tre(landmarks, u, fixed.size, toMoving, moving).mean,
       },
     }),
-    ...regularity(u, inputs, intensities.fixed),
-    similarity,
   };
 }
 

@@ -1,0 +1,201 @@
+// All methods of deqreg, and the peers: each a command that is given two images, and the displacement that it leaves behind.
+import { existsSync, mkdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import type { Inputs } from '../../src/cli/inputs.ts';
+import { classicalMethods, type RegisterOptions, resolveOptions } from '../../src/register/options.ts';
+import type { Case } from '../../test/data.ts';
+import { ELASTIX, elastixField, elastixVersion, hasElastix, runElastix } from './elastix.ts';
+import { readField, type Proof } from './field.ts';
+import { hasItkWasm, ITK_WASM, itkWasmField, itkWasmVersion, runItkWasm } from './itk_wasm.ts';
+import { command, jsonOf, runs } from './process.ts';
+
+export interface Timed {
+  /** Of the whole command. */
+  seconds: number;
+  /** Largest resident set, MiB; with a software adapter that holds the GPU's memory too. */
+  peakMiB?: number;
+  /** Memory on the GPU, MiB: of deqreg planned and measured, of PyTorch its allocator's maximum. */
+  gpuMiB?: number;
+  plannedMiB?: number;
+  /** Evaluations of each level, where the method tells them. */
+  iterations?: number[];
+  /** RMS residual of each level in its voxels. */
+  residuals?: number[];
+}
+
+export interface Method {
+  name: string;
+  peer: boolean;
+  /** Whether a pair is one that it is made for. */
+  fits(c: Case): boolean;
+  /** Registers in a process of its own, files into the folder `out`; `share` of the iterations it takes by default. */
+  register(c: Case, inputs: Inputs, out: string, share?: number): Promise<Timed>;
+  /** What `register` found: [3, D, H, W] in voxels of the fixed grid; of a peer that warps images itself, with the proof that this is it. */
+  field(c: Case, inputs: Inputs, out: string): Promise<{ u: Float32Array; proof?: Proof }>;
+  /** Shares of its iterations at which it is a curve. */
+  shares: readonly number[];
+  /** Left out of a quick run. */
+  slow?: boolean;
+  /** How it was run. */
+  told: string;
+}
+
+/** A peer that this machine lacks, and the command that installs it. */
+export interface Missing {
+  name: string;
+  install: string;
+}
+
+export const kindOf = ({ name }: Case): string => /^[a-z]+/.exec(name)![0];
+
+/** `deqreg register`, with labels and landmarks where it is to measure too. */
+export async function deqreg(
+  c: Case,
+  method: readonly string[],
+  out: string,
+  { measured = true, more = [] as string[] } = {},
+): Promise<{ json: any } & Timed> {
+  const labels = ['--fixed-seg', c.fixedSeg, '--moving-seg', c.movingSeg, ...(c.labels ? ['--labels', c.labels.join(',')] : [])];
+  const finished = await command(process.execPath, [
+    'dist/deqreg.js',
+    'register',
+    ...['--fixed', c.fixed, '--moving', c.moving],
+    ...(measured ? [...labels, ...(c.landmarks ? ['--landmarks', c.landmarks] : [])] : []),
+    ...['--method', ...method, ...more],
+    ...['--out', out, '--json'],
+  ]);
+  const json = jsonOf(finished);
+  const { planned, measured: held } = json.memory;
+  const levels: { iterations: number; residual: number }[] = json.solver.levels;
+  return {
+    json,
+    seconds: finished.seconds,
+    peakMiB: finished.peakMiB,
+    gpuMiB: held.total / 2 ** 20,
+    plannedMiB: planned.total / 2 ** 20,
+    iterations: levels.map(({ iterations }) => iterations),
+    residuals: levels.map(({ residual }) => residual),
+  };
+}
+
+const REFINE = '10';
+
+function deqregMethod(words: string[], shares: readonly number[]): Method {
+  const [method] = words as [RegisterOptions['method']];
+  return {
+    name: words.join(' '),
+    peer: false,
+    shares,
+    // the trained updates on what they were trained for
+    fits: (c) => method !== 'deq' || kindOf(c) !== 'cardiac',
+    async register(c, inputs, out, share = 1) {
+      const { iterations } = share === 1 ? { iterations: [] } : resolveOptions({ method }, inputs.fixed);
+      const less = (iterations as readonly number[]).map((n) => Math.max(1, Math.round(share * n)));
+      const { json: _, ...timed } = await deqreg(c, words, out, {
+        measured: false,
+        more: less.length ? ['--iterations', less.join(',')] : [],
+      });
+      return timed;
+    },
+    field: async (_, { fixed }, out) => ({ u: await readField(join(out, 'displacement.nii.gz'), fixed) }),
+    told: `\`deqreg register --method ${words.join(' ')}\`, default options.`,
+  };
+}
+
+export const ownMethods = (): Method[] => [
+  ...classicalMethods.map((method) => deqregMethod([method], [0.125, 0.25, 0.5])),
+  deqregMethod(['deq'], []),
+  deqregMethod(['deq', '--refine', REFINE], []),
+];
+
+const TWIN = 'bench/peers/torch_lncc_adam.py';
+/** What suits the twin better than its defaults, which suit the brains: full resolution for the lung, a coarser start and more smoothness. */
+const twinOptions: Record<string, string[]> = {
+  lung: '--levels 4,2,1 --iterations 80,60,30 --lam 1'.split(' '),
+  cardiac: '--iterations 120,120,100 --lam 2'.split(' '),
+};
+const TWIN_ITERATIONS = [60, 60, 60];
+
+const python = (): string | undefined => ['/usr/bin/python3', 'python3'].find((program) => runs(program, '-c', 'import numpy, torch'));
+
+/** PyTorch's twin: our own script, or another that takes FIXED MOVING --out FIELD and writes the field in any of the known forms. */
+function torchMethod(program: string, script: string, extra: readonly string[] | undefined, device: string | undefined): Method {
+  const own = script === TWIN;
+  const on = device ? ['--device', device] : [];
+  const optionsFor = (c: Case) => extra ?? (own ? (twinOptions[kindOf(c)] ?? []) : []);
+  const field = (out: string) => join(out, 'field.nii');
+  return {
+    name: own ? `PyTorch${device && device !== 'cpu' ? ` (${device})` : ''}` : basename(script),
+    peer: true,
+    shares: own && !extra ? [0.125, 0.25, 0.5, 2] : [],
+    fits: () => true,
+    async register(c, _, out, share = 1) {
+      mkdirSync(out, { recursive: true });
+      const less = share === 1 ? [] : ['--iterations', TWIN_ITERATIONS.map((n) => Math.round(share * n)).join(',')];
+      const warped = own ? ['--warped', join(out, 'warped.nii')] : [];
+      const finished = await command(program, [
+        script,
+        c.fixed,
+        c.moving,
+        '--out',
+        field(out),
+        ...warped,
+        ...optionsFor(c),
+        ...less,
+        ...on,
+      ]);
+      const cuda = own ? jsonOf(finished).maxCudaMiB : undefined;
+      return { seconds: finished.seconds, peakMiB: finished.peakMiB, gpuMiB: cuda };
+    },
+    field: async (_, { fixed }, out) => ({ u: await readField(field(out), fixed) }),
+    told: own
+      ? `LNCC (window 9) and diffusion, Adam on a displacement at every voxel, levels 8, 4 and 2, 60 steps each, λ 0.3: [${basename(script)}](../peers/${basename(script)})${
+          extra
+            ? `, \`${extra.join(' ')}\``
+            : Object.entries(twinOptions)
+                .map(([kind, options]) => `; ${kind}: \`${options.join(' ')}\``)
+                .join('')
+        }. Writes field and warped image, uncompressed.`
+      : `\`${basename(script)} ${[...(extra ?? []), ...on].join(' ')}\`.`,
+  };
+}
+
+export interface PeerOptions {
+  /** Another script in the twin's place. */
+  script?: string;
+  args?: readonly string[];
+  device?: string;
+}
+
+/** The peers that this machine has, and those that it lacks. */
+export function findPeers({ script = TWIN, args, device }: PeerOptions): { peers: Method[]; missing: Missing[] } {
+  if (!existsSync(script)) throw new Error(`--peer: ${script}: no such file`);
+  const peers: Method[] = [],
+    missing: Missing[] = [];
+  const program = python();
+  if (program) peers.push(torchMethod(program, script, args, device));
+  else missing.push({ name: 'PyTorch', install: 'apt-get install python3-torch python3-numpy' });
+  const common = { peer: true, fits: () => true, shares: [0.125, 0.25, 0.5] };
+  const files = 'the parameter files `bench/peers/elastix_*.txt`: B-splines behind an affine transform, which the brains do without';
+  if (hasElastix())
+    peers.push({
+      ...common,
+      name: 'elastix',
+      register: runElastix,
+      field: elastixField,
+      told: `\`elastix\` ${elastixVersion()}, all cores, ${files}. Its time is without \`transformix\`, which writes the field afterwards.`,
+    });
+  else missing.push({ name: 'elastix', install: ELASTIX });
+  if (hasItkWasm())
+    peers.push({
+      ...common,
+      name: 'ITK-Wasm elastix',
+      shares: [],
+      slow: true,
+      register: runItkWasm,
+      field: itkWasmField,
+      told: `npm \`@itk-wasm/elastix\` ${itkWasmVersion()} in Node, one thread, the same parameter files; its field is evaluated from the B-splines that it returns.`,
+    });
+  else missing.push({ name: 'ITK-Wasm elastix', install: ITK_WASM });
+  return { peers, missing };
+}
