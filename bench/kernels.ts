@@ -1,10 +1,13 @@
 // Every kernel family at the sizes that registration and training use: GPU time, rate, and per cent of the peak measured in the same run;
 // what a dispatch costs the CPU; and the registration cell's time an iteration against the size.
-//   node build.mjs bench kernels [--quick] [--size W,H,D] [--json FILE]
+//   node build.mjs bench kernels [--quick] [--size W,H,D] [--json FILE] [--peer]
+// --peer: PyTorch's conv3d (bench/peers/torch_conv3d.py) in the same run, on a GPU through cuDNN.
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { checkLimits, type Gpu, openGpu, type Timing } from '../src/node.ts';
+import { type AdapterInfo, checkLimits, type Gpu, openGpu, processorOf, type Timing } from '../src/node.ts';
 import { mebibytes } from '../src/gpu/device.ts';
+import { pythonWithTorch } from './peers/process.ts';
 import { costOfSizes, slope } from './probes/cell-cost.ts';
 import { families } from './probes/families.ts';
 import { dispatchCost, measurePeak, type Probe } from './probes/peak.ts';
@@ -43,10 +46,11 @@ function convolutionRows(size: Size): Row[] {
 }
 
 /** All rows of a run: convolutions at half size, the rest at a quarter, half and full; or all at one size. */
-export function rowsOf(quick: boolean, size?: Size): Row[] {
+export function rowsOf(quick: boolean, size?: Size, { software }: Pick<AdapterInfo, 'software'> = { software: true }): Row[] {
   if (quick) {
-    const at = size ?? HALF;
-    return [families.conv3d!(at, [16, 16]), ...MAIN.map((name) => families[name]!(at))].flat();
+    // A GPU holds half a volume in its caches, and is fast enough for the whole one too.
+    const sizes = size ? [size] : software ? [HALF] : [HALF, FULL];
+    return [families.conv3d!(sizes[0]!, [16, 16]), ...sizes.flatMap((at) => MAIN.map((name) => families[name]!(at)))].flat();
   }
   const others = Object.entries(families).filter(([name]) => !name.startsWith('conv3d'));
   const sizes = size ? [size] : [QUARTER, HALF, FULL];
@@ -66,7 +70,7 @@ async function measureRows(gpu: Gpu, rows: Row[], seconds: number): Promise<{ me
   const measured: Measured[] = [],
     skipped: string[] = [];
   for (const row of rows) {
-    const work = describe(row);
+    const work = describe(row, processorOf(gpu.info));
     const why = obstacle(gpu, work);
     if (why) {
       skipped.push(`${name(row)}: ${why}`);
@@ -125,8 +129,38 @@ function finding(results: Result[]): string {
   );
 }
 
+/** PyTorch's conv3d of the shape that our first rows have, on the same device: a section of the report. */
+function torchConv3d({ software }: AdapterInfo, results: Result[]): string[] {
+  const ours = results.filter((r) => r.kernel === 'conv3d' && r.dtype === 'f32' && String(r.channels) === '16,16');
+  const { size, channels } = ours[0]!;
+  const device = software ? 'cpu' : 'cuda';
+  const script = 'bench/peers/torch_conv3d.py';
+  const { status, stdout, stderr } = spawnSync(
+    pythonWithTorch() ?? 'python3',
+    [script, '--size', String(size), '--channels', String(channels), '--device', device],
+    { encoding: 'utf8' },
+  );
+  if (status !== 0) return ['## PyTorch', `\`${script}\` did not run: ${(stderr ?? '').trim().split('\n').at(-1)}`];
+  const rows: { pass: string; tf32: boolean; ms: number }[] = JSON.parse(stdout);
+  return [
+    '## PyTorch',
+    `conv3d of ${channels.join(' → ')} channels at ${size.join(' × ')}, ${software ? 'on the same CPU' : 'through cuDNN on the same card, its fastest algorithm'}; ` +
+      'TF32 multiplies with 10 bits of the mantissa, on tensor cores. Ratio: ours to theirs.',
+    table(
+      ['pass', 'PyTorch', 'its ms', 'our ms', 'ratio'],
+      rows.map(({ pass, tf32, ms }) => {
+        const our = ours.find((r) => r.pass === pass && String(r.size) === String(size))!.ms;
+        return [pass, tf32 ? 'TF32' : 'f32', ms.toFixed(3), our.toFixed(3), (our / ms).toFixed(2)];
+      }),
+    ),
+  ];
+}
+
 export async function main(args: string[]): Promise<void> {
-  const { values } = parseArgs({ args, options: { quick: { type: 'boolean' }, size: { type: 'string' }, json: { type: 'string' } } });
+  const { values } = parseArgs({
+    args,
+    options: { quick: { type: 'boolean' }, size: { type: 'string' }, json: { type: 'string' }, peer: { type: 'boolean' } },
+  });
   const quick = values.quick ?? false;
   const size = values.size?.split(',').map(Number);
   if (size && (size.length !== 3 || !size.every((n) => Number.isInteger(n) && n > 0)))
@@ -134,11 +168,11 @@ export async function main(args: string[]): Promise<void> {
   const gpu = await openGpu();
   const seconds = SECONDS[quick ? 'quick' : 'full'];
   const before = await measurePeak(gpu);
-  const { measured, skipped } = await measureRows(gpu, rowsOf(quick, size as unknown as Size | undefined), seconds);
+  const { measured, skipped } = await measureRows(gpu, rowsOf(quick, size as unknown as Size | undefined, gpu.info), seconds);
   const peak = await measurePeak(gpu, before);
   const results = measured.map(({ row, work, times }) => result(row, work, times, peak));
   const dispatch = await dispatchCost(gpu);
-  const costs = await costOfSizes(gpu, quick ? HALF.reduce((a, b) => a * b) : Infinity);
+  const costs = await costOfSizes(gpu, quick && gpu.info.software ? HALF.reduce((a, b) => a * b) : Infinity);
   if (values.json) {
     const { gflops, gbps } = peak;
     writeFileSync(
@@ -146,7 +180,8 @@ export async function main(args: string[]): Promise<void> {
       `${JSON.stringify({ adapter: gpu.info, peak: { gflops, gbps }, rows: results, dispatch, costs }, null, 2)}\n`,
     );
   }
-  const given = `${quick ? ' --quick' : ''}${values.size ? ` --size ${values.size}` : ''}`;
+  const peer = values.peer ? torchConv3d(gpu.info, results) : [];
+  const given = `${quick ? ' --quick' : ''}${values.size ? ` --size ${values.size}` : ''}${values.peer ? ' --peer' : ''}`;
   writeReport('kernels', 'Kernels', gpu.info, `node build.mjs bench kernels${given}`, [
     finding(results),
     'GPU time from unquantised timestamps, each dispatch in a pass of its own: after a warm-up the best of up to 1000 repetitions, several a submit, ' +
@@ -161,6 +196,7 @@ export async function main(args: string[]): Promise<void> {
     '## Kernels',
     rowTable(results),
     ...(skipped.length ? ['Left out:', skipped.map((line) => `- ${line}`).join('\n')] : []),
+    ...peer,
     '## A dispatch',
     `In a phase of 1000 that do next to nothing: ${dispatch.encode.toFixed(1)} µs of CPU time to encode and submit, ${dispatch.done.toFixed(1)} µs until done.`,
     '## Cost against size',

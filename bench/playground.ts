@@ -9,7 +9,7 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { build, type Plugin } from 'esbuild';
-import { checkLimits, type Gpu, openGpu, type Timing } from '../src/node.ts';
+import { checkLimits, type Gpu, openGpu, type Processor, processorOf, type Timing } from '../src/node.ts';
 import { type NdArray, ndarray, relativeError } from '../test/reference/ndarray.ts';
 import type { Channels } from './probes/op-row.ts';
 import { measurePeak, type Peak } from './probes/peak.ts';
@@ -118,7 +118,7 @@ async function prove(
   const built = Object.keys(setting).length ? await rebuilt(setting) : engine;
   const row = rowOf(built, size);
   try {
-    checkLimits(built.describe(row).plan, gpu.limits, gpu.info.description);
+    checkLimits(built.describe(row, processorOf(gpu.info)).plan, gpu.limits, gpu.info.description);
     const found = await built.evaluate(gpu, rowOf(built, proof));
     return { setting, row, engine: built, error: Math.max(...expected.map(({ data }, i) => relativeError(found[i]!, data))) };
   } catch (error) {
@@ -127,8 +127,8 @@ async function prove(
 }
 
 /** What would be sent to the device, to tell whether a constant changes anything. */
-const launches = (built: typeof engine, row: Row): string =>
-  JSON.stringify(built.describe(row).dispatches.map(({ constants, groups, params }) => [constants, groups, params]));
+const launches = (built: typeof engine, row: Row, processor: Processor): string =>
+  JSON.stringify(built.describe(row, processor).dispatches.map(({ constants, groups, params }) => [constants, groups, params]));
 
 async function playPass(
   gpu: Gpu,
@@ -144,7 +144,7 @@ async function playPass(
   const expected = small.reference(small.inputs.map(({ shape, values }) => ndarray([...shape], values())));
   const trials: Trial[] = [];
   for (const setting of all) trials.push(await prove(gpu, setting, rowOf, expected, proof, size));
-  const plain = launches(engine, trials[0]!.row);
+  const plain = launches(engine, trials[0]!.row, processorOf(gpu.info));
   for (let round = 0; round < ROUNDS; round++) {
     for (const trial of trials.filter((t) => !t.refused)) {
       const times = await trial.engine.measure(gpu, trial.row, seconds);
@@ -154,9 +154,9 @@ async function playPass(
   const { kernel, pass, channels, dtype } = small;
   const rows = trials.map(({ setting, row, engine: built, times, error, refused }) => {
     if (!times) return { ms: Infinity, cells: [show(setting), '', '', '', '', '', refused!] };
-    const r = result(row, built.describe(row), times, peak);
+    const r = result(row, built.describe(row, processorOf(gpu.info)), times, peak);
     const verdict = error < TOLERANCE[dtype] ? '' : 'WRONG';
-    const same = Object.keys(setting).length && launches(built, row) === plain ? 'changes nothing here' : '';
+    const same = Object.keys(setting).length && launches(built, row, processorOf(gpu.info)) === plain ? 'changes nothing here' : '';
     const rate = r.gflops ? `${r.gflops.toFixed(1)} GFLOP/s` : `${r.gbps.toFixed(1)} GB/s`;
     return {
       ms: r.ms,

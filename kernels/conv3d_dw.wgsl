@@ -4,7 +4,7 @@
 // walks along ACROSS columns side by side (`columns` counts such groups), with the K rows of x that the taps need in registers: a sum
 // gets ACROSS products a step, since loads and steps cost more than they. The invocations of a workgroup are then added in a fixed order.
 // dy, and x but for the ends of a row, are read LANES values at a time, 1 or, where W of both is a multiple of 4, ACROSS = 4. Sums and rows
-// stay in registers, because nothing that is indexed here is indexed by a variable of a loop that a compiler might leave a loop.
+// are written out, not loops: what is indexed by a variable of a loop that a compiler leaves a loop, leaves registers.
 // @use reals$LANES
 alias real = f32; // storage
 struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32, first: u32, row: u32 }
@@ -92,7 +92,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
     let origin = (n * params.inputs * params.x_d + slice.at) * x_plane;
     let channel = params.x_d * x_plane;
-    let last_i = params.inputs - 1u;
     var dy_columns: array<Place, ACROSS>;
     for (var s = 0u; s < ACROSS; s++) { dy_columns[s] = Place(min(w + s, params.w - 1u), select(0.0, 1.0, w + s < params.w)); }
     var dy_channels: array<u32, 4>;
@@ -101,11 +100,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
 
     for (var h = -i32((K - 1u) / STRIDE); h < i32(params.h); h++) { // steps before h = 0 fill the rows that move up later
-      step_input(0u, h, origin + min(first_i, last_i) * channel);
-      if (TILE > 1u) { step_input(1u, h, origin + min(first_i + 1u, last_i) * channel); }
+      step_input(0u, h, origin + min(first_i, params.inputs - 1u) * channel);
+      if (TILE > 1u) { step_input(1u, h, origin + min(first_i + 1u, params.inputs - 1u) * channel); }
       if (TILE > 2u) {
-        step_input(2u, h, origin + min(first_i + 2u, last_i) * channel);
-        step_input(3u, h, origin + min(first_i + 3u, last_i) * channel);
+        step_input(2u, h, origin + min(first_i + 2u, params.inputs - 1u) * channel);
+        step_input(3u, h, origin + min(first_i + 3u, params.inputs - 1u) * channel);
       }
       if (h < 0) { continue; }
       for (var s = 0u; s < ACROSS; s += LANES) {
@@ -127,15 +126,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 
   let weights = params.row * K * K * K;
   let chunk = group.y * params.outputs * (weights + 1u);
-  var totals = sum; // copies that may be indexed by a variable
-  var bias_totals = bias;
+  var totals = sum; // a copy that may be indexed by a variable
   for (var o = 0u; o < 4u; o++) {
     for (var i = 0u; i < TILE; i++) {
       for (var kh = 0u; kh < K; kh++) {
         for (var kw = 0u; kw < K; kw++) { shared_sums[local * (VALUES + 1u) + (i * K + kh) * K + kw] = totals[i][kh][kw][o]; }
       }
     }
-    shared_sums[local * (VALUES + 1u) + VALUES] = bias_totals[o];
+    shared_sums[local * (VALUES + 1u) + VALUES] = bias[o];
     workgroupBarrier();
     if (local <= VALUES && first_o + o < params.outputs) {
       var total = 0.0;

@@ -45,6 +45,9 @@ export interface Dispatch {
 }
 
 /** What an op's launch rule sees. `workspace` reserves memory for the time of this node only. */
+/** What computes: a GPU, or a driver that computes on the CPU. Tiles differ, results do not beyond rounding, memory not at all. */
+export type Processor = 'gpu' | 'cpu';
+
 export interface Launch<A> {
   inputs: readonly Tensor[];
   updates: readonly Tensor[];
@@ -52,6 +55,7 @@ export interface Launch<A> {
   attrs: A;
   /** Which of the outputs something reads. The others are given memory, too, but may hold anything. */
   used: readonly boolean[];
+  processor: Processor;
   workspace(label: string, shape: Shape, dtype?: DType): Tensor;
 }
 

@@ -1,8 +1,8 @@
 // The planner: liveness over all phases → buffers, with exact bytes by tag, before any device is there.
 import { noBytes, tags, type Bytes, type Tag } from '../gpu/ledger.ts';
-import { STAGING_BYTES, mebibytes } from '../gpu/device.ts';
+import { type AdapterInfo, STAGING_BYTES, mebibytes } from '../gpu/device.ts';
 import { packParams } from '../gpu/kernel.ts';
-import { bytesOf, type Dispatch, type DType, type Graph, type Node, sameShape, show, type Tensor } from './graph.ts';
+import { bytesOf, type Dispatch, type DType, type Graph, type Node, type Processor, sameShape, show, type Tensor } from './graph.ts';
 
 /** A buffer of the plan. It may serve several tensors whose lives do not overlap. */
 export interface Slot {
@@ -44,10 +44,12 @@ interface Placed {
 /** First and last dispatch that a value must outlast. */
 type Life = [from: number, to: number];
 
-/** Plans all phases of a graph, in the order in which they were traced; inside of a phase, ops as traced or by need, whatever takes less memory. */
-export function plan(graph: Graph): Plan {
+export const processorOf = ({ software }: Pick<AdapterInfo, 'software'>): Processor => (software ? 'cpu' : 'gpu');
+
+/** Plans all phases of a graph for a processor, in the order in which they were traced; inside of a phase, ops as traced or by need, whatever takes less memory. */
+export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
   const { live, needed } = liveNodes(graph);
-  const launched = new Map(live.map((node) => [node, launch(graph, node, needed)]));
+  const launched = new Map(live.map((node) => [node, launch(graph, node, needed, processor)]));
   launched.forEach((dispatches) => dispatches.forEach(checkDispatch));
   const [traced, byNeed] = [live, orderByNeed(graph, live, needed)].map((nodes) =>
     allocate(
@@ -240,10 +242,10 @@ function dependencies(nodes: readonly Node[]): { waits: number[]; waiting: Set<n
   return { waits, waiting };
 }
 
-function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node, needed: Set<Tensor>): Dispatch[] {
+function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node, needed: Set<Tensor>, processor: Processor): Dispatch[] {
   const workspace = (label: string, shape: readonly number[], dtype: DType = 'f32') =>
     graph.tensor('workspace', `${op.name}.${label}`, shape, 'workspace', dtype);
-  return op.launch({ inputs, updates, outputs, attrs, used: outputs.map((t) => needed.has(t)), workspace }).map(stored);
+  return op.launch({ inputs, updates, outputs, attrs, used: outputs.map((t) => needed.has(t)), processor, workspace }).map(stored);
 }
 
 /** Chooses the kernel's storage type `real` by the tensors bound to it; all other bindings hold f32. */

@@ -4,7 +4,7 @@ import { type Access, packParams } from '../gpu/kernel.ts';
 import type { Tag } from '../gpu/ledger.ts';
 import { timePasses } from '../gpu/timestamps.ts';
 import { bytesOf, type Dispatch, type Graph, numel, show, type Tensor } from './graph.ts';
-import { checkLimits, PARAM_ALIGNMENT, plan, TAP_BYTES, TAPS, type Plan, type Slot } from './plan.ts';
+import { checkLimits, PARAM_ALIGNMENT, plan, processorOf, TAP_BYTES, TAPS, type Plan, type Slot } from './plan.ts';
 
 interface Command {
   pipeline: GPUComputePipeline;
@@ -48,7 +48,7 @@ export class Schedule {
   }
 
   /** Plans the graph, checks the adapter's limits, compiles all pipelines in parallel, makes buffers and bind groups. */
-  static async build(gpu: Gpu, graph: Graph, planned: Plan = plan(graph)): Promise<Schedule> {
+  static async build(gpu: Gpu, graph: Graph, planned: Plan = plan(graph, processorOf(gpu.info))): Promise<Schedule> {
     checkLimits(planned, gpu.limits, gpu.info.description);
     const dispatches = planned.phases.flatMap((phase) => phase.dispatches);
     const half = dispatches.find(({ constants }) => constants?.real === 'f16');
