@@ -26,10 +26,10 @@ const ON_CPU: Record<number, Tile> = {
   3: { run: 16, runOfFew: 20, inputs: 2 },
   5: { run: 4, runOfFew: 8, inputs: 1 },
 };
-/** The same on a GPU, where all sums must find registers: found on an H100. */
+/** The same on a GPU, where all sums must find registers: found on an H100 (of 4, 8 and 16 voxels at 3³, 16 → 16: 32, 28 and 12 % of its peak). */
 const ON_GPU: Record<number, Tile> = {
   1: { run: 4, runOfFew: 4, inputs: 4 },
-  3: { run: 8, runOfFew: 8, inputs: 2 },
+  3: { run: 4, runOfFew: 4, inputs: 2 },
   5: { run: 4, runOfFew: 4, inputs: 1 },
 };
 export const TILES: Record<Processor, Record<number, Tile>> = { cpu: ON_CPU, gpu: ON_GPU };
@@ -37,7 +37,7 @@ export const TILES: Record<Processor, Record<number, Tile>> = { cpu: ON_CPU, gpu
 export const ACROSS: Record<number, number> = { 1: 4, 3: 4, 5: 2 };
 const FEW = 8;
 /** Of a run, by stride: Mesa unrolls short loops only, and an invocation reads (run − 1) · stride + K values. */
-const MOST: Record<Processor, Record<number, number>> = { cpu: { 1: 20, 2: 12 }, gpu: { 1: 8, 2: 4 } };
+const MOST: Record<Processor, Record<number, number>> = { cpu: { 1: 20, 2: 12 }, gpu: { 1: 4, 2: 4 } };
 /** Voxels that an invocation of the input gradient of stride 2 makes, and those where there are few channels. */
 const DX_RUN: Record<Processor, number> = { cpu: 8, gpu: 4 };
 const DX_RUN_OF_FEW: Record<Processor, number> = { cpu: 16, gpu: 4 };
