@@ -4,12 +4,16 @@ import { type AdapterInfo, STAGING_BYTES, mebibytes } from '../gpu/device.ts';
 import { packParams } from '../gpu/kernel.ts';
 import { bytesOf, type Dispatch, type DType, type Graph, type Node, type Processor, sameShape, show, type Tensor } from './graph.ts';
 
+/** First and last dispatch that a value must outlast. */
+type Life = [from: number, to: number];
+
 /** A buffer of the plan. It may serve several tensors whose lives do not overlap. */
 export interface Slot {
   bytes: number;
   tag: Tag;
   label: string;
-  lives: [number, number][];
+  /** In order, from dispatch to dispatch. */
+  lives: Life[];
 }
 
 export interface PlannedPhase {
@@ -67,14 +71,14 @@ function allocate(graph: Graph, placed: Placed[]): Plan {
 
   const slots: Slot[] = [];
   const slotOf = new Map<Tensor, Slot>();
-  const order = [...life].sort(([a, [f, t]], [b, [g, u]]) => bytesOf(b) - bytesOf(a) || u - g - (t - f) || a.id - b.id); // of equals, the longest life first
-  for (const [t, [from, to]] of order) {
+  const order = [...life].map(([t, life]) => ({ t, life, bytes: bytesOf(t), length: life[1] - life[0] }));
+  order.sort((a, b) => b.bytes - a.bytes || b.length - a.length || a.t.id - b.t.id); // of equals, the longest life first
+  for (const { t, life, bytes } of order) {
     const tag = t.kind === 'workspace' ? 'workspace' : t.tag;
-    const free = slots.filter((s) => s.lives.every(([a, b]) => to < a || from > b));
-    let slot = free.filter((s) => s.tag === tag).sort((a, b) => a.bytes - b.bytes)[0] ?? free.sort((a, b) => a.bytes - b.bytes)[0];
-    if (!slot) slots.push((slot = { bytes: bytesOf(t), tag, label: t.label, lives: [] }));
+    let slot = smallestFree(slots, life, tag);
+    if (!slot) slots.push((slot = { bytes, tag, label: t.label, lives: [] }));
     if (tags.indexOf(tag) < tags.indexOf(slot.tag)) slot.tag = tag;
-    slot.lives.push([from, to]);
+    slot.lives.splice(placeOf(slot.lives, life), 0, life);
     slotOf.set(t, slot);
   }
   hosts.forEach((host, t) => slotOf.set(t, slotOf.get(host)!));
@@ -93,6 +97,31 @@ function allocate(graph: Graph, placed: Placed[]): Plan {
   count('workspace', paramBytes);
   count('staging', stagingBytes + TAPS * TAP_BYTES);
   return { phases, slots, slotOf, stagingBytes, paramBytes, peak };
+}
+
+/** Where a life goes among others in order, none of which overlaps another: behind those that begin before it. */
+function placeOf(lives: readonly Life[], [from]: Life): number {
+  let low = 0,
+    high = lives.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (lives[middle]![0] < from) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Of the slots that are free through a life, the smallest of the tag, or else the smallest. Slots come with falling sizes. */
+function smallestFree(slots: readonly Slot[], life: Life, tag: Tag): Slot | undefined {
+  let other: Slot | undefined;
+  for (let i = slots.length - 1; i >= 0; i--) {
+    const slot = slots[i]!;
+    const place = placeOf(slot.lives, life);
+    if (slot.lives[place]?.[0]! <= life[1] || slot.lives[place - 1]?.[1]! >= life[0]) continue;
+    if (slot.tag === tag) return slot;
+    other ??= slot;
+  }
+  return other;
 }
 
 function livesOf(graph: Graph, placed: readonly Placed[]): { life: Map<Tensor, Life>; born: Map<Tensor, number> } {
@@ -202,14 +231,18 @@ function orderByNeed(graph: Graph, live: readonly Node[], needed: ReadonlySet<Te
     const readers = new Map<Tensor, number>();
     read.flat().forEach((t) => readers.set(t, (readers.get(t) ?? 0) + 1));
     const passing = (t: Tensor) => t.kind === 'result' && born.get(t) === phase && last.get(t) === phase && !graph.outputs.has(t);
-    const bytes = (ts: readonly Tensor[]) => ts.reduce((sum, t) => sum + bytesOf(t), 0);
-    const growth = (i: number) =>
-      bytes(nodes[i]!.outputs.filter((t) => needed.has(t))) - bytes(read[i]!.filter((t) => passing(t) && readers.get(t) === 1));
-    const rank = (i: number) => ({ i, more: Math.min(0, growth(i)) });
+    const made = nodes.map(({ outputs }) => outputs.reduce((sum, t) => sum + (needed.has(t) ? bytesOf(t) : 0), 0));
+    const passed = read.map((ts) => ts.filter(passing));
+    const growth = (i: number) => passed[i]!.reduce((sum, t) => (readers.get(t) === 1 ? sum - bytesOf(t) : sum), made[i]!);
     const ready = new Set([...nodes.keys()].filter((i) => !waits[i]));
     const ordered: Node[] = [];
     while (ready.size) {
-      const next = [...ready].map(rank).reduce((a, b) => (b.more < a.more || (b.more === a.more && b.i < a.i) ? b : a)).i;
+      let next = -1,
+        least = 1;
+      for (const i of ready) {
+        const more = Math.min(0, growth(i));
+        if (more < least || (more === least && i < next)) [next, least] = [i, more];
+      }
       ready.delete(next);
       ordered.push(nodes[next]!);
       read[next]!.forEach((t) => readers.set(t, readers.get(t)! - 1));
