@@ -83,6 +83,45 @@ const range = (values: readonly number[], show: (value: number) => string = f4):
 export const times = (multiple: number) => `${multiple}×`;
 const several = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
 
+/** A curve that stays: its residual comes to its tolerance, and from there on Dice moves by no more than the bar, above the least that counts. */
+function stays({ rows, converged, spread }: Claim): boolean {
+  if (converged === undefined) return false;
+  return spread! <= SPREAD && rows.every((row) => row.multiple < converged || row.dice! > LEAST_DICE);
+}
+
+/** The two claims, counted. */
+export function headline(rows: readonly Row[]): string {
+  const end = times(Math.max(...rows.map((row) => row.multiple)));
+  const claims = curvesOf(rows).map(claimOf);
+  const some = (kind: string, solver: Row['solver']) =>
+    claims.filter(({ rows: [row] }) => row!.model.startsWith(kind) && row!.solver === solver);
+  const lines: string[] = [];
+  const deq = some('DEQ', 'Anderson');
+  if (deq.length) {
+    const met = deq.filter(stays).length;
+    lines.push(
+      `**A DEQ solved by Anderson, as it is shipped, stays in ${met} of ${several(deq.length, 'run')}${met === deq.length ? '' : ': the bar is not met'}**: ` +
+        `the bar is a residual at its stated tolerance, and from there to ${end} the training evaluations a Dice that moves by no more than ${SPREAD}, above ${LEAST_DICE.toFixed(2)}.`,
+    );
+  }
+  const twins = some('unrolled', 'plain');
+  if (twins.length) {
+    const worse = twins.filter(degrades).length;
+    lines.push(
+      `**Unrolled twins by plain steps, as they were trained, degrade in ${worse} of ${several(twins.length, 'run')}**: they end at ${end} more than ${SPREAD} below their best Dice, or diverge.` +
+        (worse ? '' : ' On these pairs, then, the twins stay as well: what a DEQ is held to, they do not fail.'),
+    );
+  }
+  const plain = some('DEQ', 'plain');
+  if (plain.length)
+    lines.push(
+      `**A DEQ by plain steps, which it was not trained with, degrades in ${plain.filter(degrades).length} of ${several(plain.length, 'run')}.**`,
+    );
+  return lines.join('\n\n');
+}
+
+const degrades = ({ loss, diverged }: Claim) => diverged !== undefined || loss! > SPREAD;
+
 /** The findings in words, one for each kind of model and solver; all of it follows from the rows. */
 export function findings(rows: readonly Row[]): string {
   const kinds = groups(curvesOf(rows).map(claimOf), ({ rows: [row] }) => `${row!.model}|${row!.solver}`);
@@ -119,21 +158,20 @@ function finding(claims: Claim[]): string {
       `Dice ${range(at(0))} at 1×, at best ${range(lost.map(({ best }) => best!.dice!))}, ${range(at(-1))} at ${end}; ` +
         (degraded.length
           ? `${of(degraded)} degraded: Dice ends ${range(degraded.map(({ loss }) => loss!))} below its best`
-          : `${lost.length === 1 ? 'it' : 'none'} ${lost.length === 1 ? 'does not degrade' : 'degrades'}: Dice ends at most ${f4(Math.max(...lost.map(({ loss }) => loss!)))} below its best`),
+          : lost.length === 1
+            ? `it does not degrade: Dice ends ${f4(lost[0]!.loss)} below its best`
+            : `none degrades: Dice ends at most ${f4(Math.max(...lost.map(({ loss }) => loss!)))} below its best`),
     );
   if (converged.length) {
     const spread = Math.max(...converged.map((claim) => claim.spread!));
     const least = Math.min(
       ...converged.flatMap(({ converged, rows }) => rows.filter((row) => row.multiple >= converged!).map((row) => row.dice!)),
     );
-    const met = spread <= SPREAD && least > LEAST_DICE && converged.length === claims.length;
     sentences.push(
       `the residual is at its tolerance of ${tolerance} voxel in ${of(converged)}, from ${range(
         converged.map((c) => c.converged!),
         times,
-      )} on; ` +
-        `from there to ${end} Dice moves by at most ${f4(spread)} and stays above ${(Math.floor(least * 1e4) / 1e4).toFixed(4)}: ` +
-        `the bar (every run at its tolerance, then within ${SPREAD} at Dice above ${LEAST_DICE.toFixed(2)}) is ${met ? 'met' : 'not met'}`,
+      )} on; ` + `from there to ${end} Dice moves by at most ${f4(spread)} and is at least ${f4(least)}`,
     );
   } else
     sentences.push(

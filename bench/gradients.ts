@@ -234,7 +234,7 @@ async function gradientTables(gpu: Gpu, family: Family): Promise<{ finding: stri
   const least = [...cosines].flatMap(([label, values]) => (values.length ? [`${label} ${Math.min(...values).toFixed(4)}`] : []));
   const finding =
     `- **${family.name}**, radius ${Math.min(...radii).toFixed(3)} … ${Math.max(...radii).toFixed(3)} where there is a true gradient: ` +
-    `smallest cosine with it: ${least.join(', ')}.`;
+    `smallest cosine with it: ${least.join('; ')}.`;
   const tables = [
     `## ${family.name}`,
     family.note,

@@ -25,7 +25,7 @@ import { FINISH, PREPARE, traceRegistration } from '../src/register/trace.ts';
 import { trainedEvaluations } from '../src/register/model.ts';
 import { brainGroups, type Case, dataFolder, realCases } from '../test/data.ts';
 import { chart, type Series } from './chart.ts';
-import { CLASSICAL, claimTable, curvesOf, diceTable, f4, findings, groups, type Row, SPREAD, times } from './claims.ts';
+import { CLASSICAL, claimTable, curvesOf, diceTable, f4, findings, groups, headline, type Row, SPREAD, times } from './claims.ts';
 import { csv, reportName, writeReport } from './report.ts';
 
 const SOLVERS: Record<Row['solver'], Method> = { Anderson: { method: 'anderson' }, plain: { method: 'picard' } };
@@ -339,12 +339,14 @@ export async function main(args: string[]): Promise<void> {
     info,
     ['node build.mjs bench stability', ...given.map(([key, value]) => (value === true ? `--${key}` : `--${key} ${value}`))].join(' '),
     [
+      headline(rows),
       findings(rows),
       ...(twins ? [] : [`No unrolled twins were there (${values.weights ?? 'bench/weights'}).`]),
-      protocol(levels, models),
       ...pairs.map((pair, i) => `![Dice against multiples, ${pair.name}](${name}${i ? `-pair-${i + 1}` : ''}.svg)`),
       `![Residual against evaluations](${name}-residual.svg)`,
       `![Folds against multiples](${name}-folds.svg)`,
+      '## How',
+      protocol(levels, models),
       '## Every run',
       claimTable(rows),
       ...groups(rows, (row) => row.pair).flatMap((some) => [`## Dice, ${some[0]!.pair} (${f4(some[0]!.before)} before)`, diceTable(some)]),

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { claimOf, claimTable, diceTable, findings, groups, parseRows, type Row } from '../bench/claims.ts';
+import { claimOf, claimTable, diceTable, findings, groups, headline, parseRows, type Row } from '../bench/claims.ts';
 import { pageOf, readPage } from '../bench/page.ts';
 import { csv } from '../bench/report.ts';
 import { at } from './root.ts';
@@ -25,7 +25,7 @@ test('reports of stability follow from their rows', () => {
   for (const report of reports.filter((file) => file.startsWith('stability'))) {
     const rows = parseRows(read(report.replace('.md', '.csv')));
     const text = read(report);
-    for (const part of [findings(rows), claimTable(rows), ...groups(rows, (row) => row.pair).map(diceTable)])
+    for (const part of [headline(rows), findings(rows), claimTable(rows), ...groups(rows, (row) => row.pair).map(diceTable)])
       assert.ok(text.includes(part), `${report} does not have: ${part.slice(0, 200)}`);
   }
 });
@@ -57,30 +57,35 @@ test('a curve converges at the first multiple from which its residual stays at t
   assert.ok(Math.abs(plateau! - 0.752) < 1e-9 && Math.abs(spread! - 0.002) < 1e-9 && Math.abs(loss! - 0.002) < 1e-9);
   assert.is(best!.multiple, 5);
   assert.is(diverged, undefined);
-  assert.match(findings(rows), /is met\./);
+  assert.match(headline(rows), /stays in 1 of 1 run\*\*/);
   assert.match(findings(rows), /the run, from 5× on/);
   assert.match(findings(rows), /does not degrade/);
 });
 
 test('the bar is missed by a Dice that moves or is low, and by one run without convergence', () => {
   const good = curve([{}, {}, {}, {}]);
-  assert.match(findings(good), /is met\./);
+  const [met, missed] = [/stays in 1 of 1 run\*\*/, /stays in 0 of 1 run: the bar is not met\*\*/];
+  assert.match(headline(good), met);
   for (const bad of [curve([{ dice: 0.756 }, {}, {}, {}]), curve([{}, {}, {}, { dice: 0.69 }]), curve([{}, {}, {}, {}], { dice: 0.7 })])
-    assert.match(findings(bad), /is not met\./);
+    assert.match(headline(bad), missed);
   const other = curve([{}, {}, {}, { residual: 0.021 }], { seed: 2 });
   assert.is(claimOf(other).converged, undefined);
-  assert.match(findings([...good, ...other]), /1 of 2 runs, from 1× on.*is not met\./);
+  assert.match(headline([...good, ...other]), /stays in 1 of 2 runs: the bar is not met/);
+  assert.match(findings([...good, ...other]), /1 of 2 runs, from 1× on/);
 });
 
 test('what degrades and what is no number is told so', () => {
   const of = { model: 'unrolled T = 6', solver: 'plain', residual: 0.5 } as const;
   const worse = curve([{}, { dice: 0.76 }, {}, { dice: 0.6 }], of);
   assert.match(findings(worse), /the run degraded: Dice ends 0\.1600 below its best\./);
+  assert.match(headline(worse), /Unrolled twins .* degrade in 1 of 1 run\*\*/);
+  assert.match(headline(curve([{}, {}, {}, {}], of)), /degrade in 0 of 1 run\*\*.*the twins stay as well/);
   assert.match(findings(worse), /No run has its residual at its tolerance/);
   const gone = { dice: null, folds: null, residual: null, lastDice: null, lastResidual: null };
   const lost = curve([{}, {}, gone, gone], { ...of, seed: 2 });
   assert.is(claimOf(lost).diverged, 5);
   assert.match(findings([...worse, ...lost]), /1 of 2 runs diverged: values that are not finite, first at 5×\./);
+  assert.match(headline(lost), /degrade in 1 of 1 run/);
   assert.match(claimTable(lost), /diverged at 5×/);
   assert.match(diceTable(lost), /\| diverged \| diverged \|/);
   const all = [...worse, ...lost];
