@@ -45,9 +45,6 @@ interface Placed {
   phase: number;
 }
 
-/** First and last dispatch that a value must outlast. */
-type Life = [from: number, to: number];
-
 export const processorOf = ({ software }: Pick<AdapterInfo, 'software'>): Processor => (software ? 'cpu' : 'gpu');
 
 /** Plans all phases of a graph for a processor, in the order in which they were traced; inside of a phase, ops as traced or by need, whatever takes less memory. */
