@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { adapterName } from '../src/gpu/device.ts';
 import type { AdapterInfo } from '../src/node.ts';
 import { RESULTS, writePage } from './page.ts';
 
@@ -12,16 +13,24 @@ export function table(columns: readonly string[], rows: readonly (readonly (stri
 }
 
 /** The commit, and whether the code differs from it; DEQREG_COMMIT says it where the code came without its history. */
-function commit(): string {
+function commitOf(): string {
   if (process.env.DEQREG_COMMIT) return process.env.DEQREG_COMMIT;
   const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
   return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'src', 'kernels') ? ' with uncommitted changes' : ''}`;
 }
 
+/** When, from which code and on how many cores a bench runs. */
+export interface Run {
+  date: string;
+  commit: string;
+  cores: number;
+}
+export const thisRun = (): Run => ({ date: new Date().toISOString().slice(0, 10), commit: commitOf(), cores: cpus().length });
+
 /** What the files of a report are called: by the bench, and on a GPU by its name too (`kernels-nvidia-h100`). */
-export function reportName(bench: string, { software, description }: AdapterInfo): string {
+export function reportName(bench: string, { software, device, description }: AdapterInfo): string {
   if (software) return bench;
-  const words = description.toLowerCase().split(/[^a-z0-9]+/);
+  const words = (device || description).toLowerCase().split(/[^a-z0-9]+/);
   return [bench, ...words.slice(0, 2)].join('-');
 }
 
@@ -43,16 +52,12 @@ export function writeReport(
   command: string,
   sections: readonly string[],
   files: Record<string, string> = {},
+  { date, commit, cores } = thisRun(),
 ): void {
   const name = reportName(bench, adapter);
-  const head = [
-    `# ${title}`,
-    '',
-    `${new Date().toISOString().slice(0, 10)} · commit ${commit()} · ${adapter.description}${adapter.software ? ' (software)' : ''} · ${cpus().length} cores`,
-    '',
-    `\`${command}\``,
-    '',
-  ].join('\n');
+  const head = [`# ${title}`, '', `${date} · commit ${commit} · ${adapterName(adapter)} · ${cores} cores`, '', `\`${command}\``, ''].join(
+    '\n',
+  );
   const text = `${head}\n${sections.join('\n\n')}\n`;
   mkdirSync(RESULTS, { recursive: true });
   writeFileSync(`${RESULTS}/${name}.md`, text);
