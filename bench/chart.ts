@@ -16,6 +16,7 @@ export interface Axis {
 }
 
 export interface Series {
+  /** Series of one label share an entry of the legend. */
   label: string;
   points: readonly (readonly [x: number, y: number])[];
   /** Index of a colour; default: that of the series' place. */
@@ -52,6 +53,7 @@ const axis = ({ label, log, min, max }: Axis, nameGap: number) => ({
 
 /** The chart as the text of an SVG file; the legend lies below it. */
 export function chart({ title, x, y, series, marks = [], width = 720, height = 440 }: Chart): string {
+  const labels = [...new Set(series.map(({ label }) => label))];
   const drawn = init(null, null, { renderer: 'svg', ssr: true, width, height });
   drawn.setOption({
     animation: false,
@@ -59,8 +61,8 @@ export function chart({ title, x, y, series, marks = [], width = 720, height = 4
     textStyle: { fontFamily: 'system-ui, sans-serif' },
     color: COLOURS,
     title: { text: title, left: 'center', textStyle: { fontSize: 15 } },
-    legend: { bottom: 0, type: 'plain', data: series.map(({ label }) => label) },
-    grid: { left: 70, right: 30, top: 42, bottom: 52 + 24 * Math.ceil(series.reduce((n, { label }) => n + label.length + 8, 0) / 100) },
+    legend: { bottom: 0, type: 'plain', data: labels },
+    grid: { left: 70, right: 30, top: 42, bottom: 52 + 24 * Math.ceil(labels.reduce((n, label) => n + label.length + 8, 0) / 100) },
     xAxis: axis(x, 28),
     yAxis: axis(y, 48),
     series: series.map(({ label, points, colour, as = 'curve' }, i) => ({
