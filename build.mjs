@@ -4,7 +4,7 @@
 //   build       dist/deqreg.js (the command), dist/index.js (the library), dist/node.js, type declarations
 //   check       types, then every test (kernels compile in every variant, layers import downwards, …)
 //   test [word] the tests whose file name contains the word
-//   bench name  one of bench/*.ts; its arguments follow
+//   bench name  one of bench/*.ts; its arguments follow; "bench page" puts all reports on one page
 //   bundle      dist/deqreg-<version>-linux-x64.tar.xz: Node and all else that a server without network needs;
 //               "bundle folder" leaves it unpacked
 //   watch       rebuild on every change

@@ -16,6 +16,7 @@ export interface Axis {
 }
 
 export interface Series {
+  /** Series of one label share a place in the legend. */
   label: string;
   points: readonly (readonly [x: number, y: number])[];
   /** Index of a colour; default: that of the series' place. */
@@ -45,13 +46,15 @@ const axis = ({ label, log, min, max }: Axis, nameGap: number) => ({
   nameLocation: 'middle' as const,
   nameGap,
   nameTextStyle: { color: '#333' },
-  axisLabel: { color: '#555' },
+  // Powers of ten come with rounding errors.
+  axisLabel: { color: '#555', ...(log && { formatter: (value: number) => String(Number(value.toPrecision(6))) }) },
   axisLine: { show: true, lineStyle: { color: '#999' } },
   splitLine: { lineStyle: { color: '#e8e8e8' } },
 });
 
 /** The chart as the text of an SVG file; the legend lies below it. */
 export function chart({ title, x, y, series, marks = [], width = 720, height = 440 }: Chart): string {
+  const labels = [...new Set(series.map(({ label }) => label))];
   const drawn = init(null, null, { renderer: 'svg', ssr: true, width, height });
   drawn.setOption({
     animation: false,
@@ -59,8 +62,8 @@ export function chart({ title, x, y, series, marks = [], width = 720, height = 4
     textStyle: { fontFamily: 'system-ui, sans-serif' },
     color: COLOURS,
     title: { text: title, left: 'center', textStyle: { fontSize: 15 } },
-    legend: { bottom: 0, type: 'plain', data: series.map(({ label }) => label) },
-    grid: { left: 70, right: 30, top: 42, bottom: 52 + 24 * Math.ceil(series.reduce((n, { label }) => n + label.length + 8, 0) / 100) },
+    legend: { bottom: 0, type: 'plain', itemGap: 26, data: labels },
+    grid: { left: 70, right: 30, top: 42, bottom: 52 + 24 * Math.ceil(labels.reduce((n, label) => n + label.length + 8, 0) / 100) },
     xAxis: axis(x, 28),
     yAxis: axis(y, 48),
     series: series.map(({ label, points, colour, as = 'curve' }, i) => ({
@@ -76,6 +79,7 @@ export function chart({ title, x, y, series, marks = [], width = 720, height = 4
         marks.length && {
           markLine: {
             symbol: 'none',
+            precision: 9,
             lineStyle: { color: '#777', type: 'dotted' as const, width: 1.5 },
             data: marks.map((mark) => ({
               ...('x' in mark ? { xAxis: mark.x } : { yAxis: mark.y }),

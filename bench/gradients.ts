@@ -168,15 +168,17 @@ class Subject {
 const dot = (p: Float32Array, q: Float32Array) => p.reduce((sum, v, i) => sum + v * q[i]!, 0);
 const percent = (x: number) => (x < 0.0995 ? `${(100 * x).toFixed(x < 0.01 ? 2 : 1)} %` : `${(100 * x).toFixed(0)} %`);
 
+const cosineOf = (found: Float32Array, truth: Float32Array) => dot(found, truth) / Math.sqrt(dot(found, found) * dot(truth, truth));
+
 /** Cosine and relative error of a gradient for the weights against the true one. */
 function compare(found: Float32Array, truth: Float32Array): string {
-  const cosine = dot(found, truth) / Math.sqrt(dot(found, found) * dot(truth, truth));
+  const cosine = cosineOf(found, truth);
   const difference = found.map((v, i) => v - truth[i]!);
   return `${cosine.toFixed(4)} (${percent(Math.sqrt(dot(difference, difference) / dot(truth, truth)))})`;
 }
 
-/** The tables of one family: gradients against the true ones, and how the solves ended. */
-async function gradientTables(gpu: Gpu, family: Family): Promise<string[]> {
+/** What one family says in a line, and its tables: gradients against the true ones, and how the solves ended. */
+async function gradientTables(gpu: Gpu, family: Family): Promise<{ finding: string; tables: string[] }> {
   const subjects = new Map<string, Subject>();
   for (const variant of family.variants)
     subjects.set(labelOf(variant), await Subject.build(gpu, family, adjoints[variant.adjoint], variant.force));
@@ -184,6 +186,8 @@ async function gradientTables(gpu: Gpu, family: Family): Promise<string[]> {
   const implicits = family.variants.filter(({ adjoint }) => adjoint === 'implicit').map(labelOf);
   const rows: string[][] = [];
   const solves: string[][] = [];
+  const cosines = new Map([...subjects.keys()].map((label) => [label, [] as number[]]));
+  const radii: number[] = [];
   for (const gain of family.gains) {
     const found = new Map<string, Measured>();
     for (const [label, subject] of subjects) found.set(label, await subject.run(gain, implicits.includes(label)));
@@ -205,6 +209,11 @@ async function gradientTables(gpu: Gpu, family: Family): Promise<string[]> {
           : undefined;
     const against = (m: Measured) =>
       !truth ? '—' : m.forWeights === truth.forWeights ? 'the reference' : compare(m.forWeights, truth.forWeights);
+    if (truth) {
+      radii.push(radius);
+      for (const [label, m] of found)
+        if (m.forWeights !== truth.forWeights) cosines.get(label)!.push(cosineOf(m.forWeights, truth.forWeights));
+    }
     rows.push([
       radius.toFixed(3),
       truth?.name ?? 'none',
@@ -222,20 +231,31 @@ async function gradientTables(gpu: Gpu, family: Family): Promise<string[]> {
     ]);
   }
   [...subjects.values(), unrolled].forEach((subject) => subject.destroy());
-  return [
+  const least = [...cosines].flatMap(([label, values]) => (values.length ? [`${label} ${Math.min(...values).toFixed(4)}`] : []));
+  const finding =
+    `- **${family.name}**, radius ${Math.min(...radii).toFixed(3)} … ${Math.max(...radii).toFixed(3)} where there is a true gradient: ` +
+    `smallest cosine with it: ${least.join('; ')}.`;
+  const tables = [
     `## ${family.name}`,
     family.note,
     table(['radius', 'true gradient', ...subjects.keys(), 'gain: true', 'gain: jfb', 'gain: detached'], rows),
     'How the solves ended (result, evaluations, relative residual), and the power iterations:',
     table(['gain', 'forward', ...implicits.flatMap((label) => [label.replace('implicit', 'backward'), 'radius'])], solves),
   ];
+  return { finding, tables };
 }
 
 export async function main(): Promise<void> {
   const gpu = await openGpu();
-  const sections: string[] = [];
-  for (const family of families) sections.push(...(await gradientTables(gpu, family)));
+  const told: string[] = [],
+    sections: string[] = [];
+  for (const family of families) {
+    const { finding, tables } = await gradientTables(gpu, family);
+    told.push(finding);
+    sections.push(...tables);
+  }
   writeReport('gradients', "Each adjoint's gradient against the true one", gpu.info, 'node build.mjs bench gradients', [
+    told.join('\n'),
     `Radius: max |λ| of ∂f/∂z at the fixed point, by power iteration. Columns of adjoints: cosine (and relative error) of the gradient for all weights ` +
       `against the true one: ${UNROLLED} unrolled steps where radius^${UNROLLED} < ${TAIL}; else the implicit gradient, where central finite differences for the gain ` +
       `confirm it to ${percent(CONFIRMED)}; else none. Columns "gain": how far the gradient for the gain, a scalar, is from finite differences (± ${percent(STEP)} of the gain). ` +

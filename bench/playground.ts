@@ -1,5 +1,5 @@
 // One op at one shape: proved against the float64 reference, then timed; with other values of the constants that its launch is made of, ranked.
-//   node build.mjs bench playground OP [--size W,H,D] [--channels in,out] [--dtype f16] [--pass forward|dx|dw] [--set NAME=a,b,c …]
+//   node build.mjs bench playground OP [--size W,H,D] [--channels in,out] [--dtype f16] [--pass forward|dx|dw] [--set NAME=a,b,c …] [--seconds S]
 // NAME is a number at the top of a file of src/ops, or a field of a table there: WG (invocations of a workgroup), RUN (outputs of a line
 // kernel), GAUSSIAN_RUN; for convolutions run, runOfFew, inputs and across (of TILES), CHANNELS, FEW, DX_RUN, DX_RUN_OF_FEW, CHUNKS. The
 // engine is built again with each value, so grids, parameters and memory follow by the op's own rules; nothing in src is changed. An unknown
@@ -9,7 +9,7 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { build, type Plugin } from 'esbuild';
-import { checkLimits, type Gpu, openGpu, type Timing } from '../src/node.ts';
+import { checkLimits, type Gpu, openGpu, type Processor, processorOf, type Timing } from '../src/node.ts';
 import { type NdArray, ndarray, relativeError } from '../test/reference/ndarray.ts';
 import type { Channels } from './probes/op-row.ts';
 import { measurePeak, type Peak } from './probes/peak.ts';
@@ -23,6 +23,7 @@ type Setting = Record<string, number>;
 /** Proofs run on this size at most: odd, several runs long, small enough for plain loops. */
 const PROOF: Size = [9, 11, 7];
 const TOLERANCE = { f32: 1e-5, f16: 2e-3 };
+/** Repetitions of a setting in a round go on for so long. */
 const SECONDS = 1;
 /** Every setting is timed so often, in turn, so that a disturbance does not fall on one alone. */
 const ROUNDS = 2;
@@ -117,7 +118,7 @@ async function prove(
   const built = Object.keys(setting).length ? await rebuilt(setting) : engine;
   const row = rowOf(built, size);
   try {
-    checkLimits(built.describe(row).plan, gpu.limits, gpu.info.description);
+    checkLimits(built.describe(row, processorOf(gpu.info)).plan, gpu.limits, gpu.info.description);
     const found = await built.evaluate(gpu, rowOf(built, proof));
     return { setting, row, engine: built, error: Math.max(...expected.map(({ data }, i) => relativeError(found[i]!, data))) };
   } catch (error) {
@@ -126,29 +127,36 @@ async function prove(
 }
 
 /** What would be sent to the device, to tell whether a constant changes anything. */
-const launches = (built: typeof engine, row: Row): string =>
-  JSON.stringify(built.describe(row).dispatches.map(({ constants, groups, params }) => [constants, groups, params]));
+const launches = (built: typeof engine, row: Row, processor: Processor): string =>
+  JSON.stringify(built.describe(row, processor).dispatches.map(({ constants, groups, params }) => [constants, groups, params]));
 
-async function playPass(gpu: Gpu, peak: Peak, all: Setting[], rowOf: (built: typeof engine, size: Size) => Row, size: Size): Promise<void> {
+async function playPass(
+  gpu: Gpu,
+  peak: Peak,
+  all: Setting[],
+  rowOf: (built: typeof engine, size: Size) => Row,
+  size: Size,
+  seconds: number,
+): Promise<void> {
   const proof = size.map((n, axis) => Math.min(n, PROOF[axis]!)) as unknown as Size;
   const small = rowOf(engine, proof);
   if (!small.reference) throw new Error(`playground: ${small.kernel} has no float64 reference to be proved against`);
   const expected = small.reference(small.inputs.map(({ shape, values }) => ndarray([...shape], values())));
   const trials: Trial[] = [];
   for (const setting of all) trials.push(await prove(gpu, setting, rowOf, expected, proof, size));
-  const plain = launches(engine, trials[0]!.row);
+  const plain = launches(engine, trials[0]!.row, processorOf(gpu.info));
   for (let round = 0; round < ROUNDS; round++) {
     for (const trial of trials.filter((t) => !t.refused)) {
-      const times = await trial.engine.measure(gpu, trial.row, SECONDS);
+      const times = await trial.engine.measure(gpu, trial.row, seconds);
       trial.times = times.map((t, i) => ({ ...t, ms: Math.min(t.ms, trial.times?.[i]!.ms ?? Infinity) }));
     }
   }
   const { kernel, pass, channels, dtype } = small;
   const rows = trials.map(({ setting, row, engine: built, times, error, refused }) => {
     if (!times) return { ms: Infinity, cells: [show(setting), '', '', '', '', '', refused!] };
-    const r = result(row, built.describe(row), times, peak);
+    const r = result(row, built.describe(row, processorOf(gpu.info)), times, peak);
     const verdict = error < TOLERANCE[dtype] ? '' : 'WRONG';
-    const same = Object.keys(setting).length && launches(built, row) === plain ? 'changes nothing here' : '';
+    const same = Object.keys(setting).length && launches(built, row, processorOf(gpu.info)) === plain ? 'changes nothing here' : '';
     const rate = r.gflops ? `${r.gflops.toFixed(1)} GFLOP/s` : `${r.gbps.toFixed(1)} GB/s`;
     return {
       ms: r.ms,
@@ -177,12 +185,14 @@ export async function main(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { size: string, channels: string, dtype: string, pass: string, set: { type: 'string', multiple: true } },
+    options: { size: string, channels: string, dtype: string, pass: string, set: { type: 'string', multiple: true }, seconds: string },
   });
   const [name = ''] = positionals;
   if (!engine.families[name]) throw new Error(`playground: choose one of ${Object.keys(engine.families).join(', ')}`);
   const size = numbers('size', values.size ?? '40,48,56', 3) as unknown as Size;
   const channels = values.channels ? (numbers('channels', values.channels, 2) as unknown as Channels) : undefined;
+  const seconds = Number(values.seconds ?? SECONDS);
+  if (!(seconds > 0)) throw new Error(`playground: --seconds is a number above 0, got ${values.seconds}`);
   const { dtype = 'f32' } = values;
   if (dtype !== 'f32' && dtype !== 'f16') throw new Error(`playground: --dtype is f32 or f16, got ${dtype}`);
   const rowsOf = (built: typeof engine, at: Size) => built.families[name]!(at, channels, dtype);
@@ -196,5 +206,6 @@ export async function main(args: string[]): Promise<void> {
   const gpu = await openGpu();
   const peak = await measurePeak(gpu);
   console.log(`${gpu.info.description}: ${peak.gflops.toFixed(1)} GFLOP/s, ${peak.gbps.toFixed(1)} GB/s`);
-  for (const pass of wanted) await playPass(gpu, peak, all, (built, at) => rowsOf(built, at).find((row) => row.pass === pass)!, size);
+  for (const pass of wanted)
+    await playPass(gpu, peak, all, (built, at) => rowsOf(built, at).find((row) => row.pass === pass)!, size, seconds);
 }

@@ -7,17 +7,20 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Inputs, readInputs } from '../src/cli/inputs.ts';
-import { openGpu } from '../src/node.ts';
+import { type Gpu, openGpu, register } from '../src/node.ts';
 import { type Case, dataFolder, realCases } from '../test/data.ts';
 import { chart } from './chart.ts';
 import { type Figures, figuresOf, type Proof } from './peers/field.ts';
 import { installItkWasm } from './peers/itk_wasm.ts';
 import { findPeers, kindOf, type Method, ownMethods, type Timed } from './peers/methods.ts';
 import { againstPeers, findings, means, measures, pairTable, proofs, type Turn } from './peers/report.ts';
-import { csv, reportName, writeReport } from './report.ts';
+import { csv, reportName, table, writeReport } from './report.ts';
 
 export { deqreg } from './peers/methods.ts';
 export { show } from './peers/report.ts';
+
+/** Registrations one after another in one process. */
+const IN_ONE_PROCESS = 3;
 
 /** One pair by one method; a peer that fails has an error and no figures. */
 export interface Row extends Partial<Figures>, Partial<Timed> {
@@ -60,6 +63,7 @@ export async function main(args: string[]): Promise<void> {
   if (!methods.length) throw new Error(`--methods: none of ${[...ownMethods(), ...peers].map(({ name }) => name).join(', ')}`);
   const gpu = await openGpu();
   const { info } = gpu;
+  const again = await inOneProcess(gpu, await inputsOf(cases[0]!));
   gpu.close();
 
   const scratch = mkdtempSync(join(tmpdir(), 'deqreg-bench-'));
@@ -102,6 +106,9 @@ export async function main(args: string[]): Promise<void> {
       '## Every pair',
       ...pairTable(rows),
       ...againstPeers(turns, first, repeat),
+      '## In one process',
+      `\`register\` of the library, default options, ${first.name}, volumes read before, no metrics, no files: seconds of one registration after another. The first compiles pipelines.`,
+      again,
       '## How the methods were run',
       methods.map(({ name, told }) => `- **${name}**: ${told}`).join('\n'),
       'Every command gets two images and nothing else, and writes at least the warped image; a run is one process. Labels, landmarks and all figures come after it.',
@@ -110,6 +117,17 @@ export async function main(args: string[]): Promise<void> {
     files,
   );
   if (values.json) writeFileSync(values.json, `${JSON.stringify([...rows, ...curve].map(flat), null, 2)}\n`);
+}
+
+/** What a server pays for a registration: all stages, one after another in a process that stays. */
+async function inOneProcess(gpu: Gpu, { fixed, moving }: Inputs): Promise<string> {
+  const rows: (string | number)[][] = [];
+  for (let i = 1; i <= IN_ONE_PROCESS; i++) {
+    const { seconds } = await register(gpu, fixed, moving);
+    const { affine, prepare, solve, finish } = seconds;
+    rows.push([i, ...[affine, prepare, solve, finish, affine + prepare + solve + finish].map((s) => s.toFixed(2))]);
+  }
+  return table(['registration', 'affine', 'prepare', 'solve', 'read back', 'together'], rows);
 }
 
 const inputsOf = ({ fixed, moving, fixedSeg, movingSeg, landmarks, labels }: Case): Promise<Inputs> =>

@@ -2,7 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { adapterName } from '../src/gpu/device.ts';
 import type { AdapterInfo } from '../src/node.ts';
+import { RESULTS, writePage } from './page.ts';
 
 /** A Markdown table; the first column is text, the others are aligned to the right. */
 export function table(columns: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
@@ -11,16 +13,24 @@ export function table(columns: readonly string[], rows: readonly (readonly (stri
 }
 
 /** The commit, and whether the code differs from it; DEQREG_COMMIT says it where the code came without its history. */
-function commit(): string {
+function commitOf(): string {
   if (process.env.DEQREG_COMMIT) return process.env.DEQREG_COMMIT;
   const git = (...args: string[]) => execFileSync('git', args, { encoding: 'utf8' }).trim();
   return `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'src', 'kernels') ? ' with uncommitted changes' : ''}`;
 }
 
+/** When, from which code and on how many cores a bench runs. */
+export interface Run {
+  date: string;
+  commit: string;
+  cores: number;
+}
+export const thisRun = (): Run => ({ date: new Date().toISOString().slice(0, 10), commit: commitOf(), cores: cpus().length });
+
 /** What the files of a report are called: by the bench, and on a GPU by its name too (`kernels-nvidia-h100`). */
-export function reportName(bench: string, { software, description }: AdapterInfo): string {
+export function reportName(bench: string, { software, device, description }: AdapterInfo): string {
   if (software) return bench;
-  const words = description.toLowerCase().split(/[^a-z0-9]+/);
+  const words = (device || description).toLowerCase().split(/[^a-z0-9]+/);
   return [bench, ...words.slice(0, 2)].join('-');
 }
 
@@ -34,7 +44,7 @@ export function csv(rows: readonly Record<string, unknown>[]): string {
   return [keys.join(','), ...rows.map((row) => keys.map((key) => cell(row[key])).join(','))].join('\n') + '\n';
 }
 
-/** Writes bench/results/<name>.md, prints it, and writes `files` (`.csv`, `.svg`, `-time.svg`: what follows the name) beside it. */
+/** Writes bench/results/<name>.md, prints it, writes `files` (`.csv`, `.svg`, `-time.svg`: what follows the name) beside it, and the page of all again. */
 export function writeReport(
   bench: string,
   title: string,
@@ -42,19 +52,16 @@ export function writeReport(
   command: string,
   sections: readonly string[],
   files: Record<string, string> = {},
+  { date, commit, cores } = thisRun(),
 ): void {
   const name = reportName(bench, adapter);
-  const head = [
-    `# ${title}`,
-    '',
-    `${new Date().toISOString().slice(0, 10)} · commit ${commit()} · ${adapter.description}${adapter.software ? ' (software)' : ''} · ${cpus().length} cores`,
-    '',
-    `\`${command}\``,
-    '',
-  ].join('\n');
+  const head = [`# ${title}`, '', `${date} · commit ${commit} · ${adapterName(adapter)} · ${cores} cores`, '', `\`${command}\``, ''].join(
+    '\n',
+  );
   const text = `${head}\n${sections.join('\n\n')}\n`;
-  mkdirSync('bench/results', { recursive: true });
-  writeFileSync(`bench/results/${name}.md`, text);
-  for (const [suffix, content] of Object.entries(files)) writeFileSync(`bench/results/${name}${suffix}`, content);
+  mkdirSync(RESULTS, { recursive: true });
+  writeFileSync(`${RESULTS}/${name}.md`, text);
+  for (const [suffix, content] of Object.entries(files)) writeFileSync(`${RESULTS}/${name}${suffix}`, content);
   console.log(text);
+  writePage();
 }

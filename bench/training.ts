@@ -78,6 +78,7 @@ export async function main(args: string[]): Promise<void> {
     info,
     ['node build.mjs bench training', ...(values.data ? ['--data FILE'] : []), `--minutes ${minutes} --levels ${levels}`].join(' '),
     [
+      finding(rows),
       `The \`deqreg\` cell, ${resolveTrainOptions({}).channels} channels, trained for ${minutes} minutes${info.software ? ' of CPU time' : ''} each at 1/${levels.join(' and 1/')} resolution on ${data.told.data}: the same seed, and so the ` +
         'same pairs, augmentations and solver budgets in the same order; a constant rate. Validation: registration of pairs that were not trained on, on the same levels, by the moving average of the weights. One run each, with one seed: ' +
         'how much another seed changes was not measured.',
@@ -113,4 +114,17 @@ export async function main(args: string[]): Promise<void> {
       ),
     ],
   );
+}
+
+/** Which gradient came out first, by what the pairs are judged by, and what the others lack; memory of the least and of the most. */
+function finding(rows: readonly Record<string, string | number>[]): string {
+  const measure = ['dice', 'tre', 'lncc'].find((name) => rows.every((row) => typeof row[name] === 'number'))!;
+  const sign = measure === 'tre' ? -1 : 1;
+  const sorted = rows.slice().sort((a, b) => sign * (Number(b[measure]) - Number(a[measure])));
+  const word = { dice: 'Dice', tre: 'TRE in mm', lncc: 'LNCC' }[measure]!;
+  const told = sorted.map(({ gradient, [measure]: value, steps }) => `${gradient} ${Number(value).toFixed(4)} (${steps} steps)`);
+  const bytes = rows.slice().sort((a, b) => Number(a.peakBytes) - Number(b.peakBytes));
+  const memory = ({ gradient, peakBytes }: Record<string, string | number>) =>
+    `${gradient} with ${(Number(peakBytes) / 2 ** 20).toFixed(0)} MiB`;
+  return `**Best ${word} first: ${told.join('; ')}.** Least memory: ${memory(bytes[0]!)}; most: ${memory(bytes.at(-1)!)}.`;
 }

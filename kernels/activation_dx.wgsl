@@ -1,4 +1,5 @@
-// dx[i] = dy[i] · f′, f′ the derivative of the activation, from its output y[i]. One invocation: one value.
+// dx[i] = dy[i] · f′, f′ the derivative of the activation, from its output y[i]. IN_PLACE: dy lies in dx. One
+// invocation: one value.
 // @use index
 // @use activation
 alias real = f32; // storage
@@ -11,5 +12,8 @@ struct Params { count: u32 }
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = flat_index(id, groups);
-  if (i < params.count) { dx[i] = real(f32(dy[i]) * activation_slope(f32(y[i]))); }
+  if (i >= params.count) { return; }
+  var g: real;
+  if (IN_PLACE == 1u) { g = dx[i]; } else { g = dy[i]; }
+  dx[i] = real(f32(g) * activation_slope(f32(y[i])));
 }

@@ -1,5 +1,6 @@
 // y[n,c,s] = f(a, b), f chosen by the constant OP. Each operand is FULL [N, C, S], CHANNEL [N, 1, S] (the same for all channels)
-// or SCALAR [1]. `alpha` and `beta` belong to axpby: alpha·a + beta·b. One invocation: one value; z runs over N·C.
+// or SCALAR [1]. `alpha` and `beta` belong to axpby: alpha·a + beta·b. IN_PLACE: a (1) or b (2) is
+// FULL and lies in y. One invocation: one value; z runs over N·C.
 // @use index
 alias real = f32; // storage
 struct Params { spatial: u32, channels: u32, alpha: f32, beta: f32 }
@@ -28,5 +29,11 @@ fn f(p: f32, q: f32) -> f32 {
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let s = flat_index(id, groups);
-  if (s < params.spatial) { y[id.z * params.spatial + s] = real(f(f32(a[place(KIND_A, s, id.z)]), f32(b[place(KIND_B, s, id.z)]))); }
+  if (s >= params.spatial) { return; }
+  let i = id.z * params.spatial + s;
+  var p: real;
+  var q: real;
+  if (IN_PLACE == 1u) { p = y[i]; } else { p = a[place(KIND_A, s, id.z)]; }
+  if (IN_PLACE == 2u) { q = y[i]; } else { q = b[place(KIND_B, s, id.z)]; }
+  y[i] = real(f(f32(p), f32(q)));
 }

@@ -1,8 +1,8 @@
 // The library, safe in a browser: bring a GPUAdapter or a GPUDevice, get tensors, ops, solvers and registration.
 export { Gpu, type AdapterInfo } from './gpu/device.ts';
 export type { Bytes, Tag } from './gpu/ledger.ts';
-export { Graph, type Shape, type Tensor } from './graph/graph.ts';
-export { checkLimits, plan, type Plan } from './graph/plan.ts';
+export { Graph, type Processor, type Shape, type Tensor } from './graph/graph.ts';
+export { checkLimits, plan, type Plan, processorOf } from './graph/plan.ts';
 export { Schedule, type Timing } from './graph/schedule.ts';
 export * from './ops/index.ts';
 export * from './deq/anderson.ts';

@@ -53,12 +53,22 @@ for (const adjoint of adjoints) {
   });
 }
 
+/**
+ * Both steps have the same dispatches, so what a driver and JavaScript keep for each of them cancels; glibc gives what the compilers used
+ * back at once, so buffers do not land in it. Dawn rounds buffers below 4 MiB up to powers of two, and SwiftShader makes all of that
+ * resident (lavapipe what is written): with 3 channels on this grid nearly all are 1.97, 0.49 or 0.25 MiB, and are rounded by 2 %.
+ */
 test('train-step: resident memory grows by the planned difference', async () => {
-  const unrolled = (steps: string) =>
-    json('train-step', '--size', '48,56,64', '--channels', '4', '--adjoint', 'unrolled', '--steps', steps);
-  const [few, many] = [await unrolled('2'), await unrolled('14')];
-  if (!few.adapter.software) return console.log('train-step: resident memory is not compared: the adapter has memory of its own');
-  const [planned, resident] = [many.plannedPeakBytes - few.plannedPeakBytes, many.maxRssBytes - few.maxRssBytes];
+  const env = { MALLOC_MMAP_THRESHOLD_: '131072', NODE_OPTIONS: '--max-semi-space-size=1' };
+  const unrolled = async (size: string) => {
+    const args = ['train-step', '--size', size, '--channels', '3', '--adjoint', 'unrolled', '--steps', '14', '--json'];
+    const { code, stdout, stderr } = await deqreg(tmpdir(), args, { env });
+    assert.is(code, 0, stderr);
+    return JSON.parse(stdout);
+  };
+  const [little, much] = [await unrolled('16,16,16'), await unrolled('48,56,64')];
+  if (!little.adapter.software) return console.log('train-step: resident memory is not compared: the adapter has memory of its own');
+  const [planned, resident] = [much.plannedPeakBytes - little.plannedPeakBytes, much.rssBytes - little.rssBytes];
   assert.ok(planned > 250e6 && Math.abs(resident / planned - 1) < 0.1, `${resident} bytes for ${planned} planned`);
 });
 
@@ -73,7 +83,10 @@ test('other cells, Jacobians and storage are options', async () => {
     const args = [...small, '--steps', '4', option, value];
     const { peakBytes } = await json('plan', '--train', ...args);
     assert.ok(peakBytes > 0 && peakBytes !== plain, `${option} ${value}: ${peakBytes} bytes, as without it`);
-    if (value === 'f16' && !(await gpu()).device.features.has('shader-f16')) continue;
+    if (value === 'f16' && !(await gpu()).device.features.has('shader-f16')) {
+      console.log('train-step: the adapter has no shader-f16; f16 is planned, not run');
+      continue;
+    }
     const { measuredPeakBytes, loss, ...done } = await json('train-step', ...args);
     assert.is(measuredPeakBytes, peakBytes);
     assert.ok(Number.isFinite(loss) && done[option.slice(2)] === value);

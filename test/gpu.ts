@@ -1,5 +1,5 @@
 // One device for all tests, and a way to run a traced function on it.
-import { Graph, Schedule, type Tensor, vjp } from '../src/index.ts';
+import { Graph, plan, type Processor, processorOf, Schedule, type Tensor, vjp } from '../src/index.ts';
 import type { Gpu } from '../src/index.ts';
 import { openGpu } from '../src/node.ts';
 import type { NdArray } from './reference/ndarray.ts';
@@ -10,7 +10,7 @@ export const gpu = (): Promise<Gpu> => (shared ??= openGpu());
 export const f32 = (x: NdArray): Float32Array => Float32Array.from(x.data);
 
 /**
- * Traces y = f(inputs) and, with a cotangent, the VJP for the inputs in `wanted`; runs it once.
+ * Traces y = f(inputs) and, with a cotangent, the VJP for the inputs in `wanted`; runs it once, as planned for a processor (default: the adapter's).
  * Also checks what holds for every program: the plan's bytes equal the ledger's, by tag.
  */
 export async function evaluate(
@@ -18,6 +18,7 @@ export async function evaluate(
   inputs: NdArray[],
   cotangent?: NdArray,
   wanted = inputs.map(() => true),
+  processor?: Processor,
 ): Promise<{ y: Float32Array; grads: (Float32Array | null)[] }> {
   const graph = new Graph();
   const xs = inputs.map((x, i) => graph.input(`x${i}`, x.shape));
@@ -32,7 +33,7 @@ export async function evaluate(
   const device = await gpu();
   const before = JSON.stringify(device.ledger.live);
   device.ledger.reset();
-  const schedule = await Schedule.build(device, graph);
+  const schedule = await Schedule.build(device, graph, plan(graph, processor ?? processorOf(device.info)));
   try {
     inputs.forEach((x, i) => schedule.upload(xs[i]!, f32(x)));
     if (dy) schedule.upload(dy, f32(cotangent!));

@@ -48,7 +48,8 @@ function collect(trace: (graph: Graph) => void): void {
 }
 
 function note(graph: Graph): void {
-  for (const { kernel, constants = {} } of plan(graph).phases.flatMap((phase) => phase.dispatches)) {
+  const dispatches = (['cpu', 'gpu'] as const).flatMap((processor) => plan(graph, processor).phases.flatMap((phase) => phase.dispatches));
+  for (const { kernel, constants = {} } of dispatches) {
     // How a volume's plane is cut into workgroups follows its size: all four ways are possible wherever one is.
     const cuts = 'WG_Y' in constants && constants.WG_Y !== 1 ? [64, 32, 16, 8].map((x) => ({ WG_X: x, WG_Y: 64 / x })) : [{}];
     const storages: Constants[] = kernel.bindings.some(({ real }) => real) ? [{}, { real: 'f16' }] : [{}];

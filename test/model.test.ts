@@ -2,6 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { encodeModel, encodeSafetensors, type Model, parseModel, parseSafetensors } from '../src/index.ts';
+import { trainedEvaluations } from '../src/register/model.ts';
+import { defaults } from '../src/train/options.ts';
 import { card, handMade } from './trained.ts';
 
 const model = handMade(0.4, { iterations: [20, 10], tolerance: [0.002, 0.01] });
@@ -64,6 +66,13 @@ test('what is wrong is refused by name', () => {
     );
   assert.throws(() => encodeModel({ ...model, window: 2 }, card), /window must be/);
   assert.throws(() => encodeModel(model, { ...card, seed: NaN }), /card: seed missing/);
+  for (const evaluations of [0, 1.5, NaN]) assert.throws(() => encodeModel(model, { ...card, evaluations }), /card: evaluations missing/);
+});
+
+test('a card tells the evaluations of training, or an older one its steps in words, or the default is meant', () => {
+  assert.is(trainedEvaluations(parseModel('m', encodeModel(model, { ...card, evaluations: 9 })).card), 9);
+  assert.is(trainedEvaluations({ adjoint: 'unrolled, 12 steps' }), 12);
+  assert.is(trainedEvaluations({ adjoint: 'jfb' }), defaults.solver.maxIterations);
 });
 
 test.run();

@@ -18,6 +18,7 @@ import {
   mul,
   plan,
   reset,
+  resize,
   scale,
   Schedule,
   type Shape,
@@ -70,6 +71,59 @@ test('a smaller value may sit in a larger buffer; persistent variables share wit
     [slotOf.get(kept)!],
   );
   assert.is(slots.length, 4); // kept; passing; and two that the chains share with the small values
+});
+
+test('a sum takes over the buffer of a summand that nothing else needs, and no other', async () => {
+  const graph = new Graph();
+  const [a, b] = [graph.input('a', [1000]), graph.input('b', [1000])];
+  const y = graph.phase('all', () => {
+    const first = mul(a, b);
+    const kept = graph.output(add(first, a)); // in the place of `first`
+    const other = axpby(1, b, 2, kept); // beside `kept`, which is an output
+    return graph.output(axpby(3, a, 1, add(other, other))); // twice the same: beside; then in its place
+  });
+  const planned = plan(graph);
+  assert.equal(
+    planned.slots.map(({ bytes }) => bytes),
+    [4000, 4000, 4000, 4000, 4000],
+  );
+  const schedule = await Schedule.build(await gpu(), graph, planned);
+  schedule.upload(a, new Float32Array(1000).fill(2));
+  schedule.upload(b, new Float32Array(1000).fill(5));
+  schedule.run('all'); // 10, 12, 29, 64
+  assert.equal(new Set(await schedule.read(y)), new Set([64]));
+  schedule.destroy();
+});
+
+test('inside of a phase, what frees memory goes first', () => {
+  const graph = new Graph();
+  const x = graph.input('x', [1000]);
+  graph.phase('all', () => {
+    const large = Array.from({ length: 5 }, (_, i) => scale(x, i));
+    large.forEach((t) => graph.output(mean(t)));
+  });
+  const { slots, phases } = plan(graph);
+  assert.is(slots.filter(({ bytes }) => bytes === 4000).length, 2); // x and one of them at a time
+  assert.equal(
+    phases[0]!.dispatches.slice(0, 4).map(({ kernel }) => kernel.name),
+    ['unary', 'reduce', 'reduce', 'unary'],
+  );
+});
+
+test('a pullback makes again what is larger than what it was made of, but not from a variable that has changed since', () => {
+  const remade = (change: boolean): string[] => {
+    const graph = new Graph();
+    const x = graph.variable('x', [1, 1, 2, 2, 2]),
+      w = graph.variable('w', [1, 1, 4, 4, 4]);
+    const y = graph.phase('forward', () => graph.output(mul(resize(x, [4, 4, 4]), w)));
+    if (change) graph.phase('change', () => reset(x));
+    graph.phase('pullback', () => graph.output(vjp([y], [y], [w])[0]!));
+    return plan(graph)
+      .phases.at(-1)!
+      .dispatches.map(({ kernel }) => kernel.name);
+  };
+  assert.equal(remade(false), ['resize', 'resize', 'resize', 'binary']);
+  assert.equal(remade(true), ['resize', 'resize', 'binary']); // from the first of the three, which saw x before
 });
 
 /** A random program of several phases, and the same on the CPU. Its sizes differ, so that slots are shared across sizes. */

@@ -7,7 +7,7 @@ import type { Case } from '../../test/data.ts';
 import { ELASTIX, elastixField, elastixVersion, hasElastix, runElastix } from './elastix.ts';
 import { readField, type Proof } from './field.ts';
 import { hasItkWasm, ITK_WASM, itkWasmField, itkWasmVersion, runItkWasm } from './itk_wasm.ts';
-import { command, jsonOf, runs } from './process.ts';
+import { command, jsonOf, pythonWithTorch } from './process.ts';
 
 export interface Timed {
   /** Of the whole command. */
@@ -116,8 +116,6 @@ const twinOptions: Record<string, string[]> = {
 };
 const TWIN_ITERATIONS = [60, 60, 60];
 
-const python = (): string | undefined => ['/usr/bin/python3', 'python3'].find((program) => runs(program, '-c', 'import numpy, torch'));
-
 /** PyTorch's twin: our own script, or another that takes FIXED MOVING --out FIELD and writes the field in any of the known forms. */
 function torchMethod(program: string, script: string, extra: readonly string[] | undefined, device: string | undefined): Method {
   const own = script === TWIN;
@@ -172,7 +170,7 @@ export function findPeers({ script = TWIN, args, device }: PeerOptions): { peers
   if (!existsSync(script)) throw new Error(`--peer: ${script}: no such file`);
   const peers: Method[] = [],
     missing: Missing[] = [];
-  const program = python();
+  const program = pythonWithTorch();
   if (program) peers.push(torchMethod(program, script, args, device));
   else missing.push({ name: 'PyTorch', install: 'apt-get install python3-torch python3-numpy' });
   const common = { peer: true, fits: () => true, shares: [0.125, 0.25, 0.5] };

@@ -1,6 +1,6 @@
 // A row of the kernel bench: an op at one size with its inputs, how its work is counted, and its float64 reference. Nothing here runs.
 import { bytesOf, type Dispatch, type DType, type Tensor } from '../../src/graph/graph.ts';
-import { cast, Graph, plan, type Plan, type Shape } from '../../src/index.ts';
+import { cast, Graph, plan, type Plan, type Processor, type Shape } from '../../src/index.ts';
 import type { NdArray } from '../../test/reference/ndarray.ts';
 
 /** (W, H, D). */
@@ -68,10 +68,10 @@ export interface Description {
   bytes: number;
 }
 
-/** Plans a row, without a device, and counts its work. */
-export function describe(row: Row): Description {
+/** Plans a row for a processor, without a device, and counts its work. */
+export function describe(row: Row, processor: Processor = 'cpu'): Description {
   const { graph } = traceRow(row);
-  const planned = plan(graph);
+  const planned = plan(graph, processor);
   const { dispatches } = planned.phases.find(({ name }) => name === TIMED)!;
   return { plan: planned, dispatches, flop: row.flop ?? 0, bytes: row.bytes ?? countBytes(planned, graph, row.workspace ?? false) };
 }

@@ -1,18 +1,24 @@
 // Running and timing a row: built, filled and prepared on a device; the best of several repetitions of every dispatch.
+import { MOST_PASSES } from '../../src/gpu/timestamps.ts';
 import { type Gpu, Schedule, type Tensor, type Timing } from '../../src/index.ts';
 import { KEPT, PREPARE, type Row, TIMED, traceRow } from './rows.ts';
 
-/** Repetitions go on for so many seconds, 3 at least and 50 at most. */
+/** Repetitions go on for so many seconds, over 3 submits at least and until there were 1000. */
 const LEAST = 3;
-const MOST = 50;
+const MOST = 1000;
+/** So many in one submit that it takes as long: a GPU that waits for the CPU in between lowers its clock. */
+const SUBMIT_MS = 20;
 
 /** Best time of every dispatch of a phase over repetitions of the whole, after one that does not count; each dispatch in a pass of its own. */
 export async function bestTimes(schedule: Schedule, phase: string, seconds: number): Promise<Timing[]> {
   await schedule.profile(phase);
+  const first = await schedule.profile(phase);
+  const once = first.reduce((sum, { ms }) => sum + ms, 0);
+  const repeats = Math.max(1, Math.min(MOST, Math.floor(SUBMIT_MS / once), Math.floor(MOST_PASSES / first.length)));
   const started = performance.now();
   let best: Timing[] | undefined;
-  for (let i = 0; i < LEAST || (i < MOST && performance.now() - started < 1e3 * seconds); i++) {
-    const times = await schedule.profile(phase);
+  for (let i = 0; i < LEAST || (i * repeats < MOST && performance.now() - started < 1e3 * seconds); i++) {
+    const times = await schedule.profile(phase, repeats);
     best = times.map(({ label, ms }, d) => ({ label, ms: Math.min(ms, best?.[d]!.ms ?? Infinity) }));
   }
   return best!;

@@ -56,6 +56,19 @@ export function size(value: string): [number, number, number] {
   return parsed.length === 3 ? (parsed as [number, number, number]) : fail(`three whole numbers W,H,D are needed, got ${value}`);
 }
 
+const UNITS = ['B', 'KB', 'MB', 'GB', 'TB'];
+
+/** Bytes of a text such as 8GiB (2³⁰), 8GB (10⁹) or 8192MiB. */
+export function memory(value: string): number {
+  const [, amount, unit] =
+    /^\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*$/i.exec(value) ??
+    fail(`a number and its unit are needed, such as 8GiB, 8GB or 8192MiB; got ${value}`);
+  const power = UNITS.indexOf(unit!.toUpperCase().replace('IB', 'B'));
+  if (power < 0) fail(`unknown unit ${unit}; use MiB, GiB, MB or GB`);
+  const bytes = Math.floor(Number(amount) * (/ib$/i.test(unit!) ? 1024 : 1000) ** power);
+  return bytes > 0 && Number.isSafeInteger(bytes) ? bytes : fail(`${value} is no amount of memory`);
+}
+
 function fail(message: string): never {
   throw new UsageError(message);
 }

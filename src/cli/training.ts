@@ -5,7 +5,7 @@ import { type CellName, cells } from '../models/cells.ts';
 import { adjointOf, traceTrainingStep, unitGrid } from '../train/step.ts';
 import { oneOf, type Options, size, UsageError, type Values, whole } from './args.ts';
 
-const above0 = (value: string): number => {
+export const above0 = (value: string): number => {
   const parsed = whole(value);
   if (parsed < 1) throw new UsageError(`must be above 0, got ${value}`);
   return parsed;

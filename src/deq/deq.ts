@@ -23,7 +23,7 @@ export interface Linearisation {
   y: Tensor;
 }
 
-/** A traced node: y, loss and gradients are outputs of the graph; `phases` run in order, iterations to their verdict. */
+/** A traced node: y (unless `passing`), loss and gradients are outputs of the graph; `phases` run in order, iterations to their verdict. */
 export interface Deq {
   adjoint: Adjoint['adjoint'];
   y: Tensor;
@@ -72,7 +72,7 @@ export function deq(graph: Graph, name: string, problem: DeqProblem): Deq {
   const traced: Deq = isUnrolled(problem.adjoint)
     ? { adjoint, corrections: [], ...traceUnrolled(graph, name, problem) }
     : traceEquilibrium(graph, name, problem);
-  [traced.y, traced.loss, ...traced.gradients].forEach((t) => graph.output(t));
+  [...(problem.passing ? [] : [traced.y]), traced.loss, ...traced.gradients].forEach((t) => graph.output(t));
   return traced;
 }
 

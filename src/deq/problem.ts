@@ -54,6 +54,8 @@ export interface DeqProblem {
    * whose weights or inputs change little. The first run on a schedule must restart.
    */
   warmStart?: boolean;
+  /** y is not an output of the graph: its memory serves others where no later phase uses it. */
+  passing?: boolean;
 }
 
 /** Without a solve that ends at a fixed point, there is nothing for these to act on. */

@@ -188,6 +188,10 @@ export class Gpu {
 export const isSoftware = ({ architecture, device, description }: GPUAdapterInfo): boolean =>
   architecture === 'software' || /llvmpipe|swiftshader|lavapipe|softpipe|basic render/i.test(`${device} ${description}`);
 
+/** What an adapter is called where results are kept: the driver that computes, or the GPU and its driver. */
+export const adapterName = ({ software, device, description }: AdapterInfo): string =>
+  software ? `${description} (software)` : [...new Set([device, description])].filter(Boolean).join(', ');
+
 function describe(info: GPUAdapterInfo): AdapterInfo {
   const { vendor, architecture, device, description } = info;
   return { vendor, architecture, device, description: description || device || vendor || 'unknown adapter', software: isSoftware(info) };

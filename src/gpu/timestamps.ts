@@ -1,6 +1,9 @@
 // GPU time from timestamp queries. Dawn quantises them to 65 µs unless its toggle `timestamp_quantization` is disabled.
 import { type Gpu, usage } from './device.ts';
 
+/** Passes that can be timed at once: a query set holds 4096 timestamps. */
+export const MOST_PASSES = 2048;
+
 /** Runs each body in a compute pass of its own and returns the milliseconds each pass took on the device. */
 export async function timePasses(gpu: Gpu, bodies: ((pass: GPUComputePassEncoder) => void)[]): Promise<number[]> {
   const { device } = gpu;

@@ -1,6 +1,5 @@
 // Reverse-mode differentiation: one functional sweep that appends the pullback's nodes to the graph.
-import type { Graph, Node, Tensor } from './graph.ts';
-import { sameShape, show } from './graph.ts';
+import { bytesOf, type Graph, type Node, sameShape, show, type Tensor } from './graph.ts';
 
 /**
  * The vector-Jacobian product: for outputs y and cotangents ȳ of the same shapes, the gradients of Σ⟨ȳ, y⟩ with
@@ -30,8 +29,9 @@ export function reverse(
     bar.set(t, before ? add(before, cotangent) : cotangent);
   };
   outputs.forEach((t, i) => accumulate(t, cotangents[i]!));
+  const remade = remaker(graph, nodes, wrt);
   const updated = new Set<Tensor>();
-  for (const node of nodes.reverse()) {
+  for (const node of nodes.toReversed()) {
     const { op, inputs, updates, outputs: made, attrs } = node;
     updates.forEach((t) => updated.add(t));
     if (leaf(node)) continue;
@@ -41,7 +41,7 @@ export function reverse(
     if (!op.vjp) throw new Error(`grad: ${op.name} has no gradient`);
     const changed = inputs.find((t) => updated.has(t));
     if (changed) throw new Error(`grad: ${changed.label} was updated after ${op.name} read it; the gradient would see its new value`);
-    op.vjp({ inputs, outputs: made, cotangents: cotangent, wanted, attrs }).forEach((g, i) => {
+    op.vjp({ inputs: inputs.map(remade), outputs: made, cotangents: cotangent, wanted, attrs }).forEach((g, i) => {
       if (wanted[i] && g) accumulate(inputs[i]!, g);
     });
   }
@@ -50,4 +50,36 @@ export function reverse(
     if (!g) throw new Error(`grad: ${outputs.map((o) => o.label).join(', ')} does not depend on ${t.label}`);
     return g;
   });
+}
+
+/**
+ * What a pullback reads in place of a value that ops marked `remade` have made: the same, made again in the phase being traced, if that takes
+ * less memory from the forward pass than the value. Where nothing reads it, it is dead code and never planned. Not where a variable that it is
+ * made of has been updated since.
+ */
+function remaker(graph: Graph, nodes: readonly Node[], wrt: readonly Tensor[]): (t: Tensor) => Tensor {
+  const makers = new Map<Tensor, number>();
+  const updates = new Map<Tensor, number>();
+  nodes.forEach((node, at) => {
+    node.outputs.forEach((t) => makers.set(t, at));
+    node.updates.forEach((t) => updates.set(t, at));
+  });
+  const known = new Map<Tensor, Tensor>();
+  const makerOf = (t: Tensor): Node | undefined => {
+    const at = makers.get(t);
+    const node = at === undefined ? undefined : nodes[at]!;
+    return node?.op.remade && !wrt.includes(t) && node.inputs.every((x) => (updates.get(x) ?? -1) < at!) ? node : undefined;
+  };
+  /** What would have to be kept to make it again. */
+  const kept = (t: Tensor): Tensor[] => makerOf(t)?.inputs.flatMap(kept) ?? (t.kind === 'result' ? [t] : []);
+  const again = (t: Tensor): Tensor => {
+    const node = makerOf(t);
+    if (!node) return t;
+    if (!known.has(t)) {
+      const made = graph.apply(node.op, node.inputs.map(again), node.attrs);
+      node.outputs.forEach((output, i) => known.set(output, made[i]!));
+    }
+    return known.get(t)!;
+  };
+  return (t) => ([...new Set(kept(t))].reduce((sum, from) => sum + bytesOf(from), 0) < bytesOf(t) ? again(t) : t);
 }

@@ -36,9 +36,18 @@ export interface Dispatch {
   bindings: Record<string, Tensor>;
   params?: Record<string, number>;
   groups: readonly [number, number, number];
+  /**
+   * Bindings whose buffer the result may take over, where their value is not needed any more: each invocation reads of them only the value
+   * that it writes. Compiled with IN_PLACE = 1 for the first of them, 2 for the next, the kernel reads the result's buffer instead, and `meanwhile`
+   * is bound for it. Launch rules give IN_PLACE = 0.
+   */
+  inPlace?: { result: string; of: readonly { name: string; meanwhile: string }[] };
 }
 
 /** What an op's launch rule sees. `workspace` reserves memory for the time of this node only. */
+/** What computes: a GPU, or a driver that computes on the CPU. Tiles differ, results do not beyond rounding, memory not at all. */
+export type Processor = 'gpu' | 'cpu';
+
 export interface Launch<A> {
   inputs: readonly Tensor[];
   updates: readonly Tensor[];
@@ -46,6 +55,7 @@ export interface Launch<A> {
   attrs: A;
   /** Which of the outputs something reads. The others are given memory, too, but may hold anything. */
   used: readonly boolean[];
+  processor: Processor;
   workspace(label: string, shape: Shape, dtype?: DType): Tensor;
 }
 
@@ -69,6 +79,8 @@ export interface Op<A = any> {
   vjp?(node: Pullback<A>): (Tensor | undefined)[];
   /** Its outputs count as constants: no gradient is passed on. */
   constant?: boolean;
+  /** So cheap that a pullback runs it again instead of keeping its outputs, where they take more memory than what they are made of. */
+  remade?: boolean;
 }
 
 export interface Node<A = any> {

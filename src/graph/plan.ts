@@ -1,15 +1,19 @@
 // The planner: liveness over all phases → buffers, with exact bytes by tag, before any device is there.
 import { noBytes, tags, type Bytes, type Tag } from '../gpu/ledger.ts';
-import { STAGING_BYTES, mebibytes } from '../gpu/device.ts';
+import { type AdapterInfo, STAGING_BYTES, mebibytes } from '../gpu/device.ts';
 import { packParams } from '../gpu/kernel.ts';
-import { bytesOf, type Dispatch, type DType, type Graph, type Node, show, type Tensor } from './graph.ts';
+import { bytesOf, type Dispatch, type DType, type Graph, type Node, type Processor, sameShape, show, type Tensor } from './graph.ts';
+
+/** First and last dispatch that a value must outlast. */
+type Life = [from: number, to: number];
 
 /** A buffer of the plan. It may serve several tensors whose lives do not overlap. */
 export interface Slot {
   bytes: number;
   tag: Tag;
   label: string;
-  lives: [number, number][];
+  /** In order, from dispatch to dispatch. */
+  lives: Life[];
 }
 
 export interface PlannedPhase {
@@ -35,32 +39,103 @@ export const TAP_BYTES = 256;
 /** Every dispatch has its own parameter slot, because writes to a buffer precede all commands not yet submitted. */
 export const PARAM_ALIGNMENT = 256;
 
-/** Plans all phases of a graph, in the order in which they were traced. */
-export function plan(graph: Graph): Plan {
+/** A dispatch in its place: the phase it belongs to, by number. */
+interface Placed {
+  dispatch: Dispatch;
+  phase: number;
+}
+
+export const processorOf = ({ software }: Pick<AdapterInfo, 'software'>): Processor => (software ? 'cpu' : 'gpu');
+
+/** Plans all phases of a graph for a processor, in the order in which they were traced; inside of a phase, ops as traced or by need, whatever takes less memory. */
+export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
   const { live, needed } = liveNodes(graph);
+  const launched = new Map(live.map((node) => [node, launch(graph, node, needed, processor)]));
+  launched.forEach((dispatches) => dispatches.forEach(checkDispatch));
+  const [traced, byNeed] = [live, orderByNeed(graph, live, needed)].map((nodes) =>
+    allocate(
+      graph,
+      nodes.flatMap((node) => launched.get(node)!.map((dispatch) => ({ dispatch, phase: node.phase }))),
+    ),
+  );
+  return byNeed!.peak.total < traced!.peak.total ? byNeed! : traced!;
+}
+
+/** Lives of all values, buffers for them, and the sum. */
+function allocate(graph: Graph, placed: Placed[]): Plan {
+  const { life, born } = livesOf(graph, placed);
+  const hosts = takeOver(graph, placed, life, born);
+
+  const slots: Slot[] = [];
+  const slotOf = new Map<Tensor, Slot>();
+  const order = [...life].map(([t, life]) => ({ t, life, bytes: bytesOf(t), length: life[1] - life[0] }));
+  order.sort((a, b) => b.bytes - a.bytes || b.length - a.length || a.t.id - b.t.id); // of equals, the longest life first
+  for (const { t, life, bytes } of order) {
+    const tag = t.kind === 'workspace' ? 'workspace' : t.tag;
+    let slot = smallestFree(slots, life, tag);
+    if (!slot) slots.push((slot = { bytes, tag, label: t.label, lives: [] }));
+    if (tags.indexOf(tag) < tags.indexOf(slot.tag)) slot.tag = tag;
+    slot.lives.splice(placeOf(slot.lives, life), 0, life);
+    slotOf.set(t, slot);
+  }
+  hosts.forEach((host, t) => slotOf.set(t, slotOf.get(host)!));
+
   const phases: PlannedPhase[] = graph.phases.map((name) => ({ name, dispatches: [] }));
-  const life = new Map<Tensor, [number, number]>();
+  placed.forEach(({ dispatch, phase }) => phases[phase]!.dispatches.push(dispatch));
+  const outputBytes = Math.max(0, ...[...graph.outputs].map((t) => bytesOf(t)));
+  const stagingBytes = Math.min(STAGING_BYTES, outputBytes);
+  const paramBytes = PARAM_ALIGNMENT * Math.max(1, placed.length);
+  const peak = noBytes();
+  const count = (tag: Tag, bytes: number) => {
+    peak.byTag[tag] += bytes;
+    peak.total += bytes;
+  };
+  slots.forEach((s) => count(s.tag, s.bytes));
+  count('workspace', paramBytes);
+  count('staging', stagingBytes + TAPS * TAP_BYTES);
+  return { phases, slots, slotOf, stagingBytes, paramBytes, peak };
+}
+
+/** Where a life goes among others in order, none of which overlaps another: behind those that begin before it. */
+function placeOf(lives: readonly Life[], [from]: Life): number {
+  let low = 0,
+    high = lives.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (lives[middle]![0] < from) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Of the slots that are free through a life, the smallest of the tag, or else the smallest. Slots come with falling sizes. */
+function smallestFree(slots: readonly Slot[], life: Life, tag: Tag): Slot | undefined {
+  let other: Slot | undefined;
+  for (let i = slots.length - 1; i >= 0; i--) {
+    const slot = slots[i]!;
+    const place = placeOf(slot.lives, life);
+    if (slot.lives[place]?.[0]! <= life[1] || slot.lives[place - 1]?.[1]! >= life[0]) continue;
+    if (slot.tag === tag) return slot;
+    other ??= slot;
+  }
+  return other;
+}
+
+function livesOf(graph: Graph, placed: readonly Placed[]): { life: Map<Tensor, Life>; born: Map<Tensor, number> } {
+  const life = new Map<Tensor, Life>();
   const touch = (t: Tensor, from: number, to = from) => {
     const old = life.get(t);
     life.set(t, old ? [Math.min(old[0], from), Math.max(old[1], to)] : [from, to]);
   };
-  const dispatches: { dispatch: Dispatch; phase: number }[] = [];
-  for (const node of live) {
-    for (const dispatch of launch(graph, node, needed)) {
-      phases[node.phase]!.dispatches.push(dispatch);
-      dispatches.push({ dispatch, phase: node.phase });
-    }
-  }
   const first: number[] = [],
     last: number[] = [];
-  dispatches.forEach(({ phase }, at) => {
+  placed.forEach(({ phase }, at) => {
     first[phase] ??= at;
     last[phase] = at;
   });
-  const end = dispatches.length;
+  const end = placed.length;
   const born = new Map<Tensor, number>();
-  dispatches.forEach(({ dispatch, phase }, at) => {
-    checkDispatch(dispatch);
+  placed.forEach(({ dispatch, phase }, at) => {
     for (const t of Object.values(dispatch.bindings)) {
       if (!born.has(t)) born.set(t, phase);
       // A phase may run many times: what outlives one dispatch of it must survive the whole of it, unless made and used inside.
@@ -75,32 +150,37 @@ export function plan(graph: Graph): Plan {
     touch(t, life.get(t)![0], end);
   }
   for (const t of life.keys()) if (t.persistent) touch(t, 0, end);
+  return { life, born };
+}
 
-  const slots: Slot[] = [];
-  const slotOf = new Map<Tensor, Slot>();
-  const order = [...life].sort(([a], [b]) => bytesOf(b) - bytesOf(a) || a.id - b.id);
-  for (const [t, [from, to]] of order) {
-    const tag = t.kind === 'workspace' ? 'workspace' : t.tag;
-    const free = slots.filter((s) => s.lives.every(([a, b]) => to < a || from > b));
-    let slot = free.filter((s) => s.tag === tag).sort((a, b) => a.bytes - b.bytes)[0] ?? free.sort((a, b) => a.bytes - b.bytes)[0];
-    if (!slot) slots.push((slot = { bytes: bytesOf(t), tag, label: t.label, lives: [] }));
-    if (tags.indexOf(tag) < tags.indexOf(slot.tag)) slot.tag = tag;
-    slot.lives.push([from, to]);
-    slotOf.set(t, slot);
-  }
-
-  const outputBytes = Math.max(0, ...[...graph.outputs].map((t) => bytesOf(t)));
-  const stagingBytes = Math.min(STAGING_BYTES, outputBytes);
-  const paramBytes = PARAM_ALIGNMENT * Math.max(1, dispatches.length);
-  const peak = noBytes();
-  const count = (tag: Tag, bytes: number) => {
-    peak.byTag[tag] += bytes;
-    peak.total += bytes;
-  };
-  slots.forEach((s) => count(s.tag, s.bytes));
-  count('workspace', paramBytes);
-  count('staging', stagingBytes + TAPS * TAP_BYTES);
-  return { phases, slots, slotOf, stagingBytes, paramBytes, peak };
+/**
+ * Lets results take over the buffer of what their dispatch is the last to need: replaces the dispatch by the kernel in place, joins the lives,
+ * and tells whose buffer each such result has.
+ */
+function takeOver(graph: Graph, placed: Placed[], life: Map<Tensor, Life>, born: ReadonlyMap<Tensor, number>): Map<Tensor, Tensor> {
+  const hosts = new Map<Tensor, Tensor>();
+  placed.forEach(({ dispatch, phase }, at) => {
+    const { inPlace, bindings, constants } = dispatch;
+    const y = inPlace && bindings[inPlace.result]!;
+    if (!y || y.kind !== 'result' || life.get(y)![0] !== at) return;
+    const chosen = inPlace.of.findIndex(({ name, meanwhile }) => {
+      const x = bindings[name]!;
+      const ends = x.kind === 'result' && born.get(x) === phase && life.get(hosts.get(x) ?? x)![1] === at;
+      return ends && !graph.outputs.has(x) && x !== bindings[meanwhile] && bytesOf(x) === bytesOf(y) && sameShape(x.shape, y.shape);
+    });
+    if (chosen < 0) return;
+    const { name, meanwhile } = inPlace.of[chosen]!;
+    const x = bindings[name]!;
+    const host = hosts.get(x) ?? x;
+    hosts.set(y, host);
+    life.set(host, [life.get(host)![0], life.get(y)![1]]);
+    life.delete(y);
+    placed[at] = {
+      phase,
+      dispatch: { ...dispatch, bindings: { ...bindings, [name]: bindings[meanwhile]! }, constants: { ...constants, IN_PLACE: chosen + 1 } },
+    };
+  });
+  return hosts;
 }
 
 /** Refuses, before anything is allocated, a plan that an adapter cannot hold. */
@@ -130,10 +210,72 @@ function liveNodes(graph: Graph): { live: Node[]; needed: Set<Tensor> } {
   return { live, needed };
 }
 
-function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node, needed: Set<Tensor>): Dispatch[] {
+/**
+ * The same nodes in another order inside of each phase: of those ready, first what frees more than it makes, most first; else the next as traced.
+ * Reads and updates of variables keep their order.
+ */
+function orderByNeed(graph: Graph, live: readonly Node[], needed: ReadonlySet<Tensor>): Node[] {
+  const born = new Map<Tensor, number>(),
+    last = new Map<Tensor, number>();
+  live.forEach(({ inputs, outputs, phase }) => {
+    outputs.forEach((t) => born.set(t, phase));
+    inputs.forEach((t) => last.set(t, phase));
+  });
+  return graph.phases.flatMap((_, phase) => {
+    const nodes = live.filter((node) => node.phase === phase);
+    const { waits, waiting } = dependencies(nodes);
+    const read = nodes.map(({ inputs }) => [...new Set(inputs)]);
+    const readers = new Map<Tensor, number>();
+    read.flat().forEach((t) => readers.set(t, (readers.get(t) ?? 0) + 1));
+    const passing = (t: Tensor) => t.kind === 'result' && born.get(t) === phase && last.get(t) === phase && !graph.outputs.has(t);
+    const made = nodes.map(({ outputs }) => outputs.reduce((sum, t) => sum + (needed.has(t) ? bytesOf(t) : 0), 0));
+    const passed = read.map((ts) => ts.filter(passing));
+    const growth = (i: number) => passed[i]!.reduce((sum, t) => (readers.get(t) === 1 ? sum - bytesOf(t) : sum), made[i]!);
+    const ready = new Set([...nodes.keys()].filter((i) => !waits[i]));
+    const ordered: Node[] = [];
+    while (ready.size) {
+      let next = -1,
+        least = 1;
+      for (const i of ready) {
+        const more = Math.min(0, growth(i));
+        if (more < least || (more === least && i < next)) [next, least] = [i, more];
+      }
+      ready.delete(next);
+      ordered.push(nodes[next]!);
+      read[next]!.forEach((t) => readers.set(t, readers.get(t)! - 1));
+      waiting[next]!.forEach((i) => --waits[i]! || ready.add(i));
+    }
+    return ordered;
+  });
+}
+
+/** How many nodes of a phase each has to wait for, and which wait for it. */
+function dependencies(nodes: readonly Node[]): { waits: number[]; waiting: Set<number>[] } {
+  const waiting = nodes.map(() => new Set<number>());
+  const written = new Map<Tensor, number>(),
+    readSince = new Map<Tensor, number[]>();
+  nodes.forEach(({ inputs, updates, outputs }, i) => {
+    const after = (j: number | undefined) => j !== undefined && j !== i && waiting[j]!.add(i);
+    inputs.forEach((t) => {
+      after(written.get(t));
+      readSince.set(t, [...(readSince.get(t) ?? []), i]);
+    });
+    updates.forEach((t) => {
+      after(written.get(t));
+      readSince.get(t)?.forEach(after);
+      readSince.delete(t);
+    });
+    [...outputs, ...updates].forEach((t) => written.set(t, i));
+  });
+  const waits = nodes.map(() => 0);
+  waiting.forEach((set) => set.forEach((i) => waits[i]!++));
+  return { waits, waiting };
+}
+
+function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node, needed: Set<Tensor>, processor: Processor): Dispatch[] {
   const workspace = (label: string, shape: readonly number[], dtype: DType = 'f32') =>
     graph.tensor('workspace', `${op.name}.${label}`, shape, 'workspace', dtype);
-  return op.launch({ inputs, updates, outputs, attrs, used: outputs.map((t) => needed.has(t)), workspace }).map(stored);
+  return op.launch({ inputs, updates, outputs, attrs, used: outputs.map((t) => needed.has(t)), processor, workspace }).map(stored);
 }
 
 /** Chooses the kernel's storage type `real` by the tensors bound to it; all other bindings hold f32. */

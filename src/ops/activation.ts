@@ -56,10 +56,11 @@ const activationDxOp: Op<Activation> = {
     return [
       {
         kernel: activationDxKernel,
-        constants: { ...constants, ...activationConstants(attrs) },
+        constants: { ...constants, ...activationConstants(attrs), IN_PLACE: 0 },
         groups,
         bindings: { y: y!, dy: dy!, dx: dx! },
         params: { count },
+        inPlace: { result: 'dx', of: [{ name: 'dy', meanwhile: 'y' }] },
       },
     ];
   },

@@ -33,6 +33,7 @@ const spatialOf = (shape: Shape) => numel(shape.slice(2));
 
 const concatOp: Op<object> = {
   name: 'concat',
+  remade: true,
   shape(shapes) {
     const [first] = shapes;
     const fits = shapes.every((s) => s.length >= 2 && s.length === first!.length && s.every((n, i) => i === 1 || n === first![i]));

@@ -3,7 +3,7 @@ import convSource from '../../kernels/conv3d.wgsl';
 import dxSource from '../../kernels/conv3d_dx.wgsl';
 import packSource from '../../kernels/conv3d_pack.wgsl';
 import { type Constants, kernel, UNIFORM_BYTES } from '../gpu/kernel.ts';
-import { type Dispatch, type Launch, numel, type Tensor } from '../graph/graph.ts';
+import { type Dispatch, type Launch, numel, type Processor, type Tensor } from '../graph/graph.ts';
 import { type Activation, activationConstants } from './activation.ts';
 import { flat, volume } from './launch.ts';
 
@@ -12,21 +12,35 @@ const dxKernel = kernel('conv3d_dx', dxSource);
 const packKernel = kernel('conv3d_pack', packSource);
 
 /**
- * How a convolution is tiled, by kernel size: voxels that an invocation makes along W, for `CHANNELS` output channels and, since few sums
- * a voxel leave registers for more of them, for up to `FEW`; input channels that a workgroup of the weight gradient takes, and columns side by
- * side, of stride 1, that an invocation of it walks along. The same on every adapter: found on a software one.
+ * How a convolution is tiled: voxels that an invocation makes along W, for `CHANNELS` output channels and, since few sums a voxel leave
+ * registers for more of them, for up to `FEW`; input channels that a workgroup of the weight gradient takes.
  */
-export const TILES: Record<number, { run: number; runOfFew: number; inputs: number; across: number }> = {
-  1: { run: 8, runOfFew: 16, inputs: 4, across: 4 },
-  3: { run: 16, runOfFew: 20, inputs: 2, across: 4 },
-  5: { run: 4, runOfFew: 8, inputs: 1, across: 2 },
+interface Tile {
+  run: number;
+  runOfFew: number;
+  inputs: number;
+}
+/** By kernel size, on a CPU: found on lavapipe. */
+const ON_CPU: Record<number, Tile> = {
+  1: { run: 8, runOfFew: 16, inputs: 4 },
+  3: { run: 16, runOfFew: 20, inputs: 2 },
+  5: { run: 4, runOfFew: 8, inputs: 1 },
 };
+/** The same on a GPU, where all sums must find registers: found on an H100 (of 4, 8 and 16 voxels at 3³, 16 → 16: 32, 28 and 12 % of its peak). */
+const ON_GPU: Record<number, Tile> = {
+  1: { run: 4, runOfFew: 4, inputs: 4 },
+  3: { run: 4, runOfFew: 4, inputs: 2 },
+  5: { run: 4, runOfFew: 4, inputs: 1 },
+};
+export const TILES: Record<Processor, Record<number, Tile>> = { cpu: ON_CPU, gpu: ON_GPU };
+/** Columns side by side, of stride 1, that an invocation of the weight gradient walks along, by kernel size: memory depends on them. */
+export const ACROSS: Record<number, number> = { 1: 4, 3: 4, 5: 2 };
 const FEW = 8;
 /** Of a run, by stride: Mesa unrolls short loops only, and an invocation reads (run − 1) · stride + K values. */
-const MOST: Record<number, number> = { 1: 20, 2: 12 };
+const MOST: Record<Processor, Record<number, number>> = { cpu: { 1: 20, 2: 12 }, gpu: { 1: 4, 2: 4 } };
 /** Voxels that an invocation of the input gradient of stride 2 makes, and those where there are few channels. */
-const DX_RUN = 8;
-const DX_RUN_OF_FEW = 16;
+const DX_RUN: Record<Processor, number> = { cpu: 8, gpu: 4 };
+const DX_RUN_OF_FEW: Record<Processor, number> = { cpu: 16, gpu: 4 };
 /** Output channels of one pass, at most. */
 const CHANNELS = 16;
 
@@ -34,10 +48,10 @@ const CHANNELS = 16;
 const evenly = (n: number, most: number) => 4 * Math.ceil(n / Math.ceil(n / most) / 4);
 
 /** The table as `deqreg info` tells it: [what, how]. */
-export const tiling = (): [string, string][] =>
-  Object.entries(TILES).map(([k, { run, runOfFew, inputs, across }]) => [
+export const tiling = (processor: Processor): [string, string][] =>
+  Object.entries(TILES[processor]).map(([k, { run, runOfFew, inputs }]) => [
     `conv3d ${k}×${k}×${k}`,
-    `${CHANNELS} channels × up to ${run} voxels an invocation, ${FEW} or fewer × ${runOfFew}; weight gradient ${inputs} × 4 channels × ${across} columns`,
+    `${CHANNELS} channels × up to ${run} voxels an invocation, ${FEW} or fewer × ${runOfFew}; weight gradient ${inputs} × 4 channels × ${ACROSS[Number(k)]} columns`,
   ]);
 
 export const leaky = (slope: number): Activation => ({ f: 'leakyRelu', negative: slope });
@@ -68,8 +82,8 @@ export function convolve(
 ): Dispatch[] {
   const to = volume('conv3d', 'y', y.shape);
   const k = w.shape[2]!;
-  const { run: ofMany, runOfFew } = TILES[k]!;
-  const run = evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, MOST[stride]!));
+  const { run: ofMany, runOfFew } = TILES[node.processor][k]!;
+  const run = evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, MOST[node.processor][stride]!));
   const count = Math.ceil(to.w / run) * to.h * to.d;
   const { constants, groups } = flat(count, to.n);
   return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {
@@ -178,7 +192,7 @@ export function gather(node: Launch<unknown>, dy: Tensor, w: Tensor, dx: Tensor,
   const source = volume('conv3d', 'dy', dy.shape),
     to = volume('conv3d', 'dx', dx.shape);
   const half = (n: number) => Math.ceil(n / 2);
-  const run = to.c > FEW ? DX_RUN : DX_RUN_OF_FEW;
+  const run = (to.c > FEW ? DX_RUN : DX_RUN_OF_FEW)[node.processor];
   const count = half(to.w) * Math.ceil(half(to.h) / run) * half(to.d);
   const { constants, groups } = flat(count, 8 * to.n);
   return passes(node, w, sources, dx, { mirror: false, gradientFrom: from }, (pass, packed) => ({

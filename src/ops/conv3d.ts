@@ -5,7 +5,7 @@ import foldSource from '../../kernels/conv3d_fold.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, type DType, numel, oneDtype, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { activationDx } from './activation.ts';
-import { convolve, gather, leaky, type Source, TILES } from './conv3d-passes.ts';
+import { ACROSS, convolve, gather, leaky, type Source, TILES } from './conv3d-passes.ts';
 import { flat, planes, volume, WG } from './launch.ts';
 
 const dwKernel = kernel('conv3d_dw', dwSource);
@@ -72,7 +72,7 @@ const convOp: Op<Attrs & { biased: boolean }> = {
     const [outputs, inputs, ...taps] = w!;
     if (xs.some((x) => x.length !== 5 || !sameShape([n, d, h, width], [x[0]!, ...x.slice(2)])))
       throw new Error(`conv3d: all sizes but the channels must agree, got ${told}`);
-    if (w!.length !== 5 || taps.some((k) => k !== taps[0]) || !TILES[taps[0]!])
+    if (w!.length !== 5 || taps.some((k) => k !== taps[0]) || !ACROSS[taps[0]!])
       throw new Error(`conv3d: w must be [Co, Ci, K, K, K] with K = 1, 3 or 5, got ${show(w!)}`);
     if (inputs !== xs.reduce((c, x) => c + x[1]!, 0)) throw new Error(`conv3d: w expects Ci=${inputs}, got ${told}`);
     if (b && (b.length !== 1 || b[0] !== outputs)) throw new Error(`conv3d: bias must be [${outputs}], got ${show(b)}, w ${show(w!)}`);
@@ -149,9 +149,8 @@ const convDwOp: Op<Attrs & { k: number }> = {
       attrs: { stride, padding, k },
     } = node;
     const to = volume('conv3d', 'dy', dy!.shape);
-    const { inputs: tile, across: most } = TILES[k]!;
-    const across = most / Math.min(most, stride); // a stride spreads what they read of x
-    const lanes = across === 4 && to.w % 4 === 0 ? 4 : 1;
+    const { inputs: tile } = TILES[node.processor][k]!;
+    const across = ACROSS[k]! / Math.min(ACROSS[k]!, stride); // a stride spreads what they read of x
     const columns = to.n * to.d * Math.ceil(to.w / across),
       groups = Math.ceil(columns / WG);
     const chunks = Math.ceil(groups / Math.max(LEAST, Math.ceil(groups / CHUNKS))); // every chunk walks along as many columns
@@ -168,7 +167,7 @@ const convDwOp: Op<Attrs & { k: number }> = {
       return {
         kernel: dwKernel,
         groups: [k * Math.ceil(from.c / tile) * Math.ceil(to.c / 4), chunks, 1],
-        bindings: { x, dy: dy!, partials },
+        bindings: { x, x_lanes: x, dy: dy!, partials },
         constants: {
           WG,
           K: k,
@@ -176,7 +175,7 @@ const convDwOp: Op<Attrs & { k: number }> = {
           PAD: `${k >> 1}i`,
           TILE: tile,
           ACROSS: across,
-          LANES: lanes,
+          LANES: across === 4 && to.w % 4 === 0 ? 4 : 1,
           REPLICATE: String(padding === 'replicate'),
         },
         params: {

@@ -24,6 +24,7 @@ interface ResizeAttrs {
 const resizeOp: Op<ResizeAttrs> = {
   name: 'resize',
   dtype: oneDtype,
+  remade: true,
   shape([x], { axis, length }) {
     volume('resize', 'x', x!);
     if (!Number.isInteger(length) || length < 1) throw new Error(`resize: a size must be a whole number above 0, got ${length}`);

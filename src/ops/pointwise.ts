@@ -27,6 +27,7 @@ function unaryLaunch(f: Function, count: number) {
 const unaryOp: Op<UnaryAttrs> = {
   name: 'unary',
   dtype: oneDtype,
+  remade: true,
   shape: ([x]) => [x!],
   launch({ inputs: [x], outputs: [y], attrs: { f, factor, offset } }) {
     const count = numel(x!.shape);
@@ -76,7 +77,7 @@ export function subtractScalar(x: Tensor, s: Tensor, y: Tensor): Dispatch {
   return {
     kernel: binaryKernel,
     groups,
-    constants: { ...constants, OP: 0, KIND_A: 0, KIND_B: 2 },
+    constants: { ...constants, OP: 0, KIND_A: 0, KIND_B: 2, IN_PLACE: 0 },
     bindings: { a: x, b: s, y },
     params: { spatial, channels: 1, alpha: 1, beta: -1 },
   };
@@ -131,9 +132,22 @@ const binaryOp: Op<BinaryAttrs> = {
       {
         kernel: binaryKernel,
         groups,
-        constants: { ...constants, OP: ['axpby', 'mul', 'div'].indexOf(f), KIND_A: code(kinds[0]!), KIND_B: code(kinds[1]!) },
+        constants: {
+          ...constants,
+          OP: ['axpby', 'mul', 'div'].indexOf(f),
+          KIND_A: code(kinds[0]!),
+          KIND_B: code(kinds[1]!),
+          IN_PLACE: 0,
+        },
         bindings: { a: x!, b: y!, y: out! },
         params: { spatial, channels: split ? out!.shape[1]! : 1, alpha: a, beta: b },
+        inPlace: {
+          result: 'y',
+          of: [
+            { name: 'a', meanwhile: 'b' },
+            { name: 'b', meanwhile: 'a' },
+          ],
+        },
       },
     ];
   },

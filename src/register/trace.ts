@@ -1,5 +1,5 @@
 // A whole registration as one static graph: preparation, the levels' iterations, and the results. Needs no device.
-import { type Iteration, traceIteration } from '../deq/solver.ts';
+import { type Iteration, type Method, traceIteration } from '../deq/solver.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Affine, composeAffine, invertAffine } from '../io/affine.ts';
 import { type Grid, sameGrid } from '../io/volume.ts';
@@ -62,6 +62,8 @@ export interface TraceSetting {
   model?: Model;
   /** RAS mm, fixed to moving points; it comes before the deformation: warped(x) = moving(transform(x + deformation(x))). */
   transform?: Affine;
+  /** How fixed points are sought, and whether a level ends at its best iterate or at its last. Default: Anderson, best; not of `adam`. */
+  solver?: { method: Method; ends: 'best' | 'last' };
 }
 
 /** Phases beside the levels' own. */
@@ -76,7 +78,7 @@ export function traceRegistration(
   fixedGrid: Grid,
   movingGrid: Grid,
   options: ResolvedOptions,
-  { windows, masks: given, model, transform }: TraceSetting,
+  { windows, masks: given, model, transform, solver = { method: { method: 'anderson' }, ends: 'best' } }: TraceSetting,
 ): TracedRegistration {
   const graph = new Graph();
   const fixed = graph.input('fixed', [1, 1, ...shapeOf(fixedGrid)]);
@@ -119,8 +121,8 @@ export function traceRegistration(
     } else {
       const update =
         options.method === 'deq' ? trained!.monitored(prepared) : variationalCell(prepared, { ...options, lambda: options.lambda[i]! });
-      const iteration = traceIteration(graph, name, { method: 'anderson' }, shape, update, initial);
-      levels.push({ ...level, iteration, value: iteration.best });
+      const iteration = traceIteration(graph, name, solver.method, shape, update, initial);
+      levels.push({ ...level, iteration, value: solver.ends === 'best' ? iteration.best : iteration.z });
     }
   });
   const finest = levels[levels.length - 1]!;

@@ -66,6 +66,8 @@ export interface TrainingStepOptions extends CellOptions {
   labels?: readonly number[];
   /** Left out: the images as they are. */
   augmentation?: Augmentation;
+  /** Past values that Anderson's iteration mixes, in the forward and in the adjoint solve; 1 … 8. Default 5. */
+  history?: number;
   /** Largest joint norm of the gradients; larger ones are scaled down. Default 1. */
   clip?: number;
   /** Decay of the weights' moving average. Default 0.99. */
@@ -107,7 +109,7 @@ export const unitGrid = (size: readonly [number, number, number]): Grid => ({
   affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0],
 });
 
-/** Traces a step on a pair of images: on each level Anderson with a window of 5, the loss of f(z*) and its gradient; the sum of all moves Adam. */
+/** Traces a step on a pair of images: on each level Anderson, the loss of f(z*) and its gradient; the sum of all moves Adam. */
 export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
   const {
     grid,
@@ -163,7 +165,8 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
       initial: coarser && (() => resizeDisplacement(coarser.node.y, coarser.grid, grids[i]!)),
       adjoint,
       wrt: weights,
-      method: { method: 'anderson', window: 5 },
+      method: { method: 'anderson', window: options.history ?? 5 },
+      passing: true,
       loss: (u) => {
         const similarity = graph.output(
           weigh.similarity === 'mse'

@@ -12,7 +12,9 @@ import json
 import math
 import os
 import struct
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ SHORT = 0.5      # DeqReg: longest step of one update, in voxels; steps well bel
 SMOOTHING = 0.5  # and sigma of the Gaussian that smooths it, in voxels
 LAMBDA = 0.1     # diffusion of one update, in voxel^2
 IDENTITY = torch.eye(3, 4, dtype=torch.float64)
+IN_PLACE = False  # activations overwrite what the convolutions made: less memory
 
 
 @dataclass
@@ -39,6 +42,23 @@ class Level:
     matrix: torch.Tensor = IDENTITY  # [3, 4]: voxels (w, h, d) of the fixed grid to voxels of the moving one
     ratios: tuple = (1, 1, 1)        # finest spacing / spacing of the fixed grid along (w, h, d)
 
+    # What does not depend on u is computed once.
+    @cached_property
+    def centred(self):
+        return centre(self.fixed)
+
+    @cached_property
+    def moments(self):
+        return moments(self.centred)
+
+    @cached_property
+    def sampled(self):
+        return centre(self.moving)
+
+    @cached_property
+    def slopes(self):
+        return slopes(self.sampled)
+
 
 def centre(image):
     """The image less its mean; in large volumes, the mean of about every 4096th part of the voxels."""
@@ -48,7 +68,7 @@ def centre(image):
 
 def slopes(image):
     """Derivatives along (w, h, d) by differences of fourth order, the border repeated: [N, 1, D, H, W] -> [N, 3, D, H, W]."""
-    taps = torch.tensor([1, -8, 0, 8, -1], dtype=image.dtype) / 12
+    taps = image.new_tensor([1, -8, 0, 8, -1]) / 12
     padded = [F.pad(image, [2 * (axis == k) for k in range(3) for _ in range(2)], mode="replicate") for axis in range(3)]
     shapes = [(1, 1, 5), (1, 5, 1), (5, 1, 1)]
     return torch.cat([F.conv3d(x, taps.reshape(1, 1, *shape)) for x, shape in zip(padded, shapes)], 1)
@@ -56,25 +76,31 @@ def slopes(image):
 
 def positions(u, matrix):
     """M (p + u(p)) for every voxel p, [N, 3, D, H, W]."""
-    d, h, w = torch.meshgrid(*[torch.arange(n, dtype=u.dtype) for n in u.shape[2:]], indexing="ij")
-    m = matrix.to(u.dtype)
-    return torch.einsum("ij,njdhw->nidhw", m[:, :3], torch.stack([w, h, d]) + u) + m[:, 3].reshape(1, 3, 1, 1, 1)
+    d, h, w = torch.meshgrid(*[torch.arange(n, dtype=u.dtype, device=u.device) for n in u.shape[2:]], indexing="ij")
+    x = torch.stack([w, h, d]) + u
+    if matrix is IDENTITY:
+        return x
+    m = matrix.to(u)
+    return torch.einsum("ij,njdhw->nidhw", m[:, :3], x) + m[:, 3].reshape(1, 3, 1, 1, 1)
 
 
 def sample(image, x):
     """The image at positions x [N, 3, D, H, W], trilinear, the border repeated."""
-    last = torch.tensor(image.shape[:1:-1], dtype=x.dtype) - 1
+    last = x.new_tensor(image.shape[:1:-1]) - 1
     return F.grid_sample(image, 2 * x.movedim(1, -1) / last - 1, padding_mode="border", align_corners=True)
 
 
-def warp_with_gradient(moving, u, matrix):
+def warp_with_gradient(level, u, similarity="exact"):
     """The moving image at M (p + u(p)), and its derivative by u there: interpolated slopes, which fade to 0 within a voxel outside."""
-    x = positions(u, matrix)
-    sampled = sample(torch.cat([moving, slopes(moving)], 1), x)
-    last = torch.tensor(moving.shape[:1:-1], dtype=u.dtype).reshape(1, 3, 1, 1, 1) - 1
-    beyond = x - torch.minimum(x.clamp(min=0), last)
-    fade = (1 - beyond.abs()).clamp(min=0)
-    return sampled[:, :1], torch.einsum("ij,nidhw->njdhw", matrix[:, :3].to(u.dtype), fade * sampled[:, 1:])
+    x = positions(u, level.matrix)
+    warped = sample(level.sampled, x)
+    with constant(similarity):
+        last = x.new_tensor(level.moving.shape[:1:-1]).reshape(1, 3, 1, 1, 1) - 1
+        beyond = x - torch.minimum(x.clamp(min=0), last)
+        gradient = (1 - beyond.abs()).clamp(min=0) * sample(level.slopes, x)
+        if level.matrix is not IDENTITY:
+            gradient = torch.einsum("ij,nidhw->njdhw", level.matrix[:, :3].to(u), gradient)
+    return warped, gradient
 
 
 def compose(u, v):
@@ -86,38 +112,63 @@ def gaussian(x, sigma, ratios):
     """Smoothing along each axis, sigma in voxels of the finest one; cut at 3 sigma, normalised over the voxels inside."""
     for axis, ratio in zip((4, 3, 2), ratios):
         radius = math.ceil(3 * sigma * ratio)
-        taps = torch.exp(-torch.arange(-radius, radius + 1, dtype=x.dtype) ** 2 / (2 * (sigma * ratio) ** 2)).reshape(1, 1, -1)
-        swapped = x.transpose(axis, 4)
-        lines = swapped.reshape(-1, 1, x.shape[axis])
-        smooth = F.conv1d(lines, taps, padding=radius) / F.conv1d(torch.ones_like(lines), taps, padding=radius)
-        x = smooth.reshape(swapped.shape).transpose(axis, 4)
+        taps = torch.exp(-torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device) ** 2 / (2 * (sigma * ratio) ** 2))
+        along = [-1 if k == axis else 1 for k in range(5)]
+        inside = F.conv1d(x.new_ones(1, 1, x.shape[axis]), taps.reshape(1, 1, -1), padding=radius).reshape(along)
+        channels = x.shape[1]
+        kernel = taps.reshape(along).expand(channels, *[-1] * 4)
+        x = F.conv3d(x, kernel, padding=[radius * (k == axis) for k in (2, 3, 4)], groups=channels) / inside
     return x
 
 
 def soft_normalize(x, limit, softness, ratios):
     """A step along x, shorter than `limit` voxels of the finest spacing, in proportion to x where x is well below the softness."""
-    r = torch.tensor(ratios, dtype=x.dtype).reshape(1, 3, 1, 1, 1)
+    r = x.new_tensor(ratios).reshape(1, 3, 1, 1, 1)
     return limit * r ** 2 * x / ((r * x).square().sum(1, keepdim=True) + softness ** 2).sqrt()
 
 
-def lncc_force(a, b, gradient):
-    """Each window's LNCC, cov(a, b)^2 / (var(a) var(b)), differentiated by b at the window's own centre, times the image's gradient."""
-    def mean(x):
-        return F.avg_pool3d(x, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
-    mean_a, mean_b = mean(a), mean(b)
-    var_a = (mean(a * a) - mean_a ** 2).clamp(min=0)
-    var_b = (mean(b * b) - mean_b ** 2).clamp(min=0)
+def mean(x):
+    """Over the window, of the voxels inside."""
+    return F.avg_pool3d(x, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
+
+
+def moments(a):
+    """Mean and variance over the window."""
+    mean_a = mean(a)
+    return mean_a, (mean(a * a) - mean_a ** 2).clamp(min=0)
+
+
+def lncc(level, b):
+    """The mean over all windows of cov(a, b)^2 / (var(a) var(b)), a the fixed image."""
+    (mean_a, var_a), (mean_b, var_b) = level.moments, moments(b)
+    cov = mean(level.centred * b) - mean_a * mean_b
+    return (cov ** 2 / (var_a * var_b + EPSILON)).mean()
+
+
+def lncc_force(level, b, gradient):
+    """Each window's LNCC, differentiated by b at the window's own centre, times the image's gradient."""
+    a, (mean_a, var_a), (mean_b, var_b) = level.centred, level.moments, moments(b)
     cov = mean(a * b) - mean_a * mean_b
     rest = a - mean_a - cov / (var_b + FLAT) * (b - mean_b)  # of a, after its regression on b
     return 2 * cov / (var_a * var_b + EPSILON) * rest * gradient
 
 
+def constant(similarity):
+    """Where the similarity's force is computed: as a constant where its derivative is left out."""
+    return torch.no_grad() if similarity == "detached" else nullcontext()
+
+
 def similarity_step(level, u, similarity="exact"):
     """The force, smoothed, as a step of at most LIMIT voxels of the finest spacing, and the warped image."""
-    warped, gradient = warp_with_gradient(centre(level.moving), u, level.matrix)
-    force = lncc_force(centre(level.fixed), warped, gradient)
-    step = soft_normalize(gaussian(force, FORCE_SMOOTHING, level.ratios), LIMIT, SOFTNESS, level.ratios)
-    return (step.detach() if similarity == "detached" else step), warped
+    warped, gradient = warp_with_gradient(level, u, similarity)
+    with constant(similarity):
+        force = lncc_force(level, warped, gradient)
+        return soft_normalize(gaussian(force, FORCE_SMOOTHING, level.ratios), LIMIT, SOFTNESS, level.ratios), warped
+
+
+def diffusion(u, ratios):
+    """The sum over the axes of ratio times the mean square of the differences of neighbours."""
+    return sum(ratio * u.diff(dim=axis).square().mean() for axis, ratio in zip((4, 3, 2), ratios))
 
 
 def conv(inputs, outputs, stride=1):
@@ -125,7 +176,7 @@ def conv(inputs, outputs, stride=1):
 
 
 def leaky(x):
-    return F.leaky_relu(x, 0.2)
+    return F.leaky_relu(x, 0.2, inplace=IN_PLACE)
 
 
 class DeqReg(nn.Module):
@@ -144,7 +195,7 @@ class DeqReg(nn.Module):
     def v(self, u, level, similarity="exact"):
         """The short step of one update."""
         step, warped = similarity_step(level, u, similarity)
-        seen = torch.cat([u / 4, step, centre(level.fixed), warped], 1)
+        seen = torch.cat([u / 4, step, level.centred, warped], 1)
         fine = leaky(self.full(leaky(self.enter(seen))))
         up = F.interpolate(leaky(self.coarse(leaky(self.down(fine)))), size=fine.shape[2:], mode="trilinear", align_corners=False)
         proposed = self.leave(torch.cat([leaky(self.join(torch.cat([up, fine], 1))), step], 1))
@@ -165,7 +216,7 @@ class GraDIRN(nn.Module):
 
     def forward(self, u, level, similarity="exact"):
         step, warped = similarity_step(level, u, similarity)
-        x = torch.cat([u / 4, centre(level.fixed), warped], 1)
+        x = torch.cat([u / 4, level.centred, warped], 1)
         for layer in self.hidden:
             x = leaky(layer(x))
         return u + self.tau * step - self.leave(x)

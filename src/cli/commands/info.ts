@@ -2,6 +2,7 @@
 import { version } from '../../../package.json';
 import { mebibytes } from '../../gpu/device.ts';
 import { type FoundAdapter, listAdapters } from '../../node.ts';
+import { processorOf } from '../../graph/plan.ts';
 import { tiling } from '../../ops/conv3d-passes.ts';
 import { type Options, parse, table } from '../args.ts';
 import { driverAdvice } from '../driver.ts';
@@ -23,6 +24,7 @@ const limits: Record<string, boolean> = {
 export async function run(args: string[]): Promise<number> {
   const { json } = parse(options, args);
   const adapters = await listAdapters();
+  const processor = processorOf(adapters[0]?.info ?? { software: true });
   const reason = adapters.length ? why(adapters) : null;
   const advice = adapters.length ? null : driverAdvice();
   if (json)
@@ -35,7 +37,7 @@ export async function run(args: string[]): Promise<number> {
           adapters,
           reason,
           advice,
-          tiling: Object.fromEntries(tiling()),
+          tiling: Object.fromEntries(tiling(processor)),
         },
         null,
         2,
@@ -47,8 +49,8 @@ export async function run(args: string[]): Promise<number> {
         `deqreg ${version}, Node ${process.versions.node}, ${process.platform} ${process.arch}`,
         ...adapters.map(describe),
         reason ?? advice,
-        'Convolutions, on every adapter:',
-        ...table(tiling()),
+        `Convolutions, on ${processor === 'gpu' ? 'a GPU' : 'a CPU'}:`,
+        ...table(tiling(processor)),
       ].join('\n'),
     );
   return adapters.length ? 0 : 1;

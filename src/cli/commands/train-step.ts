@@ -47,6 +47,7 @@ export async function run(args: string[]): Promise<number> {
       measuredPeakBytes: gpu.ledger.peak.total,
       byTag: gpu.ledger.peak.byTag,
       maxRssBytes: process.resourceUsage().maxRSS * 1024,
+      rssBytes: process.memoryUsage.rss(), // at the end, while all buffers are there
     };
     console.log(
       given.json

@@ -4,7 +4,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { version } from '../../../package.json';
 import { adjoints } from '../../deq/problem.ts';
-import { mebibytes } from '../../gpu/device.ts';
+import { adapterName, mebibytes } from '../../gpu/device.ts';
 import { readBytes, writeAtomic } from '../../io/files.ts';
 import { similarityJacobians } from '../../models/cell.ts';
 import { type CellName, cells, type Model } from '../../models/cells.ts';
@@ -96,7 +96,7 @@ export async function run(args: string[]): Promise<number> {
     await writeAtomic(path(LOG), [...records, ...events].map((line) => `${JSON.stringify(line)}\n`).join(''));
     const append = (line: object) => appendFileSync(path(LOG), `${JSON.stringify(line)}\n`);
     const modelWith = (values: Model['values'], levels?: readonly number[]) => modelOf(settings, trained.modality, values, levels);
-    const describe = (checkpoint: Checkpoint) => cardOf(trained, settings, checkpoint, gpu.info.description, name, command(args));
+    const describe = (checkpoint: Checkpoint) => cardOf(trained, settings, checkpoint, adapterName(gpu.info), name, command(args));
     const writeAll = async (checkpoint: Checkpoint) => {
       await writeAtomic(path(CHECKPOINT), encodeCheckpoint(checkpoint));
       const values = checkpoint.best?.values ?? valuesOf(checkpoint.tensors, 'average');
@@ -108,7 +108,7 @@ export async function run(args: string[]): Promise<number> {
           command: command(args),
           records,
           events,
-          facts: factsOf(trained, settings, checkpoint, gpu.info.description, gpu.ledger.live.total),
+          facts: factsOf(trained, settings, checkpoint, adapterName(gpu.info), gpu.ledger.live.total),
         }),
       );
     };
@@ -225,13 +225,14 @@ const command = (args: readonly string[]) =>
 
 function cardOf(
   { told, modality }: TrainingData,
-  { seed, adjoint, unrolledSteps, stages }: TrainOptions,
+  { seed, adjoint, unrolledSteps, solver, stages }: TrainOptions,
   { step, hours, best }: Checkpoint,
   adapter: string,
   name: string | undefined,
   command: string,
 ) {
   const levels = stages.map((stage) => `${stage.steps} steps at 1/${stage.levels.join(', 1/')}`).join('; ');
+  const unrolled = adjoint === 'unrolled' || adjoint === 'checkpointed';
   return {
     name: name ?? told.name,
     summary: `${modality === 'ct' ? 'CT' : 'MRI'} registration, trained on ${told.data}`,
@@ -240,7 +241,8 @@ function cardOf(
     command: `${command} (${levels})`,
     seed,
     steps: best?.step ?? step,
-    adjoint: adjoint === 'unrolled' || adjoint === 'checkpointed' ? `${adjoint}, ${unrolledSteps} steps` : adjoint,
+    adjoint: unrolled ? `${adjoint}, ${unrolledSteps} steps` : adjoint,
+    evaluations: unrolled ? unrolledSteps : solver.maxIterations,
     adapter,
     hours: Number(hours.toFixed(2)),
     date: new Date().toISOString(),
