@@ -1,7 +1,7 @@
 // Registration of real pairs by the whole command: overlap, landmarks, regularity, time and memory, for every method of deqreg and for
 // the peers that the machine has. Figures come from one implementation, out of the displacement that each command leaves behind.
 //   node build.mjs bench registration [--quick] [--pairs WORD] [--methods NAME,NAME] [--repeat 3] [--json FILE]
-//     [--install-peers] [--peer SCRIPT] [--peer-args "…"] [--device cuda]
+//     [--install-peers] [--peer SCRIPT] [--peer-args="…"] [--device cuda]
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -158,7 +158,7 @@ async function runOne(method: Method, c: Case, inputs: Inputs, scratch: string, 
 async function inTurn(methods: readonly Method[], c: Case, inputs: Inputs, scratch: string, repeat: number): Promise<Turn[]> {
   const [ours] = methods;
   const turns = methods
-    .filter((m) => m.fits(c) && (m === ours || m.peer))
+    .filter((m) => m.fits(c) && (m === ours || (m.peer && !m.slow)))
     .map(({ name, peer }): Turn => ({ method: name, peer, seconds: [] }));
   if (!ours || ours.peer || turns.length < 2) return [];
   for (let n = 0; n < repeat; n++)
@@ -199,7 +199,7 @@ function given(values: Record<string, string | boolean | undefined>): string {
     if (key === 'json' || key === 'install-peers' || value === undefined) return '';
     if (value === true) return ` --${key}`;
     const text = key === 'peer' ? basename(String(value)) : String(value);
-    return ` --${key} ${/\s/.test(text) ? `"${text}"` : text}`;
+    return ` --${key}${text.startsWith('-') ? '=' : ' '}${/\s/.test(text) ? `"${text}"` : text}`;
   });
   return words.join('');
 }

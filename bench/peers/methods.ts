@@ -34,7 +34,7 @@ export interface Method {
   field(c: Case, inputs: Inputs, out: string): Promise<{ u: Float32Array; proof?: Proof }>;
   /** Shares of its iterations at which it is a curve. */
   shares: readonly number[];
-  /** Left out of a quick run. */
+  /** Left out of a quick run, and of the runs in turn. */
   slow?: boolean;
   /** How it was run. */
   told: string;
@@ -109,12 +109,13 @@ export const ownMethods = (): Method[] => [
 ];
 
 const TWIN = 'bench/peers/torch_lncc_adam.py';
-/** What suits the twin better than its defaults, which suit the brains: full resolution for the lung, a coarser start and more smoothness. */
+/** What suits the twin better than its defaults, which suit the brains: full resolution and smoothness for the lung, smoothness for the heart. */
 const twinOptions: Record<string, string[]> = {
   lung: '--levels 4,2,1 --iterations 80,60,30 --lam 1'.split(' '),
   cardiac: '--iterations 120,120,100 --lam 2'.split(' '),
 };
-const TWIN_ITERATIONS = [60, 60, 60];
+/** The twin's own default. */
+const TWIN_ITERATIONS = '60,60,60';
 
 /** PyTorch's twin: our own script, or another that takes FIXED MOVING --out FIELD and writes the field in any of the known forms. */
 function torchMethod(program: string, script: string, extra: readonly string[] | undefined, device: string | undefined): Method {
@@ -125,23 +126,16 @@ function torchMethod(program: string, script: string, extra: readonly string[] |
   return {
     name: own ? `PyTorch${device && device !== 'cpu' ? ` (${device})` : ''}` : basename(script),
     peer: true,
-    shares: own && !extra ? [0.125, 0.25, 0.5, 2] : [],
+    shares: own ? [0.125, 0.25, 0.5, 2] : [],
     fits: () => true,
     async register(c, _, out, share = 1) {
       mkdirSync(out, { recursive: true });
-      const less = share === 1 ? [] : ['--iterations', TWIN_ITERATIONS.map((n) => Math.round(share * n)).join(',')];
+      const given = optionsFor(c);
+      const whole = given.includes('--iterations') ? given[given.indexOf('--iterations') + 1]! : TWIN_ITERATIONS;
+      const part = whole.split(',').map((n) => Math.max(1, Math.round(share * Number(n))));
+      const less = share === 1 ? [] : ['--iterations', part.join(',')]; // the last one given counts
       const warped = own ? ['--warped', join(out, 'warped.nii')] : [];
-      const finished = await command(program, [
-        script,
-        c.fixed,
-        c.moving,
-        '--out',
-        field(out),
-        ...warped,
-        ...optionsFor(c),
-        ...less,
-        ...on,
-      ]);
+      const finished = await command(program, [script, c.fixed, c.moving, '--out', field(out), ...warped, ...given, ...less, ...on]);
       const cuda = own ? jsonOf(finished).maxCudaMiB : undefined;
       return { seconds: finished.seconds, peakMiB: finished.peakMiB, gpuMiB: cuda };
     },
@@ -153,8 +147,8 @@ function torchMethod(program: string, script: string, extra: readonly string[] |
             : Object.entries(twinOptions)
                 .map(([kind, options]) => `; ${kind}: \`${options.join(' ')}\``)
                 .join('')
-        }. Writes field and warped image, uncompressed.`
-      : `\`${basename(script)} ${[...(extra ?? []), ...on].join(' ')}\`.`,
+        }. Of the settings tried on these pairs those that were best for it. Writes field and warped image, uncompressed.`
+      : `\`${[basename(script), ...(extra ?? []), ...on].join(' ')}\`.`,
   };
 }
 
@@ -173,8 +167,9 @@ export function findPeers({ script = TWIN, args, device }: PeerOptions): { peers
   const program = pythonWithTorch();
   if (program) peers.push(torchMethod(program, script, args, device));
   else missing.push({ name: 'PyTorch', install: 'apt-get install python3-torch python3-numpy' });
-  const common = { peer: true, fits: () => true, shares: [0.125, 0.25, 0.5] };
-  const files = 'the parameter files `bench/peers/elastix_*.txt`: B-splines behind an affine transform, which the brains do without';
+  const common = { peer: true, fits: () => true, shares: [0.25, 0.5] };
+  const files =
+    'the parameter files `bench/peers/elastix_*.txt`: B-splines behind an affine transform, which the brains do without; of the settings tried on these pairs those that were best for it';
   if (hasElastix())
     peers.push({
       ...common,
