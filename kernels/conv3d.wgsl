@@ -3,7 +3,6 @@
 // One invocation: RUN voxels along W × 4·VECTORS channels from `first_out` on, so that a value loaded serves many multiplications.
 // A pass takes `channels` inputs from `first_in` on; where there are several, the later ones ACCUMULATE on y. x, but for the ends of what
 // an invocation reads of a line, and y are accessed LANES values at a time: 1, or 4 where lines, of x and of y, begin and go on in fours.
-// Sums are written out in fours and ones, not in loops: what is indexed by a variable of a loop that a compiler leaves a loop, leaves registers.
 // @use index
 // @use activation
 // @use reals$LANES
@@ -31,7 +30,6 @@ fn place(q: u32, n: u32) -> Place {
 }
 
 var<private> values: array<f32, SPAN>;
-var<private> weights: array<vec4f, K>;
 var<private> sum: array<array<vec4f, VECTORS>, RUN>;
 
 @compute @workgroup_size(WG)
@@ -69,42 +67,23 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
 // Adds to the four channels of vector v what the values give with the K weights of a line, which stay in registers for all voxels.
 fn multiply(t: u32, v: u32) {
+  var weights: array<vec4f, K>;
   for (var kw = 0u; kw < K; kw++) { weights[kw] = w[(t * K + kw) * VECTORS + v]; }
-  multiply_four(v, 0u);
-  if (RUN > 4u) { multiply_four(v, 4u); }
-  if (RUN > 8u) { multiply_four(v, 8u); }
-  if (RUN > 12u) { multiply_four(v, 12u); }
-  if (RUN > 16u) { multiply_four(v, 16u); }
-}
-
-fn multiply_four(v: u32, r: u32) {
-  multiply_one(v, r);
-  multiply_one(v, r + 1u);
-  multiply_one(v, r + 2u);
-  multiply_one(v, r + 3u);
-}
-
-fn multiply_one(v: u32, r: u32) {
-  var total = sum[r][v];
-  for (var kw = 0u; kw < K; kw++) { total = fma(vec4f(values[r * STRIDE + kw]), weights[kw], total); }
-  sum[r][v] = total;
+  for (var r = 0u; r < RUN; r++) {
+    var total = sum[r][v];
+    for (var kw = 0u; kw < K; kw++) { total = fma(vec4f(values[r * STRIDE + kw]), weights[kw], total); }
+    sum[r][v] = total;
+  }
 }
 
 fn write(n: u32, p: vec3u, v: u32) {
-  write_four(n, p, v, 0u);
-  if (RUN > 4u) { write_four(n, p, v, 4u); }
-  if (RUN > 8u) { write_four(n, p, v, 8u); }
-  if (RUN > 12u) { write_four(n, p, v, 12u); }
-  if (RUN > 16u) { write_four(n, p, v, 16u); }
-}
-
-fn write_four(n: u32, p: vec3u, v: u32, first: u32) {
-  var totals = array<vec4f, 4>(sum[first][v], sum[first + 1u][v], sum[first + 2u][v], sum[first + 3u][v]); // may be indexed by a variable
-  for (var r = 0u; r < 4u && p.x + first + r < params.w; r += LANES) {
+  var totals: array<vec4f, RUN>; // a copy that may be indexed by a variable
+  for (var r = 0u; r < RUN; r++) { totals[r] = sum[r][v]; }
+  for (var r = 0u; r < RUN && p.x + r < params.w; r += LANES) {
     for (var c = 0u; c < 4u; c++) {
       let o = params.first_out + 4u * v + c;
       if (o >= params.outputs) { break; }
-      let at = ((((n * params.outputs + o) * params.d + p.z) * params.h + p.y) * params.w + p.x + first + r) / LANES;
+      let at = ((((n * params.outputs + o) * params.d + p.z) * params.h + p.y) * params.w + p.x + r) / LANES;
       var results: array<f32, LANES>;
       for (var i = 0u; i < LANES; i++) {
         results[i] = totals[r + i][c];

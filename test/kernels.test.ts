@@ -48,7 +48,9 @@ function collect(trace: (graph: Graph) => void): void {
 }
 
 function note(graph: Graph): void {
-  const dispatches = (['cpu', 'gpu'] as const).flatMap((processor) => plan(graph, processor).phases.flatMap((phase) => phase.dispatches));
+  const plans = (['cpu', 'gpu'] as const).map((processor) => plan(graph, processor));
+  assert.equal(plans[0]!.peak, plans[1]!.peak, 'a processor changes the memory');
+  const dispatches = plans.flatMap(({ phases }) => phases.flatMap((phase) => phase.dispatches));
   for (const { kernel, constants = {} } of dispatches) {
     // How a volume's plane is cut into workgroups follows its size: all four ways are possible wherever one is.
     const cuts = 'WG_Y' in constants && constants.WG_Y !== 1 ? [64, 32, 16, 8].map((x) => ({ WG_X: x, WG_Y: 64 / x })) : [{}];

@@ -44,10 +44,10 @@ export interface Dispatch {
   inPlace?: { result: string; of: readonly { name: string; meanwhile: string }[] };
 }
 
-/** What an op's launch rule sees. `workspace` reserves memory for the time of this node only. */
 /** What computes: a GPU, or a driver that computes on the CPU. Tiles differ, results do not beyond rounding, memory not at all. */
 export type Processor = 'gpu' | 'cpu';
 
+/** What an op's launch rule sees. `workspace` reserves memory for the time of this node only. */
 export interface Launch<A> {
   inputs: readonly Tensor[];
   updates: readonly Tensor[];
