@@ -53,6 +53,6 @@ export const runs = (program: string, ...args: string[]): boolean => spawnSync(p
 /** What a command writes, as JSON from the first brace on. */
 export const jsonOf = ({ stdout }: Finished): any => JSON.parse(stdout.slice(stdout.indexOf('{')));
 
-/** A Python that has PyTorch: a distribution's own, or the first on the path. */
-export const pythonWithTorch = (): string | undefined =>
-  ['/usr/bin/python3', 'python3'].find((program) => runs(program, '-c', 'import numpy, torch'));
+/** A Python that has PyTorch: the one given, or else a distribution's own, or the first on the path. */
+export const pythonWithTorch = (given?: string): string | undefined =>
+  (given ? [given] : ['/usr/bin/python3', 'python3']).find((program) => runs(program, '-c', 'import numpy, torch'));

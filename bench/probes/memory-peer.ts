@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import type { Gpu } from '../../src/node.ts';
 import { table } from '../report.ts';
 import { type AdjointName, bytesAt, CHANNELS, FULL, HALF, QUARTER, type Row, type Size, voxels } from './memory-rows.ts';
-import { agreement, findTorch, runTwin } from './twin.ts';
+import { pythonWithTorch } from '../peers/process.ts';
+import { agreement, runTwin } from './twin.ts';
 
 const STEPS = 12;
 /** PyTorch's unrolled step may take so much of the computer's memory. */
@@ -24,7 +25,7 @@ export async function againstTorch(
   quick: boolean | undefined,
   bytes: number,
 ): Promise<string[]> {
-  const python = findTorch(given);
+  const python = pythonWithTorch(given);
   if (!python)
     return ['## PyTorch', `Left out: ${given ?? 'python3'} does not import torch and numpy (on Debian: apt-get install python3-torch).`];
   const folder = mkdtempSync(join(tmpdir(), 'deqreg-torch-'));

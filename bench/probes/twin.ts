@@ -58,12 +58,6 @@ export interface TwinRun {
   loss: number;
 }
 
-/** The first Python that imports torch: that of --peer, or one of the usual. */
-export function findTorch(given?: string): string | undefined {
-  const candidates = given ? [given] : ['python3', '/usr/bin/python3'];
-  return candidates.find((python) => spawnSync(python, ['-c', 'import torch, numpy']).status === 0);
-}
-
 function ask<T>(python: string, args: string[]): T {
   const { status, stdout, stderr } = spawnSync(python, [SCRIPT, ...args], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`${python} ${SCRIPT} ${args.join(' ')}: ${stderr}`);
