@@ -89,7 +89,7 @@ for (const masked of [false, true]) {
       const byMask = warp!.vjp([masks[1]!, u], { matrix }, mul!.vjp([masks[0]!, there], {}, dweight!)[1]!)[1]!;
       expected = map(expected, (x, i) => x + byMask.data[i]!);
     }
-    close(grads[2]!, expected.data, 3e-5); // six ops back to back; an H100 gives 1.04e-5, lavapipe less
+    close(grads[2]!, expected.data);
   });
 }
 
