@@ -202,7 +202,10 @@ test('info: the adapter that is taken, as text and as JSON', async () => {
   );
   assert.ok(adapters[0].limits.maxBufferSize > 2 ** 27 && adapters[0].features.length > 0);
   const { stdout } = await succeed('info');
-  assert.match(stdout, / on a GPU:/.test(stdout) ? /conv3d 3×3×3 +16 channels × up to 4 voxels/ : /conv3d 3×3×3 +16 channels × up to 16 voxels/);
+  assert.match(
+    stdout,
+    / on a GPU:/.test(stdout) ? /conv3d 3×3×3 +16 channels × up to 4 voxels/ : /conv3d 3×3×3 +16 channels × up to 16 voxels/,
+  );
   assert.ok(stdout.includes(`* ${adapters[0].info.description} (${adapters[0].info.software ? 'software' : 'hardware'}`));
 });
 
