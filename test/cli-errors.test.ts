@@ -11,13 +11,16 @@ import { deqreg } from './cli-run.ts';
 import { at } from './root.ts';
 import { makeNifti, random, type MakeNifti } from './io-make-nifti.ts';
 
-/** Loaded before the command: the device is lost after some submits, as when a driver crashes. */
+/** Loaded before the command: the device is lost at its fifth submission, as when a driver crashes in the middle of a registration. */
 const LOSE = `import { globals } from ${JSON.stringify(pathToFileURL(at('node_modules/webgpu/index.js')).href)};
-const { requestDevice } = globals.GPUAdapter.prototype;
+const { requestDevice } = globals.GPUAdapter.prototype, { submit } = globals.GPUQueue.prototype;
+let device, submits = 0;
 globals.GPUAdapter.prototype.requestDevice = async function (...args) {
-  const device = await requestDevice.apply(this, args);
-  setTimeout(() => device.destroy(), 300);
-  return device;
+  return (device = await requestDevice.apply(this, args));
+};
+globals.GPUQueue.prototype.submit = function (...args) {
+  submit.apply(this, args);
+  if (++submits === 5) device.destroy();
 };`;
 
 let folder = '';
