@@ -25,9 +25,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     if (i + r < params.d) { sum += three(first + (i + 2u * r) * step); }
     let p = i * plane + column;
     let count = in_column * inside(i, params.d, r);
-    let mean = sum.x / count;
-    y[2u * n * voxels + p] = mean;
-    y[(2u * n + 1u) * voxels + p] = max(0.0, sum.y / count - mean * mean);
+    let mean_a = mean(sum.x, count);
+    y[2u * n * voxels + p] = mean_a;
+    y[(2u * n + 1u) * voxels + p] = max(0.0, mean(sum.y, count) - mean_a * mean_a);
     if (i >= r) { sum -= three(first + i * step); }
   }
 }

@@ -20,11 +20,12 @@ fn reach(o: u32, s: f32) -> vec2u {
   return vec2u(u32(max(0.0, ceil(centre - support))), min(params.n_in, u32(max(0.0, floor(centre + support))) + 1u));
 }
 
+// What the weights of output o are multiplied by, so that they sum to 1.
 fn norm(o: u32, s: f32) -> f32 {
   var sum = 0.0;
   let r = reach(o, s);
   for (var i = r.x; i < r.y; i++) { sum += weight(o, i, s); }
-  return sum;
+  return 1.0 / sum;
 }
 
 @compute @workgroup_size(WG)
@@ -44,17 +45,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let end = min(params.n_out, u32(max(0.0, ceil(centre + width))) + 1u);
     for (var o = begin; o < end; o++) {
       let w = weight(o, at, s);
-      if (w > 0.0) { sum += w / norm(o, s) * f32(x[first + o * params.inner]); }
+      if (w > 0.0) { sum += w * norm(o, s) * f32(x[first + o * params.inner]); }
     }
     y[k] = real(sum);
   } else {
     let r = reach(at, s);
-    var total = 0.0;
-    for (var i = r.x; i < r.y; i++) {
-      let w = weight(at, i, s);
-      total += w;
-      sum += w * f32(x[first + i * params.inner]);
-    }
-    y[k] = real(sum / total);
+    let share = norm(at, s);
+    for (var i = r.x; i < r.y; i++) { sum += weight(at, i, s) * share * f32(x[first + i * params.inner]); }
+    y[k] = real(sum);
   }
 }

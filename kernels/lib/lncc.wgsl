@@ -9,9 +9,9 @@ fn window_at(sum: vec3f, count: f32, n: u32, p: u32) -> Window {
   x.count = count;
   x.mean_a = statistics[2u * n * voxels + p];
   x.var_a = statistics[(2u * n + 1u) * voxels + p];
-  x.mean_b = sum.x / x.count;
-  x.var_b = max(0.0, sum.y / x.count - x.mean_b * x.mean_b);
-  x.c = sum.z / x.count - x.mean_a * x.mean_b;
+  x.mean_b = mean(sum.x, x.count);
+  x.var_b = max(0.0, mean(sum.y, x.count) - x.mean_b * x.mean_b);
+  x.c = mean(sum.z, x.count) - x.mean_a * x.mean_b;
   x.q = x.var_a * x.var_b + params.epsilon;
   return x;
 }

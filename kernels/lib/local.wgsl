@@ -8,3 +8,10 @@ fn inside(i: u32, n: u32, radius: u32) -> f32 {
 fn column_count(column: u32, w: u32, h: u32, radius_w: u32, radius_h: u32) -> f32 {
   return inside(column % w, w, radius_w) * inside(column / w, h, radius_h);
 }
+
+// sum / count with the quotient's own remainder put right: GPUs divide with an error of some units in the last place, which variances,
+// differences of two means, would see enlarged.
+fn mean(sum: f32, count: f32) -> f32 {
+  let m = sum / count;
+  return m + fma(-m, count, sum) / count;
+}
