@@ -1,7 +1,7 @@
 // Memory of one training step against the solver's steps and the voxels, for every adjoint of the same cell: planned without a device; measured
 // by the engine's ledger, and as resident memory, where it may be run; and against the same step in PyTorch. On a software adapter GPU memory
 // is resident memory.
-//   node build.mjs bench memory [--quick] [--json FILE] [--memory 8GiB] [--peer PYTHON | --no-peer]
+//   node build.mjs bench memory [--quick] [--json FILE] [--memory 8GiB] [--python FILE | --no-peer]
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -168,7 +168,7 @@ export async function main(args: string[]): Promise<void> {
       quick: { type: 'boolean' },
       json: { type: 'string' },
       memory: { type: 'string' },
-      peer: { type: 'string' },
+      python: { type: 'string' },
       'no-peer': { type: 'boolean' },
     },
   });
@@ -197,13 +197,13 @@ export async function main(args: string[]): Promise<void> {
     rows.find((row) => row.size === size && row.steps === steps && row.adjoint === adjoint)!;
   const marked = (row: Row) => `${mib(row.plannedBytes)}${row.measuredBytes === undefined ? '' : ' •'}`;
   const image = (suffix: string, alt: string) => `![${alt}](${reportName('memory', info)}${suffix}.svg)`;
-  const given = ['quick', 'memory', 'peer', 'no-peer'].flatMap((name) => {
+  const given = ['quick', 'memory', 'python', 'no-peer'].flatMap((name) => {
     const value = values[name as keyof typeof values];
     return value === undefined ? [] : [` --${name}${typeof value === 'string' ? ` ${value}` : ''}`];
   });
   const peer = values['no-peer']
     ? ['## PyTorch', 'Left out: --no-peer.']
-    : await againstTorch(gpu, values.peer, rows, values.quick, limit.bytes);
+    : await againstTorch(gpu, values.python, rows, values.quick, limit.bytes);
   gpu.close();
   const least = measured.reduce((a, b) => (b.plannedBytes < a.plannedBytes ? b : a));
   const growth = ({ plannedBytes, maxRssBytes }: Row) =>

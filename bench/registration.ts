@@ -1,7 +1,7 @@
 // Registration of real pairs by the whole command: overlap, landmarks, regularity, time and memory, for every method of deqreg and for
 // the peers that the machine has. Figures come from one implementation, out of the displacement that each command leaves behind.
 //   node build.mjs bench registration [--quick] [--pairs WORD] [--methods NAME,NAME] [--repeat 3] [--json FILE]
-//     [--install-peers] [--peer SCRIPT] [--peer-args="…"] [--device cuda]
+//     [--install-peers] [--script FILE] [--script-args="…"] [--device cuda]
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -41,8 +41,8 @@ const options = {
   repeat: { type: 'string' },
   json: { type: 'string' },
   'install-peers': { type: 'boolean' },
-  peer: { type: 'string' },
-  'peer-args': { type: 'string' },
+  script: { type: 'string' },
+  'script-args': { type: 'string' },
   device: { type: 'string' },
 } as const;
 
@@ -57,7 +57,7 @@ export async function main(args: string[]): Promise<void> {
   if (!cases.length)
     throw new Error(`no pairs${pairs && ` with "${pairs}"`} in ${dataFolder}; set DEQREG_DATA to a folder with brain/, lung/ and cardiac/`);
   if (values['install-peers']) await installItkWasm();
-  const { peers, missing } = findPeers({ script: values.peer, args: values['peer-args']?.split(' ').filter(Boolean), device });
+  const { peers, missing } = findPeers({ script: values.script, args: values['script-args']?.split(' ').filter(Boolean), device });
   const named = wanted?.split(',');
   const methods = [...ownMethods(), ...peers].filter(({ name, slow }) => named?.includes(name) ?? !(quick && slow));
   if (!methods.length) throw new Error(`--methods: none of ${[...ownMethods(), ...peers].map(({ name }) => name).join(', ')}`);
@@ -198,7 +198,7 @@ function given(values: Record<string, string | boolean | undefined>): string {
   const words = Object.entries(values).map(([key, value]) => {
     if (key === 'json' || key === 'install-peers' || value === undefined) return '';
     if (value === true) return ` --${key}`;
-    const text = key === 'peer' ? basename(String(value)) : String(value);
+    const text = key === 'script' ? basename(String(value)) : String(value);
     return ` --${key}${text.startsWith('-') ? '=' : ' '}${/\s/.test(text) ? `"${text}"` : text}`;
   });
   return words.join('');

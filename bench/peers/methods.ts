@@ -161,7 +161,7 @@ export interface PeerOptions {
 
 /** The peers that this machine has, and those that it lacks. */
 export function findPeers({ script = TWIN, args, device }: PeerOptions): { peers: Method[]; missing: Missing[] } {
-  if (!existsSync(script)) throw new Error(`--peer: ${script}: no such file`);
+  if (!existsSync(script)) throw new Error(`--script: ${script}: no such file`);
   const peers: Method[] = [],
     missing: Missing[] = [];
   const program = pythonWithTorch();
