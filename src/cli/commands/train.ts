@@ -54,9 +54,12 @@ const DEMO: GivenTrainOptions = {
     { levels: [8, 4, 2], steps: 20 },
   ],
   window: 7,
+  loss: { diffusion: 0.5, dice: 1 },
   rate: 5e-3,
   warmUp: 5,
   averaging: 0.9,
+  solver: { minIterations: 8, maxIterations: 16, tolerance: 0.01 },
+  register: { tolerance: [0.01, 0.01, 0.02] },
   validateEvery: 10,
   checkpointEvery: 10,
 };
