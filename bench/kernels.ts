@@ -13,15 +13,11 @@ import { costOfSizes, type SizeCost, slope } from './probes/cell-cost.ts';
 import { families } from './probes/families.ts';
 import { dispatchCost, measurePeak, type Peak, type Probe } from './probes/peak.ts';
 import { result, type Result } from './probes/roof.ts';
-import { type Description, describe, type Row, type Size } from './probes/rows.ts';
+import { type Description, describe, type Row } from './probes/rows.ts';
+import { FULL, HALF, QUARTER, type Size } from './probes/sizes.ts';
 import { measure } from './probes/timing.ts';
 import { type Run, table, thisRun, writeReport } from './report.ts';
 
-const [QUARTER, HALF, FULL]: Size[] = [
-  [40, 48, 56],
-  [80, 96, 112],
-  [160, 192, 224],
-];
 /** Seconds of repetitions a row. */
 const SECONDS = { quick: 0.3, full: 1 };
 /** Rows of `--quick`, beside the convolution of 16 to 16 channels. */

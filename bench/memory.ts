@@ -10,22 +10,8 @@ import { adjoints } from '../src/deq/problem.ts';
 import { openGpu } from '../src/node.ts';
 import { type Series, chart } from './chart.ts';
 import { againstTorch } from './probes/memory-peer.ts';
-import {
-  type AdjointName,
-  BEYOND,
-  type Budget,
-  bytesAt,
-  CHANNELS,
-  FULL,
-  HALF,
-  QUARTER,
-  type Row,
-  rowOf,
-  type Size,
-  SIZES,
-  STEPS,
-  voxels,
-} from './probes/memory-rows.ts';
+import { type AdjointName, BEYOND, type Budget, bytesAt, CHANNELS, type Row, rowOf, SIZES, STEPS, voxels } from './probes/memory-rows.ts';
+import { FULL, HALF, QUARTER, type Size } from './probes/sizes.ts';
 import { csv, reportName, table, writeReport } from './report.ts';
 
 const GIB = 2 ** 30;
@@ -120,7 +106,7 @@ function eightGiB(): string[] {
     ['activations in f16', (adjoint, size) => bytesAt(adjoint, size, { dtype: 'f16' })],
     ['f16 and 8 channels', (adjoint, size) => bytesAt(adjoint, size, { dtype: 'f16', channels: 8 })],
     ['exact similarity', (adjoint, size) => bytesAt(adjoint, size, { similarity: 'exact' })],
-    ['half the resolution', (adjoint, size) => bytesAt(adjoint, size.map((n) => n / 2) as Size)],
+    ['half the resolution', (adjoint, size) => bytesAt(adjoint, [size[0] / 2, size[1] / 2, size[2] / 2])],
   ];
   const sizes = [FULL, BEYOND];
   const figures = sizes.map((size) => changes.map(([change, of]) => ({ change, bytes: adjoints.map((adjoint) => of(adjoint, size)) })));

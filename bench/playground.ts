@@ -14,7 +14,8 @@ import { type NdArray, ndarray, relativeError } from '../test/reference/ndarray.
 import type { Channels } from './probes/op-row.ts';
 import { measurePeak, type Peak } from './probes/peak.ts';
 import { result } from './probes/roof.ts';
-import type { Row, Size } from './probes/rows.ts';
+import type { Row } from './probes/rows.ts';
+import type { Size } from './probes/sizes.ts';
 import * as engine from './probes/trial.ts';
 import { table } from './report.ts';
 

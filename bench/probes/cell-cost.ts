@@ -14,7 +14,7 @@ import { checkLimits, plan } from '../../src/index.ts';
 import { resolveOptions } from '../../src/register/options.ts';
 import { image } from './inputs.ts';
 import { shapeAt } from './op-row.ts';
-import type { Size } from './rows.ts';
+import type { Size } from './sizes.ts';
 
 const SIZES: Size[] = [
   [24, 28, 32],

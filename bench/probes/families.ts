@@ -6,7 +6,8 @@ import { convolutions } from './convolutions.ts';
 import { field, image, noise } from './inputs.ts';
 import { type Channels, depthFirst, type Family, forwardRow, gradientRow, named, type OpRow, shapeAt, shrunk } from './op-row.ts';
 import { prepared, WINDOW } from './prepared.ts';
-import type { Input, Size } from './rows.ts';
+import type { Input } from './rows.ts';
+import type { Size } from './sizes.ts';
 
 /** σ of the Gaussian, in voxels. */
 const SIGMA = 1;

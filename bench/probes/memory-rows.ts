@@ -4,9 +4,9 @@ import type { Adjoint } from '../../src/deq/problem.ts';
 import { checkLimits, type Plan, plan } from '../../src/graph/plan.ts';
 import type { Gpu } from '../../src/node.ts';
 import { adjointOf, traceTrainingStep, type TrainingStepOptions, unitGrid } from '../../src/train/step.ts';
+import { FULL, HALF, QUARTER, type Size } from './sizes.ts';
 
 export type AdjointName = Adjoint['adjoint'];
-export type Size = [number, number, number];
 
 export interface Row {
   adjoint: AdjointName;
@@ -29,13 +29,8 @@ export interface Row {
 export const CHANNELS = 16;
 export const STEPS = [1, 2, 4, 8, 12, 16, 24, 32, 64];
 /** A quarter, half and full brain resolution, one between, and one beyond. */
-export const [QUARTER, HALF, BETWEEN, FULL, BEYOND]: [Size, Size, Size, Size, Size] = [
-  [40, 48, 56],
-  [80, 96, 112],
-  [112, 136, 160],
-  [160, 192, 224],
-  [224, 272, 320],
-];
+const BETWEEN: Size = [112, 136, 160];
+export const BEYOND: Size = [224, 272, 320];
 export const SIZES = [QUARTER, HALF, BETWEEN, FULL, BEYOND];
 
 /** Lengths that are run, where they may be. The forward solve of phantom is that of implicit. */

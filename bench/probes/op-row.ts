@@ -5,7 +5,8 @@ import { gpuOps } from '../../test/gpu-ops.ts';
 import { reference } from '../../test/reference/index.ts';
 import type { ReferenceOp } from '../../test/reference/ndarray.ts';
 import { noise } from './inputs.ts';
-import type { Row, Size } from './rows.ts';
+import type { Row } from './rows.ts';
+import type { Size } from './sizes.ts';
 
 export type Channels = readonly [number, number];
 /** The rows of an op at a size; `channels` are those that go in and come out. */

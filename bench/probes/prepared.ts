@@ -7,7 +7,8 @@ import { type NdArray, ndarray, zeros } from '../../test/reference/ndarray.ts';
 import { adamStep } from '../../test/reference/steps.ts';
 import { field, image, noise } from './inputs.ts';
 import { depthFirst, type Family, shapeAt, shrunk } from './op-row.ts';
-import type { Input, Row, Size } from './rows.ts';
+import type { Input, Row } from './rows.ts';
+import type { Size } from './sizes.ts';
 
 /** Window of LNCC and of window sums, in voxels. */
 export const WINDOW = 9;

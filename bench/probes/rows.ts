@@ -2,9 +2,7 @@
 import { bytesOf, type Dispatch, type DType, type Tensor } from '../../src/graph/graph.ts';
 import { cast, Graph, plan, type Plan, type Processor, type Shape } from '../../src/index.ts';
 import type { NdArray } from '../../test/reference/ndarray.ts';
-
-/** (W, H, D). */
-export type Size = readonly [number, number, number];
+import type { Size } from './sizes.ts';
 
 export interface Input {
   label: string;

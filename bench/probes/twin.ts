@@ -20,13 +20,13 @@ import {
 } from '../../src/index.ts';
 import { phantom } from '../../src/register/phantom.ts';
 import { axpby } from '../../src/ops/index.ts';
-
-type Size = [number, number, number];
+import { gaussian, seededRandom } from '../../src/ops/random.ts';
+import type { Size } from './sizes.ts';
 
 const SCRIPT = 'bench/peers/torch_deqreg.py';
 const WINDOW = 5;
-/** The last layer starts at 1e-3; this much larger, the network moves the field by tenths of a voxel. */
-const LOUDER = 100;
+/** σ of random numbers in the last layer: with them the network, and not only the similarity's step, moves the field by tenths of a voxel. */
+const LOUD = 0.1;
 const SEED = 1;
 
 export interface Agreement {
@@ -85,7 +85,8 @@ function waves(shape: Shape): Float32Array {
 /** f(u), the loss of it and that loss's gradients for the weights, by the engine and by PyTorch, on the same inputs and weights. */
 export async function agreement(gpu: Gpu, python: string, folder: string, size: Size, channels: number): Promise<Agreement> {
   const { images, values } = inputsOf(size, channels);
-  values.get('leave.weight')!.data.forEach((v, i, all) => (all[i] = LOUDER * v));
+  const random = seededRandom(SEED);
+  values.get('leave.weight')!.data.forEach((_, i, all) => (all[i] = LOUD * gaussian(random)));
   const graph = new Graph();
   const cell = deqreg(graph, { channels, similarity: 'detached' });
   const state = [1, 3, ...size.toReversed()];
