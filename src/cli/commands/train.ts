@@ -10,7 +10,7 @@ import { similarityJacobians } from '../../models/cell.ts';
 import { type CellName, cells, type Model } from '../../models/cells.ts';
 import { encodeModel } from '../../register/model.ts';
 import { type Checkpoint, encodeCheckpoint, parseCheckpoint, valuesOf } from '../../train/checkpoint.ts';
-import { type GivenTrainOptions, modelOf, resolveTrainOptions, totalSteps, type TrainOptions } from '../../train/options.ts';
+import { defaults, type GivenTrainOptions, modelOf, resolveTrainOptions, totalSteps, type TrainOptions } from '../../train/options.ts';
 import { type StepRecord, train } from '../../train/train.ts';
 import { validatePairs } from '../../train/validate.ts';
 import { oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
@@ -228,12 +228,16 @@ const command = (args: readonly string[]) =>
 
 function cardOf(
   { told, modality }: TrainingData,
-  { seed, adjoint, unrolledSteps, solver, stages }: TrainOptions,
+  settings: TrainOptions,
   { step, hours, best }: Checkpoint,
   adapter: string,
   name: string | undefined,
   command: string,
 ) {
+  const { seed, adjoint, unrolledSteps, solver, stages } = settings;
+  const chosen = Object.entries(settings).filter(
+    ([key, value]) => JSON.stringify(value) !== JSON.stringify(defaults[key as keyof TrainOptions]),
+  );
   const levels = stages.map((stage) => `${stage.steps} steps at 1/${stage.levels.join(', 1/')}`).join('; ');
   const unrolled = adjoint === 'unrolled' || adjoint === 'checkpointed';
   return {
@@ -241,7 +245,7 @@ function cardOf(
     summary: `${modality === 'ct' ? 'CT' : 'MRI'} registration, trained on ${told.data}`,
     data: told.data,
     licence: told.licence,
-    command: `${command} (${levels})`,
+    command: `${command} (${[levels, ...(chosen.length ? [`settings ${JSON.stringify(Object.fromEntries(chosen))}`] : [])].join('; ')})`,
     seed,
     steps: best?.step ?? step,
     adjoint: unrolled ? `${adjoint}, ${unrolledSteps} steps` : adjoint,
