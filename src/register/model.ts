@@ -28,7 +28,7 @@ export interface ModelCard {
   validation: Record<string, unknown>;
 }
 
-/** What files have that do not say: the default budget of training. */
+/** What files have that do not say: the default budget of training when they were made. */
 const EVALUATIONS = 16;
 
 /** Evaluations of the cell on a level at most while a model was trained; of older cards, T from the words of their adjoint. */
