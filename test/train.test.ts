@@ -203,7 +203,7 @@ test('options: defaults, rates, λ of the levels, and what is refused by name', 
   assert.ok(Math.abs(rate(99) / options.rate - 0.05) < 0.01);
   const model = modelOf(options, 'mri', new Map(), [4]);
   assert.equal([atLevels([3, 2, 1], options, [8]), atLevels([7], options, [8, 4, 2])], [[3], [7, 7, 7]]);
-  assert.equal([model.lambda, model.iterations, model.tolerance], [[2], [40], [0.01]]);
+  assert.equal([model.lambda, model.iterations, model.tolerance], [[2], [40], [options.register.tolerance[1]]]);
   for (const [given, message] of [
     [{ stepps: 3 }, /^train: unknown option stepps; there are cell, /],
     [{ loss: { dise: 1 } }, /^train: unknown option loss\.dise; there are similarity, diffusion, dice$/],
