@@ -50,8 +50,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     y[k] = real(sum);
   } else {
     let r = reach(at, s);
-    let share = norm(at, s);
-    for (var i = r.x; i < r.y; i++) { sum += weight(at, i, s) * share * f32(x[first + i * params.inner]); }
-    y[k] = real(sum);
+    var total = 0.0; // as norm() adds it up, so that the adjoint has the same weights
+    for (var i = r.x; i < r.y; i++) {
+      let w = weight(at, i, s);
+      total += w;
+      sum += w * f32(x[first + i * params.inner]);
+    }
+    y[k] = real(sum * (1.0 / total));
   }
 }

@@ -18,9 +18,10 @@ import {
   warpWithGradient,
   withGradient,
 } from '../../src/index.ts';
+import { normal } from '../../src/models/parameters.ts';
 import { phantom } from '../../src/register/phantom.ts';
 import { axpby } from '../../src/ops/index.ts';
-import { gaussian, seededRandom } from '../../src/ops/random.ts';
+import { seededRandom } from '../../src/ops/random.ts';
 import type { Size } from './sizes.ts';
 
 const SCRIPT = 'bench/peers/torch_deqreg.py';
@@ -85,8 +86,8 @@ function waves(shape: Shape): Float32Array {
 /** f(u), the loss of it and that loss's gradients for the weights, by the engine and by PyTorch, on the same inputs and weights. */
 export async function agreement(gpu: Gpu, python: string, folder: string, size: Size, channels: number): Promise<Agreement> {
   const { images, values } = inputsOf(size, channels);
-  const random = seededRandom(SEED);
-  values.get('leave.weight')!.data.forEach((_, i, all) => (all[i] = LOUD * gaussian(random)));
+  const { shape, data } = values.get('leave.weight')!;
+  data.set(normal(LOUD)(shape, seededRandom(SEED)));
   const graph = new Graph();
   const cell = deqreg(graph, { channels, similarity: 'detached' });
   const state = [1, 3, ...size.toReversed()];
