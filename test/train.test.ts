@@ -8,6 +8,7 @@ import { seededRandom } from '../src/ops/random.ts';
 import { type Checkpoint, encodeCheckpoint, parseCheckpoint } from '../src/train/checkpoint.ts';
 import { coarsen, drawPair, majority, prepareSubject, type TrainingSet } from '../src/train/data.ts';
 import { atLevels, type GivenTrainOptions, learningRate, modelOf, resolveTrainOptions, type TrainOptions } from '../src/train/options.ts';
+import { type LossWatch, watchLoss } from '../src/train/loss-watch.ts';
 import { type StepRecord, train, traceStage } from '../src/train/train.ts';
 import { gpu } from './gpu.ts';
 
@@ -143,6 +144,22 @@ test('a loss that is no number, or stays far above those before: back to the che
   });
   assert.is(kept.at(-1)!.rateScale, 0.5 ** events.length);
   for (const { tensors } of kept) for (const [name, { data }] of tensors) assert.ok(data.every(Number.isFinite), name);
+});
+
+test('pairs with labels, whose loss is larger, are no divergence among those without; far above their own kind they are', () => {
+  const look = (losses: { loss: number; dice?: number }[]) => {
+    let seen: { diverged: boolean; watch: LossWatch } = { diverged: false, watch: { bad: 0 } };
+    return losses.map((loss) => (seen = watchLoss(seen.watch, loss, 10)).diverged);
+  };
+  const labelled = { loss: 1.9, dice: 0.25 },
+    unlabelled = { loss: -0.6 };
+  const mixed = [unlabelled, unlabelled, unlabelled, ...Array(8).fill(labelled), unlabelled, ...Array(6).fill(labelled)];
+  assert.not.ok(look(mixed).includes(true));
+  assert.not.ok(look([labelled, ...Array(8).fill({ ...labelled, loss: 3 })]).includes(true), 'within the noise of single pairs');
+  const bad = (loss: number, dice?: number) => Array(5).fill({ loss, dice });
+  assert.is(look([labelled, ...bad(5, 0.5)]).indexOf(true), 5);
+  assert.is(look([unlabelled, labelled, ...bad(-0.2)]).indexOf(true), 6);
+  assert.is(look([labelled, { loss: NaN }]).indexOf(true), 1);
 });
 
 test('the best validation is kept; scores of other levels do not count', async () => {

@@ -4,12 +4,12 @@ import { encodeSafetensors, parseSafetensors } from '../io/safetensors.ts';
 import type { Schedule } from '../graph/schedule.ts';
 import type { Tensor } from '../graph/graph.ts';
 import type { ParameterValues } from '../models/parameters.ts';
+import type { LossWatch } from './loss-watch.ts';
 import type { TrainOptions } from './options.ts';
 import type { TrainingStep } from './step.ts';
-import type { LossWatch } from './train.ts';
 
 /** Version of the form below. */
-const VERSION = '1';
+const VERSION = '2';
 
 /** Weights (moving averages) and what they reached on these levels: a score, higher is better, and all that was measured. */
 export interface Score {

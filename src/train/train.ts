@@ -8,6 +8,7 @@ import { seededRandom } from '../ops/random.ts';
 import { drawAugmentation } from './augment.ts';
 import { type Checkpoint, readState, type Score, valuesOf, writeState } from './checkpoint.ts';
 import { coarsen, drawPair, type TrainingSet } from './data.ts';
+import { watchLoss } from './loss-watch.ts';
 import { atLevels, augmentationOf, learningRate, type Stage, totalSteps, type TrainOptions } from './options.ts';
 import { adjointOf, beginTraining, runTrainingStep, traceTrainingStep, type TrainingOutcome, type TrainingStep } from './step.ts';
 
@@ -51,10 +52,6 @@ export interface TrainHooks {
 /** Rollbacks after which training gives up, and what each multiplies the rate by. */
 const ROLLBACKS = 5;
 const LOWER = 0.5;
-/** A loss this far above the running mean of those before it counts as bad; at so many in a row training has diverged. */
-const BAD = 0.5;
-const BAD_IN_ROW = 5;
-const MEMORY = 0.95;
 
 /** The generator of a step's draws. */
 const randomAt = (seed: number, step: number) => seededRandom(Math.imul(seed, 0x9e3779b1) + step);
@@ -139,7 +136,7 @@ export async function train(
         const begun = performance.now();
         const rate = rateAt(step) * kept.rateScale;
         const { pair, outcome } = await trainOn(schedule, traced, data, options, step, rate);
-        const seen = look(watch, outcome.loss);
+        const seen = watchLoss(watch, outcome, options.loss.dice);
         if (seen.diverged) {
           const { rateScale, rollbacks } = kept;
           if (rollbacks >= ROLLBACKS)
@@ -220,17 +217,4 @@ async function trainOn(
     pair: [fixed.id, moving.id],
     outcome: await runTrainingStep(schedule, traced, pair, { rate, maxIterations: budget, tolerance }),
   };
-}
-
-/** What is remembered of the losses: their running mean, and how many in a row have been far above it. */
-export interface LossWatch {
-  mean?: number;
-  bad: number;
-}
-
-/** Training has diverged where the loss is no number, or stays far above the mean of those before. */
-function look({ mean, bad }: LossWatch, loss: number): { diverged: boolean; watch: LossWatch } {
-  const above = mean !== undefined && loss > mean + BAD;
-  const watch = above ? { mean, bad: bad + 1 } : { mean: mean === undefined ? loss : MEMORY * mean + (1 - MEMORY) * loss, bad: 0 };
-  return { diverged: !Number.isFinite(loss) || watch.bad >= BAD_IN_ROW, watch };
 }
