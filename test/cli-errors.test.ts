@@ -304,17 +304,4 @@ test('a size beyond the limits of the adapter: need, limit and remedy', async ()
   assert.equal((await readdir(folder)).sort(), files);
 });
 
-test('help and version', async () => {
-  const overview = await deqreg(folder, ['--help']);
-  assert.equal([overview.code, overview.stderr], [0, '']);
-  for (const name of ['register', 'apply', 'jacobian', 'invert', 'compose', 'convert', 'phantom', 'info', 'setup', 'quickstart']) {
-    assert.match(overview.stdout, new RegExp(`^  ${name} `, 'm'));
-    const help = await deqreg(folder, [name, '--help']);
-    assert.equal([help.code, help.stderr], [0, '']);
-    assert.match(help.stdout, new RegExp(`^usage: deqreg ${name}`));
-  }
-  const version = await deqreg(folder, ['--version']);
-  assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/);
-});
-
 test.run();

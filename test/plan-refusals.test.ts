@@ -1,0 +1,125 @@
+// What the planner, a schedule, a gradient and an adapter refuse, and with which words.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { kernel } from '../src/gpu/kernel.ts';
+import type { Op } from '../src/graph/graph.ts';
+import { add, assign, checkLimits, Graph, mul, plan, reset, scale, Schedule, type Shape, slice, type Tensor, vjp } from '../src/index.ts';
+import { gpu } from './gpu.ts';
+
+const rejection = async (promise: Promise<unknown>): Promise<string> =>
+  promise.then(
+    () => 'nothing was refused',
+    (error: Error) => error.message,
+  );
+
+test('a schedule refuses what is not there, and a second read before the first has ended', async () => {
+  const graph = new Graph();
+  const x = graph.input('x', [8]),
+    state = graph.variable('state', [8]);
+  const y = graph.phase('a', () => graph.output(scale(x, 2)));
+  graph.phase('b', () => assign(state, add(y, x)));
+  const schedule = await Schedule.build(await gpu(), graph);
+  assert.throws(() => schedule.run('a'), /^phase a reads x \[8\], which nothing has written yet; upload inputs/);
+  assert.throws(() => schedule.run('c'), /no phase c; there are a, b/);
+  assert.throws(() => schedule.upload(x, new Float32Array(7)), /upload x: 7 values for shape \[8\]/);
+  schedule.upload(x, new Float32Array(8).fill(3));
+  schedule.run('a');
+  const first = schedule.read(y);
+  assert.match(await rejection(schedule.read(y)), /^read .*: another read is under way; await it first/);
+  assert.equal([...(await first)], Array(8).fill(6));
+  assert.match(await rejection(schedule.read(state)), /^read reads state \[8\], which nothing has written yet/);
+  assert.match(
+    await rejection(schedule.runAndRead('b', [graph.tensor('result', 'large', [65], 'activation', 'f32')])),
+    /have 260 bytes, at most 256/,
+  );
+  schedule.destroy();
+});
+
+/** An op that binds its operands as it is told. */
+const bound = (bindings: (x: Tensor, y: Tensor) => Record<string, Tensor>, params: Record<string, number> = {}): Op<object> => ({
+  name: 'bound',
+  shape: ([x]) => [x!],
+  launch: ({ inputs: [x], outputs: [y] }) => [{ kernel: twoKernel, bindings: bindings(x!, y!), params, groups: [1, 1, 1] }],
+});
+const twoKernel = kernel(
+  'two',
+  `// x to y
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@compute @workgroup_size(1) fn main() { y[0] = x[0]; }`,
+);
+
+test('the planner refuses dispatches that WebGPU or the kernel would not take', () => {
+  const planned =
+    (op: Op<object>, shape: Shape = [4]) =>
+    () => {
+      const graph = new Graph();
+      const x = graph.input('x', shape);
+      graph.phase('all', () => graph.output(graph.apply(op, [x], {})[0]!));
+      plan(graph);
+    };
+  assert.throws(planned(bound((_, y) => ({ x: y, y }))), /kernels\/two\.wgsl: bound is bound twice and written by one dispatch/);
+  assert.throws(planned(bound((x) => ({ x, y: x }))), /bound twice/);
+  assert.throws(planned(bound((x) => ({ x }))), /kernels\/two\.wgsl: bindings missing \[y\], unknown \[\]/);
+  assert.throws(planned(bound((x, y) => ({ x, y, z: y }))), /unknown \[z\]/);
+  assert.throws(planned(bound((x, y) => ({ x, y }), { n: 1 })), /kernels\/two\.wgsl: unknown parameter n/);
+  const graph = new Graph(),
+    other = new Graph();
+  const [x, y, v] = [graph.input('x', [4]), graph.input('y', [4]), graph.variable('v', [4])];
+  graph.phase('all', () => {
+    assert.throws(
+      () =>
+        graph.apply(
+          bound((a, b) => ({ x: a, y: b })),
+          [v],
+          {},
+          [v],
+        ),
+      /v is read and updated by one op/,
+    );
+    assert.throws(() => reset(x), /only a variable can be updated, x is a input/);
+    assert.throws(() => add(x, other.input('y', [4])), /y belongs to another graph/);
+    assert.throws(() => graph.phase('inner', () => 0), /phases do not nest \(inside all\)/);
+    assert.throws(() => add(x, graph.input('z', [5])), /shapes \[4\] and \[5\] do not fit/);
+  });
+  assert.throws(() => add(x, y), /trace ops inside graph\.phase/);
+  assert.throws(() => graph.phase('all', () => 0), /phase all is traced twice/);
+  assert.throws(() => graph.input('x', [4, 0]), /x: a shape needs whole sizes above 0, got \[4,0\]/);
+  graph.output(x);
+  assert.throws(() => plan(graph), /output x is computed by no phase/);
+  const wide = new Graph();
+  wide.phase('all', () => wide.output(slice(wide.input('x', [70000, 2, 1]), 0, 1)));
+  assert.throws(() => plan(wide), /kernels\/copy_channels\.wgsl: 1×1×70000 workgroups; each axis takes 1 to 65535/);
+});
+
+test('gradients: a variable that was updated since, and cotangents that do not fit, are refused', () => {
+  const graph = new Graph();
+  const z = graph.variable('z', [4]),
+    x = graph.input('x', [4]);
+  graph.phase('all', () => {
+    const y = mul(z, x);
+    assert.throws(() => vjp([y], [], [x]), /grad: 1 outputs and 0 cotangents/);
+    assert.throws(() => vjp([y], [graph.input('dy', [5])], [x]), /the cotangent of binary \[4\] has shape \[5\]/);
+    assert.throws(() => vjp([y], [y], [graph.input('w', [4])]), /grad: binary does not depend on w/);
+    assign(z, y);
+    assert.throws(() => vjp([y], [y], [x]), /grad: z was updated after .*; the gradient would see its new value/);
+  });
+});
+
+test('what an adapter cannot hold is refused before anything is allocated, with need, limit and remedy', async () => {
+  const graph = new Graph();
+  graph.phase('all', () => graph.output(scale(graph.input('image', [1, 64, 1024, 1024, 40]), 2)));
+  const p = plan(graph);
+  assert.is(p.peak.total, 2 * 4 * 64 * 40 * 2 ** 20 + 256 + 16 * 2 ** 20 + 8 * 256);
+  assert.throws(
+    () => checkLimits(p, { maxStorageBufferBindingSize: 2 ** 27, maxBufferSize: 2 ** 31 }, 'some adapter'),
+    /needs a buffer of 10240 MiB, but some adapter binds at most 128 MiB; .*coarser/,
+  );
+  checkLimits(p, { maxStorageBufferBindingSize: 2 ** 34, maxBufferSize: 2 ** 34 }, 'some adapter');
+  const device = await gpu(),
+    before = device.ledger.live.total;
+  assert.match(await rejection(Schedule.build(device, graph)), /needs a buffer of 10240 MiB, but .* binds at most/);
+  assert.is(device.ledger.live.total, before);
+});
+
+test.run();
