@@ -87,11 +87,13 @@ export function pageOf(reports: ReadonlyMap<string, string>, files: readonly str
   /** Whose a file is: of the reports whose name it begins with, the one with the longest. */
   const ownerOf = (file: string) =>
     names.filter((name) => file === `${name}.csv` || file.startsWith(`${name}-`)).sort((a, b) => b.length - a.length)[0];
-  const article = (report: Report, several: boolean): string => {
+  const article = (report: Report, own: readonly Report[]): string => {
+    const several = own.length > 1;
+    const heading = own.every(({ title }) => title === report.title) ? adapterOf(report) : `${report.title} ${adapterOf(report)}`;
     const data = csvs.filter((file) => ownerOf(file) === report.name).map((file) => `<a href="${escape(file)}">${escape(file)}</a>`);
     return [
       `<article id="${report.name === report.bench ? `${report.name}-report` : report.name}">`,
-      ...(several ? [`<h3>${escape(adapterOf(report))}</h3>`] : []),
+      ...(several ? [`<h3>${escape(heading)}</h3>`] : []),
       `<div class="of"><p>${escape(report.of)}</p><p><code>${escape(report.command)}</code></p>`,
       `<p><a href="${report.name}.md">${report.name}.md</a>${data.map((link) => ` · ${link}`).join('')}</p></div>`,
       html(report.text, several ? 2 : 1, exists),
@@ -100,7 +102,7 @@ export function pageOf(reports: ReadonlyMap<string, string>, files: readonly str
   };
   const sections = benches.map((bench) => {
     const own = all.filter((report) => report.bench === bench).sort((a, b) => a.name.length - b.name.length);
-    return `<section id="${bench}">\n<h2>${escape(own[0]!.title)}</h2>\n${own.map((report) => article(report, own.length > 1)).join('\n')}\n</section>`;
+    return `<section id="${bench}">\n<h2>${escape(own[0]!.title)}</h2>\n${own.map((report) => article(report, own)).join('\n')}\n</section>`;
   });
   const links = benches.map((bench) => `<li><a href="#${bench}">${ORDER[bench] ?? escape(bench)}</a></li>`);
   // A report that is not there is a word, not a link.

@@ -1,8 +1,9 @@
 // Does a result stay where it is when the solver runs on? The trained DEQ, unrolled twins of the same cell and the classical cell, by plain
 // steps and by Anderson, for 1 to 20 times the evaluations that they were trained with, on pairs that none was trained on.
 //   node build.mjs bench stability [--quick] [--pairs 3] [--weights bench/weights] [--only WORD] [--levels 8,4,2] [--multiples 1,2,5,20] [--json FILE]
-// On a GPU three pairs and six multiples; on a software adapter one pair and four multiples, about 50 minutes on two cores for three DEQs and
-// four twins. --quick: one pair at quarter resolution, three multiples, one seed of each kind. --only: the kinds with this word in their name.
+// On a GPU three pairs and six multiples; on a software adapter one pair and four multiples, about 50 minutes on two cores for two DEQs and
+// four twins. --quick: one pair at quarter resolution, three multiples, one seed of each kind. --only: the curves with these words in their
+// name, such as "DEQ (jfb), Anderson". Other levels than the whole pyramid make a report of their own.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { openGpu } from '../src/node.ts';
@@ -12,6 +13,8 @@ import { claimTable, curvesOf, diceTable, f4, findings, groups, headline, type R
 import { LEVELS, measure, pairsOf, readPair, SOLVERS, type Subject, subjects } from './probes/stability-runs.ts';
 import { csv, reportName, writeReport } from './report.ts';
 
+/** What the finest level is called. */
+const RESOLUTIONS: Record<number, string> = { 1: 'full', 2: 'half', 4: 'quarter' };
 const MULTIPLES = { gpu: [1, 2, 3, 5, 10, 20], software: [1, 2, 5, 20], quick: [1, 4, 20] };
 
 type Trace = Pick<Row, 'pair' | 'model' | 'seed' | 'solver'> & { residuals: number[] };
@@ -99,14 +102,17 @@ export async function main(args: string[]): Promise<void> {
     throw new Error(`--multiples: rising whole numbers above 0, got ${values.multiples}`);
   const pairs = pairsOf(Number(values.pairs ?? (values.quick || info.software ? 1 : 3)));
   if (!pairs.length) throw new Error(`no brains in ${dataFolder}; set DEQREG_DATA to a folder with brain/`);
-  const all = (await subjects(values.weights ?? 'bench/weights')).filter(({ kind }) => kind.includes(values.only ?? ''));
+  const solversOf = ({ kind }: Subject) =>
+    (Object.keys(SOLVERS) as Row['solver'][]).filter((solver) => `${kind}, ${solver}`.includes(values.only ?? ''));
+  const all = (await subjects(values.weights ?? 'bench/weights')).filter((subject) => solversOf(subject).length);
+  if (!all.length) throw new Error(`--only: no curve has ${values.only} in its name, which is such as "DEQ (jfb), Anderson"`);
   const models = values.quick ? groups(all, ({ kind }) => kind).map(([first]) => first!) : all;
   const rows: Row[] = [],
     traces: Trace[] = [];
   for (const pair of pairs) {
     const images = await readPair(gpu, pair);
     for (const subject of models) {
-      for (const solver of Object.keys(SOLVERS) as Row['solver'][]) {
+      for (const solver of solversOf(subject)) {
         const started = performance.now();
         const { rows: measured, residuals } = await measure(gpu, images, subject, solver, levels, multiples);
         rows.push(...measured);
@@ -121,13 +127,16 @@ export async function main(args: string[]): Promise<void> {
   }
   gpu.close();
 
-  const name = reportName('stability', info);
+  const finest = levels.at(-1)!;
+  const resolution = RESOLUTIONS[finest] ?? `1/${finest}`;
+  const bench = finest === LEVELS.at(-1) ? 'stability' : `stability-${RESOLUTIONS[finest] ?? finest}`;
+  const name = reportName(bench, info);
   const files = charts(rows, traces);
   const given = Object.entries(values).filter(([key]) => key !== 'json' && key !== 'weights');
   const twins = models.some(({ kind }) => kind.startsWith('unrolled'));
   writeReport(
-    'stability',
-    'Beyond the training steps: does the result stay?',
+    bench,
+    `Beyond the training steps: does the result stay at ${resolution} resolution?`,
     info,
     ['node build.mjs bench stability', ...given.map(([key, value]) => (value === true ? `--${key}` : `--${key} ${value}`))].join(' '),
     [

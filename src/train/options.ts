@@ -61,7 +61,7 @@ export const defaults: TrainOptions = {
   similarity: 'detached',
   dtype: 'f32',
   window: 11,
-  lambda: [0.245, 0.18, 0.08],
+  lambda: [0.245, 0.14, 0.09],
   loss: { similarity: 'lncc', diffusion: 2, dice: 3 },
   stages: [
     { levels: [8, 4], steps: 60 },
