@@ -132,13 +132,14 @@ export async function main(args: string[]): Promise<void> {
   const bench = finest === LEVELS.at(-1) ? 'stability' : `stability-${RESOLUTIONS[finest] ?? finest}`;
   const name = reportName(bench, info);
   const files = charts(rows, traces);
-  const given = Object.entries(values).filter(([key]) => key !== 'json' && key !== 'weights');
+  const given = Object.entries(values).filter(([key]) => key !== 'json');
+  const quoted = (value: string) => (/[^\w,./-]/.test(value) ? `"${value}"` : value);
   const twins = models.some(({ kind }) => kind.startsWith('unrolled'));
   writeReport(
     bench,
     `Beyond the training steps: does the result stay at ${resolution} resolution?`,
     info,
-    ['node build.mjs bench stability', ...given.map(([key, value]) => (value === true ? `--${key}` : `--${key} ${value}`))].join(' '),
+    ['node build.mjs bench stability', ...given.map(([key, value]) => (value === true ? `--${key}` : `--${key} ${quoted(value as string)}`))].join(' '),
     [
       headline(rows),
       findings(rows),
