@@ -139,7 +139,10 @@ export async function main(args: string[]): Promise<void> {
     bench,
     `Beyond the training steps: does the result stay at ${resolution} resolution?`,
     info,
-    ['node build.mjs bench stability', ...given.map(([key, value]) => (value === true ? `--${key}` : `--${key} ${quoted(value as string)}`))].join(' '),
+    [
+      'node build.mjs bench stability',
+      ...given.map(([key, value]) => (value === true ? `--${key}` : `--${key} ${quoted(value as string)}`)),
+    ].join(' '),
     [
       headline(rows),
       findings(rows),
