@@ -83,7 +83,10 @@ test('a run: log, model with its card, curves, checkpoint', async () => {
   assert.match(card.data, /^phantoms: 4 images \(4 with labels\)$/);
   assert.match(card.command, /^deqreg train --data data\.json --config config\.json --out whole --name small /);
   assert.ok((card.validation as { dice: number }).dice > 0.4);
-  assert.equal([model.cell, model.channels, model.window, model.modality, model.lambda], ['deqreg', 4, 5, 'mri', defaults.lambda.slice(-2)]);
+  assert.equal(
+    [model.cell, model.channels, model.window, model.modality, model.lambda],
+    ['deqreg', 4, 5, 'mri', defaults.lambda.slice(-2)],
+  );
   assert.match(readFileSync(at('whole', 'training.html'), 'utf8'), /<title>deqreg training<\/title>/);
   assert.equal(readdirSync(at('whole')).sort(), ['checkpoint.safetensors', 'log.jsonl', 'model.safetensors', 'training.html']);
 });
