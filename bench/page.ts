@@ -89,7 +89,7 @@ export function pageOf(reports: ReadonlyMap<string, string>, files: readonly str
     names.filter((name) => file === `${name}.csv` || file.startsWith(`${name}-`)).sort((a, b) => b.length - a.length)[0];
   const article = (report: Report, own: readonly Report[]): string => {
     const several = own.length > 1;
-    const heading = own.every(({ title }) => title === report.title) ? adapterOf(report) : `${report.title} ${adapterOf(report)}`;
+    const heading = own.every(({ title }) => title === report.title) ? adapterOf(report) : `${report.title} · ${adapterOf(report)}`;
     const data = csvs.filter((file) => ownerOf(file) === report.name).map((file) => `<a href="${escape(file)}">${escape(file)}</a>`);
     return [
       `<article id="${report.name === report.bench ? `${report.name}-report` : report.name}">`,

@@ -128,8 +128,8 @@ export async function main(args: string[]): Promise<void> {
   gpu.close();
 
   const finest = levels.at(-1)!;
-  const resolution = RESOLUTIONS[finest] ?? `1/${finest}`;
-  const bench = finest === LEVELS.at(-1) ? 'stability' : `stability-${RESOLUTIONS[finest] ?? finest}`;
+  const resolution = RESOLUTIONS[finest] ?? `level-${finest}`;
+  const bench = finest === LEVELS.at(-1) ? 'stability' : `stability-${resolution}`;
   const name = reportName(bench, info);
   const files = charts(rows, traces);
   const given = Object.entries(values).filter(([key]) => key !== 'json');

@@ -4,12 +4,8 @@ import * as assert from 'uvu/assert';
 import { Gpu, Graph, scale, Schedule } from '../src/index.ts';
 import { openGpu } from '../src/node.ts';
 import { gpu } from './gpu.ts';
+import { rejection } from './rejection.ts';
 
-const rejection = async (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'nothing was refused',
-    (error: Error) => error.message,
-  );
 const later = () => new Promise((resolve) => setTimeout(resolve, 50));
 
 function doubling() {

@@ -33,6 +33,7 @@ import { gpuOps } from './gpu-ops.ts';
 import { gpu } from './gpu.ts';
 import { cases } from './reference/cases.ts';
 import { at } from './root.ts';
+import { rejection } from './rejection.ts';
 
 interface Variant {
   kernel: Kernel;
@@ -223,12 +224,6 @@ test('specialise: constants stand on line 1, libraries at the end, and what cann
   assert.throws(() => specialise(k, { WG: 64.5, LANES: 4 }), /constant WG = 64.5 is not a whole number/);
   assert.throws(() => specialise(k, { WG: -1, LANES: 4 }), /constant WG = -1/);
 });
-
-const rejection = async (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'nothing was refused',
-    (error: Error) => error.message,
-  );
 
 test('an error in a kernel is reported with its file and line', async () => {
   const device = await gpu();

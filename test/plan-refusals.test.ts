@@ -5,12 +5,7 @@ import { kernel } from '../src/gpu/kernel.ts';
 import type { Op } from '../src/graph/graph.ts';
 import { add, assign, checkLimits, Graph, mul, plan, reset, scale, Schedule, type Shape, slice, type Tensor, vjp } from '../src/index.ts';
 import { gpu } from './gpu.ts';
-
-const rejection = async (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'nothing was refused',
-    (error: Error) => error.message,
-  );
+import { rejection } from './rejection.ts';
 
 test('a schedule refuses what is not there, and a second read before the first has ended', async () => {
   const graph = new Graph();

@@ -32,6 +32,7 @@ const MEMORY = 'resident-memory';
 
 /** y = x, scaled `times` times over. */
 const chain = (x: Tensor, times: number): Tensor => Array.from({ length: times }).reduce<Tensor>((y) => scale(y, 0.5, 1), x);
+
 test('results of a phase take turns in two buffers; dead code takes none', () => {
   const graph = new Graph();
   const x = graph.input('x', [1000]);

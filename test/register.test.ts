@@ -10,17 +10,13 @@ import { dice, jacobianStats, presentLabels, tre, warpLabels } from '../src/regi
 import { phantom } from '../src/register/phantom.ts';
 import { realCases } from './data.ts';
 import { gpu } from './gpu.ts';
+import { rejection } from './rejection.ts';
 
 const methods = ['equilibrium', 'adam'] as const;
 const size: Vec3 = [40, 48, 56];
 const brain = phantom('brain', size, 1);
 
 const run = async (fixed: Volume, moving: Volume, options: RegisterOptions = {}) => register(await gpu(), fixed, moving, options);
-const rejection = async (promise: Promise<unknown>): Promise<string> =>
-  promise.then(
-    () => 'nothing was refused',
-    (error: Error) => error.message,
-  );
 const largest = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 
 interface Labelled {
