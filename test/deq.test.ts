@@ -12,10 +12,11 @@ const [x, target] = [uniform(shape, 1, -1, 1), uniform(shape, 2, -1, 1)];
 const tight: StopRule = { maxIterations: 60, rtol: 1e-7, atol: 0, patience: 60, divergence: 1e6 };
 
 /** f(z) = a · G(z/√(1 + z²)) + x: its Jacobian's norm is at most |a|, and it depends on the state. */
-function trace(graph: Graph, adjoint: Adjoint, more: { cell?: (z: Tensor) => Tensor } = {}) {
+function trace(graph: Graph, adjoint: Adjoint, more: { cell?: (z: Tensor) => Tensor; started?: boolean } = {}) {
   const [a, input, goal] = [graph.input('a', [1]), graph.input('x', shape), graph.input('target', shape)];
-  const cell = (z: Tensor) => add(mul(a, gaussian(div(z, sqrt(scale(square(z), 1, 1))), 0.8)), input);
-  return { a, input, goal, node: deq(graph, 'deq', { cell, shape, loss: (y) => mse(y, goal), wrt: [a, input], adjoint, ...more }) };
+  const cell = more.cell ?? ((z: Tensor) => add(mul(a, gaussian(div(z, sqrt(scale(square(z), 1, 1))), 0.8)), input));
+  const initial = more.started ? () => mul(a, input) : undefined;
+  return { a, input, goal, node: deq(graph, 'deq', { cell, shape, initial, loss: (y) => mse(y, goal), wrt: [a, input], adjoint }) };
 }
 
 interface Result {
@@ -26,9 +27,9 @@ interface Result {
   peak: number;
 }
 
-async function solve(adjoint: Adjoint, a = 0.7, rules = { forward: tight, backward: tight }): Promise<Result> {
+async function solve(adjoint: Adjoint, a = 0.7, rules = { forward: tight, backward: tight }, started = false): Promise<Result> {
   const graph = new Graph();
-  const traced = trace(graph, adjoint);
+  const traced = trace(graph, adjoint, { started });
   const device = await gpu();
   const schedule = await Schedule.build(device, graph);
   try {
@@ -66,6 +67,17 @@ test('implicit = unrolled = checkpointed = finite differences on a contractive c
   const h = 0.02;
   const [up, down] = [await solve({ adjoint: 'jfb' }, 0.7 + h), await solve({ adjoint: 'jfb' }, 0.7 - h)];
   close(implicit.da, (up.loss - down.loss) / (2 * h), 2e-3, 'gradient for a, implicit against finite differences');
+});
+
+test('no gradient passes through the start: unrolled = checkpointed after two steps from what depends on the weights', async () => {
+  const [unrolled, checkpointed] = [
+    await solve({ adjoint: 'unrolled', steps: 2 }, 0.7, undefined, true),
+    await solve({ adjoint: 'checkpointed', steps: 2 }, 0.7, undefined, true),
+  ];
+  const fromZero = await solve({ adjoint: 'unrolled', steps: 2 });
+  assert.ok(Math.abs(unrolled.da / fromZero.da - 1) > 0.01, 'the start matters');
+  close(checkpointed.da, unrolled.da, 1e-5, 'gradient for a');
+  assert.ok(relativeError(checkpointed.dx, unrolled.dx) < 1e-5, 'gradient for x');
 });
 
 test('jfb and phantom point the same way, phantom closer', async () => {

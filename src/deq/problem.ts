@@ -37,7 +37,7 @@ export interface DeqProblem {
   cell: (z: Tensor) => Tensor;
   /** Shape of the state. */
   shape: Shape;
-  /** Where the iteration starts; 0 if left out. */
+  /** Where the iteration starts; 0 if left out. It counts as constant: no gradient passes through it, to a coarser level for instance. */
   initial?: () => Tensor;
   /** A scalar of y, shape [1]. */
   loss: (y: Tensor) => Tensor;

@@ -1,6 +1,6 @@
 // Back-propagation through time over plain steps: the reference that the equilibrium's adjoints are compared with.
 import type { Graph, Tensor } from '../graph/graph.ts';
-import { add, fill, grad, vjp } from '../ops/index.ts';
+import { add, detach, fill, grad, vjp } from '../ops/index.ts';
 import { type DeqProblem, evaluate } from './problem.ts';
 
 interface Unrolled {
@@ -10,14 +10,14 @@ interface Unrolled {
   phases: string[];
 }
 
-/** T steps from the start, kept for the pullback whole or by segments. */
+/** T steps from the start, kept for the pullback whole or by segments. The start counts as constant, as for every adjoint. */
 export function traceUnrolled(graph: Graph, name: string, { cell, shape, initial, loss: lossOf, wrt, adjoint }: DeqProblem): Unrolled {
   const { steps } = adjoint as { steps: number };
   const several = (z: Tensor, count: number) => Array.from({ length: count }).reduce<Tensor>((at) => evaluate(cell, at), z);
   const begin = () => (initial ? initial() : fill(graph, shape, 0));
   if (adjoint.adjoint === 'unrolled') {
     return graph.phase(name, () => {
-      const y = several(begin(), steps);
+      const y = several(initial ? detach(begin()) : begin(), steps);
       const loss = lossOf(y);
       return { y, loss, gradients: grad(loss, wrt), phases: [name] };
     });
