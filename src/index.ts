@@ -46,7 +46,6 @@ export { gradirn } from './models/gradirn.ts';
 export { type VariationalOptions, variationalCell } from './models/variational.ts';
 export {
   type Augmentation,
-  AUGMENTATION_DRAWS,
   augmentations,
   type AugmentationValues,
   type AugmentedPair,

@@ -4,7 +4,6 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   type Augmentation,
-  AUGMENTATION_DRAWS,
   augmentations,
   type AugmentationValues,
   drawAugmentation,
@@ -276,13 +275,14 @@ test('the same seed, the same augmentation, bit for bit; another seed, another',
   }
 });
 
-test('a draw takes its fixed count of numbers, whatever the options', () => {
-  for (const options of [none, mri, ct, synthetic(ct)]) {
+test('a draw takes as many numbers whatever the options', () => {
+  const counts = [none, mri, ct, synthetic(ct)].map((options) => {
     let count = 0;
     const next = seededRandom(1);
     drawAugmentation(() => (count++, next()), options, grid);
-    assert.is(count, AUGMENTATION_DRAWS);
-  }
+    return count;
+  });
+  assert.equal(new Set(counts).size, 1);
 });
 
 test('synthetic: the moving image and its labels are the fixed ones, moved; the moving input is not read', async () => {

@@ -1,7 +1,7 @@
 // The training loop in process: it learns, goes on from a checkpoint to the same bits, takes back what diverges, and takes the planned memory.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { plan } from '../src/index.ts';
+import { augmentations, plan } from '../src/index.ts';
 import type { Grid } from '../src/io/volume.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { seededRandom } from '../src/ops/random.ts';
@@ -9,7 +9,7 @@ import { type Checkpoint, encodeCheckpoint, parseCheckpoint } from '../src/train
 import { coarsen, drawPair, majority, prepareSubject, type TrainingSet } from '../src/train/data.ts';
 import { atLevels, type GivenTrainOptions, learningRate, modelOf, resolveTrainOptions, type TrainOptions } from '../src/train/options.ts';
 import { type LossWatch, watchLoss } from '../src/train/loss-watch.ts';
-import { type StepRecord, train, traceStage } from '../src/train/train.ts';
+import { type StepRecord, train, type TrainHooks, traceStage } from '../src/train/train.ts';
 import { gpu } from './gpu.ts';
 
 const device = await gpu();
@@ -146,10 +146,37 @@ test('a loss that is no number, or stays far above those before: back to the che
   for (const { tensors } of kept) for (const [name, { data }] of tensors) assert.ok(data.every(Number.isFinite), name);
 });
 
+test('divergence after a stop goes back to where it would have gone without', async () => {
+  const stages = [{ levels: [2], steps: 40 }];
+  const options = resolveTrainOptions({ ...small, cell: 'gradirn', stages, rate: 0.3, warmUp: 40, clip: 1e6, checkpointEvery: 4 });
+  const run = async (stopAt: (step: number) => boolean) => {
+    const events: { to: number; loss: number }[] = [];
+    let kept: Checkpoint | undefined;
+    let message: string | undefined;
+    let step = 0;
+    while (message === undefined && kept?.step !== 40) {
+      const hooks: TrainHooks = {
+        onStep: (record) => void (step = record.step),
+        onRollback: (event) => void events.push(event),
+        onCheckpoint: async (one) => void (kept = parseCheckpoint('kept', encodeCheckpoint(one))),
+        stop: () => stopAt(step),
+      };
+      await train(device, set, labels, options, hooks, kept).catch((error) => (message = (error as Error).message));
+    }
+    return { events, message };
+  };
+  const whole = await run(() => false);
+  assert.ok(
+    whole.events.some(({ to }) => to > 0),
+    'it diverges after a checkpoint',
+  );
+  assert.equal(await run((step) => step % 2 === 1), whole);
+});
+
 test('pairs with labels, whose loss is larger, are no divergence among those without; far above their own kind they are', () => {
-  const look = (losses: { loss: number; dice?: number }[]) => {
+  const look = (losses: { loss: number; dice?: number; gradientNorm?: number }[]) => {
     let seen: { diverged: boolean; watch: LossWatch } = { diverged: false, watch: { bad: 0 } };
-    return losses.map((loss) => (seen = watchLoss(seen.watch, loss, 10)).diverged);
+    return losses.map((loss) => (seen = watchLoss(seen.watch, { gradientNorm: 1, ...loss }, 10)).diverged);
   };
   const labelled = { loss: 1.9, dice: 0.25 },
     unlabelled = { loss: -0.6 };
@@ -160,6 +187,7 @@ test('pairs with labels, whose loss is larger, are no divergence among those wit
   assert.is(look([labelled, ...bad(5, 0.5)]).indexOf(true), 5);
   assert.is(look([unlabelled, labelled, ...bad(-0.2)]).indexOf(true), 6);
   assert.is(look([labelled, { loss: NaN }]).indexOf(true), 1);
+  assert.is(look([labelled, ...Array(5).fill({ ...labelled, gradientNorm: Infinity })]).indexOf(true), 5);
 });
 
 test('the best validation is kept; scores of other levels do not count', async () => {
@@ -233,6 +261,14 @@ test('options: defaults, rates, λ of the levels, and what is refused by name', 
     [{ window: 4 }, /^train: window must be odd, got 4$/],
     [{ solver: { minIterations: 9, maxIterations: 8 } }, /^train: solver\.maxIterations must be a whole number of at least 9, got 8$/],
     [{ augmentation: 'brain' }, /^train: augmentation must be one of none, mri, ct; got brain$/],
+    [{ augmentation: null }, /^train: augmentation must be an object of mode, flips, .*, got null$/],
+    [{ augmentation: { mode: 'pair' } }, /^train: augmentation: flips, common, .* unknown or missing; there are mode, /],
+    [{ augmentation: { ...augmentations.mri, flip: 1 } }, /^train: augmentation: flip unknown or missing; /],
+    [
+      { augmentation: { ...augmentations.mri, mode: 'synthetik' } },
+      /^train: augmentation\.mode must be pair or synthetic, got "synthetik"$/,
+    ],
+    [{ augmentation: { ...augmentations.mri, flips: [0.5, '1', 0] } }, /^train: augmentation\.flips\[1\] must be a number, got "1"$/],
   ] as [GivenTrainOptions, RegExp][])
     assert.throws(() => resolveTrainOptions(given), message);
 });

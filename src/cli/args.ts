@@ -40,6 +40,9 @@ export function whole(value: string): number {
   return Number.isSafeInteger(parsed) ? parsed : fail(`not a whole number: ${value}`);
 }
 
+/** Of a structure in a label map. */
+export const label = (value: string): number => whole(value) || fail('0 is the background, which has no overlap to measure');
+
 export const list =
   <T>(parse: (text: string) => T) =>
   (value: string): T[] =>

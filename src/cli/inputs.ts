@@ -2,7 +2,7 @@
 import { voxelToVoxel } from '../io/affine.ts';
 import { readLandmarks, readVolume } from '../io/files.ts';
 import type { Landmarks } from '../io/landmarks.ts';
-import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, sameGrid, type Volume } from '../io/volume.ts';
+import { checkFinite, checkNotConstant, furthest, type Grid, type MaskedVolume, sameGrid, type Volume } from '../io/volume.ts';
 import type { AffineMode } from '../register/affine.ts';
 import { presentLabels, tre } from '../register/metrics.ts';
 import { checkOverlap } from '../register/overlap.ts';
@@ -66,6 +66,12 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
   return inputs;
 }
 
+/** An image with its mask, where it has one. */
+export async function readMasked(path: string, maskPath: string | undefined): Promise<MaskedVolume> {
+  const image = await readVolume(path);
+  return maskPath === undefined ? image : { ...image, mask: maskOf(maskPath, await readVolume(maskPath), path, image) };
+}
+
 /** 1 where the mask is above 0, else 0. */
 export function maskOf(path: string, mask: Volume, imagePath: string, image: Grid): Float32Array {
   checkGrid(path, mask, imagePath, image);
@@ -76,15 +82,32 @@ export function maskOf(path: string, mask: Volume, imagePath: string, image: Gri
 
 export function checkLabels(path: string, map: Volume, imagePath: string, image: Grid): void {
   checkGrid(path, map, imagePath, image);
-  const odd = map.data.findIndex((label) => !Number.isInteger(label));
-  if (odd >= 0) throw new Error(`${path}: not a label map: voxel ${odd} has the value ${map.data[odd]}, labels are whole numbers`);
+  checkWhole(path, map);
 }
+
+/** Throws on values that are no labels, or that were not told apart when they were read: volumes hold float32. */
+export function checkWhole(path: string, { data }: Volume): void {
+  const odd = data.findIndex((label) => !Number.isInteger(label) || Math.abs(label) >= EXACT);
+  if (odd < 0) return;
+  const value = data[odd]!;
+  throw new Error(
+    Number.isInteger(value)
+      ? `${path}: voxel ${odd} has the label ${value}; labels of ${EXACT} and more cannot be told apart in float32: give them smaller numbers in both maps`
+      : `${path}: not a label map: voxel ${odd} has the value ${value}, labels are whole numbers`,
+  );
+}
+/** From here on float32 has no longer every whole number. */
+const EXACT = 2 ** 24;
 
 function checkGrid(path: string, map: Volume, imagePath: string, image: Grid): void {
   if (map.size.some((n, axis) => n !== image.size[axis])) {
     throw new Error(`${path}: ${map.size.join('×')} voxels, but its image ${imagePath} has ${image.size.join('×')}`);
   }
-  if (!sameGrid(map, image)) throw new Error(`${path}: its affine differs from that of its image ${imagePath}`);
+  if (!sameGrid(map, image))
+    throw new Error(
+      `${path}: its affine puts voxels up to ${furthest(map, image).toPrecision(3)} mm from where its image ${imagePath} has them; ` +
+        'where the voxels correspond, copy the header of the image (sform and qform), else resample it onto the image, by nearest neighbour',
+    );
 }
 
 /** Puts the file's name in front of what is thrown. */

@@ -1,4 +1,4 @@
-// deqreg <command> [options]. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. An error is one line on stderr.
+// deqreg <command> [options]. Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + its number for a signal. An error is one line on stderr.
 import { version } from '../../package.json';
 import { type Command, help, table, UsageError } from './args.ts';
 import * as apply from './commands/apply.ts';
@@ -68,6 +68,7 @@ function interrupted(code: number): void {
 
 process.once('SIGINT', () => interrupted(130));
 process.once('SIGTERM', () => interrupted(143));
+process.once('SIGHUP', () => interrupted(129)); // the terminal is gone
 process.stdout.on('error', () => interrupted(1)); // whoever read it has gone
 const code = await main(process.argv.slice(2)).catch((error: Error) => {
   console.error(`deqreg: ${error.message.trim().replace(/\s*\n\s*/g, ' ')}`);

@@ -18,9 +18,10 @@ export function discardOutputs(): void {
 
 /**
  * Makes a folder and runs the work that fills it. Files go to a hidden folder inside and are renamed when the work and all writes have
- * ended; when one fails, they are removed, and so is every folder that was made here.
+ * ended; when one fails, they are removed, and so is every folder that was made here. Of `all`, the files that such a work may write, those
+ * that this one did not are removed from the folder, so that everything in it is of one run.
  */
-export async function withOutputs<T>(folder: string, work: (write: Write) => Promise<T>): Promise<T> {
+export async function withOutputs<T>(folder: string, work: (write: Write) => Promise<T>, all: readonly string[] = []): Promise<T> {
   const made = await makeFolder(folder).catch((error: Error) => cannotWrite(folder, error));
   const staging = await mkdtemp(join(folder, '.deqreg-')).catch((error: Error) => cannotWrite(folder, error));
   const writes = new Map<string, Promise<void>>();
@@ -45,6 +46,7 @@ export async function withOutputs<T>(folder: string, work: (write: Write) => Pro
       const path = join(folder, name);
       await rename(join(staging, name), path).catch((error: Error) => cannotWrite(path, error));
     }
+    for (const name of all) if (!writes.has(name)) await rm(join(folder, name), { force: true });
     await rm(staging, { recursive: true });
     return result;
   } catch (error) {

@@ -1,12 +1,7 @@
 // What a training tells while it runs, on stderr: one line that is updated on a terminal; a line every ten steps and at validations elsewhere.
 import { clearLine, cursorTo } from 'node:readline';
+import type { Stage } from '../train/options.ts';
 import { duration } from './duration.ts';
-
-/** Steps on the same pyramid levels (8: 1/8 of the resolution), in the order in which they are trained. */
-export interface Stage {
-  levels: readonly number[];
-  steps: number;
-}
 
 /** What the progress tells of a step; `step` is the number of steps that are done with it, over all stages. */
 export interface ProgressRecord {

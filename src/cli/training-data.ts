@@ -3,13 +3,13 @@ import type { Gpu } from '../gpu/device.ts';
 import type { DataList, DataPair } from '../io/data-list.ts';
 import { readDataList, readLandmarks, readVolume } from '../io/files.ts';
 import { pairsOf, subjectsOf } from '../io/data-list.ts';
-import { type MaskedVolume, sameGrid } from '../io/volume.ts';
+import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, sameGrid } from '../io/volume.ts';
 import { intensityWindow } from '../register/intensity.ts';
 import { presentLabels } from '../register/metrics.ts';
 import { phantom } from '../register/phantom.ts';
 import { prepareSubject, type TrainingSet } from '../train/data.ts';
 import type { ValidationPair } from '../train/validate.ts';
-import { checkLabels, maskOf, within } from './inputs.ts';
+import { checkLabels, readMasked, within } from './inputs.ts';
 
 export interface TrainingData {
   set: TrainingSet;
@@ -28,10 +28,13 @@ export async function readTrainingData(path: string, gpu: Gpu, factor: number, o
   const pairs = list.pairs.validation.length ? pairsOf(list, 'validation') : [];
   let modality = list.modality;
   let set: TrainingSet | undefined;
+  let first: Grid | undefined;
   const seen = new Set<number>();
   for (const [i, { id, image, label, mask }] of subjects.entries()) {
     onProgress(`reading image ${i + 1} of ${subjects.length}`);
-    const volume = await masked(image, mask);
+    const volume = await readImage(image, mask);
+    first ??= { size: volume.size, affine: volume.affine };
+    checkSameGrid(image, volume, subjects[0]!.image, first);
     modality ??= intensityWindow(volume.data).modality;
     const map = label === undefined ? undefined : await readVolume(label);
     if (map) {
@@ -40,8 +43,6 @@ export async function readTrainingData(path: string, gpu: Gpu, factor: number, o
     }
     const { grid, ...prepared } = await within(image, () => prepareSubject(gpu, id, volume, map, factor, modality!));
     set ??= { grid, subjects: [] };
-    if (!sameGrid({ ...grid, affine: set.grid.affine }, set.grid))
-      throw new Error(`${image}: ${volume.size.join('×')} voxels, other than ${subjects[0]!.image}; resample all images to one grid first`);
     set.subjects.push(prepared);
   }
   const labels = list.labels ?? [...seen].sort((a, b) => a - b);
@@ -53,21 +54,37 @@ export async function readTrainingData(path: string, gpu: Gpu, factor: number, o
   return { set: set!, labels, validation, modality: modality!, told: toldOf(list, set!) };
 }
 
+/** An image with its mask, of finite and different values. */
+async function readImage(path: string, mask: string | undefined): Promise<MaskedVolume> {
+  const image = await readMasked(path, mask);
+  checkFinite(path, image);
+  checkNotConstant(path, image);
+  return image;
+}
+
+/** Throws on an image whose voxels are not where the first one's are, but for a shift as a whole: training knows one grid. */
+function checkSameGrid(path: string, volume: Grid, firstPath: string, first: Grid): void {
+  const shape = ({ size, affine }: Grid) => {
+    const linear = affine.map((x, i) => (i % 4 === 3 ? 0 : x));
+    return { size, affine: linear };
+  };
+  if (sameGrid(shape(volume), shape(first))) return;
+  const tell = ({ size, affine }: Grid) => {
+    const axes = [0, 1, 2].map((j) => `(${[affine[j]!, affine[4 + j]!, affine[8 + j]!].map((mm) => Number(mm.toFixed(3))).join(' ')})`);
+    return `${size.join('×')} voxels along ${axes.join(' ')} mm`;
+  };
+  throw new Error(`${path}: ${tell(volume)}, other than ${firstPath} with ${tell(first)}; resample all images to one grid first`);
+}
+
 const toldOf = ({ name, licence }: DataList, { subjects }: TrainingSet) => ({
   name,
   data: `${name}: ${subjects.length} image${subjects.length === 1 ? '' : 's'} (${subjects.filter((s) => s.labels).length} with labels)`,
   licence: licence ?? 'not stated',
 });
 
-/** An image with its mask, where it has one. */
-async function masked(path: string, maskPath: string | undefined): Promise<MaskedVolume> {
-  const image = await readVolume(path);
-  return maskPath === undefined ? image : { ...image, mask: maskOf(maskPath, await readVolume(maskPath), path, image) };
-}
-
 async function readPair(pair: DataPair, labels: readonly number[]): Promise<ValidationPair> {
   const optional = (path: string | undefined) => (path === undefined ? undefined : readVolume(path));
-  const [fixed, moving] = [await masked(pair.fixed, pair.fixedMask), await masked(pair.moving, pair.movingMask)];
+  const [fixed, moving] = [await readImage(pair.fixed, pair.fixedMask), await readImage(pair.moving, pair.movingMask)];
   const [fixedLabel, movingLabel] = [await optional(pair.fixedLabel), await optional(pair.movingLabel)];
   if (fixedLabel) checkLabels(pair.fixedLabel!, fixedLabel, pair.fixed, fixed);
   if (movingLabel) checkLabels(pair.movingLabel!, movingLabel, pair.moving, moving);

@@ -9,6 +9,7 @@ const SINGULAR = 1e-6;
 export function invertAffine(a: Affine): Affine {
   if (a.length !== 12 || !a.every(Number.isFinite)) throw new Error(`affine is not 12 finite numbers: ${show(a)}`);
   const [m00, m01, m02, t0, m10, m11, m12, t1, m20, m21, m22, t2] = a;
+  const det = determinant(a);
   const c00 = m11 * m22 - m12 * m21,
     c01 = m02 * m21 - m01 * m22,
     c02 = m01 * m12 - m02 * m11;
@@ -18,13 +19,17 @@ export function invertAffine(a: Affine): Affine {
   const c20 = m10 * m21 - m11 * m20,
     c21 = m01 * m20 - m00 * m21,
     c22 = m00 * m11 - m01 * m10;
-  const det = m00 * c00 + m01 * c10 + m02 * c20;
   const [si, sj, sk] = voxelSpacing(a);
   if (!(Math.abs(det) > SINGULAR * si * sj * sk)) throw new Error(`affine is singular: ${show(a)}`);
   const row = (x: number, y: number, z: number) => [x / det, y / det, z / det, -(x * t0 + y * t1 + z * t2) / det];
   const inverse = [...row(c00, c01, c02), ...row(c10, c11, c12), ...row(c20, c21, c22)];
   if (!inverse.every(Number.isFinite)) throw new Error(`affine is singular: ${show(a)}`);
   return inverse;
+}
+
+/** Of the 3×3 part: mm³ of a voxel, negative where the axes are left-handed. */
+export function determinant([a, b, c, , d, e, f, , g, h, i]: Affine): number {
+  return a * (e * i - f * h) + b * (f * g - d * i) + c * (d * h - e * g);
 }
 
 /** a after b: the affine p ↦ a(b(p)). */

@@ -1,7 +1,8 @@
 // The only module of io that needs Node: files in, files out. Every error begins with the path at fault.
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { constants, crc32, createGunzip, deflateRaw } from 'node:zlib';
 import { type DataList, parseDataList } from './data-list.ts';
@@ -117,15 +118,28 @@ export async function readBytes(path: string): Promise<Buffer<ArrayBuffer>> {
   return bytes;
 }
 
-/** Writes a file so that it appears whole or not at all: a temporary file in the same folder, then a rename. */
-export async function writeAtomic(path: string, bytes: Uint8Array | string | Uint8Array[]): Promise<void> {
+/**
+ * Writes a file so that it appears whole or not at all: a temporary file in the same folder, then a rename. What is `durable` is on the disk
+ * when this returns, and before it takes the place of another: a power cut leaves one of the two.
+ */
+export async function writeAtomic(path: string, bytes: Uint8Array | string | Uint8Array[], { durable = false } = {}): Promise<void> {
   const temporary = `${path}.${randomUUID().slice(0, 8)}.tmp`;
   try {
-    await writeFile(temporary, bytes, { flag: 'wx' });
+    await writeFile(temporary, bytes, { flag: 'wx', flush: durable });
     await rename(temporary, path);
+    if (durable && process.platform !== 'win32') await syncFolder(dirname(path)); // Windows opens no folders
   } catch (error) {
     await rm(temporary, { force: true });
     throw new Error(`${path}: cannot write: ${reason(error)}`);
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path);
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
   }
 }
 

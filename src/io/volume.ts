@@ -24,11 +24,16 @@ export function voxelCount({ size: [w, h, d] }: Grid): number {
 /** Same size, and every corner at the same place within a hundredth of a voxel (affines are often rounded by the tools that write them). */
 export function sameGrid(a: Grid, b: Grid): boolean {
   if (a.size.some((n, axis) => n !== b.size[axis])) return false;
-  const tolerance = 0.01 * Math.min(...voxelSpacing(a.affine)); // mm
-  return corners(a.size).every((corner) => {
+  return furthest(a, b) <= 0.01 * Math.min(...voxelSpacing(a.affine));
+}
+
+/** How far apart two grids of one size have a voxel at most, mm. */
+export function furthest(a: Grid, b: Grid): number {
+  const distances = corners(a.size).map((corner) => {
     const [p, q] = [applyAffine(a.affine, corner), applyAffine(b.affine, corner)];
-    return Math.hypot(p[0] - q[0], p[1] - q[1], p[2] - q[2]) <= tolerance;
+    return Math.hypot(p[0] - q[0], p[1] - q[1], p[2] - q[2]);
   });
+  return Math.max(...distances);
 }
 
 /** The eight corner voxels of a grid. */

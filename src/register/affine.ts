@@ -4,13 +4,13 @@ import { Schedule } from '../graph/schedule.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { plan, type Plan } from '../graph/plan.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { applyAffine, type Affine, composeAffine, invertAffine, type Vec3 } from '../io/affine.ts';
+import { applyAffine, type Affine, composeAffine, invertAffine, type Vec3, voxelSpacing } from '../io/affine.ts';
 import type { Grid, MaskedVolume } from '../io/volume.ts';
 import { affineField, grad, intensityWindow as windowed, mul, ncc, resize, warp } from '../ops/index.ts';
 import { bfgs, type Point } from './bfgs.ts';
 import type { IntensityWindow } from './intensity.ts';
 import { type Matrix3, type Moments, moments, multiply, rows, transpose } from './moments.ts';
-import { type Level, levelGrid, levelSpacing } from './pyramid.ts';
+import { type Level, levelGrid, levelSpacing, shapeOf } from './pyramid.ts';
 
 export const affineModes = ['auto', 'none', 'moments', 'rigid', 'affine'] as const;
 /** `auto`: `affine` when the images start far apart, otherwise `none`. `moments`: centre and axes only. */
@@ -54,7 +54,6 @@ export interface AffineSetting {
 
 export function traceAffine(fixedGrid: Grid, movingGrid: Grid, { windows, factors, masks: given }: AffineSetting): TracedAffine {
   const graph = new Graph();
-  const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];
   const [fixed, moving] = [graph.input('fixed', [1, 1, ...shapeOf(fixedGrid)]), graph.input('moving', [1, 1, ...shapeOf(movingGrid)])];
   const masks = {
     fixed: given?.fixed ? graph.input('fixed mask', fixed.shape) : undefined,
@@ -207,7 +206,7 @@ export async function alignAffine(
     const climb = async (kind: 'rigid' | 'affine', level: number, from: Transform | Point<Transform>, iterations: number) => {
       const { move, pull } = movesOf(kind, radius);
       const evaluate = evaluator(level, pull);
-      const mm = Math.min(...voxelSizes(traced.levels[level]!.fixed));
+      const mm = Math.min(...voxelSpacing(traced.levels[level]!.fixed.affine));
       return bfgs('value' in from ? from : await evaluate(from), move, evaluate, { iterations, first: 2 * mm, shortest: 0.02 * mm });
     };
 
@@ -246,8 +245,6 @@ export async function alignAffine(
     schedule.destroy();
   }
 }
-
-const voxelSizes = ({ affine }: Grid): number[] => [0, 1, 2].map((j) => Math.hypot(affine[j]!, affine[4 + j]!, affine[8 + j]!));
 
 /** Starts by moments: the centres brought together, alone and with the four proper ways to lay the principal axes on each other. */
 function startsFrom(c: Vec3, fixed: Moments, moving: Moments): Transform[] {

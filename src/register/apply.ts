@@ -5,19 +5,20 @@ import type { Gpu } from '../gpu/device.ts';
 import { voxelToVoxel } from '../io/affine.ts';
 import { fromPhysical } from '../io/displacement.ts';
 import type { DisplacementFile } from '../io/nifti.ts';
-import { type Grid, sameGrid, type Volume, voxelCount } from '../io/volume.ts';
-import { identity, warp, warpNearest } from '../ops/index.ts';
+import { type Volume, voxelCount } from '../io/volume.ts';
+import { warp } from '../ops/index.ts';
 import { checkReach } from './fields.ts';
+import { warpLabels } from './metrics.ts';
+import { matrixBetween, shapeOf } from './pyramid.ts';
 import { cut, paste, slabs } from './slabs.ts';
 
 export const interpolations = ['linear', 'nearest'] as const;
 export type Interpolation = (typeof interpolations)[number];
 
 /**
- * A moving volume, on any grid, pulled through a displacement to the displacement's grid. Border voxels go on beyond the moving grid.
- * Throws when the displacement leads elsewhere.
+ * A moving volume, on any grid, pulled through a displacement to the displacement's grid. Beyond the moving grid border voxels go on under
+ * `linear`; under `nearest`, which is for label maps, there is background. Throws when the displacement leads elsewhere.
  * @param displacement [3, D, H, W] in LPS mm from the fixed to the moving point, as `readDisplacement` gives
- * @param interpolation `nearest` for label maps
  */
 export async function applyDisplacement(
   gpu: Gpu,
@@ -26,15 +27,18 @@ export async function applyDisplacement(
   interpolation: Interpolation = 'linear',
 ): Promise<Volume> {
   checkReach(displacement, moving);
-  const shapeOf = ({ size: [w, h, d] }: Grid) => [d, h, w];
+  const { size, affine } = displacement;
   const steps = fromPhysical(displacement.data, displacement);
+  if (interpolation === 'nearest') {
+    const data = warpLabels(moving.data, moving.size, steps, size, voxelToVoxel(affine, moving.affine));
+    return { size, affine, data, dtype: 'float32' };
+  }
   const data = new Float32Array(voxelCount(displacement));
   for (const slab of slabs(displacement)) {
     const graph = new Graph();
     const image = graph.input('moving', [1, 1, ...shapeOf(moving)]);
     const u = graph.input('displacement', [1, 3, ...shapeOf(slab.grid)]);
-    const matrix = sameGrid(slab.grid, moving) ? identity : voxelToVoxel(slab.grid.affine, moving.affine);
-    const warped = graph.phase('apply', () => graph.output((interpolation === 'nearest' ? warpNearest : warp)(image, u, matrix)));
+    const warped = graph.phase('apply', () => graph.output(warp(image, u, matrixBetween(slab.grid, moving))));
     const schedule = await Schedule.build(gpu, graph);
     try {
       schedule.upload(image, moving.data);
@@ -45,5 +49,5 @@ export async function applyDisplacement(
       schedule.destroy();
     }
   }
-  return { size: displacement.size, affine: displacement.affine, data, dtype: 'float32' };
+  return { size, affine, data, dtype: 'float32' };
 }

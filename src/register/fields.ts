@@ -5,11 +5,12 @@ import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
-import { applyAffine, invertAffine, voxelToVoxel } from '../io/affine.ts';
+import { applyAffine, determinant, invertAffine } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
 import type { DisplacementFile } from '../io/nifti.ts';
-import { type Grid, sameGrid, type Volume, voxelCount } from '../io/volume.ts';
-import { add, concat, identity, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
+import { type Grid, type Volume, voxelCount } from '../io/volume.ts';
+import { add, concat, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
+import { matrixBetween, shapeOf } from './pyramid.ts';
 import { cut, paste, slabOf, slabs } from './slabs.ts';
 
 /** det of the map's derivative at every voxel: the local change of volume, no unit; ≤ 0 is a fold. Central differences. */
@@ -169,12 +170,12 @@ function tally() {
   };
 }
 
-/** Throws when less than a twentieth of a field's grid (sampled) is mapped to inside another grid. */
+/** Throws when less than a twentieth of a field's grid (sampled) is mapped to inside another grid, and that is less than a twentieth of the other. */
 export function checkReach({ size, affine, data }: DisplacementFile, grid: Grid): void {
   const [w, h, d] = size,
     n = w * h * d,
     toGrid = invertAffine(grid.affine);
-  const SAMPLES = 12;
+  const SAMPLES = 48; // so that a small other grid is met too
   const along = (extent: number) => Array.from({ length: SAMPLES }, (_, s) => Math.floor(((s + 0.5) / SAMPLES) * extent));
   let inside = 0;
   for (const k of along(d))
@@ -186,14 +187,16 @@ export function checkReach({ size, affine, data }: DisplacementFile, grid: Grid)
         if (at.every((c, axis) => c >= -0.5 && c <= grid.size[axis]! - 0.5)) inside++;
       }
   const share = inside / SAMPLES ** 3;
-  if (share < 0.05) {
+  const covered = (share * volume({ size, affine })) / volume(grid);
+  if (Math.max(share, covered) < 0.05) {
     throw new Error(
       `the displacement leads elsewhere: ${(100 * share).toFixed(0)} % of its grid is mapped into the other grid; check the headers' affines and the order of the files`,
     );
   }
 }
 
-const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];
+/** Of a grid's voxels, mm³. */
+const volume = (grid: Grid): number => voxelCount(grid) * Math.abs(determinant(grid.affine));
 
 /** What every adapter that can hold a field binds at once, in bytes. */
 const BINDING = 2 ** 27;
@@ -213,8 +216,6 @@ const sample = (field: Tensor[], u: Tensor, matrix: Matrix): Tensor => {
   const parts = field.map((part) => warp(part, u, matrix));
   return parts.length === 1 ? parts[0]! : concat(...parts);
 };
-
-const matrixBetween = (from: Grid, to: Grid): Matrix => (sameGrid(from, to) ? identity : voxelToVoxel(from.affine, to.affine));
 
 /** Runs a graph of one phase once. */
 async function evaluate(gpu: Gpu, graph: Graph, inputs: readonly [Tensor, Float32Array][], output: Tensor): Promise<Float32Array> {

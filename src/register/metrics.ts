@@ -67,12 +67,12 @@ export function warpLabels<T extends Labels>(labels: T, movingSize: Size, u: Flo
 
 /**
  * Labels, ascending, that Dice and HD95 are averaged over: those present both in the fixed and in the (unwarped) moving map, of the
- * wanted ones or, without a wanted list, of all but 0. Throws when there is none.
+ * wanted ones or, without a wanted list, of all; never 0, the background. Throws when there is none.
  */
 export function presentLabels(fixed: Labels, moving: Labels, wanted?: readonly number[]): number[] {
   const inFixed = distinct(fixed),
     inMoving = distinct(moving);
-  const isWanted = (label: number) => (wanted ? wanted.includes(label) : label !== 0);
+  const isWanted = (label: number) => label !== 0 && (!wanted || wanted.includes(label));
   const common = [...inFixed].filter((label) => inMoving.has(label) && isWanted(label));
   if (common.length === 0) {
     const list = (labels: Iterable<number>) =>

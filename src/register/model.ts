@@ -1,5 +1,6 @@
 // A trained model as a file: .safetensors with the weights, and in its metadata how the cell is traced and solved, and the model card.
 import { Graph } from '../graph/graph.ts';
+import { isObject } from '../io/json.ts';
 import { encodeSafetensors, parseSafetensors } from '../io/safetensors.ts';
 import { type CellName, cells, type Model } from '../models/cells.ts';
 
@@ -121,7 +122,6 @@ function checkList(name: string, list: unknown, valid: (value: number) => boolea
 }
 
 function checkCard(card: unknown): ModelCard {
-  const isObject = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
   if (!isObject(card)) throw new Error('card: no JSON object');
   const wrong = [
     ...texts.filter((name) => typeof card[name] !== 'string'),

@@ -1,8 +1,8 @@
 // The levels of a coarse-to-fine registration: which grid each one solves on.
 import type { Tensor } from '../graph/graph.ts';
-import { composeAffine, type Vec3, voxelSpacing } from '../io/affine.ts';
-import { type Grid, voxelCount } from '../io/volume.ts';
-import { resize, scaleChannels } from '../ops/index.ts';
+import { type Affine, composeAffine, type Vec3, voxelSpacing, voxelToVoxel } from '../io/affine.ts';
+import { type Grid, sameGrid, voxelCount } from '../io/volume.ts';
+import { identity, type Matrix, resize, scaleChannels } from '../ops/index.ts';
 
 /** A level's grid over the whole field of view of a finer one, of whose voxels one of its own is `scale` along (w, h, d). */
 export interface Level extends Grid {
@@ -43,6 +43,10 @@ export function defaultLevels(fixed: Grid): number[] {
 
 /** A grid's voxels as a tensor has them, [D, H, W]. */
 export const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];
+
+/** Voxels of one grid → those of another, by way of a transform between their spaces (RAS mm), where there is one. */
+export const matrixBetween = (from: Grid, to: Grid, transform?: Affine): Matrix =>
+  !transform && sameGrid(from, to) ? identity : voxelToVoxel(transform ? composeAffine(transform, from.affine) : from.affine, to.affine);
 
 /** Finest spacing / spacing along each axis. */
 export function spacingRatios({ affine }: Grid): [number, number, number] {

@@ -2,7 +2,7 @@
 import { type Iteration, type Method, traceIteration } from '../deq/solver.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Affine, composeAffine, invertAffine } from '../io/affine.ts';
-import { type Grid, sameGrid } from '../io/volume.ts';
+import type { Grid } from '../io/volume.ts';
 import { composedAdam, composedAdamState } from '../models/composed-adam.ts';
 import { type Cell, type LevelImages, lnccDisplacementForce } from '../models/cell.ts';
 import { cells, type Model } from '../models/cells.ts';
@@ -21,7 +21,7 @@ import {
 } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { Refinement, ResolvedOptions } from './options.ts';
-import { type Level, levelGrid, levelSpacing, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
+import { type Level, levelGrid, levelSpacing, matrixBetween, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
 
 /** One level of a traced registration, or what follows the last one on its grid. `value` is its result, in voxels of its grid. */
 export interface TracedLevel {
@@ -158,12 +158,6 @@ function traceRefinement(graph: Graph, fixed: Tensor, level: TracedLevel, option
 
 /** A transform of space (RAS mm) in voxels of a grid. */
 const voxelsOf = ({ affine }: Grid, transform: Affine): Matrix => composeAffine(invertAffine(affine), composeAffine(transform, affine));
-
-/** Voxels of one grid to those of another, by way of a transform between their spaces (RAS mm). */
-const matrixBetween = (from: Grid, to: Grid, transform?: Affine): Matrix =>
-  !transform && sameGrid(from, to)
-    ? identity
-    : composeAffine(invertAffine(to.affine), transform ? composeAffine(transform, from.affine) : from.affine);
 
 /** An image on every level's grid, each resized from the next finer one. */
 function pyramid(image: Tensor, grids: readonly Level[]): Tensor[] {

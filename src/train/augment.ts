@@ -3,6 +3,7 @@
 import { type Graph, sameShape, show, type Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
 import { composeAffine } from '../io/affine.ts';
+import { isObject } from '../io/json.ts';
 import {
   add,
   affineField,
@@ -197,12 +198,9 @@ function smoothField(
   );
 }
 
-/** Random numbers that one `drawAugmentation` takes, whatever the options. */
-export const AUGMENTATION_DRAWS = 39;
-
 /**
- * Draws all values of one step, for volumes of `size` voxels of `spacing` mm along (W, H, D). It takes `AUGMENTATION_DRAWS` numbers
- * from `random`, always, so that a run can be resumed by its count of steps. Same numbers, same augmentation, bit for bit.
+ * Draws all values of one step, for volumes of `size` voxels of `spacing` mm along (W, H, D). It takes as many numbers from `random` whatever
+ * the options. Same numbers, same augmentation, bit for bit.
  */
 export function drawAugmentation(
   random: () => number,
@@ -264,22 +262,52 @@ export function uploadAugmentation(schedule: Schedule, { inputs }: Pick<Augmente
   for (const [name, tensor] of Object.entries(inputs)) schedule.upload(tensor, values[name as ValueName]);
 }
 
-function check(pair: ImagePair, { flips, common, moving, deformation, intensity }: Augmentation, spacing: Triple): void {
+/** What is wrong with settings that come from a file, such as `augmentation.flips[1]: …`; nothing: they can be traced. */
+export function augmentationFault(given: unknown): string | undefined {
+  return formFault('augmentation', given, augmentations.none) ?? rangeFault(given as Augmentation);
+}
+
+/** Where a value lacks or has more than what a model of its form has. */
+function formFault(path: string, value: unknown, model: unknown): string | undefined {
+  if (Array.isArray(model)) {
+    if (!Array.isArray(value) || value.length !== model.length)
+      return `${path} must be a list of ${model.length}, got ${JSON.stringify(value)}`;
+    return model.map((one, i) => formFault(`${path}[${i}]`, value[i], one)).find(Boolean);
+  }
+  if (!isObject(model))
+    return typeof value === typeof model ? undefined : `${path} must be a ${typeof model}, got ${JSON.stringify(value)}`;
+  if (!isObject(value)) return `${path} must be an object of ${Object.keys(model).join(', ')}, got ${JSON.stringify(value)}`;
+  const odd = [
+    ...Object.keys(value).filter((key) => !Object.hasOwn(model, key)),
+    ...Object.keys(model).filter((key) => !Object.hasOwn(value, key)),
+  ];
+  if (odd.length) return `${path}: ${odd.join(', ')} unknown or missing; there are ${Object.keys(model).join(', ')}`;
+  return Object.entries(model)
+    .map(([key, one]) => formFault(`${path}.${key}`, value[key], one))
+    .find(Boolean);
+}
+
+function rangeFault({ mode, flips, common, moving, deformation, intensity }: Augmentation): string | undefined {
+  const got = (what: string, value: unknown) => `${what}, got ${JSON.stringify(value)}`;
+  if (mode !== 'pair' && mode !== 'synthetic') return got('augmentation.mode must be pair or synthetic', mode);
+  if (!flips.every((p) => p >= 0 && p <= 1)) return got('augmentation.flips are probabilities along W, H, D', flips);
+  for (const [name, range] of Object.entries({ common, moving, intensity }))
+    if (!Object.values(range).every((x) => x >= 0 && x < Infinity)) return got(`augmentation.${name}: a range is at least 0`, range);
+  const [low, high] = deformation.rms;
+  if (!(low >= 0 && low <= high && high < Infinity && deformation.sigma > 0 && deformation.sigma < Infinity))
+    return got('augmentation.deformation needs 0 ≤ rms[0] ≤ rms[1] and sigma above 0 mm', deformation);
+  return undefined;
+}
+
+function check(pair: ImagePair, options: Augmentation, spacing: Triple): void {
   const { shape } = pair.fixed;
   if (shape.length !== 5 || shape[0] !== 1 || shape[1] !== 1)
     throw new Error(`traceAugmentation: images are [1, 1, D, H, W], got fixed ${show(shape)}`);
   for (const [name, tensor] of Object.entries(pair))
     if (tensor && !sameShape(tensor.shape, shape))
       throw new Error(`traceAugmentation: ${name} ${show(tensor.shape)} is not on the grid of fixed ${show(shape)}`);
-  const refuse = (what: string, got: unknown) => {
-    throw new Error(`traceAugmentation: ${what}, got ${JSON.stringify(got)}`);
-  };
-  const positive = (x: number) => Number.isFinite(x) && x > 0;
-  if (!spacing.every(positive)) refuse('spacing must be above 0 mm', spacing);
-  if (!flips.every((p) => p >= 0 && p <= 1)) refuse('flips are probabilities along W, H, D', flips);
-  for (const range of [common, moving, intensity])
-    if (!Object.values(range).every((x) => x >= 0 && x < Infinity)) refuse('a range is at least 0', range);
-  const [low, high] = deformation.rms;
-  if (!(low >= 0 && low <= high && high < Infinity && positive(deformation.sigma)))
-    refuse('deformation needs 0 ≤ rms[0] ≤ rms[1] and sigma above 0 mm', deformation);
+  if (!spacing.every((mm) => Number.isFinite(mm) && mm > 0))
+    throw new Error(`traceAugmentation: spacing must be above 0 mm, got ${JSON.stringify(spacing)}`);
+  const fault = augmentationFault(options);
+  if (fault) throw new Error(`traceAugmentation: ${fault}`);
 }

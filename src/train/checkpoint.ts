@@ -9,7 +9,7 @@ import type { TrainOptions } from './options.ts';
 import type { TrainingStep } from './step.ts';
 
 /** Version of the form below. */
-const VERSION = '2';
+const VERSION = '3';
 
 /** Weights (moving averages) and what they reached on these levels: a score, higher is better, and all that was measured. */
 export interface Score {
@@ -37,6 +37,8 @@ export interface Checkpoint {
   best?: Score;
   /** What the watch for divergence remembers. */
   watch: LossWatch;
+  /** Where divergence goes back to: the last regular checkpoint from which the next step was well. Absent: here. */
+  anchor?: Omit<Checkpoint, 'anchor'>;
 }
 
 /** The GPU's variables of a step, by the names of a checkpoint. */
@@ -72,11 +74,22 @@ export function writeState(schedule: Schedule, step: TrainingStep, values: Reado
 export const valuesOf = (tensors: ReadonlyMap<string, NamedArray>, kind: 'weight' | 'average'): ParameterValues =>
   new Map([...tensors].filter(([name]) => name.startsWith(`${kind}/`)).map(([name, value]) => [name.slice(kind.length + 1), value]));
 
-export function encodeCheckpoint({ tensors, best, ...rest }: Checkpoint): Uint8Array {
-  const all = new Map(tensors);
-  best?.values.forEach((value, name) => all.set(`best/${name}`, value));
-  const place = { ...rest, best: best && { ...best, values: undefined } };
-  return encodeSafetensors(all, { deqreg: 'checkpoint', version: VERSION, place: JSON.stringify(place) });
+type Tensors = Map<string, NamedArray>;
+/** A checkpoint without its tensors, as JSON has it. */
+type Place = Omit<Checkpoint, 'tensors' | 'best' | 'anchor'> & { best?: Omit<Score, 'values'>; anchor?: Place };
+
+export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
+  const tensors: Tensors = new Map();
+  const place = JSON.stringify(take(checkpoint, tensors, ''));
+  return encodeSafetensors(tensors, { deqreg: 'checkpoint', version: VERSION, place });
+}
+
+/** Puts the tensors of a checkpoint and of its anchor into one map, by their names behind a prefix. */
+function take({ tensors, best, anchor, ...rest }: Checkpoint, all: Tensors, prefix: string): Place {
+  tensors.forEach((value, name) => all.set(prefix + name, value));
+  best?.values.forEach((value, name) => all.set(`${prefix}best/${name}`, value));
+  const { values: _, ...score } = best ?? { values: undefined };
+  return { ...rest, ...(best && { best: score as Place['best'] }), ...(anchor && { anchor: take(anchor, all, `${prefix}anchor/`) }) };
 }
 
 /** Reads the bytes of a checkpoint; `file` is its name for messages. */
@@ -84,12 +97,17 @@ export function parseCheckpoint(file: string, bytes: Uint8Array): Checkpoint {
   const { tensors, metadata } = parseSafetensors(file, bytes);
   if (metadata.deqreg !== 'checkpoint') throw new Error(`${file}: no checkpoint of deqreg train`);
   if (metadata.version !== VERSION) throw new Error(`${file}: a checkpoint of form ${metadata.version}; this version reads ${VERSION}`);
-  const { best, ...place } = JSON.parse(metadata.place!) as Omit<Checkpoint, 'tensors' | 'best'> & { best?: Omit<Score, 'values'> };
-  const kept = [...tensors].filter(([name]) => name.startsWith('best/'));
-  const state = new Map([...tensors].filter(([name]) => !name.startsWith('best/')));
+  return give(JSON.parse(metadata.place!) as Place, tensors);
+}
+
+/** The inverse of `take`. */
+function give({ best, anchor, ...place }: Place, all: ReadonlyMap<string, NamedArray>): Checkpoint {
+  const behind = (prefix: string): Tensors =>
+    new Map([...all].filter(([name]) => name.startsWith(prefix)).map(([name, value]) => [name.slice(prefix.length), value]));
   return {
     ...place,
-    tensors: state,
-    best: best && { ...best, values: new Map(kept.map(([name, value]) => [name.slice('best/'.length), value])) },
+    tensors: new Map([...all].filter(([name]) => !/^(best|anchor)\//.test(name))),
+    ...(best && { best: { ...best, values: behind('best/') } }),
+    ...(anchor && { anchor: give(anchor, behind('anchor/')) }),
   };
 }

@@ -15,17 +15,21 @@ const BAD = 0.25;
 const BAD_IN_ROW = 5;
 const MEMORY = 0.95;
 
-/** Training has diverged where the loss is no number, or stays far above the mean of those before. `diceWeight` is that of the loss. */
+/**
+ * Training has diverged where the loss is no number, or where losses far above the mean of those before, or gradients that are no numbers (at
+ * which no step is taken), come in a row. `diceWeight` is that of the loss.
+ */
 export function watchLoss(
   watch: LossWatch,
-  { loss, dice }: Pick<TrainingOutcome, 'loss' | 'dice'>,
+  { loss, dice, gradientNorm }: Pick<TrainingOutcome, 'loss' | 'dice' | 'gradientNorm'>,
   diceWeight: number,
 ): { diverged: boolean; watch: LossWatch } {
   const [kind, range] = dice === undefined ? (['unlabelled', 1] as const) : (['labelled', 1 + diceWeight] as const);
   const mean = watch[kind];
   const above = mean !== undefined && loss > mean + BAD * range;
-  const seen = above
-    ? { ...watch, bad: watch.bad + 1 }
-    : { ...watch, [kind]: mean === undefined ? loss : MEMORY * mean + (1 - MEMORY) * loss, bad: 0 };
+  const seen =
+    above || !Number.isFinite(gradientNorm)
+      ? { ...watch, bad: watch.bad + 1 }
+      : { ...watch, [kind]: mean === undefined ? loss : MEMORY * mean + (1 - MEMORY) * loss, bad: 0 };
   return { diverged: !Number.isFinite(loss) || seen.bad >= BAD_IN_ROW, watch: seen };
 }

@@ -2,7 +2,7 @@
 import { type Adjoint, adjoints } from '../deq/problem.ts';
 import { type SimilarityJacobian, similarityJacobians } from '../models/cell.ts';
 import { type CellName, cells, type Model } from '../models/cells.ts';
-import { type Augmentation, augmentations, synthetic } from './augment.ts';
+import { type Augmentation, augmentationFault, augmentations, synthetic } from './augment.ts';
 import { cosineRate, linearWarmUp, type LearningRate } from './learning-rate.ts';
 import type { LossOptions } from './step.ts';
 
@@ -110,6 +110,10 @@ export function resolveTrainOptions(given: GivenTrainOptions): TrainOptions {
   choice('similarity', options.similarity, similarityJacobians);
   choice('dtype', options.dtype, ['f32', 'f16']);
   if (typeof options.augmentation === 'string') choice('augmentation', options.augmentation, Object.keys(augmentations));
+  else {
+    const fault = augmentationFault(options.augmentation);
+    if (fault) fail(fault);
+  }
   for (const name of ['channels', 'unrolledSteps', 'validateEvery', 'checkpointEvery'] as const) whole(name, options[name], 1);
   for (const name of ['warmUp', 'seed'] as const) whole(name, options[name], 0);
   whole('window', options.window, 3);

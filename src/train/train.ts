@@ -53,6 +53,9 @@ export interface TrainHooks {
 const ROLLBACKS = 5;
 const LOWER = 0.5;
 
+/** Training cannot go on from where it is. */
+export class Diverged extends Error {}
+
 /** The generator of a step's draws. */
 const randomAt = (seed: number, step: number) => seededRandom(Math.imul(seed, 0x9e3779b1) + step);
 
@@ -98,7 +101,7 @@ export async function train(
   const finest = Math.min(...options.stages.map(({ levels }) => levels.at(-1)!));
   const rateAt = learningRate(options);
   const end = totalSteps(options);
-  let kept: Checkpoint = from ?? {
+  let now: Checkpoint = from ?? {
     options,
     subjects,
     step: 0,
@@ -108,44 +111,54 @@ export async function train(
     watch: { bad: 0 },
     tensors: new Map(),
   };
+  /** Where divergence goes back to, and the regular checkpoint that takes its place when the step from there is well. */
+  let anchor = now.anchor ?? now;
+  let next: Checkpoint | undefined = isRegular(now, options) ? now : undefined;
   const started = performance.now();
-  const hoursBefore = kept.hours;
+  const hoursBefore = now.hours;
 
-  while (kept.step < end) {
-    const { stage, end: stageEnd } = stageAt(options.stages, kept.step);
+  while (now.step < end) {
+    const { stage, end: stageEnd } = stageAt(options.stages, now.step);
+    const stageStart = stageEnd - stage.steps;
     const data = await coarsen(gpu, set, stage.levels.at(-1)! / finest);
     const traced = traceStage(options, data, stage, labels);
     const schedule = await Schedule.build(gpu, traced.graph);
     try {
       beginTraining(schedule, traced, options.seed);
-      if (kept.tensors.size) writeState(schedule, traced, kept.tensors);
-      const keep = async (place: Partial<Checkpoint>) => {
-        const hours = hoursBefore + (performance.now() - started) / 3.6e6;
-        kept = { ...kept, ...place, hours, tensors: await readState(schedule, traced) };
-        await hooks.onCheckpoint?.(kept);
-      };
-      if (!kept.tensors.size) kept = { ...kept, tensors: await readState(schedule, traced) };
+      if (now.tensors.size) writeState(schedule, traced, now.tensors);
+      else anchor = next = now = { ...now, tensors: await readState(schedule, traced) };
       const validate = async (step: number): Promise<Score> => {
         const values = valuesOf(await readState(schedule, traced), 'average');
         return { step, levels: stage.levels, values, ...(await hooks.validate!(values, stage.levels)) };
       };
-      let { step, best, watch } = kept;
-      // Scores on other levels do not compare: what the stages before have made is the first candidate of this one.
-      if (hooks.validate && step > 0 && `${best?.levels}` !== `${stage.levels}`) best = await validate(step);
+      let { step, best, watch } = now;
+      if (step === stageStart) {
+        watch = { bad: 0 }; // losses and scores on other levels do not compare
+        if (hooks.validate && step > 0) best = await validate(step); // what the stages before have made is the first candidate of this one
+      }
       while (step < stageEnd) {
         const begun = performance.now();
-        const rate = rateAt(step) * kept.rateScale;
+        const rate = rateAt(step) * now.rateScale;
         const { pair, outcome } = await trainOn(schedule, traced, data, options, step, rate);
         const seen = watchLoss(watch, outcome, options.loss.dice);
         if (seen.diverged) {
-          const { rateScale, rollbacks } = kept;
-          if (rollbacks >= ROLLBACKS)
-            throw new Error(`train: diverged at step ${step + 1} (loss ${outcome.loss}) after ${rollbacks} rollbacks; choose a lower rate`);
-          kept = { ...kept, rateScale: rateScale * LOWER, rollbacks: rollbacks + 1, watch: { bad: 0 } };
-          hooks.onRollback?.({ step: step + 1, to: kept.step, loss: outcome.loss, rateScale: kept.rateScale });
-          await hooks.onCheckpoint?.(kept);
+          const { loss, gradientNorm } = outcome;
+          const what = `at step ${step + 1} (loss ${loss}, gradient norm ${gradientNorm})`;
+          if (step === 0)
+            throw new Diverged(`train: no number with the weights that it begins with, ${what}; look at the images ${pair.join(' and ')}`);
+          const { rateScale, rollbacks } = now;
+          if (rollbacks >= ROLLBACKS) throw new Diverged(`train: diverged ${what} after ${rollbacks} rollbacks; choose a lower rate`);
+          now = anchor = { ...anchor, rateScale: rateScale * LOWER, rollbacks: rollbacks + 1 };
+          next = undefined;
+          hooks.onRollback?.({ step: step + 1, to: now.step, loss, rateScale: now.rateScale });
+          await hooks.onCheckpoint?.(now);
           break; // traced and restored anew
         }
+        if (next && !seen.watch.bad) {
+          const { anchor: _, ...well } = next;
+          anchor = well;
+        }
+        next = undefined;
         step++;
         watch = seen.watch;
         const seconds = (performance.now() - begun) / 1e3;
@@ -165,15 +178,26 @@ export async function train(
         }
         hooks.onStep?.(record);
         const stop = hooks.stop?.();
-        const due = stop || step % options.checkpointEvery === 0;
-        if (step === stageEnd || (due && !watch.bad)) await keep({ step, best, watch }); // not what may have to be taken back
-        if (stop) return kept;
+        const regular = isRegular({ step, watch }, options);
+        if (regular || stop) {
+          const hours = hoursBefore + (performance.now() - started) / 3.6e6;
+          now = { ...now, step, best, watch, hours, tensors: await readState(schedule, traced), anchor };
+          if (regular) next = now;
+          await hooks.onCheckpoint?.(now);
+        }
+        if (stop) return now;
       }
     } finally {
       schedule.destroy();
     }
   }
-  return kept;
+  return now;
+}
+
+/** Is a checkpoint one that comes by itself, stop or no stop? Those are what divergence goes back to; none is made of bad losses but at a stage's end. */
+function isRegular({ step, watch }: Pick<Checkpoint, 'step' | 'watch'>, { stages, checkpointEvery }: TrainOptions): boolean {
+  const ends = stages.map((_, i) => totalSteps({ stages: stages.slice(0, i) }));
+  return ends.includes(step) || step === totalSteps({ stages }) || (step % checkpointEvery === 0 && !watch.bad);
 }
 
 /** What a record tells of a step's outcome. */

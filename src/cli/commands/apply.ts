@@ -1,39 +1,37 @@
 // deqreg apply: a displacement that was saved, applied to another volume.
-import { basename, dirname } from 'node:path';
-import { readDisplacement, readVolume } from '../../io/files.ts';
+import { readVolume } from '../../io/files.ts';
 import { encodeNifti } from '../../io/nifti.ts';
 import { checkFinite } from '../../io/volume.ts';
-import { openGpu } from '../gpu.ts';
 import { applyDisplacement, interpolations } from '../../register/apply.ts';
 import { checkReach } from '../../register/fields.ts';
-import { oneOf, type Options, parse, text, UsageError } from '../args.ts';
-import { within } from '../inputs.ts';
-import { imageType, withOutputs } from '../outputs.ts';
+import { oneOf, type Options, parse, text } from '../args.ts';
+import { outputName, readField, writeFromGpu } from '../fields.ts';
+import { checkWhole, within } from '../inputs.ts';
+import { imageType, labelType } from '../outputs.ts';
 
 export const summary = 'apply a displacement to another volume';
 export const usage = 'deqreg apply --moving X --displacement D --out Y [--interpolation linear|nearest]';
 export const options = {
   moving: { value: 'FILE', parse: text, required: true, help: 'volume to warp, on any grid' },
   displacement: { value: 'FILE', parse: text, required: true, help: 'displacement of `deqreg register`, ITK or ANTs: 5-D NIfTI, LPS mm' },
-  out: { value: 'FILE', parse: text, required: true, help: 'the warped volume, .nii or .nii.gz, on the grid of the displacement' },
-  interpolation: { value: interpolations.join('|'), parse: oneOf(...interpolations), help: 'linear (default), or nearest for label maps' },
+  out: { value: 'FILE', parse: outputName, required: true, help: 'the warped volume, .nii or .nii.gz, on the grid of the displacement' },
+  interpolation: {
+    value: interpolations.join('|'),
+    parse: oneOf(...interpolations),
+    help: 'linear (default), border voxels go on outside; or nearest, for label maps, 0 outside',
+  },
 } satisfies Options;
 
 export async function run(args: string[]): Promise<number> {
   const { moving: movingPath, displacement: displacementPath, out, interpolation = 'linear' } = parse(options, args);
-  if (!/\.nii(\.gz)?$/i.test(out)) throw new UsageError(`--out: ${out}: the name must end in .nii or .nii.gz`);
-  const [moving, displacement] = await Promise.all([readVolume(movingPath), readDisplacement(displacementPath)]);
+  const [moving, displacement] = await Promise.all([readVolume(movingPath), readField(displacementPath)]);
   checkFinite(movingPath, moving);
-  checkFinite(displacementPath, displacement);
+  const labels = interpolation === 'nearest';
+  if (labels && /int(32|64)$/.test(moving.dtype)) checkWhole(movingPath, moving);
   within(`${displacementPath}, ${movingPath}`, () => checkReach(displacement, moving));
-  await withOutputs(dirname(out), async (write) => {
-    const gpu = await openGpu();
-    try {
-      const { size, affine, data } = await applyDisplacement(gpu, moving, displacement, interpolation);
-      await write(basename(out), encodeNifti({ size, affine, data, dtype: imageType(moving) }));
-    } finally {
-      gpu.close();
-    }
+  await writeFromGpu(out, async (gpu) => {
+    const { size, affine, data } = await applyDisplacement(gpu, moving, displacement, interpolation);
+    return encodeNifti({ size, affine, data, dtype: labels ? labelType(moving) : imageType(moving) });
   });
   return 0;
 }

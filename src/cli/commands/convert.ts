@@ -3,7 +3,7 @@ import { basename, dirname } from 'node:path';
 import { convertDisplacement, type DisplacementForm, displacementForms } from '../../io/displacement.ts';
 import { readVolume } from '../../io/files.ts';
 import { encodeDisplacement } from '../../io/nifti.ts';
-import { sameGrid } from '../../io/volume.ts';
+import { furthest, sameGrid } from '../../io/volume.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
 import { outputName, readField } from '../fields.ts';
 import { withOutputs } from '../outputs.ts';
@@ -35,7 +35,9 @@ export async function run(args: string[]): Promise<number> {
     throw new Error(`${path}: ${stored.size.join('×')} voxels, but the fixed volume ${fixed} has ${grid.size.join('×')}`);
   }
   if (grid && from === 'itk' && !sameGrid(stored, grid))
-    throw new Error(`${path}: its affine differs from that of the fixed volume ${fixed}`);
+    throw new Error(
+      `${path}: its affine puts voxels up to ${furthest(stored, grid).toPrecision(3)} mm from where the fixed volume ${fixed} has them; pass the volume that it was made for`,
+    );
   const { size, affine } = grid ?? stored;
   const data = convertDisplacement(stored.data, { size, affine }, from, to);
   await withOutputs(dirname(out), (write) => write(basename(out), encodeDisplacement({ size, affine, data }, to)));

@@ -2,7 +2,7 @@
 import { version } from '../../../package.json';
 import type { Gpu } from '../../gpu/device.ts';
 import { type DataPair, dataSplits, pairsOf } from '../../io/data-list.ts';
-import { readDataList, readVolume } from '../../io/files.ts';
+import { readDataList } from '../../io/files.ts';
 import { methods, type RegisterOptions, resolveOptions } from '../../register/options.ts';
 import { type Progress, register } from '../../register/register.ts';
 import { list, oneOf, type Options, parse, table, text, UsageError, whole } from '../args.ts';
@@ -12,7 +12,7 @@ import { type Done, type Journal, openJournal } from '../evaluation/journal.ts';
 import { type Method, methodsOf } from '../evaluation/methods.ts';
 import { meansTable, outcomeOf } from '../evaluation/told.ts';
 import { openGpu } from '../gpu.ts';
-import { type Inputs, readInputs } from '../inputs.ts';
+import { type Inputs, readInputs, readMasked } from '../inputs.ts';
 import { type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
 import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
 import { withOutputs } from '../outputs.ts';
@@ -60,7 +60,7 @@ export async function run(args: string[]): Promise<number> {
   const names = given.method ?? ['equilibrium'];
   for (const option of ['model', 'refine'] as const)
     if (given[option] !== undefined && !names.includes('deq')) throw new UsageError(`--${option} does not apply without --method deq`);
-  const compared = methodsOf(names, shared, names.includes('deq') ? await modelsFor(given.model, pairs[0]!, shared.modality) : []);
+  const compared = methodsOf(names, shared, names.includes('deq') ? await modelsFor(given.model, pairs, shared.modality) : []);
   compared.forEach(checkOptions);
 
   const labels = given.labels ?? data.labels;
@@ -96,9 +96,20 @@ export async function run(args: string[]): Promise<number> {
   return failed ? 1 : 0;
 }
 
-/** The models of these files, or else the shipped one for the first image. */
-const modelsFor = async (files: string[] | undefined, { fixed }: DataPair, modality: RegisterOptions['modality']): Promise<ModelFile[]> =>
-  files ? Promise.all(files.map(readModelFile)) : [await shippedModelFor(await readVolume(fixed), modality)];
+/** The models of these files, or else the shipped one for the first fixed image that can be read; the others are told in their rows. */
+async function modelsFor(
+  files: string[] | undefined,
+  pairs: readonly DataPair[],
+  modality: RegisterOptions['modality'],
+): Promise<ModelFile[]> {
+  if (files) return Promise.all(files.map(readModelFile));
+  let first: unknown;
+  for (const { fixed, fixedMask } of pairs) {
+    const image = await readMasked(fixed, fixedMask).catch((error) => void (first ??= error));
+    if (image) return [await shippedModelFor(image, modality)];
+  }
+  throw first;
+}
 
 /** Refuses options that no volume can be registered with; what a single one cannot is told in its row. */
 function checkOptions({ options }: Method): void {

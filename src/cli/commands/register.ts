@@ -10,7 +10,7 @@ import { invert, planInverse } from '../../register/fields.ts';
 import { modalities } from '../../register/intensity.ts';
 import { methods, resolveOptions, type RegisterOptions } from '../../register/options.ts';
 import { planRegistration, register } from '../../register/register.ts';
-import { list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
+import { label, list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
 import { type Inputs, readInputs } from '../inputs.ts';
 import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
 import { modelNote, type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
@@ -20,6 +20,17 @@ import { pictures } from '../report/pictures.ts';
 import { reportPage } from '../report/report.ts';
 import { summarise } from '../summary.ts';
 
+/** What a run may leave in its folder. */
+const FILES = [
+  'warped.nii.gz',
+  'displacement.nii.gz',
+  'affine.txt',
+  'warped_seg.nii.gz',
+  'inverse_displacement.nii.gz',
+  'metrics.json',
+  'report.html',
+];
+
 export const summary = 'register a moving volume to a fixed one';
 export const usage = 'deqreg register --fixed F --moving M --out DIR [options]';
 export const options = {
@@ -28,11 +39,11 @@ export const options = {
   out: {
     value: 'DIR',
     parse: text,
-    help: 'folder for warped.nii.gz, displacement.nii.gz, affine.txt, warped_seg.nii.gz, inverse_displacement.nii.gz, metrics.json, report.html',
+    help: `folder for ${FILES.join(', ')}`,
   },
   'fixed-seg': { value: 'FILE', parse: text, help: 'labels on the fixed grid, to measure Dice and HD95' },
   'moving-seg': { value: 'FILE', parse: text, help: 'labels on the moving grid' },
-  labels: { value: 'L,L,…', parse: list(whole), help: 'labels that count (default: all that are in both, but 0)' },
+  labels: { value: 'L,L,…', parse: list(label), help: 'labels that count (default: all that are in both, but 0)' },
   landmarks: { value: 'CSV', parse: text, help: 'a header, then [name,] fixed i,j,k, moving i,j,k in voxels, to measure TRE' },
   'fixed-mask': { value: 'FILE', parse: text, help: 'where the fixed image counts (values above 0), in similarity and metrics' },
   'moving-mask': { value: 'FILE', parse: text, help: 'where the moving image counts, in the similarity' },
@@ -103,9 +114,8 @@ export async function run(args: string[]): Promise<number> {
     }
     return 0;
   }
-  const done = await withOutputs(out!, (write) =>
-    registerInto(write, inputs, requested, { inverse, quiet, trained, quoted: noReport ? undefined : args }, { started, read }),
-  );
+  const how = { inverse, quiet, trained, quoted: noReport ? undefined : args };
+  const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, how, { started, read }), FILES);
   if (json) print(JSON.stringify(done, null, 2));
   else if (!quiet) print(summarise(done, out!, !noReport));
   return 0;

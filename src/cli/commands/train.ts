@@ -11,7 +11,7 @@ import { type CellName, cells, type Model } from '../../models/cells.ts';
 import { encodeModel } from '../../register/model.ts';
 import { type Checkpoint, encodeCheckpoint, parseCheckpoint, valuesOf } from '../../train/checkpoint.ts';
 import { defaults, type GivenTrainOptions, modelOf, resolveTrainOptions, totalSteps, type TrainOptions } from '../../train/options.ts';
-import { type StepRecord, train } from '../../train/train.ts';
+import { Diverged, type StepRecord, train } from '../../train/train.ts';
 import { validatePairs } from '../../train/validate.ts';
 import { oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
 import { openGpu } from '../gpu.ts';
@@ -101,7 +101,7 @@ export async function run(args: string[]): Promise<number> {
     const modelWith = (values: Model['values'], levels?: readonly number[]) => modelOf(settings, trained.modality, values, levels);
     const describe = (checkpoint: Checkpoint) => cardOf(trained, settings, checkpoint, adapterName(gpu.info), name, command(args));
     const writeAll = async (checkpoint: Checkpoint) => {
-      await writeAtomic(path(CHECKPOINT), encodeCheckpoint(checkpoint));
+      await writeAtomic(path(CHECKPOINT), encodeCheckpoint(checkpoint), { durable: true });
       const values = checkpoint.best?.values ?? valuesOf(checkpoint.tensors, 'average');
       await writeAtomic(path(MODEL), encodeModel(modelWith(values), describe(checkpoint)));
       await writeAtomic(
@@ -155,6 +155,8 @@ export async function run(args: string[]): Promise<number> {
   } catch (error) {
     progress.end();
     const { message } = error as Error;
+    if (error instanceof Diverged)
+      throw new Error(kept ? `${message}, and another --out; ${path(MODEL)} has the best weights until then` : message);
     throw new Error(kept ? `${message}; the checkpoint of step ${kept.step} is in ${out}, --resume goes on from there` : message);
   } finally {
     gpu.close();

@@ -1,5 +1,5 @@
 // An evaluation for people, on the terminal: a run in a few words, and the means by method.
-import { type Figure, figures, type MethodMeans, type Run } from './figures.ts';
+import { type Figure, figures, type Mean, type MethodMeans, type Run } from './figures.ts';
 
 const FIRST: Figure[] = ['dice', 'hd95', 'tre', 'folds', 'sdLogJ', 'seconds'];
 
@@ -11,6 +11,9 @@ export function outcomeOf({ error, figures: own, levels }: Run): string {
   return [...arrow('diceBefore', 'dice'), ...arrow('treBefore', 'tre'), results, `${told('seconds', own.seconds)} s`].join(', ');
 }
 
+/** Of how many runs a mean is, where some that ended well lack the figure: the HD95 of a run that has lost a structure, for instance. */
+export const fewer = ({ n }: Mean, ended: number): string => (n < ended ? ` (${n} of ${ended})` : '');
+
 /** Lines of a table: a method a row, mean ± standard deviation. */
 export function meansTable(all: readonly MethodMeans[]): string[] {
   const shown = FIRST.filter((name) => all.some(({ means }) => means[name]));
@@ -19,7 +22,9 @@ export function meansTable(all: readonly MethodMeans[]): string[] {
     failed ? `${runs - failed} of ${runs}` : String(runs),
     ...shown.map((name) => {
       const found = means[name];
-      return found ? told(name, found.mean) + (found.sd === null ? '' : ` ± ${told(name, found.sd)}`) : '–';
+      return found
+        ? `${told(name, found.mean)}${found.sd === null ? '' : ` ± ${told(name, found.sd)}`}${fewer(found, runs - failed)}`
+        : '–';
     }),
   ]);
   const lines = [['method', 'pairs', ...shown.map((name) => figures[name].title)], ...rows];

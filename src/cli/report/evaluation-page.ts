@@ -1,5 +1,6 @@
 // The script of evaluation.html: means by method, plots of the pairs, and a row a pair and method.
 import { type Figure, figureNames, figures, type Run } from '../evaluation/figures.ts';
+import { fewer } from '../evaluation/told.ts';
 import { credits, div, element, fixed, listing, section, swatch, table } from './dom.ts';
 import type { EvaluationContent } from './evaluation.ts';
 import { COLOURS } from './plot.ts';
@@ -43,7 +44,8 @@ function summary(): HTMLElement {
     ...shown.map((name) => {
       const found = means[name];
       if (!found) return '–';
-      return fixed(found.mean, figures[name].digits) + (found.sd === null ? '' : ` ± ${fixed(found.sd, figures[name].digits)}`);
+      const sd = found.sd === null ? '' : ` ± ${fixed(found.sd, figures[name].digits)}`;
+      return fixed(found.mean, figures[name].digits) + sd + fewer(found, runs - failed);
     }),
   ]);
   return section(
