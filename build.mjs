@@ -20,7 +20,10 @@ const fail = (message) => {
   process.exit(1);
 };
 const [major, minor] = process.versions.node.split('.').map(Number);
-if (major < 20 || (major === 20 && minor < 15)) fail(`needs Node 20.15 or newer, this is ${process.versions.node}`);
+if (major < 20 || major === 21 || (major === 20 && minor < 15) || (major === 22 && minor < 2))
+  fail(
+    `needs Node 20.15 or 22.2 and newer, this is ${process.versions.node}; the npm registry has it too: npx --yes --package node@22 node build.mjs …`,
+  );
 
 const root = dirname(fileURLToPath(import.meta.url));
 const at = (...parts) => join(root, ...parts);

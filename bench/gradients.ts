@@ -9,7 +9,7 @@ import { Schedule } from '../src/graph/schedule.ts';
 import { similarityJacobians, type SimilarityJacobian } from '../src/models/cell.ts';
 import { openGpu } from '../src/node.ts';
 import { add, axpby, conv3d, detach, div, gaussian, mse, mul, scale, sqrt, square, tanh } from '../src/ops/index.ts';
-import { gaussian as normal, seededRandom } from '../src/ops/random.ts';
+import { normalDraw, seededRandom } from '../src/ops/random.ts';
 import { factors, traceRegistrationMap } from '../test/registration-map.ts';
 import { table, writeReport } from './report.ts';
 
@@ -51,7 +51,7 @@ const TAIL = 1e-3;
 
 function field(seed: number, shape: readonly number[], sd: number): Float32Array {
   const random = seededRandom(seed);
-  return Float32Array.from({ length: numel(shape) }, () => sd * normal(random));
+  return Float32Array.from({ length: numel(shape) }, () => sd * normalDraw(random));
 }
 
 const exact = (adjoint: Variant['adjoint']): Variant => ({ adjoint, force: 'exact' });

@@ -18,6 +18,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.count) { return; }
   let first = hash(hash(i) ^ hash(u32(seed[0])));
   let second = hash(first ^ 0x9e3779b9u);
-  let radius = sqrt(-2.0 * log((f32(first >> 8u) + 1.0) / 16777216.0)); // of a number in (0, 1]
+  let uniform_value = (f32(first >> 8u) + 1.0) / 16777216.0; // in (0, 1]
+  let radius = sqrt(max(-2.0 * log(uniform_value), 0.0)); // near 1 a logarithm may err to above 0
   y[i] = radius * cos(6.2831853 * f32(second >> 8u) / 16777216.0);
 }

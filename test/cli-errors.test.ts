@@ -55,6 +55,8 @@ test.before(async () => {
     'seg_other.nii': bytes({ values: labels.map((label) => label && label + 10) }),
     'seg_float.nii': bytes({ dtype: 'float32', values: labels.map((label) => label + 0.5) }),
     'field_nan.nii': bytes({ dim: [16, 16, 16, 1, 3], dtype: 'float32', intent: 1007, values: Array(3 * 4096).fill(NaN) }),
+    'seg_large.nii': bytes({ dtype: 'uint32', values: labels.map((label) => label && 312782546 + 4 * label) }),
+    'spm.nii': bytes({ dim: [16, 16, 16, 1, 3], dtype: 'float32', intent: 1007, intentName: 'Mapping', values: Array(3 * 4096).fill(1) }),
     'negative.nii': bytes({ dim: [16, -16, 16] }),
     'zero.nii': bytes({ dim: [16, 0, 16] }),
     'huge.nii': bytes({ dim: [32767, 32767, 32767] }),
@@ -104,6 +106,7 @@ async function refused(code: number, args: string, message: string | RegExp): Pr
 
 const pair = '--fixed good.nii.gz --moving good.nii.gz';
 
+const segs = (fixed: string, moving: string) => `register ${pair} --fixed-seg ${fixed} --moving-seg ${moving} --out o`;
 const wrongUsage: [string, string | RegExp][] = [
   ['', 'no command; deqreg --help lists them'],
   [
@@ -117,6 +120,7 @@ const wrongUsage: [string, string | RegExp][] = [
   [`register ${pair} --out o --quiet=yes`, /option '--quiet' does not take an argument/],
   [`register ${pair} --out o --lambda`, /option '--lambda <value>' argument missing/],
   [`register ${pair} --out o --lambda abc`, '--lambda: not a number: abc'],
+  [`${segs('seg.nii', 'seg.nii')} --labels 0,1`, '--labels: 0 is the background, which has no overlap to measure'],
   [`register ${pair} --out o --lambda 1e999`, '--lambda: not a number: 1e999'],
   [`register ${pair} --out o --lambda 1 --lambda 2`, '--lambda is given twice'],
   [`register ${pair} --out o --window 7.5`, '--window: not a whole number: 7.5'],
@@ -148,7 +152,6 @@ test('wrong usage', async () => {
 });
 
 const bad = (file: string) => `register --fixed good.nii.gz --moving ${file} --out o`;
-const segs = (fixed: string, moving: string) => `register ${pair} --fixed-seg ${fixed} --moving-seg ${moving} --out o`;
 const failures: [string, string | RegExp][] = [
   ['register --fixed absent.nii.gz --moving good.nii.gz --out o', 'absent.nii.gz: no such file or folder'],
   [bad('.'), '.: is a directory'],
@@ -184,7 +187,10 @@ const failures: [string, string | RegExp][] = [
   [`register ${pair} --out o --fixed-mask zeros.nii`, 'zeros.nii: an empty mask: no voxel is above 0'],
   [`register ${pair} --out o --moving-mask zeros.nii`, 'zeros.nii: an empty mask: no voxel is above 0'],
   [`register ${pair} --out o --fixed-mask seg_small.nii`, 'seg_small.nii: 16×16×15 voxels, but its image good.nii.gz has 16×16×16'],
-  [`register ${pair} --out o --moving-mask seg_shifted.nii`, 'seg_shifted.nii: its affine puts voxels up to 3.00 mm from where its image good.nii.gz has them; where the voxels correspond, copy the header of the image (sform and qform), else resample it onto the image, by nearest neighbour'],
+  [
+    `register ${pair} --out o --moving-mask seg_shifted.nii`,
+    'seg_shifted.nii: its affine puts voxels up to 3.00 mm from where its image good.nii.gz has them; where the voxels correspond, copy the header of the image (sform and qform), else resample it onto the image, by nearest neighbour',
+  ],
   [`register ${pair} --out o --fixed-mask voxel.nii`, /good\.nii\.gz: all voxels inside its mask have the value/],
   [
     'register --fixed bright.nii --moving bright.nii --out o --modality ct',
@@ -197,7 +203,14 @@ const failures: [string, string | RegExp][] = [
   ['register --fixed nan.nii --moving good.nii.gz --out o', /nan\.nii: 1 of 4096/],
   [segs('absent.nii', 'seg.nii'), 'absent.nii: no such file or folder'],
   [segs('seg.nii', 'seg_small.nii'), 'seg_small.nii: 16×16×15 voxels, but its image good.nii.gz has 16×16×16'],
-  [segs('seg_shifted.nii', 'seg.nii'), 'seg_shifted.nii: its affine puts voxels up to 3.00 mm from where its image good.nii.gz has them; where the voxels correspond, copy the header of the image (sform and qform), else resample it onto the image, by nearest neighbour'],
+  [
+    segs('seg_shifted.nii', 'seg.nii'),
+    'seg_shifted.nii: its affine puts voxels up to 3.00 mm from where its image good.nii.gz has them; where the voxels correspond, copy the header of the image (sform and qform), else resample it onto the image, by nearest neighbour',
+  ],
+  [
+    segs('seg_large.nii', 'seg_large.nii'),
+    /seg_large\.nii: voxel 1 has the label 312782560; labels of 16777216 and more cannot be told apart in float32: /,
+  ],
   [segs('seg.nii', 'seg_float.nii'), /seg_float\.nii: not a label map: voxel 0 has the value 0\.5/],
   [segs('seg.nii', 'seg_other.nii'), /seg\.nii, seg_other\.nii: none in common/],
   [`${segs('seg.nii', 'seg.nii')} --labels 7`, /seg\.nii, seg\.nii: none in common .* wanted 7/],
@@ -211,6 +224,10 @@ const failures: [string, string | RegExp][] = [
   [`register ${pair} --out plain/o`, 'plain/o: cannot write: a part of the path is not a folder'],
   ['phantom --out plain --size 16,16,16', 'plain: cannot write: a file of that name exists'],
   ['apply --moving good.nii.gz --displacement good.nii.gz --out o.nii', /good\.nii\.gz: not a displacement field: dimensions 16×16×16/],
+  [
+    'apply --moving good.nii.gz --displacement spm.nii --out o.nii',
+    /spm\.nii: not a displacement field in ITK's sense: SPM’s deformation, coordinates in RAS mm \(intent name Mapping\); export it/,
+  ],
   ['apply --moving good.nii.gz --displacement field_nan.nii --out o.nii', /field_nan\.nii: 12288 of 12288 voxels are NaN/],
 ];
 

@@ -1,5 +1,4 @@
 // deqreg evaluate on phantoms: its figures are those of deqreg register; failures and interruptions keep what was done.
-import { spawnSync } from 'node:child_process';
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,15 +8,15 @@ import * as assert from 'uvu/assert';
 import type { Evaluation } from '../src/cli/evaluation/content.ts';
 import { csvOf, figureNames, figures, meansOf, type Run } from '../src/cli/evaluation/figures.ts';
 import type { Done } from '../src/cli/evaluation/journal.ts';
+import { meansTable } from '../src/cli/evaluation/told.ts';
 import { deqreg } from './cli-run.ts';
 import { at as root } from './root.ts';
-import { references } from './pages.ts';
+import { browser, opened, references } from './pages.ts';
 
 let folder = '';
 const at = (...parts: string[]) => join(folder, ...parts);
 const run = (args: string, interruptAt?: string) => deqreg(folder, args.split(' '), { interruptAt });
 const evaluationOf = async (out: string): Promise<Evaluation<Done>> => JSON.parse(await readFile(at(out, 'evaluation.json'), 'utf8'));
-const browser = ['chromium', 'chromium-browser', 'google-chrome'].find((name) => spawnSync(name, ['--version']).status === 0);
 
 /** Options that take little time: two levels of a 24×28×32 grid. */
 const quick = '--levels 2,1 --iterations 2,3 --affine none';
@@ -105,6 +104,26 @@ test('a pair that fails is a row, the others are as register measures them, and 
   const whole = await evaluationOf('o');
   assert.equal(whole.runs.slice(0, 2), runs.slice(0, 2));
   assert.is(whole.means[1]!.means.dice!.n, 2);
+});
+
+test('the shipped model is that for the first image that can be read; the others are rows with their errors', async () => {
+  const pairs = ['p2/cut.nii.gz', 'p1/fixed.nii.gz'].map((fixed) => ({ fixed, moving: 'p1/moving.nii.gz' }));
+  await writeFile(at('p2/cut.nii.gz'), (await readFile(at('p2/fixed.nii.gz'))).subarray(0, 2000));
+  await writeFile(at('first.json'), JSON.stringify({ validation: pairs }));
+  const ran = await run('evaluate --data first.json --method deq --levels 2 --iterations 2 --affine none --out f');
+  assert.is(ran.code, 1, ran.stderr);
+  const { runs, methods } = await evaluationOf('f');
+  assert.match(runs[0]!.error!, /^p2\/cut\.nii\.gz: truncated gzip stream/);
+  assert.is(runs[1]!.error, undefined);
+  assert.is((methods[0]!.options.model as { name: string }).name, 'brain-mri');
+});
+
+test('a mean of fewer runs than have ended well says of how many', () => {
+  const own = (hd95: number | null) => ({ ...Object.fromEntries(figureNames.map((name) => [name, 1])), hd95 }) as Run['figures'];
+  const runs: Run[] = [2, null, 4].map((hd95, n) => ({ pair: `${n}`, method: 'm', figures: own(hd95), levels: [] }));
+  const [, line] = meansTable([meansOf(runs, 'm')]);
+  assert.match(line!, /3\.00 ± 1\.41 \(2 of 3\)/);
+  assert.not.match(meansTable([meansOf(runs.slice(0, 1), 'm')])[1]!, / of /);
 });
 
 test('interrupted: exit code 130, the runs that were done are kept, and only the others follow', async () => {
@@ -199,31 +218,14 @@ test('one page that refers to no other', async () => {
 
 if (!browser) console.log('evaluate: Chromium is not installed, so the page is not opened');
 else
-  test('in Chromium: no error on the console, two plots, a row a run, names as text', () => {
+  test('in Chromium: no error on the console, two plots, a row a run, names as text', async () => {
     for (const out of ['o', 's']) {
-      const { stdout, stderr } = spawnSync(
-        browser,
-        [
-          '--headless',
-          '--no-sandbox',
-          '--disable-gpu',
-          '--disable-background-networking',
-          `--user-data-dir=${at('profile')}`,
-          '--enable-logging=stderr',
-          '--virtual-time-budget=5000',
-          '--dump-dom',
-          pathToFileURL(at(out, 'evaluation.html')).href,
-        ],
-        { encoding: 'utf8', maxBuffer: 2 ** 26 },
-      );
-      assert.equal(
-        stderr.split('\n').filter((line) => line.includes('CONSOLE')),
-        [],
-      );
-      assert.match(stdout, /<body data-state="ready">/);
-      assert.is(stdout.match(/class="uplot /g)?.length, 2);
-      assert.is(stdout.match(/<td>(converged|max-iterations|<span[^>]*>(converged|max-iterations))/g)?.length, out === 'o' ? 4 : 1);
-      if (out === 'o') assert.match(stdout, /<td>p1 "moving\.nii\.gz"<\/td>/);
+      const { dom, console } = await opened(at(out, 'evaluation.html'), folder);
+      assert.equal(console, []);
+      assert.match(dom, /<body data-state="ready">/);
+      assert.is(dom.match(/class="uplot /g)?.length, 2);
+      assert.is(dom.match(/<td>(converged|max-iterations|<span[^>]*>(converged|max-iterations))/g)?.length, out === 'o' ? 4 : 1);
+      if (out === 'o') assert.match(dom, /<td>p1 "moving\.nii\.gz"<\/td>/);
     }
   });
 

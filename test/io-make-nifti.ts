@@ -29,6 +29,7 @@ export interface MakeNifti {
   slope?: number;
   inter?: number;
   intent?: number;
+  intentName?: string;
   units?: number;
   qform?: { code: number; b: number; c: number; d: number; x: number; y: number; z: number };
   sform?: { code: number; rows: number[] };
@@ -51,6 +52,7 @@ export function makeNifti(options: MakeNifti = {}): Made {
     slope = 0,
     inter = 0,
     intent = 0,
+    intentName = '',
     units = 2,
     qform = { code: 0, b: 0, c: 0, d: 0, x: 0, y: 0, z: 0 },
     sform = { code: 1, rows: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] },
@@ -79,6 +81,7 @@ export function makeNifti(options: MakeNifti = {}): Made {
     view.setUint8(123, units);
     i16(252, [qform.code, sform.code]);
     f32(256, [qform.b, qform.c, qform.d, qform.x, qform.y, qform.z, ...rows]);
+    [...intentName].forEach((c, n) => view.setUint8(328 + n, c.charCodeAt(0)));
     [...magic].forEach((c, n) => view.setUint8(344 + n, c.charCodeAt(0)));
   } else {
     const f64 = (at: number, list: number[]) => list.forEach((value, n) => view.setFloat64(at + 8 * n, value, little));
@@ -95,6 +98,7 @@ export function makeNifti(options: MakeNifti = {}): Made {
     f64(352, [qform.b, qform.c, qform.d, qform.x, qform.y, qform.z, ...rows]);
     view.setInt32(500, units, little);
     view.setInt32(504, intent, little);
+    [...intentName].forEach((c, n) => view.setUint8(508 + n, c.charCodeAt(0)));
   }
   flags.forEach((flag, n) => view.setUint8(headerBytes + n, flag));
 

@@ -1,6 +1,7 @@
 // What a registration tells while it runs, on stderr: one line that is updated on a terminal, a line a level elsewhere.
 import { clearLine, cursorTo } from 'node:readline';
 import type { Progress } from '../register/register.ts';
+import { duration } from './duration.ts';
 
 export interface Reporter {
   show(progress: Progress): void;
@@ -27,10 +28,11 @@ function updatedLine(): Reporter {
     show(progress) {
       const { level, levels, iteration, maxIterations, fraction } = progress;
       first ??= { time: performance.now(), fraction };
-      const left = (((performance.now() - first.time) / 1e3) * (1 - fraction)) / (fraction - first.fraction);
+      const done = fraction - first.fraction;
+      const left = ((performance.now() - first.time) / 1e3) * ((1 - fraction) / done);
       const line =
         `level ${level}/${levels}, iteration ${iteration}/${maxIterations}, ${figures(progress)}` +
-        (fraction < TELLING ? '' : `, ${left < 1 ? '< 1' : Math.ceil(left)} s left`);
+        (fraction < TELLING || done <= 0 ? '' : `, ${duration(left)} left`);
       clear();
       stream.write(line.slice(0, (stream.columns || 80) - 1));
     },
@@ -72,7 +74,7 @@ export function runsReporter(quiet: boolean, total: number): RunsReporter {
     if (!stream.isTTY) return;
     const time = left();
     clear();
-    const line = `${done + 1}/${total} ${label}: ${what}${Number.isFinite(time) ? `, ${duration(time)} left` : ''}`;
+    const line = `${done + 1}/${total} ${label}: ${what}${Number.isFinite(time) ? `, ${duration(time / 1e3)} left` : ''}`;
     stream.write(line.slice(0, (stream.columns || 80) - 1));
   };
   return {
@@ -90,17 +92,10 @@ export function runsReporter(quiet: boolean, total: number): RunsReporter {
       const rest = finished.reduce((a, b) => a + b) / finished.length;
       const more = total - done - 1;
       clear();
-      console.error(`${done + 1}/${total} ${label}: ${outcome}${more ? `; ${duration(rest * more)} left` : ''}`);
+      console.error(`${done + 1}/${total} ${label}: ${outcome}${more ? `; ${duration((rest * more) / 1e3)} left` : ''}`);
     },
     clear,
   };
-}
-
-function duration(ms: number): string {
-  const seconds = Math.ceil(ms / 1e3);
-  if (seconds < 100) return `${seconds} s`;
-  const minutes = Math.ceil(seconds / 60);
-  return minutes < 100 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`;
 }
 
 function lineALevel(): Reporter {

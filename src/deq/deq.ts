@@ -1,7 +1,7 @@
 // The deep-equilibrium node: y = f(z*), z* = f(z*), and the gradient of a loss on y, by one of several adjoints over the same cell.
 //   implicit      v = Jᵀv + g by the same solver, from pullbacks at z* alone (J = ∂f/∂z is never formed); then θ̄ = (∂f/∂θ)ᵀ v
 //   jfb           v = g, its zeroth order (Fung et al., arXiv 2103.12803)
-//   phantom       k damped steps from z*, differentiated (Geng et al., arXiv 2111.05177)
+//   phantom       k steps from z*, all but the first damped, differentiated (after Geng et al., arXiv 2111.05177)
 //   unrolled      T steps from the start, back-propagation through time: memory grows with T
 //   checkpointed  the same gradient, segments recomputed: memory grows with √T
 // Bai, Kolter & Koltun, Deep Equilibrium Models, NeurIPS 2019.

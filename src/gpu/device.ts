@@ -20,7 +20,7 @@ export interface Pipeline {
 /** Usage flags by value, because not every host puts GPUBufferUsage on the global object. */
 export const usage = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128, queryResolve: 512 } as const;
 
-const wantedFeatures = ['timestamp-query', 'shader-f16', 'subgroups'] as const;
+const wantedFeatures = ['timestamp-query', 'shader-f16'] as const;
 
 /** Reads a large buffer back through a window of this many bytes at most. */
 export const STAGING_BYTES = 16 * 2 ** 20;
@@ -47,9 +47,7 @@ export class Gpu {
     private readonly owned: boolean,
     private readonly waiting: Waiting,
   ) {
-    device.addEventListener('uncapturederror', (event) =>
-      this.fail(new Error(`WebGPU: ${oneLine((event as GPUUncapturedErrorEvent).error.message)}`)),
-    );
+    device.addEventListener('uncapturederror', this.uncaptured);
     void device.lost.then((lost) => {
       if (!this.closed)
         this.fail(new Error(`the GPU device was lost: ${lost.message || lost.reason}; run again, or choose another adapter`));
@@ -176,8 +174,12 @@ export class Gpu {
 
   close(): void {
     this.closed = true;
+    this.device.removeEventListener('uncapturederror', this.uncaptured);
     if (this.owned) this.device.destroy();
   }
+
+  private readonly uncaptured = (event: Event): void =>
+    this.fail(new Error(`WebGPU: ${oneLine((event as GPUUncapturedErrorEvent).error.message)}`));
 
   private fail(error: Error): void {
     this.error ??= error;
@@ -185,15 +187,18 @@ export class Gpu {
 }
 
 /** Whether a driver computes on the CPU. */
-export const isSoftware = ({ architecture, device, description }: GPUAdapterInfo): boolean =>
-  architecture === 'software' || /llvmpipe|swiftshader|lavapipe|softpipe|basic render/i.test(`${device} ${description}`);
+export const isSoftware = ({ architecture, device, description, isFallbackAdapter }: Partial<GPUAdapterInfo>): boolean =>
+  !!isFallbackAdapter ||
+  ['software', 'swiftshader', 'warp'].includes(architecture ?? '') ||
+  /llvmpipe|swiftshader|lavapipe|softpipe|basic render/i.test(`${device} ${description}`);
 
 /** What an adapter is called where results are kept: the driver that computes, or the GPU and its driver. */
 export const adapterName = ({ software, device, description }: AdapterInfo): string =>
   software ? `${description} (software)` : [...new Set([device, description])].filter(Boolean).join(', ');
 
-function describe(info: GPUAdapterInfo): AdapterInfo {
-  const { vendor, architecture, device, description } = info;
+/** `info` may be missing or lack entries: hosts are free to tell little, and older ones tell nothing of a device. */
+function describe(info: Partial<GPUAdapterInfo> = {}): AdapterInfo {
+  const { vendor = '', architecture = '', device = '', description = '' } = info;
   return { vendor, architecture, device, description: description || device || vendor || 'unknown adapter', software: isSoftware(info) };
 }
 

@@ -9,6 +9,8 @@ export async function timePasses(gpu: Gpu, bodies: ((pass: GPUComputePassEncoder
   const { device } = gpu;
   if (!device.features.has('timestamp-query'))
     throw new Error(`${gpu.info.description} offers no timestamp-query; time on the CPU instead`);
+  if (bodies.length > MOST_PASSES)
+    throw new Error(`${bodies.length} passes cannot be timed at once, at most ${MOST_PASSES}; repeat less often`);
   const count = 2 * bodies.length;
   const querySet = device.createQuerySet({ type: 'timestamp', count });
   const resolved = gpu.buffer('timestamps', 8 * count, usage.queryResolve | usage.copySrc, 'staging');

@@ -11,6 +11,7 @@ export interface NiftiHeader {
   extents: number[]; // dim[1..dim[0]]
   affine: Affine; // voxel → RAS mm
   intent: number;
+  intentName: string; // free text of the writer
   dtype: Dtype;
   offset: number; // bytes before the first voxel, in the file that holds the voxels
   bytes: number; // bytes of all voxels
@@ -94,6 +95,7 @@ export function parseHeader(name: string, buffer: ArrayBuffer): NiftiHeader {
     extents,
     affine: readAffine(name, header, bytes),
     intent: header.intent_code,
+    intentName: header.intent_name.replace(/\0.*$/s, '').trim(),
     dtype,
     offset,
     // bitpix is redundant, and wrong in some files: the datatype decides, as in nifti1_io and nibabel.

@@ -14,6 +14,11 @@ export interface DisplacementFile extends Grid {
 
 /** The intent codes of vector images: displacements, and vectors in general. */
 export const VECTOR_INTENTS = [1006, 1007];
+/** Fields of other programs with the extents and the intent code of ITK's, by the name that they give their intent. */
+const OTHER_FIELDS: Record<string, string> = {
+  Mapping: 'SPM’s deformation, coordinates in RAS mm',
+  NREG_TRANS: 'NiftyReg’s transformation',
+};
 const ARRAYS = {
   uint8: Uint8Array,
   int8: Int8Array,
@@ -57,7 +62,12 @@ export function volumeSize(name: string, { extents, intent }: NiftiHeader): Vec3
 }
 
 /** The size of a header that describes a displacement field in that form; throws for any other. */
-export function displacementSize(name: string, { extents, intent }: NiftiHeader, form: DisplacementForm = 'itk'): Vec3 {
+export function displacementSize(name: string, { extents, intent, intentName }: NiftiHeader, form: DisplacementForm = 'itk'): Vec3 {
+  const other = OTHER_FIELDS[intentName];
+  if (other)
+    throw new Error(
+      `${name}: not a displacement field in ITK's sense: ${other} (intent name ${intentName}); export it as ITK displacement`,
+    );
   const found = formOf(extents, intent);
   if (found !== form) {
     const hint = found ? `; this is the form ${found}, which \`deqreg convert --from ${found}\` reads` : '';

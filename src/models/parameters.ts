@@ -1,7 +1,7 @@
 // Named parameters of a cell: declared with shape and initial values, kept on the GPU between runs, loaded and read back by name.
 import { type Graph, numel, sameShape, type Shape, show, type Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
-import { gaussian, seededRandom } from '../ops/random.ts';
+import { normalDraw, seededRandom } from '../ops/random.ts';
 
 /** Initial values of a parameter, drawn from a uniform generator. */
 export type Initialiser = (shape: Shape, random: () => number) => Float32Array;
@@ -15,7 +15,7 @@ export const constant = (value: number): Initialiser => draw(() => value);
 export const zeros: Initialiser = constant(0);
 export const ones: Initialiser = constant(1);
 /** Normal numbers of mean 0. */
-export const normal = (sd: number): Initialiser => draw((random) => sd * gaussian(random));
+export const normal = (sd: number): Initialiser => draw((random) => sd * normalDraw(random));
 
 /**
  * Uniform in ±1/√fanIn: what torch.nn.Conv3d starts with (kaiming_uniform_ with a = √5). For a weight [Co, Ci, K, K, K] the

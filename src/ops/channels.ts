@@ -99,7 +99,10 @@ const padOp: Op<{ start: number; channels: number }> = {
 
 const expandOp: Op<{ channels: number }> = {
   name: 'expandChannels',
-  shape: ([x], { channels }) => [[x![0]!, channels, ...x!.slice(2)]],
+  shape([x], { channels }) {
+    if (x!.length < 2 || x![1] !== 1) throw new Error(`expandChannels: needs [N, 1, …], got ${show(x!)}`);
+    return [[x![0]!, channels, ...x!.slice(2)]];
+  },
   launch({ inputs: [x], outputs: [y], attrs: { channels } }) {
     return [copy(x!, y!, spatialOf(x!.shape), x!.shape[0]!, { from: 0, of: 1 }, { to: 0, of: channels }, channels, true)];
   },

@@ -148,5 +148,5 @@ export function checkWindow(op: string, window: number): void {
 
 /** Sums over a box of `window` voxels around each voxel, those outside the volume counting 0. Costs the same for every window. */
 export function windowSum(x: Tensor, window: PerAxis): Tensor {
-  return perAxis(window).reduce((y, w, axis) => (w > 1 ? trace(windowSumOp, [y], { axis, window: w }) : y), x);
+  return perAxis(window).reduce((y, w, axis) => (w === 1 ? y : trace(windowSumOp, [y], { axis, window: w })), x);
 }

@@ -26,8 +26,9 @@ const forceTermsKernel = kernel('lncc_force_terms', forceTermsSource);
 
 const lnccForceOp: Op<LnccAttrs> = {
   name: 'lnccForce',
-  shape([a, b, , gradient, weight]) {
+  shape([a, b, , gradient, weight], { epsilon }) {
     checkPair('lnccForce', a!, b!);
+    if (!(epsilon > 0)) throw new Error(`lnccForce: epsilon must be above 0, got ${epsilon}`);
     const { n, d, h, w } = volume('lnccForce', 'image', a!);
     if (!sameShape(gradient!, [n, 3, d, h, w]))
       throw new Error(`lnccForce: the gradient of ${show(b!)} must be [N, 3, D, H, W], got ${show(gradient!)}`);

@@ -95,6 +95,8 @@ export function resetAdam({ first, second, corrections }: AdamState): void {
 /** One step of Adam (Kingma & Ba, ICLR 2015), with `weightDecay` of AdamW (Loshchilov & Hutter, ICLR 2019), down the gradient. */
 export function adam({ parameter, first, second, corrections }: AdamState, gradient: Tensor, options: AdamOptions): void {
   const { rate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, clip } = options;
+  if (![beta1, beta2].every((beta) => beta >= 0 && beta < 1))
+    throw new Error(`adam: beta1 and beta2 must be in [0, 1), got ${beta1}, ${beta2}`);
   const scheduled = typeof rate !== 'number';
   const inputs = [gradient, ...(scheduled ? [rate] : []), ...(clip ? [clip] : [])];
   const attrs = { rate: scheduled ? 0 : rate, beta1, beta2, epsilon, weightDecay, scheduled, clipped: !!clip };

@@ -106,7 +106,7 @@ interface BinaryAttrs {
 /** How an operand is laid over the result: as it is, one channel for all, or one value for all. */
 function broadcast(shape: Shape, result: Shape): 'FULL' | 'CHANNEL' | 'SCALAR' | undefined {
   if (sameShape(shape, result)) return 'FULL';
-  if (numel(shape) === 1) return 'SCALAR';
+  if (sameShape(shape, [1])) return 'SCALAR';
   const oneChannel = shape.length === result.length && shape[1] === 1 && shape.every((n, i) => i === 1 || n === result[i]);
   return oneChannel ? 'CHANNEL' : undefined;
 }

@@ -12,6 +12,6 @@ export function seededRandom(seed: number): () => number {
 }
 
 /** A standard normal number (Box-Muller) from a uniform generator. */
-export function gaussian(random: () => number): number {
+export function normalDraw(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }

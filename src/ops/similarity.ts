@@ -19,6 +19,8 @@ const termsKernel = kernel('lncc_terms', termsSource);
 const inPlaceKernel = kernel('window_sum_in_place', inPlaceSource);
 const gradientKernel = kernel('lncc_gradient', gradientSource);
 
+const gcd = (a: number, b: number): number => (b ? gcd(b, a % b) : a);
+
 const centreOp: Op<object> = {
   name: 'centre',
   shape: ([x]) => [x!],
@@ -28,8 +30,9 @@ const centreOp: Op<object> = {
       outputs: [y],
     } = node;
     const count = numel(x!.shape);
-    // An odd stride near 1/4096 of the volume does not fall in step with its rows.
-    const stride = Math.max(1, Math.floor(count / 4096)) | 1;
+    // Near 1/4096 of the volume, and in step with neither rows nor slices: without a common divisor with their lengths.
+    let stride = Math.max(1, Math.floor(count / 4096)) | 1;
+    while (x!.shape.slice(-2).some((n) => gcd(stride, n) > 1)) stride += 2;
     const level = node.workspace('level', [1]);
     return [
       { kernel: sampleMeanKernel, constants: { WG }, groups: [1, 1, 1], bindings: { x: x!, y: level }, params: { count, stride } },
@@ -40,7 +43,7 @@ const centreOp: Op<object> = {
 };
 
 /**
- * x less a constant near its mean. LNCC does not depend on it, but in f32 its variances do: E[x²] − E[x]² of values
+ * x less a constant near its mean, one for all items of a batch. LNCC does not depend on it, but in f32 its variances do: E[x²] − E[x]² of values
  * 1000 ± 1 is rounding error. The gradient leaves the constant out.
  */
 export const centre = (x: Tensor): Tensor => trace(centreOp, [x], {});
@@ -242,20 +245,26 @@ export function gatherTerms(
   };
 }
 
-/** LNCC's own default: smaller than the variance of any tissue in images scaled to 0…1, larger than rounding. */
+/**
+ * LNCC's own default, for images scaled to 0…1: a window counts half at a variance of 0.001 in both (a standard deviation of 0.03), and less
+ * below, so that flat tissue and noise pull little. Well above rounding.
+ */
 export const LNCC_EPSILON = 1e-6;
 
 /**
  * Mean over all windows of the squared local correlation cov²/(var·var + ε), shape [1]; 1 is a perfect local linear
- * relation. Images [N, 1, D, H, W] on one grid; windows count only voxels inside. Avants et al., Med. Image Anal. 2008.
+ * relation of windows with variances far above √ε. Images [N, 1, D, H, W] on one grid; windows count only voxels inside. Avants et al., Med. Image Anal. 2008.
  */
 export function lncc(a: Tensor | Statistics, b: Tensor, window: PerAxis, epsilon = LNCC_EPSILON): Tensor {
   const s = 'moments' in a ? a : localStatistics(a, window);
   return b.graph.apply(lnccOp, [s.image, centre(b), s.moments], { window: s.window, epsilon })[0]!;
 }
 
-/** Global normalized cross-correlation cov/sqrt(var·var + ε), shape [1]: −1 … 1. `weight`, a mask of the same shape, weighs the voxels. */
-export function ncc(a: Tensor, b: Tensor, epsilon = 1e-5, weight?: Tensor): Tensor {
+/**
+ * Global normalized cross-correlation cov/sqrt(var·var + ε), shape [1]: −1 … 1; ε is at the level of rounding of images scaled to 0…1, so that
+ * contrast does not matter. `weight`, a mask of the same shape, weighs the voxels.
+ */
+export function ncc(a: Tensor, b: Tensor, epsilon = 1e-10, weight?: Tensor): Tensor {
   if (!sameShape(a.shape, b.shape)) throw new Error(`ncc: images ${show(a.shape)} and ${show(b.shape)} differ in shape`);
   const total = weight && scale(mean(weight), 1, 1e-12); // an empty mask gives 0, not NaN
   const average = (x: Tensor) => (weight ? div(mean(mul(weight, x)), total!) : mean(x));

@@ -41,7 +41,11 @@ export function checkWarp(image: Shape, u: Shape, matrix: Matrix): void {
   const a = volume('warp', 'image', image),
     b = volume('warp', 'u', u, 3);
   if (a.n !== b.n) throw new Error(`warp: image ${show(image)} and u ${show(u)} differ in N`);
-  if (matrix.length !== 12 || !matrix.every(Number.isFinite)) throw new Error(`warp: matrix needs 12 finite numbers, got [${matrix}]`);
+  checkMatrix('warp: matrix', matrix);
+}
+
+function checkMatrix(what: string, matrix: Matrix): void {
+  if (matrix.length !== 12 || !matrix.every(Number.isFinite)) throw new Error(`${what} needs 12 finite numbers, got [${matrix}]`);
 }
 
 const warpOp: Op<WarpAttrs> = {
@@ -202,7 +206,7 @@ const warpFullOp: Op<WarpFullAttrs> = {
     checkWarp(image!, [1, 3, ...size], matrix);
     if (level.n !== 1 || size.some((n, i) => n < v![2 + i]!))
       throw new Error(`warpFull: v ${show(v!)} must be one field on a grid no finer than ${size.join('×')}`);
-    if (transform.length !== 12) throw new Error(`finish: transform needs 12 numbers, got [${transform}]`);
+    checkMatrix('warpFull: transform', transform);
     return Array<Shape>(4).fill([1, 1, ...size]);
   },
   launch({

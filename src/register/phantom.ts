@@ -9,7 +9,7 @@ import type { Volume } from '../io/volume.ts';
 import { brainAnatomy } from './phantom-brain.ts';
 import { lungAnatomy } from './phantom-lung.ts';
 import type { Anatomy } from './phantom-shapes.ts';
-import { gaussian, seededRandom } from '../ops/random.ts';
+import { normalDraw, seededRandom } from '../ops/random.ts';
 
 /** A pair of images on one grid, their labels, corresponding landmarks in voxels, and the true displacement. */
 export interface Phantom {
@@ -140,7 +140,7 @@ function image(
           continue;
         }
         const shade = gain * (1 + bias * (along + Math.sin((3 * w) / W + tilt[0])));
-        values[v] = Math.min(Math.max(Math.round(anatomy.value * shade + noise * gaussian(random)), low), high);
+        values[v] = Math.min(Math.max(Math.round(anatomy.value * shade + noise * normalDraw(random)), low), high);
       }
     }
   return [values, labels];
@@ -156,7 +156,7 @@ function smoothDisplacement(random: Random, size: Size): Float32Array {
   const across = Float64Array.from({ length: W }, (_, w) => window(position(w, W)));
   for (let c = 0; c < 3; c++)
     for (let wave = 0; wave < waves; wave++) {
-      const amplitude = gaussian(random) * size[c],
+      const amplitude = normalDraw(random) * size[c],
         phase = 2 * Math.PI * random();
       const [kx, ky, kz] = [0, 1, 2].map(() => fastest * (2 * random() - 1));
       const sines = across.map((share, w) => share * Math.sin(kx * position(w, W)));

@@ -150,7 +150,9 @@ export async function register(
         });
       });
       done += work[i]!;
-      levels.push({ ...labelled, size: grid.size, maxIterations, tolerance, ...outcome, similarities });
+      // Adam's result is where it ended, the others' the iterate of the smallest residual.
+      const residual = resolved.method === 'adam' ? outcome.residuals.at(-1)! : outcome.residual;
+      levels.push({ ...labelled, size: grid.size, maxIterations, tolerance, ...outcome, residual, similarities });
     }
     const solved = performance.now();
 

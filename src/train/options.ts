@@ -34,7 +34,7 @@ export interface TrainOptions {
   clip: number;
   /** Decay of the moving average of the weights, which is what is validated and kept. */
   averaging: number;
-  /** Evaluations of the cell on a level: a budget drawn anew for each step, and the RMS residual in voxels that ends a solve before. */
+  /** Evaluations of the cell on a level: a budget drawn anew for each step, and the RMS residual in voxels (and a thousandth of the field's own RMS) that ends a solve before. */
   solver: { minIterations: number; maxIterations: number; tolerance: number };
   /** How the trained cell is to be solved when it registers, a value for each level as for `lambda`: evaluations at most, RMS residual in voxels. */
   register: { iterations: readonly number[]; tolerance: readonly number[] };

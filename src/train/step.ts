@@ -37,7 +37,7 @@ import { type Level, levelGrid, levelSpacing, resizeDisplacement, shapeOf, spaci
 import { type Augmentation, type AugmentationValues, type AugmentedPair, traceAugmentation, uploadAugmentation } from './augment.ts';
 
 const PHANTOM = { steps: 5, damping: 0.5 };
-/** A solve ends at this relative residual, or at its tolerance in voxels, or at its step budget. */
+/** A solve ends at a residual of this share of the value and its tolerance in voxels together, or at its step budget. */
 const RTOL = 1e-3;
 
 /**

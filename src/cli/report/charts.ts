@@ -22,7 +22,11 @@ export function convergence({ solver: { method, levels }, model }: Content['repo
   ]);
   const made = section(
     'Convergence',
-    `Method: ${method}${model ? ` with the model ${model.name}` : ''}. A level ends when the RMS of f(u) − u, in its own voxels, falls below its tolerance (dashed); the field with the smallest residual is kept.`,
+    `Method: ${method}${model ? ` with the model ${model.name}` : ''}. ${
+      method === 'adam'
+        ? 'The residual is the RMS of a step, in voxels of its level. A level ends at its tolerance, if it has one, or after all its steps; the last field is kept.'
+        : 'A level ends when the RMS of f(u) − u, in its own voxels, falls below its tolerance (dashed); the field with the smallest residual is kept.'
+    }`,
     table(['Level', 'Grid (i, j, k)', 'Verdict', 'Evaluations', 'Residual (voxel)', 'Tolerance (voxel)', 'LNCC at the end'], rows),
     div('charts', residuals, similarities),
   );

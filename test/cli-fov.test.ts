@@ -1,0 +1,79 @@
+// Images of which one shows a part of the other, what lies outside it, and a folder that is written to twice.
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { readVolume, writeNifti } from '../src/io/files.ts';
+import { encodeDisplacement, encodeNifti } from '../src/io/nifti.ts';
+import type { Grid } from '../src/io/volume.ts';
+import { phantom } from '../src/register/phantom.ts';
+import { deqreg } from './cli-run.ts';
+
+let folder = '';
+const at = (...parts: string[]) => join(folder, ...parts);
+const run = (args: string) => deqreg(folder, args.split(' '));
+
+const { fixed, fixedSeg } = phantom('brain', [40, 44, 48], 1);
+/** A corner of a volume from voxel `from` on, on its own grid, where the volume has it. */
+function crop<T extends Grid & { data: Float32Array }>(whole: T, from: number, size: [number, number, number]): T {
+  const [w, h, d] = size,
+    [W, H] = whole.size;
+  const data = Float32Array.from({ length: w * h * d }, (_, v) => {
+    const [i, j, k] = [v % w, Math.floor(v / w) % h, Math.floor(v / (w * h))];
+    return whole.data[((from + k) * H + from + j) * W + from + i]!;
+  });
+  const affine = whole.affine.map((x, n) =>
+    n % 4 === 3 ? x + from * (whole.affine[n - 3]! + whole.affine[n - 2]! + whole.affine[n - 1]!) : x,
+  );
+  return { ...whole, size, affine, data };
+}
+const still = encodeDisplacement({ ...fixed, data: new Float32Array(3 * fixed.data.length) });
+
+test.before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'deqreg-fov-'));
+  await writeNifti(at('whole.nii'), encodeNifti({ ...fixed, dtype: 'uint8' }));
+  await writeNifti(at('part.nii'), encodeNifti({ ...crop(fixed, 14, [14, 14, 14]), dtype: 'uint8' }));
+  await writeNifti(at('labels.nii'), encodeNifti({ ...fixedSeg, dtype: 'int32' }));
+  await writeNifti(at('half.nii'), encodeNifti({ ...crop(fixedSeg, 0, [20, 44, 48]), dtype: 'int32' }));
+  await writeNifti(at('still.nii'), still);
+});
+test.after(() => rm(folder, { recursive: true }));
+
+test('an image that lies inside the other is registered and warped, whichever of the two it is', async () => {
+  for (const [a, b] of [
+    ['whole', 'part'],
+    ['part', 'whole'],
+  ]) {
+    const { code, stderr } = await run(`register --fixed ${a}.nii --moving ${b}.nii --out ${a} --levels 2 --iterations 2 --affine none`);
+    assert.is(code, 0, stderr);
+  }
+  const { code, stderr } = await run('apply --moving part.nii --displacement still.nii --out warped.nii');
+  assert.is(code, 0, stderr);
+});
+
+test('apply, nearest: labels as register warps them, 0 outside their map, in their own type', async () => {
+  const { code, stderr } = await run('apply --moving half.nii --displacement still.nii --out out.nii --interpolation nearest');
+  assert.is(code, 0, stderr);
+  const { data, dtype } = await readVolume(at('out.nii'));
+  assert.is(dtype, 'int32');
+  assert.equal(
+    data,
+    fixedSeg.data.map((label, v) => (v % 40 < 20 ? label : 0)),
+  );
+});
+
+test('a second run into a folder leaves nothing of the first one there', async () => {
+  const register = 'register --fixed whole.nii --moving whole.nii --levels 2 --iterations 2 --out twice';
+  const segs = '--fixed-seg labels.nii --moving-seg labels.nii';
+  assert.is((await run(`${register} --affine rigid --inverse ${segs}`)).code, 0);
+  assert.equal(
+    (await readdir(at('twice'))).sort(),
+    ['affine.txt', 'displacement.nii.gz', 'inverse_displacement.nii.gz', 'metrics.json', 'report.html', 'warped.nii.gz', 'warped_seg.nii.gz'], // prettier-ignore
+  );
+  await writeNifti(at('twice', 'mine.nii'), still);
+  assert.is((await run(`${register} --affine none --no-report`)).code, 0);
+  assert.equal((await readdir(at('twice'))).sort(), ['displacement.nii.gz', 'metrics.json', 'mine.nii', 'warped.nii.gz']);
+});
+
+test.run();
