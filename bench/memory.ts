@@ -91,7 +91,7 @@ function findings(rows: readonly Row[], sizes: readonly Size[], at: Size): strin
   return [
     `- From T = 1 to 64, at ${sizes.length} sizes and a window of m = 5: ${flat.join(', ')}. Anderson's history is allocated whole, whatever T.`,
     `- Unrolled grows by ${mib(slope)} MiB a step at ${told(at)} (R² ${r2.toFixed(6)}; at all sizes at least ${least.toFixed(6)}).`,
-    `- Unrolled needs, at ${told(HALF)}, so many times what the others need: ${ratios.join('; ')}.`,
+    `- Unrolled needs, at ${told(HALF)} and by plan, so many times what the others need: ${ratios.join('; ')}.`,
     `- ${off.length ? `**${off.length} measured peaks differ from the plan**` : 'Every measured peak is the planned one, to the byte'}.`,
   ].join('\n');
 }
@@ -229,7 +229,7 @@ export async function main(args: string[]): Promise<void> {
         info.software
           ? 'driver included; growth: what that is more than in the row of the smallest plan, over what is planned more'
           : "driver included, which is not the GPU's memory"
-      }. Evaluations: of the forward and of the adjoint solve. Seconds, of the first step, depend on what else the machine did.`,
+      }. Evaluations: of the forward and of the adjoint solve. Seconds: of the process's only step, once the driver has kept its shaders; they depend on what else the machine did.`,
       table(
         ['voxels', 'adjoint', 'T', 'planned', 'measured', 'resident', ...(info.software ? ['growth'] : []), 'evaluations', 'seconds'],
         measured.map((row) => [

@@ -213,6 +213,10 @@ test('quickstart: both commands and two pictures', async () => {
   const { stdout } = await succeed('quickstart');
   assert.match(stdout, /^\$ deqreg register .*quickstart/m);
   assert.match(stdout, /quickstart.images\.png .*\n.*quickstart.difference\.png/);
+  const { dice, tre, foldingPercent } = JSON.parse(await readFile(at('quickstart', 'result', 'metrics.json'), 'utf8'));
+  assert.ok(dice.before < 0.55 && dice.mean > 0.92, `Dice ${dice.before} → ${dice.mean}`);
+  assert.ok(tre.before > 5 && tre.after < 1.2, `TRE ${tre.before} → ${tre.after} mm`);
+  assert.is(foldingPercent, 0);
   for (const [name, rows] of [
     ['images.png', 3],
     ['difference.png', 2],

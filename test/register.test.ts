@@ -189,8 +189,8 @@ test('a real heart, 8 mm slices', async () => {
     [heart.fixed, heart.moving, heart.fixedSeg, heart.movingSeg].map(readVolume),
   )) as Volume[] as [Volume, Volume, Volume, Volume];
   const { before, after, folds } = judge({ fixed, moving, fixedSeg, movingSeg }, await run(fixed, moving));
-  assert.ok(after > before + 0.1, `Dice ${before} → ${after}`);
-  assert.ok(folds < 0.3, `${folds} % folds`);
+  assert.ok(after > before + 0.25, `Dice ${before} → ${after}`); // 0.522 → 0.789
+  assert.ok(folds < 0.01, `${folds} % folds`);
 });
 
 test.run();

@@ -28,7 +28,10 @@ export const measures: { key: Measure; title: string; column: string; unit: stri
 
 export const show = (value: number | null | undefined, digits: number): string =>
   value === undefined || value === null || Number.isNaN(value) ? '' : value.toFixed(digits);
-export const median = (values: readonly number[]): number => values.slice().sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+export function median(values: readonly number[]): number {
+  const sorted = values.slice().sort((a, b) => a - b);
+  return (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.floor(sorted.length / 2)]!) / 2;
+}
 const told = (value: number, { digits, unit }: { digits: number; unit: string }) => `${value.toFixed(digits)}${unit}`;
 
 interface Mean {
@@ -56,8 +59,8 @@ const kindsOf = (rows: readonly Row[]) => [...new Set(rows.map(({ kind }) => kin
 const pairsOf = (rows: readonly Row[], kind: string) => [...new Set(rows.filter((row) => row.kind === kind).map(({ pair }) => pair))];
 const counted = (n: number) => `${n} ${n === 1 ? 'pair' : 'pairs'}`;
 
-/** Who is best at what, the default method against each peer, and which peers the machine lacks. */
-export function findings(rows: readonly Row[], turns: readonly Turn[], missing: readonly Missing[]): string[] {
+/** Who is best at what, the default method against each peer, and which peers the machine lacks or this run left out. */
+export function findings(rows: readonly Row[], turns: readonly Turn[], missing: readonly Missing[], left: readonly string[]): string[] {
   const lines = kindsOf(rows).flatMap((kind) => {
     const all = meansOf(rows, kind).filter(({ runs }) => runs === pairsOf(rows, kind).length);
     const best = measures.flatMap((measure) => {
@@ -76,17 +79,19 @@ export function findings(rows: readonly Row[], turns: readonly Turn[], missing: 
     return [`- **${kind}, ${counted(pairsOf(rows, kind).length)}, best means:** ${best.join('; ')}.`];
   });
   const [ours, ...others] = turns;
-  const inTurn = ours
-    ? others.map(({ method, seconds }) => {
-        const ratio = median(ours.seconds) / median(seconds);
-        return `${ratio.toFixed(2)} of ${method}'s`;
-      })
-    : [];
+  const inTurn =
+    ours && !ours.peer
+      ? others.map(({ method, seconds }) => {
+          const ratio = median(ours.seconds) / median(seconds);
+          return `${ratio.toFixed(2)} of ${method}'s`;
+        })
+      : [];
   return [
     [
       ...lines,
       ...comparisons(rows),
       ...(inTurn.length ? [`- **Time of ${ours!.method}, medians of ${ours!.seconds.length} runs in turn:** ${inTurn.join(', ')}.`] : []),
+      ...(left.length ? [`- **${left.join(', ')}**: on this machine, but left out of this run.`] : []),
       ...missing.map(({ name, install }) => `- **${name}** is not on this machine, and was left out: \`${install}\`.`),
       ...rows
         .filter(({ proof }) => proof && !proven(proof))
@@ -179,7 +184,7 @@ export function pairTable(rows: readonly Row[]): string[] {
 /** Seconds in turn, and their medians. */
 export function againstPeers(turns: readonly Turn[], { name }: Case, repeat: number): string[] {
   const [ours] = turns;
-  if (!ours) return [];
+  if (!ours || ours.peer) return [];
   const lines = turns.map(({ method, seconds }) => [
     method,
     seconds.map((s) => s.toFixed(1)).join(', '),

@@ -14,7 +14,7 @@ import { identity, warpFull } from '../../src/ops/index.ts';
 import { alignAffine } from '../../src/register/affine.ts';
 import { type IntensityWindow, intensityWindow } from '../../src/register/intensity.ts';
 import { dice, presentLabels, visitDeterminants, warpLabels } from '../../src/register/metrics.ts';
-import { trainedEvaluations } from '../../src/register/model.ts';
+import { type ModelCard, trainedEvaluations } from '../../src/register/model.ts';
 import { resolveOptions, type ResolvedOptions } from '../../src/register/options.ts';
 import { shapeOf } from '../../src/register/pyramid.ts';
 import { FINISH, PREPARE, traceRegistration } from '../../src/register/trace.ts';
@@ -33,6 +33,8 @@ export interface Subject {
   trained: number;
   /** Training step that its weights are of. */
   step?: number;
+  /** The finest level that those weights were trained on. */
+  finest?: number;
   model?: Model;
   levels: readonly number[];
 }
@@ -51,6 +53,7 @@ export async function subjects(folder: string): Promise<Subject[]> {
       seed: card.seed,
       trained: evaluations,
       step: card.steps,
+      finest: finestTrained(card),
       model,
       levels,
       unrolled: unrolled ? evaluations : 0,
@@ -58,6 +61,17 @@ export async function subjects(folder: string): Promise<Subject[]> {
   });
   trained.sort((a, b) => a.unrolled - b.unrolled || (a.kind < b.kind ? -1 : a.kind > b.kind ? 1 : a.seed! - b.seed!));
   return [...trained, { kind: CLASSICAL, seed: null, trained: 20, levels: LEVELS }];
+}
+
+/** The finest level of the stages up to a card's step, as its command tells them; none where it does not. */
+export function finestTrained({ command, steps }: Pick<ModelCard, 'command' | 'steps'>): number | undefined {
+  let done = 0;
+  const before: number[] = [];
+  for (const [, count, levels] of command.matchAll(/(\d+) steps at ((?:1\/\d+(?:, )?)+)/g)) {
+    if (done < steps) before.push(...[...levels!.matchAll(/1\/(\d+)/g)].map(([, factor]) => Number(factor)));
+    done += Number(count);
+  }
+  return before.length ? Math.min(...before) : undefined;
 }
 
 /** The pairs, the labelled validation pair first: no model was trained on a subject of the first two. */
