@@ -156,6 +156,9 @@ function torchConv3d({ software }: AdapterInfo, results: Result[]): string[] {
 /** What `--json` writes and `--from` reads. */
 interface Found {
   run: Run;
+  /** Arguments of the command that measured, and how long repetitions went on. */
+  args: string;
+  seconds: number;
   adapter: AdapterInfo;
   peak: Pick<Peak, 'gflops' | 'gbps'> & Partial<Peak>;
   rows: Result[];
@@ -166,7 +169,9 @@ interface Found {
   peer?: string[];
 }
 
-async function measureAll(quick: boolean, size: Size | undefined, seconds: number): Promise<Found> {
+async function measureAll(quick: boolean, size: Size | undefined): Promise<Found> {
+  const seconds = SECONDS[quick ? 'quick' : 'full'];
+  const args = `${quick ? ' --quick' : ''}${size ? ` --size ${size}` : ''}`;
   const gpu = await openGpu();
   const before = await measurePeak(gpu);
   const { measured, skipped } = await measureRows(gpu, rowsOf(quick, size, gpu.info), seconds);
@@ -174,7 +179,7 @@ async function measureAll(quick: boolean, size: Size | undefined, seconds: numbe
   const rows = measured.map(({ row, work, times }) => result(row, work, times, peak));
   const dispatch = await dispatchCost(gpu);
   const costs = await costOfSizes(gpu, quick && gpu.info.software ? HALF.reduce((a, b) => a * b) : Infinity);
-  return { run: thisRun(), adapter: gpu.info, peak, rows, skipped, dispatch, costs };
+  return { run: thisRun(), args, seconds, adapter: gpu.info, peak, rows, skipped, dispatch, costs };
 }
 
 export async function main(args: string[]): Promise<void> {
@@ -192,19 +197,17 @@ export async function main(args: string[]): Promise<void> {
   const size = values.size?.split(',').map(Number);
   if (size && (size.length !== 3 || !size.every((n) => Number.isInteger(n) && n > 0)))
     throw new Error(`bench kernels: --size is W,H,D in whole voxels, got ${values.size}`);
-  const seconds = SECONDS[quick ? 'quick' : 'full'];
   const found: Found = values.from
     ? JSON.parse(readFileSync(values.from, 'utf8'))
-    : await measureAll(quick, size as unknown as Size | undefined, seconds);
-  const { adapter, peak, rows: results, skipped = [], dispatch, costs } = found;
+    : await measureAll(quick, size as unknown as Size | undefined);
+  const { args: given, seconds, adapter, peak, rows: results, skipped = [], dispatch, costs } = found;
   const peer = values.peer ? (found.peer ??= torchConv3d(adapter, results)) : [];
   if (values.json) writeFileSync(values.json, `${JSON.stringify(found, null, 2)}\n`);
-  const given = `${quick ? ' --quick' : ''}${values.size ? ` --size ${values.size}` : ''}${values.peer ? ' --peer' : ''}`;
   writeReport(
     'kernels',
     'Kernels',
     adapter,
-    `node build.mjs bench kernels${given}`,
+    `node build.mjs bench kernels${given}${values.peer ? ' --peer' : ''}`,
     [
       finding(results),
       'GPU time from unquantised timestamps, each dispatch in a pass of its own: after a warm-up the best of up to 1000 repetitions, several a submit, ' +

@@ -31,7 +31,7 @@ an accelerated iteration on hand-written WebGPU kernels. Two claims follow from 
 
 Then what it is good for ([registration](#registration)), and what it is made of: gradients, training, the solver, the kernels. Each report was
 written by the bench whose command stands under its title, on the adapter and at the commit that stand there; charts have their values beside
-them as CSV. Nothing here was typed in by hand.`;
+them as CSV. Reports of different dates may be of different weights and kernels. Nothing here was typed in by hand.`;
 
 interface Report {
   /** The file's name without .md, and the bench that wrote it. */
@@ -49,7 +49,7 @@ function parseReport(name: string, markdown: string): Report {
   const parts = /^# (.+)\n\n(.+)\n\n`(.+)`\n\n([\s\S]*)$/.exec(markdown);
   if (!parts) throw new Error(`${name}.md: not a report: its title, what it was made with and its command are expected first`);
   const [, title, of, command, text] = parts as unknown as string[];
-  // What follows the bench in a name is an adapter's.
+  // What follows the bench in a name is an adapter, or a resolution.
   const bench = Object.keys(ORDER).find((known) => name === known || name.startsWith(`${known}-`)) ?? name;
   return { name, bench, title: title!, of: of!, command: command!, text: text! };
 }
