@@ -1,9 +1,9 @@
 // Does a result stay where it is when the solver runs on? The trained DEQ, unrolled twins of the same cell and the classical cell, by plain
 // steps and by Anderson, for 1 to 20 times the evaluations that they were trained with, on pairs that none was trained on.
-//   node build.mjs bench stability [--quick] [--pairs 3] [--weights bench/weights] [--only WORD] [--levels 8,4,2] [--multiples 1,2,5,20] [--json FILE]
+//   node build.mjs bench stability [--quick] [--pairs 3] [--weights bench/weights] [--only WORDS] [--levels 8,4,2] [--multiples 1,2,5,20] [--json FILE]
 // On a GPU three pairs and six multiples; on a software adapter one pair and four multiples, about 50 minutes on two cores for two DEQs and
 // four twins. --quick: one pair at quarter resolution, three multiples, one seed of each kind. --only: the curves with these words in their
-// name, such as "DEQ (jfb), Anderson". Other levels than the whole pyramid make a report of their own.
+// name, such as "DEQ (jfb), Anderson", or several of them, as "Anderson|T = 6, plain". Other levels than the whole pyramid make a report of their own.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { openGpu } from '../src/node.ts';
@@ -102,8 +102,9 @@ export async function main(args: string[]): Promise<void> {
     throw new Error(`--multiples: rising whole numbers above 0, got ${values.multiples}`);
   const pairs = pairsOf(Number(values.pairs ?? (values.quick || info.software ? 1 : 3)));
   if (!pairs.length) throw new Error(`no brains in ${dataFolder}; set DEQREG_DATA to a folder with brain/`);
+  const only = (values.only ?? '').split('|');
   const solversOf = ({ kind }: Subject) =>
-    (Object.keys(SOLVERS) as Row['solver'][]).filter((solver) => `${kind}, ${solver}`.includes(values.only ?? ''));
+    (Object.keys(SOLVERS) as Row['solver'][]).filter((solver) => only.some((words) => `${kind}, ${solver}`.includes(words)));
   const all = (await subjects(values.weights ?? 'bench/weights')).filter((subject) => solversOf(subject).length);
   if (!all.length) throw new Error(`--only: no curve has ${values.only} in its name, which is such as "DEQ (jfb), Anderson"`);
   const models = values.quick ? groups(all, ({ kind }) => kind).map(([first]) => first!) : all;

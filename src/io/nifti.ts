@@ -63,7 +63,7 @@ export function volumeSize(name: string, { extents, intent }: NiftiHeader): Vec3
 
 /** The size of a header that describes a displacement field in that form; throws for any other. */
 export function displacementSize(name: string, { extents, intent, intentName }: NiftiHeader, form: DisplacementForm = 'itk'): Vec3 {
-  const other = OTHER_FIELDS[intentName];
+  const other = Object.hasOwn(OTHER_FIELDS, intentName) && OTHER_FIELDS[intentName];
   if (other)
     throw new Error(
       `${name}: not a displacement field in ITK's sense: ${other} (intent name ${intentName}); export it as ITK displacement`,
