@@ -13,6 +13,7 @@ const ORDER: Record<string, string> = {
   memory: 'Memory',
   stability: 'Stability',
   registration: 'Registration',
+  quickstart: 'Quickstart',
   generalisation: 'Generalisation',
   gradients: 'Gradients',
   training: 'Training',

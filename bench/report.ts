@@ -51,7 +51,7 @@ export function writeReport(
   adapter: AdapterInfo,
   command: string,
   sections: readonly string[],
-  files: Record<string, string> = {},
+  files: Record<string, string | Uint8Array> = {},
   { date, commit, cores } = thisRun(),
 ): void {
   const name = reportName(bench, adapter);

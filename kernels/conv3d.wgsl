@@ -5,6 +5,7 @@
 // an invocation reads of a line, and y are accessed LANES values at a time: 1, or 4 where lines, of x and of y, begin and go on in fours.
 // @use index
 // @use activation
+// @use place
 // @use reals$LANES
 alias real = f32; // storage
 struct Params {
@@ -21,13 +22,6 @@ struct Params {
 const SPAN = (RUN - 1u) * STRIDE + K; // values of a line that an invocation reads
 const FIRST = select(0u, u32(PAD), LANES > 1u); // those up to LAST as x_lanes
 const LAST = FIRST + (SPAN - FIRST) / LANES * LANES;
-
-// The voxel that position q − PAD of an axis of n reads, and its factor, 0 outside.
-struct Place { at: u32, factor: f32 }
-fn place(q: u32, n: u32) -> Place {
-  let at = clamp(i32(q) - PAD, 0, i32(n) - 1);
-  return Place(u32(at), select(0.0, 1.0, REPLICATE || at == i32(q) - PAD));
-}
 
 var<private> values: array<f32, SPAN>;
 var<private> sum: array<array<vec4f, VECTORS>, RUN>;

@@ -5,6 +5,7 @@
 // gets ACROSS products a step, since loads and steps cost more than they. The invocations of a workgroup are then added in a fixed order.
 // dy, and x but for the ends of a row, are read LANES values at a time, 1 or, where W of both is a multiple of 4, ACROSS = 4. Sums and rows
 // are written out, not loops: what is indexed by a variable of a loop that a compiler leaves a loop, leaves registers.
+// @use place
 // @use reals$LANES
 alias real = f32; // storage
 struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32, first: u32, row: u32 }
@@ -18,13 +19,6 @@ const VALUES = TILE * K * K; // weights of one output in a workgroup
 const_assert VALUES < WG;
 var<workgroup> shared_sums: array<f32, WG * (VALUES + 1u)>;
 const ROW = (ACROSS - 1u) * STRIDE + K; // what a row of x holds for the columns' taps
-
-// The voxel that position q − PAD of an axis of n reads, and its factor, 0 outside.
-struct Place { at: u32, factor: f32 }
-fn place(q: u32, n: u32) -> Place {
-  let at = clamp(i32(q) - PAD, 0, i32(n) - 1);
-  return Place(u32(at), select(0.0, 1.0, REPLICATE || at == i32(q) - PAD));
-}
 
 const FIRST = select(0u, u32(PAD), LANES > 1u); // those of a row up to LAST as x_lanes
 const LAST = select(0u, FIRST + ACROSS, LANES > 1u);

@@ -2,6 +2,7 @@
 import activation from '../../kernels/lib/activation.wgsl';
 import batch from '../../kernels/lib/batch.wgsl';
 import index from '../../kernels/lib/index.wgsl';
+import place from '../../kernels/lib/place.wgsl';
 import reduce from '../../kernels/lib/reduce.wgsl';
 import trilinear from '../../kernels/lib/trilinear.wgsl';
 import difference from '../../kernels/lib/difference.wgsl';
@@ -33,6 +34,7 @@ const libraries: Record<string, string> = {
   anderson,
   activation,
   moments,
+  place,
   sums,
   items1,
   items4,
