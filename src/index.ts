@@ -30,7 +30,7 @@ export {
   subjectsOf,
 } from './io/data-list.ts';
 export { fromPhysical, toPhysical } from './io/displacement.ts';
-export type { DisplacementFile } from './io/nifti.ts';
+export { type DisplacementFile, encodeDisplacement, encodeNifti, type NiftiImage, parseDisplacement, parseNifti } from './io/nifti.ts';
 export type { Grid, MaskedVolume, Volume } from './io/volume.ts';
 export {
   type Cell,

@@ -1,4 +1,4 @@
-// The library in a browser: Chromium, where there is one, registers a pair on its own WebGPU (SwiftShader) as Node does on Dawn.
+// The library in a browser: Chromium, where there is one, registers two NIfTI files on its own WebGPU (SwiftShader) as Node does on Dawn.
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -6,9 +6,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type AdapterInfo, register, type RegisterOptions } from '../src/index.ts';
+import { type AdapterInfo, encodeNifti, parseDisplacement, register, type RegisterOptions, toPhysical, type Volume } from '../src/index.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { gpu } from './gpu.ts';
 import { browser } from './pages.ts';
@@ -17,19 +18,19 @@ import { at } from './root.ts';
 const { fixed, moving } = phantom('brain', [24, 28, 32], 1);
 const options: RegisterOptions = { levels: [2, 1], iterations: 6, tolerance: 0, affine: 'none' };
 
-/** Runs in the page: volumes are fetched, and what came out, or the error, is posted. */
+/** Runs in the page: two gzipped NIfTI files are fetched, and what came out, or the error, is posted. */
 const script = `
-const voxels = async (name) => new Float32Array(await (await fetch(name)).arrayBuffer());
+const bytes = async (name) => new Response((await fetch(name)).body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer();
 const post = (type, body) => fetch('/' + type, { method: 'POST', body });
 try {
   const adapter = await navigator.gpu?.requestAdapter();
   if (!adapter) throw new Error('no adapter');
-  const { Gpu, register } = await import('/index.js');
+  const { encodeDisplacement, Gpu, parseNifti, register, toPhysical } = await import('/index.js');
   const gpu = await Gpu.open({ adapter });
-  const { grid, options } = await (await fetch('/job')).json();
-  const [fixed, moving] = await Promise.all(['fixed', 'moving'].map(async (name) => ({ ...grid, data: await voxels(name) })));
-  const { displacement, memory } = await register(gpu, fixed, moving, options);
-  await post('done', JSON.stringify({ info: gpu.info, memory, displacement: [...displacement] }));
+  const [fixed, moving] = await Promise.all(['fixed.nii.gz', 'moving.nii.gz'].map(async (name) => parseNifti(name, await bytes(name))));
+  const { displacement, memory } = await register(gpu, fixed, moving, ${JSON.stringify(options)});
+  const file = encodeDisplacement({ ...fixed, data: toPhysical(displacement, fixed) });
+  await post('done', JSON.stringify({ info: gpu.info, memory, file: [...file] }));
 } catch (error) {
   await post('failed', String(error.stack));
 }`;
@@ -37,7 +38,8 @@ try {
 interface Done {
   info: AdapterInfo;
   memory: { planned: unknown; measured: unknown };
-  displacement: number[];
+  /** The displacement as a NIfTI file. */
+  file: number[];
 }
 
 /** Serves the page on 127.0.0.1, opens it, and waits for what it posts. */
@@ -45,13 +47,11 @@ async function inBrowser(): Promise<Done> {
   const profile = await mkdtemp(join(tmpdir(), 'deqreg-browser-'));
   let resolve!: (done: Done) => void, reject!: (error: Error) => void;
   const answered = new Promise<Done>((...both) => ([resolve, reject] = both));
-  const bytes = ({ data }: { data: Float32Array }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  const { size, affine, dtype } = fixed;
+  const file = ({ size, affine, data }: Volume) => gzipSync(encodeNifti({ size, affine, data, dtype: 'float32' }));
   const answers: Record<string, Buffer | string> = {
     '/': `<!doctype html><script type="module">${script}</script>`,
-    '/job': JSON.stringify({ grid: { size, affine, dtype }, options }),
-    '/fixed': bytes(fixed),
-    '/moving': bytes(moving),
+    '/fixed.nii.gz': file(fixed),
+    '/moving.nii.gz': file(moving),
   };
   const server = createServer((request, response) => {
     const { url = '' } = request;
@@ -100,13 +100,15 @@ if (!browser) {
   console.log('skipped: Chromium is not installed, so the library is not run in a browser');
 } else
   test('in Chromium: the displacement is that of Node, in the memory planned', async () => {
-    const { info, memory, displacement } = await inBrowser();
+    const { info, memory, file } = await inBrowser();
     assert.ok(info.software, JSON.stringify(info));
     assert.equal(memory.measured, memory.planned);
-    const { displacement: expected } = await register(await gpu(), fixed, moving, options);
+    const found = parseDisplacement('displacement', Uint8Array.from(file).buffer);
+    const { displacement } = await register(await gpu(), fixed, moving, options);
+    const expected = toPhysical(displacement, fixed);
     const largest = expected.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-    const apart = expected.reduce((most, x, i) => Math.max(most, Math.abs(x - displacement[i]!)), 0);
-    assert.ok(largest > 0.5 && apart < 1e-3, `${apart} voxel apart, of ${largest}`);
+    const apart = expected.reduce((most, x, i) => Math.max(most, Math.abs(x - found.data[i]!)), 0);
+    assert.ok(largest > 0.5 && apart < 1e-3, `${apart} mm apart, of ${largest}`);
   });
 
 test.run();
