@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { defaults } from '../src/train/options.ts';
+import { defaults, resolveTrainOptions } from '../src/train/options.ts';
 import { parseModel, readModel } from '../src/node.ts';
 import { command, deqreg } from './cli-run.ts';
 
@@ -129,6 +129,19 @@ const fullDisk = `data:text/javascript,${encodeURIComponent(`
     ? Promise.reject(Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })) : write(path, ...rest);
   syncBuiltinESMExports();
 `)}`;
+
+test('--show: what the options, the file and the defaults make together, and nothing is trained', async () => {
+  const options = '--cell gradirn --channels 6 --adjoint unrolled --unrolled-steps 3 --similarity exact --seed 7';
+  const { code, stdout } = await deqreg(folder, [...train('shown'), ...options.split(' '), '--show']);
+  assert.is(code, 0);
+  assert.equal(JSON.parse(stdout), {
+    ...resolveTrainOptions(config),
+    ...{ cell: 'gradirn', channels: 6, adjoint: 'unrolled', unrolledSteps: 3, similarity: 'exact', seed: 7 },
+  });
+  const demo = await deqreg(folder, ['train', '--demo', '--show']);
+  assert.equal(JSON.parse(demo.stdout).window, 7);
+  assert.not.ok(existsSync(at('shown')));
+});
 
 test('wrong usage is refused by name', async () => {
   writeFileSync(at('odd.json'), '{"rate": -1}');
