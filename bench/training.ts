@@ -1,8 +1,8 @@
 // Which gradient trains best at equal cost: the same cell, seeds, pairs and time under every adjoint. Each is judged by the objective
 // at the fixed point, on the training pairs as they are, and by registrations of pairs that were not trained on.
-//   node build.mjs bench training [--data FILE] [--minutes M] [--seeds 1,2] [--levels 8,4] [--json FILE]
-// Without a data list it trains on synthetic brains.
-import { writeFileSync } from 'node:fs';
+//   node build.mjs bench training [--data FILE] [--minutes M] [--seeds 1,2] [--levels 8,4] [--json FILE] [--from FILE]
+// Without a data list it trains on synthetic brains. --from: the report of what --json wrote, with the same other options.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type Gpu, openGpu } from '../src/node.ts';
 import { Schedule } from '../src/graph/schedule.ts';
@@ -14,7 +14,7 @@ import { beginTraining, runTrainingStep } from '../src/train/step.ts';
 import { type StepRecord, traceStage, train } from '../src/train/train.ts';
 import { validatePairs } from '../src/train/validate.ts';
 import { groups } from './claims.ts';
-import { table, writeReport } from './report.ts';
+import { type Run, table, thisRun, writeReport } from './report.ts';
 
 /** Gradients that are compared. */
 const GRADIENTS: Pick<Partial<TrainOptions>, 'adjoint' | 'similarity' | 'unrolledSteps'>[] = [
@@ -47,6 +47,12 @@ interface Row {
   figures: Record<string, number>;
 }
 
+/** What `--json` writes and `--from` reads. */
+interface Found {
+  run: Run;
+  rows: Row[];
+}
+
 export async function main(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
@@ -56,6 +62,7 @@ export async function main(args: string[]): Promise<void> {
       seeds: { type: 'string' },
       levels: { type: 'string' },
       json: { type: 'string' },
+      from: { type: 'string' },
     },
   });
   const minutes = Number(values.minutes ?? 3);
@@ -73,15 +80,16 @@ export async function main(args: string[]): Promise<void> {
     checkpointEvery: ENDLESS,
     validateEvery: ENDLESS,
   };
-  const rows: Row[] = [];
+  const found: Found = values.from ? JSON.parse(readFileSync(values.from, 'utf8')) : { run: thisRun(), rows: [] };
+  const { run, rows } = found;
   const judge = async (options: TrainOptions, weights: ParameterValues | undefined, told: Omit<Row, 'objective' | 'figures'>) => {
     const judged = await objectiveOf(gpu, data, options, weights);
     const { figures } = await validatePairs(gpu, modelOf(options, data.modality, judged.weights), data.validation, levels);
     rows.push({ ...told, objective: judged.objective, figures });
     note(JSON.stringify(rows.at(-1)));
-    if (values.json) writeFileSync(values.json, `${JSON.stringify(rows, null, 2)}\n`);
+    if (values.json) writeFileSync(values.json, `${JSON.stringify(found, null, 2)}\n`);
   };
-  for (const seed of seeds) {
+  for (const seed of values.from ? [] : seeds) {
     const none = { steps: 0, secondsAStep: 0, evaluations: 0, gradientNorm: 0, peakBytes: 0 };
     await judge(resolveTrainOptions({ ...common, seed }), undefined, { gradient: UNTRAINED, seed, ...none });
     for (const gradient of GRADIENTS) {
@@ -108,7 +116,7 @@ export async function main(args: string[]): Promise<void> {
   }
   const { info } = gpu;
   gpu.close();
-  const given = Object.entries(values).filter(([name]) => name !== 'json');
+  const given = Object.entries(values).filter(([name]) => name !== 'json' && name !== 'from');
   writeReport(
     'training',
     'Which gradient trains best',
@@ -122,6 +130,8 @@ export async function main(args: string[]): Promise<void> {
       '## Every run',
       runTable(rows),
     ],
+    {},
+    run,
   );
 }
 
@@ -168,18 +178,34 @@ function finding(rows: readonly Row[]): string {
   const trained = sorted.filter(({ gradient }) => gradient !== UNTRAINED);
   const { adjoint, similarity } = resolveTrainOptions({});
   const own = trained.findIndex(({ gradient }) => gradient === `${adjoint}, ${similarity}`);
-  const spread = Math.max(
-    ...trained.map(({ rows: runs }) => Math.max(...runs.map((r) => r.objective)) - Math.min(...runs.map((r) => r.objective))),
-  );
+  const spread = Math.max(...trained.map(({ rows: runs }) => range(runs.map((r) => r.objective))));
   const told = trained.map(({ gradient, objective }) => `${gradient} ${objective.toFixed(4)}`);
   const bytes = rows.filter(({ steps }) => steps).sort((a, b) => a.peakBytes - b.peakBytes);
   const memory = ({ gradient, peakBytes }: Row) => `${gradient} with ${(peakBytes / 2 ** 20).toFixed(0)} MiB`;
+  const [first] = trained as [(typeof trained)[number]];
+  const behind = trained[own]!.objective - first.objective;
+  const several = first.rows.length > 1;
+  const alike = trained.filter(({ objective }) => objective - first.objective < spread).map(({ gradient }) => gradient);
+  const verdict = !several
+    ? 'One seed: how much another one moves an objective was not measured.'
+    : alike.length > 1
+      ? `Another seed moves an objective by up to ${spread.toFixed(4)}, so that ${alike.join('; ')} are not told apart; of these ${least(rows, alike)}.`
+      : `Another seed moves an objective by up to ${spread.toFixed(4)}, less than what lies between the first two.`;
   return (
-    `**The objective on the training pairs, ${start.toFixed(4)} untrained, lowest first: ${told.join('; ')}.** ` +
-    `The default, ${adjoint}, is ${own ? `number ${own + 1} of ${trained.length}, ${(trained[own]!.objective - trained[0]!.objective).toFixed(4)} above the first` : `the first of ${trained.length}`}` +
-    `${trained[0]!.rows.length > 1 ? `; another seed moves an objective by up to ${spread.toFixed(4)}` : ''}. ` +
+    `**The objective on the training pairs, ${start.toFixed(4)} untrained, lowest first: ${told.join('; ')}.** ${verdict} ` +
+    `The default, ${adjoint}, is ${own ? `number ${own + 1} of ${trained.length}, ${behind.toFixed(4)} above the first` : `the first of ${trained.length}`}. ` +
     `Least memory: ${memory(bytes[0]!)}; most: ${memory(bytes.at(-1)!)}.`
   );
+}
+
+const range = (values: readonly number[]): number => Math.max(...values) - Math.min(...values);
+
+/** Which of some gradients takes the least memory and which the shortest steps. */
+function least(rows: readonly Row[], gradients: readonly string[]): string {
+  const own = rows.filter(({ gradient }) => gradients.includes(gradient));
+  const by = (of: (row: Row) => number) => own.reduce((a, b) => (of(b) < of(a) ? b : a)).gradient;
+  const [small, quick] = [by((row) => row.peakBytes), by((row) => row.secondsAStep)];
+  return `${small} takes the least memory${small === quick ? ' and' : `, ${quick}`} the shortest steps`;
 }
 
 function protocol({ set, told }: TrainingData, { channels, stages }: TrainOptions, minutes: number, software: boolean): string {
