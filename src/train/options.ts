@@ -56,7 +56,7 @@ export type GivenTrainOptions = Partial<Omit<TrainOptions, 'loss' | 'solver' | '
 export const defaults: TrainOptions = {
   cell: 'deqreg',
   channels: 8,
-  adjoint: 'jfb',
+  adjoint: 'jfb', // those that do equally well by bench/results/training.md take more memory and longer steps
   unrolledSteps: 6,
   similarity: 'detached',
   dtype: 'f32',
