@@ -4,7 +4,7 @@ import { type Adjoint, type Deq, deq, type DeqOutcome, runDeq } from '../deq/deq
 import { Graph, type Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
 import { voxelSpacing } from '../io/affine.ts';
-import type { Grid } from '../io/volume.ts';
+import { type Grid, voxelCount } from '../io/volume.ts';
 import type { Cell, CellOptions, LevelImages } from '../models/cell.ts';
 import { type CellName, cells } from '../models/cells.ts';
 import {
@@ -78,6 +78,8 @@ export interface TrainingStepOptions extends CellOptions {
 export interface TrainingLevel {
   grid: Level;
   node: Deq;
+  /** What loss and gradients of the node are multiplied by: with f16 its voxels, so that a mean's gradients do not vanish in its range. */
+  lossScale: number;
   similarity: Tensor;
   dice?: Tensor;
 }
@@ -93,8 +95,6 @@ export interface TrainingStep {
   averages: Tensor[];
   /** [factor, norm] of the gradients, as `gradientClip` gives them. */
   clip: Tensor;
-  /** What loss and gradients of the nodes are multiplied by: with f16, so that a mean's gradients do not vanish in its range. */
-  lossScale: number;
 }
 
 /** An adjoint by its name; `steps` is the length of `checkpointed` and `unrolled`. */
@@ -132,7 +132,6 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
   ) as unknown as TrainingStep['inputs'];
   const cell = cells[name](graph, options);
   const weights = [...cell.parameters.tensors.values()];
-  const lossScale = options.dtype === 'f16' ? grid.size.reduce((a, b) => a * b) : 1;
   const grids = factors.map((factor) => levelGrid(grid, levelSpacing(grid, factor)));
 
   const { augmented, scales } = graph.phase('images', () => {
@@ -158,6 +157,7 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
   const levels: TrainingLevel[] = [];
   scales.forEach(({ level, images, maps }, i) => {
     const coarser = levels[i - 1];
+    const lossScale = options.dtype === 'f16' ? voxelCount(grids[i]!) : 1;
     const terms: { similarity?: Tensor; dice?: Tensor } = {};
     const node = deq(graph, `level ${factors[i]}`, {
       cell: cell.update(level),
@@ -180,7 +180,7 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
         return axpby(1, loss, lossScale * weigh.dice, mul(terms.dice, inputs.labelled!));
       },
     });
-    levels.push({ grid: grids[i]!, node, similarity: terms.similarity!, dice: terms.dice });
+    levels.push({ grid: grids[i]!, node, lossScale, similarity: terms.similarity!, dice: terms.dice });
   });
 
   const optimizer = weights.map((t) => adamState(t));
@@ -191,16 +191,17 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
     averages.forEach((average, i) => assign(average, weights[i]!));
   });
   const clip = graph.phase('update', () => {
-    const gradients = weights.map((_, i) => {
-      const sum = levels.map(({ node }) => node.gradients[i]!).reduce((a, b) => add(a, b));
-      return lossScale === 1 ? sum : scale(sum, 1 / lossScale);
-    });
+    const gradients = weights.map((_, i) =>
+      levels
+        .map(({ node, lossScale }) => (lossScale === 1 ? node.gradients[i]! : scale(node.gradients[i]!, 1 / lossScale)))
+        .reduce((a, b) => add(a, b)),
+    );
     const clip = graph.output(gradientClip(gradients, options.clip ?? 1));
     optimizer.forEach((state, i) => adam(state, gradients[i]!, { rate: inputs.rate, clip }));
     averages.forEach((average, i) => ema(average, weights[i]!, options.averaging ?? 0.99));
     return clip;
   });
-  return { graph, cell, inputs, augmented, levels, optimizer, averages, clip, lossScale };
+  return { graph, cell, inputs, augmented, levels, optimizer, averages, clip };
 }
 
 /** Sets the weights to the initial values of a seed, and Adam and the averages to their start. */
@@ -241,7 +242,7 @@ export interface TrainingOutcome {
 /** Runs one step on a pair and waits for it. */
 export async function runTrainingStep(
   schedule: Schedule,
-  { inputs, augmented, levels, clip, lossScale }: TrainingStep,
+  { inputs, augmented, levels, clip }: TrainingStep,
   pair: TrainingPair,
   { rate, maxIterations, tolerance = 0 }: TrainingRun,
 ): Promise<TrainingOutcome> {
@@ -264,7 +265,7 @@ export async function runTrainingStep(
   const [[, gradientNorm], [similarity], ...rest] = (await schedule.runAndRead('update', reads)) as [Float32Array, Float32Array];
   const values = (rest as Float32Array[]).map(([value]) => value!);
   const dice = finest.dice && values.shift();
-  const losses = values.map((loss) => loss / lossScale);
+  const losses = values.map((loss, i) => loss / levels[i]!.lossScale);
   return {
     loss: losses.reduce((a, b) => a + b) / losses.length,
     similarity: similarity!,
