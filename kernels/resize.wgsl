@@ -1,61 +1,59 @@
-// y[o] = Σ_i w(o,i)·x[i] / Σ_i w(o,i) along one axis, s = n_in / n_out. Where the axis grows, linear interpolation (align_corners=False):
-// w = max(0, 1 − |i + ½ − (o + ½)·s|); where it shrinks, the mean over the output voxel's extent: w = overlap of voxels i and o.
-// Layout [outer, n, inner]; one invocation: one y. TRANSPOSE: x̄[i] = Σ_o w(o,i)·ȳ[o].
-// @use index
+// y[o] = Σ_i w(o,i)·x[i] along one axis, s = n_in / n_out. Where the axis grows, linear interpolation (align_corners=False):
+// w = max(0, 1 − |c − i|), c = (o + ½)·s − ½ held inside 0 … n_in − 1; where it shrinks, the mean over the output voxel's extent:
+// w = overlap of voxels i and o, divided by s. TRANSPOSE: x̄[i] = Σ_o w(o,i)·ȳ[o], its output a voxel i.
+// Layout [planes, H, W], the lengths those of the output; one invocation: LANES neighbours along W, 1 where that is the axis.
+// @use reals$LANES
+// @use batch
 alias real = f32; // storage
-struct Params { count: u32, inner: u32, n_in: u32, n_out: u32 }
-@group(0) @binding(0) var<storage, read> x: array<real>;
-@group(0) @binding(1) var<storage, read_write> y: array<real>;
+struct Params { w: u32, h: u32, d: u32, n_in: u32, n_out: u32 }
+@group(0) @binding(0) var<storage, read> x: array<reals>;
+@group(0) @binding(1) var<storage, read_write> y: array<reals>;
 @group(0) @binding(2) var<uniform> params: Params;
 
-fn weight(o: u32, i: u32, s: f32) -> f32 {
-  if (s > 1.0) { return max(0.0, min(f32(i) + 1.0, (f32(o) + 1.0) * s) - max(f32(i), f32(o) * s)); }
-  return max(0.0, 1.0 - abs(f32(i) + 0.5 - (f32(o) + 0.5) * s));
+fn weight(o: i32, i: i32, s: f32) -> f32 {
+  if (s > 1.0) { return max(0.0, min(f32(i + 1), f32(o + 1) * s) - max(f32(i), f32(o) * s)) / s; }
+  return max(0.0, 1.0 - abs(clamp((f32(o) + 0.5) * s - 0.5, 0.0, f32(params.n_in - 1u)) - f32(i)));
 }
 
-// The input voxels that output o may read: from, to (exclusive).
-fn reach(o: u32, s: f32) -> vec2u {
-  let centre = (f32(o) + 0.5) * s - 0.5;
-  let support = max(s, 1.0);
-  return vec2u(u32(max(0.0, ceil(centre - support))), min(params.n_in, u32(max(0.0, floor(centre + support))) + 1u));
+// The first voxel that voxel `at` of the output may read; TAPS from there on are enough, rounding included.
+fn first_read(at: u32, s: f32) -> i32 {
+  let a = f32(at);
+  if (TRANSPOSE) { return i32(floor(select((a - 0.5) / s - 0.5, a / s, s > 1.0))) - select(0, 1, s > 1.0); }
+  return i32(floor(select((a + 0.5) * s - 0.5, a * s, s > 1.0)));
 }
 
-// What the weights of output o are multiplied by, so that they sum to 1.
-fn norm(o: u32, s: f32) -> f32 {
-  var sum = 0.0;
-  let r = reach(o, s);
-  for (var i = r.x; i < r.y; i++) { sum += weight(o, i, s); }
-  return 1.0 / sum;
-}
-
-@compute @workgroup_size(WG)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-  let k = flat_index(id, groups);
-  if (k >= params.count) { return; }
+@compute @workgroup_size(WG_X, WG_Y, 1)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  let row = params.w / LANES;
+  if (id.x >= row || id.y >= params.h) { return; }
   let s = f32(params.n_in) / f32(params.n_out);
-  let n = select(params.n_out, params.n_in, TRANSPOSE);
-  let at = (k / params.inner) % n;
-  let first = k / (params.inner * n) * select(params.n_in, params.n_out, TRANSPOSE) * params.inner + k % params.inner;
-  var sum = 0.0;
-  if (TRANSPOSE) {
-    // Every output whose support may cover `at`, one more on both sides against rounding; the weight is 0 beyond.
-    let centre = (f32(at) + 0.5) / s - 0.5;
-    let width = max(1.0, 1.0 / s) + 1.0;
-    let begin = u32(max(0.0, floor(centre - width)));
-    let end = min(params.n_out, u32(max(0.0, ceil(centre + width))) + 1u);
-    for (var o = begin; o < end; o++) {
-      let w = weight(o, at, s);
-      if (w > 0.0) { sum += w * norm(o, s) * f32(x[first + o * params.inner]); }
-    }
-    y[k] = real(sum);
-  } else {
-    let r = reach(at, s);
-    var total = 0.0; // as norm() adds it up, so that the adjoint has the same weights
-    for (var i = r.x; i < r.y; i++) {
-      let w = weight(at, i, s);
-      total += w;
-      sum += w * f32(x[first + i * params.inner]);
-    }
-    y[k] = real(sum * (1.0 / total));
+  let n = i32(select(params.n_in, params.n_out, TRANSPOSE)); // voxels of x along the axis
+  // The line of x through this voxel: where it starts, and from one of its voxels to the next.
+  var line = (id.z * params.h + id.y) * u32(n);
+  var step = 1u;
+  var at = id.x;
+  if (AXIS == 1u) {
+    line = id.z * u32(n) * row + id.x;
+    step = row;
+    at = id.y;
   }
+  if (AXIS == 2u) {
+    let item = batch_of(id.z, params.d);
+    line = (item * u32(n) * params.h + id.y) * row + id.x;
+    step = row * params.h;
+    at = id.z - item * params.d;
+  }
+  let first = first_read(at, s);
+  var sums: array<f32, LANES>;
+  for (var tap = 0; tap < TAPS; tap++) {
+    let j = first + tap;
+    if (j >= 0 && j < n) {
+      let w = select(weight(i32(at), j, s), weight(j, i32(at), s), TRANSPOSE);
+      if (w > 0.0) {
+        let values = x[line + u32(j) * step];
+        for (var l = 0u; l < LANES; l++) { sums[l] += w * lane(values, l); }
+      }
+    }
+  }
+  y[(id.z * params.h + id.y) * row + id.x] = reals_of(sums);
 }

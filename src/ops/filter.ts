@@ -5,7 +5,7 @@ import resizeSource from '../../kernels/resize.wgsl';
 import windowSumSource from '../../kernels/window_sum.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { numel, oneDtype, type Op, type Tensor, trace } from '../graph/graph.ts';
-import { along, flat, lines, RUN, volume } from './launch.ts';
+import { along, lines, planes, RUN, volume } from './launch.ts';
 
 const gaussianKernel = kernel('gaussian', gaussianSource);
 const resizeKernel = kernel('resize', resizeSource);
@@ -21,6 +21,13 @@ interface ResizeAttrs {
   transpose: boolean;
 }
 
+/**
+ * Voxels that one output may read, at most. Forward: two where the axis grows (s ≤ 1), else those of an extent of s that starts anywhere; the
+ * adjoint: outputs within a voxel, or at most two extents and one on either side against rounding.
+ */
+const resizeTaps = (s: number, transpose: boolean): number =>
+  s <= 1 ? (transpose ? Math.ceil(2 / s) + 1 : 2) : transpose ? 4 : Math.ceil(s) + 1;
+
 const resizeOp: Op<ResizeAttrs> = {
   name: 'resize',
   dtype: oneDtype,
@@ -31,17 +38,24 @@ const resizeOp: Op<ResizeAttrs> = {
     return [x!.map((n, i) => (i === 4 - axis ? length : n))];
   },
   launch({ inputs: [x], outputs: [y], attrs: { axis, transpose } }) {
-    const from = along(x!.shape, axis),
-      to = along(y!.shape, axis);
-    const count = numel(y!.shape);
-    const { constants, groups } = flat(count);
+    const { n, c, d, h, w } = volume('resize', 'y', y!.shape);
+    const [from, to] = [along(x!.shape, axis).n, along(y!.shape, axis).n];
+    const [n_in, n_out] = transpose ? [to, from] : [from, to];
+    const lanes = axis > 0 && w % 4 === 0 ? 4 : 1;
+    const { constants, groups } = planes(w / lanes, h, n * c * d);
     return [
       {
         kernel: resizeKernel,
-        constants: { ...constants, TRANSPOSE: String(transpose) },
+        constants: {
+          ...constants,
+          LANES: lanes,
+          AXIS: axis,
+          TAPS: `${resizeTaps(n_in / n_out, transpose)}i`,
+          TRANSPOSE: String(transpose),
+        },
         groups,
         bindings: { x: x!, y: y! },
-        params: { count, inner: from.inner, n_in: transpose ? to.n : from.n, n_out: transpose ? from.n : to.n },
+        params: { w, h, d, n_in, n_out },
       },
     ];
   },

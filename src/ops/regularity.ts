@@ -8,7 +8,7 @@ import jacobianDuSource from '../../kernels/jacobian_determinant_du.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Op, type Shape, type Tensor, trace } from '../graph/graph.ts';
 import { type PerAxis, perAxis } from './filter.ts';
-import { planes, volume } from './launch.ts';
+import { planes, RUN, volume } from './launch.ts';
 import { finish } from './reduce.ts';
 
 const diffusionKernel = kernel('diffusion', diffusionSource);
@@ -41,10 +41,17 @@ const diffusionOp: Op<DiffusionAttrs> = {
       attrs: { weights },
     } = node;
     const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
-    const { constants, groups } = planes(w, h, n * c * d);
+    const runs = Math.ceil(d / RUN);
+    const { constants, groups } = planes(w, h, n * c * runs);
     const partials = node.workspace('partials', [groups[0] * groups[1] * groups[2]]);
     return [
-      { kernel: diffusionKernel, constants, groups, bindings: { u: u!, partials }, params: diffusionParams(u!.shape, weights) },
+      {
+        kernel: diffusionKernel,
+        constants: { ...constants, RUN },
+        groups,
+        bindings: { u: u!, partials },
+        params: { ...diffusionParams(u!.shape, weights), runs },
+      },
       finish(partials, y!),
     ];
   },
