@@ -45,16 +45,14 @@ export { deqreg } from './models/deqreg.ts';
 export { gradirn } from './models/gradirn.ts';
 export { type VariationalOptions, variationalCell } from './models/variational.ts';
 export {
-  type Augmentation,
-  augmentations,
   type AugmentationValues,
   type AugmentedPair,
   drawAugmentation,
   type ImagePair,
-  synthetic,
   traceAugmentation,
   uploadAugmentation,
 } from './train/augment.ts';
+export { type Augmentation, augmentations, synthetic } from './train/augment-options.ts';
 export {
   adjointOf,
   beginTraining,

@@ -61,14 +61,21 @@ const weights = async (out: string) =>
 
 const checkpointStep = (out: string): number => parseCheckpoint(out, readFileSync(at(out, 'checkpoint.safetensors'))).step;
 
+/** Runs until the log has a step; then nobody reads its output any more, and it gets a signal. How it ended. */
+async function signalledAt(step: number, signal: NodeJS.Signals, args: string[]): Promise<number | string | null> {
+  const child = spawn(process.execPath, [command, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = new Promise<number | string | null>((resolve) => child.on('close', (code, by) => resolve(by ?? code)));
+  const out = args[args.indexOf('--out') + 1]!;
+  for (const stream of [child.stdout, child.stderr]) stream.resume();
+  while (!lines(out).some((line) => line.step >= step) && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (const stream of [child.stdout, child.stderr]) stream.destroy();
+  child.kill(signal);
+  return ended;
+}
+
 /** Runs until the log has a step, then kills the process as it is. */
 async function killedAt(step: number, args: string[]): Promise<void> {
-  const child = spawn(process.execPath, [command, ...args], { cwd: folder, stdio: 'ignore' });
-  const ended = new Promise<NodeJS.Signals | null>((resolve) => child.on('close', (_, signal) => resolve(signal)));
-  const out = args[args.indexOf('--out') + 1]!;
-  while (!lines(out).some((line) => line.step >= step) && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 20));
-  child.kill('SIGKILL');
-  assert.is(await ended, 'SIGKILL', `it ended before step ${step}`);
+  assert.is(await signalledAt(step, 'SIGKILL', args), 'SIGKILL', `it ended before step ${step}`);
 }
 
 test('a run: log, model with its card, curves, checkpoint', async () => {
@@ -114,6 +121,13 @@ test('a signal ends it after the step, with a checkpoint from which it goes on',
   const { code, stderr } = await deqreg(folder, train('stopped', '--resume'));
   assert.is(code, 0, stderr);
   assert.equal(await weights('stopped'), await weights('whole'));
+});
+
+test('a terminal that is gone: the run ends as with a signal of its own, though nobody reads what it tells', async () => {
+  assert.is(await signalledAt(1, 'SIGHUP', train('hung-up')), 129);
+  const { code, stderr } = await deqreg(folder, train('hung-up', '--resume'));
+  assert.is(code, 0, stderr);
+  assert.equal(await weights('hung-up'), await weights('whole'));
 });
 
 test('a disk that is full: a message, and the last checkpoint intact', async () => {

@@ -2,7 +2,7 @@
 import { type Adjoint, adjoints } from '../deq/problem.ts';
 import { type SimilarityJacobian, similarityJacobians } from '../models/cell.ts';
 import { type CellName, cells, type Model } from '../models/cells.ts';
-import { type Augmentation, augmentationFault, augmentations, synthetic } from './augment.ts';
+import { type Augmentation, augmentationFault, augmentations, synthetic } from './augment-options.ts';
 import { cosineRate, linearWarmUp, type LearningRate } from './learning-rate.ts';
 import type { LossOptions } from './step.ts';
 

@@ -34,7 +34,8 @@ import {
   withGradient,
 } from '../ops/index.ts';
 import { type Level, levelGrid, levelSpacing, resizeDisplacement, shapeOf, spacingRatios } from '../register/pyramid.ts';
-import { type Augmentation, type AugmentationValues, type AugmentedPair, traceAugmentation, uploadAugmentation } from './augment.ts';
+import { type AugmentationValues, type AugmentedPair, traceAugmentation, uploadAugmentation } from './augment.ts';
+import type { Augmentation } from './augment-options.ts';
 
 const PHANTOM = { steps: 5, damping: 0.5 };
 /** A solve ends at a residual of this share of the value and its tolerance in voxels together, or at its step budget. */

@@ -148,7 +148,7 @@ export async function run(args: string[]): Promise<number> {
     const signal = asked();
     if (signal && kept.step < totalSteps(settings)) {
       console.error(`stopped after step ${kept.step} of ${totalSteps(settings)}; the same command with --resume goes on`);
-      return signal === 'SIGINT' ? 130 : 143;
+      return STOPPED[signal];
     }
     if (!quiet) console.log(told(kept, path(MODEL), path(PAGE)));
     return 0;
@@ -163,15 +163,22 @@ export async function run(args: string[]): Promise<number> {
   }
 }
 
+/** Exit codes of a run that a signal has stopped. */
+const STOPPED = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
+type StopSignal = keyof typeof STOPPED;
+
 /** A signal asks to stop after the step under way, with a checkpoint; a second one ends at once. What has been asked for. */
-function stopOnSignals(progress: TrainProgress): () => 'SIGINT' | 'SIGTERM' | undefined {
-  let asked: 'SIGINT' | 'SIGTERM' | undefined;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+function stopOnSignals(progress: TrainProgress): () => StopSignal | undefined {
+  let asked: StopSignal | undefined;
+  for (const signal of Object.keys(STOPPED) as StopSignal[]) {
     const [end] = process.listeners(signal);
     process.removeAllListeners(signal);
     process.on(signal, () => {
       if (asked) end?.call(process, signal);
       asked = signal;
+      // Where the terminal is gone nobody reads, and a line that cannot be written must not end the run.
+      if (signal === 'SIGHUP')
+        for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error').on('error', () => {});
       progress.note(`${signal}: stopping after this step, with a checkpoint`);
     });
   }
