@@ -125,6 +125,7 @@ test('a signal ends it after the step, with a checkpoint from which it goes on',
 
 test('a terminal that is gone: the run ends as with a signal of its own, though nobody reads what it tells', async () => {
   assert.is(await signalledAt(1, 'SIGHUP', train('hung-up')), 129);
+  assert.is(checkpointStep('hung-up'), lines('hung-up').at(-1)!.step);
   const { code, stderr } = await deqreg(folder, train('hung-up', '--resume'));
   assert.is(code, 0, stderr);
   assert.equal(await weights('hung-up'), await weights('whole'));

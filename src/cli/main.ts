@@ -70,6 +70,7 @@ process.once('SIGINT', () => interrupted(130));
 process.once('SIGTERM', () => interrupted(143));
 process.once('SIGHUP', () => interrupted(129)); // the terminal is gone
 process.stdout.on('error', () => interrupted(1)); // whoever read it has gone
+process.stderr.on('error', () => {}); // nobody reads how far it is; where the terminal is gone, SIGHUP follows
 const code = await main(process.argv.slice(2)).catch((error: Error) => {
   console.error(`deqreg: ${error.message.trim().replace(/\s*\n\s*/g, ' ')}`);
   return error instanceof UsageError ? 2 : 1;

@@ -167,18 +167,18 @@ export async function run(args: string[]): Promise<number> {
 const STOPPED = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 type StopSignal = keyof typeof STOPPED;
 
-/** A signal asks to stop after the step under way, with a checkpoint; a second one ends at once. What has been asked for. */
+/**
+ * A signal asks to stop after the step under way, with a checkpoint; a second one ends at once, but for that of a terminal that goes, which may
+ * come twice. What has been asked for.
+ */
 function stopOnSignals(progress: TrainProgress): () => StopSignal | undefined {
   let asked: StopSignal | undefined;
   for (const signal of Object.keys(STOPPED) as StopSignal[]) {
     const [end] = process.listeners(signal);
     process.removeAllListeners(signal);
     process.on(signal, () => {
-      if (asked) end?.call(process, signal);
-      asked = signal;
-      // Where the terminal is gone nobody reads, and a line that cannot be written must not end the run.
-      if (signal === 'SIGHUP')
-        for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error').on('error', () => {});
+      if (asked && signal !== 'SIGHUP') end?.call(process, signal);
+      asked ??= signal;
       progress.note(`${signal}: stopping after this step, with a checkpoint`);
     });
   }
