@@ -57,4 +57,14 @@ test("LNCC, its gradient, its force and the force's gradient work in one buffer 
   }
 });
 
+test('statistics know their window; another one is refused', () => {
+  const graph = new Graph();
+  const [a, b] = ['a', 'b'].map((name) => graph.input(name, [1, 1, 4, 5, 6]));
+  graph.phase('step', () => {
+    const fixed = localStatistics(a!, [5, 3, 7]);
+    lncc(fixed, b!, [5, 3, 7]);
+    assert.throws(() => lncc(fixed, b!, 5), /lncc: window 5, but the statistics are of a window of 5, 3, 7/);
+  });
+});
+
 test.run();

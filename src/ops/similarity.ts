@@ -257,6 +257,8 @@ export const LNCC_EPSILON = 1e-6;
  */
 export function lncc(a: Tensor | Statistics, b: Tensor, window: PerAxis, epsilon = LNCC_EPSILON): Tensor {
   const s = 'moments' in a ? a : localStatistics(a, window);
+  if (perAxis(window).some((size, axis) => size !== s.window[axis]))
+    throw new Error(`lncc: window ${window}, but the statistics are of a window of ${s.window.join(', ')}`);
   return b.graph.apply(lnccOp, [s.image, centre(b), s.moments], { window: s.window, epsilon })[0]!;
 }
 
