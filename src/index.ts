@@ -1,14 +1,28 @@
 // The library, safe in a browser: bring a GPUAdapter or a GPUDevice, get tensors, ops, solvers and registration.
 export { Gpu, type AdapterInfo } from './gpu/device.ts';
 export type { Bytes, Tag } from './gpu/ledger.ts';
-export { Graph, type Processor, type Shape, type Tensor } from './graph/graph.ts';
+export { type DType, Graph, type Processor, type Shape, type Tensor } from './graph/graph.ts';
 export { checkLimits, plan, type Plan, processorOf } from './graph/plan.ts';
-export { Schedule, type Timing } from './graph/schedule.ts';
+export { runOnce, Schedule, type Timing } from './graph/schedule.ts';
 export * from './ops/index.ts';
-export * from './deq/anderson.ts';
-export * from './deq/solver.ts';
+export { anderson, type AndersonOptions, andersonState, type AndersonState, resetAnderson, type StepStatistics } from './deq/anderson.ts';
+export {
+  drawIterations,
+  iterate,
+  type Iteration,
+  type Mapped,
+  type Method,
+  type Outcome,
+  type Step,
+  type StopRule,
+  traceIteration,
+  type Verdict,
+} from './deq/solver.ts';
 export { planRegistration, register, type LevelResult, type Progress, type Registration } from './register/register.ts';
-export type { RegisterOptions, ResolvedOptions } from './register/options.ts';
+export type { RegisterOptions, RegistrationMethod, ResolvedOptions } from './register/options.ts';
+export type { AffineMode, AffineResult } from './register/affine.ts';
+export type { IntensityWindow, Modality } from './register/intensity.ts';
+export { applyDisplacement, type Interpolation } from './register/apply.ts';
 export { encodeModel, type ModelCard, parseModel } from './register/model.ts';
 export {
   composeFields,
@@ -29,8 +43,10 @@ export {
   parseDataList,
   subjectsOf,
 } from './io/data-list.ts';
-export { fromPhysical, toPhysical } from './io/displacement.ts';
-export { type DisplacementFile, encodeDisplacement, encodeNifti, type NiftiImage, parseDisplacement, parseNifti } from './io/nifti.ts';
+export type { Affine, Vec3 } from './io/affine.ts';
+export { type DisplacementForm, fromPhysical, toPhysical } from './io/displacement.ts';
+export type { Landmarks } from './io/landmarks.ts';
+export { type DisplacementField, encodeDisplacement, encodeNifti, type NiftiImage, parseDisplacement, parseNifti } from './io/nifti.ts';
 export type { Grid, MaskedVolume, Volume } from './io/volume.ts';
 export {
   type Cell,
@@ -56,6 +72,7 @@ export { type Augmentation, augmentations, synthetic } from './train/augment-opt
 export {
   adjointOf,
   beginTraining,
+  type LossOptions,
   runTrainingStep,
   traceTrainingStep,
   type TrainingOutcome,

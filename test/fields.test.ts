@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { applyAffine, composeAffine, invertAffine, type Affine, type Vec3 } from '../src/io/affine.ts';
 import { convertDisplacement, toPhysical } from '../src/io/displacement.ts';
-import { encodeDisplacement, parseDisplacement, type DisplacementFile } from '../src/io/nifti.ts';
+import { encodeDisplacement, parseDisplacement, type DisplacementField } from '../src/io/nifti.ts';
 import type { Grid } from '../src/io/volume.ts';
 import { composeFields, invert, jacobian, planInverse } from '../src/register/fields.ts';
 import { determinantStats, jacobianStats } from '../src/register/metrics.ts';
@@ -22,7 +22,7 @@ function gridAround(size: Vec3, columns: [Vec3, Vec3, Vec3], centre: Vec3): Grid
 }
 
 /** The field whose map takes a point of RAS mm to map(point). */
-function fieldOf(grid: Grid, map: (point: Vec3) => readonly number[]): DisplacementFile {
+function fieldOf(grid: Grid, map: (point: Vec3) => readonly number[]): DisplacementField {
   const {
       size: [w, h, d],
       affine,
@@ -42,7 +42,7 @@ function fieldOf(grid: Grid, map: (point: Vec3) => readonly number[]): Displacem
 }
 
 /** Largest |a − b| in mm over the voxels for which `counts`, their points in RAS mm. */
-function farthest(a: DisplacementFile, b: DisplacementFile, counts: (point: Vec3) => boolean = () => true): number {
+function farthest(a: DisplacementField, b: DisplacementField, counts: (point: Vec3) => boolean = () => true): number {
   const {
       size: [w, h],
       affine,

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { composeAffine, type Affine } from '../src/io/affine.ts';
-import { encodeDisplacement, encodeNifti, parseDisplacement, parseNifti, type DisplacementFile, type NiftiImage } from '../src/io/nifti.ts';
+import { encodeDisplacement, encodeNifti, parseDisplacement, parseNifti, type DisplacementField, type NiftiImage } from '../src/io/nifti.ts';
 import { messageOf, random } from './io-make-nifti.ts';
 
 const AFFINE: Affine = [-2, 0, 0, 10, 0, 0, 3, -20, 0, -4, 0, 30];
@@ -116,7 +116,7 @@ test('integers are rounded, and refused when they do not fit', async () => {
 });
 
 test('wrong sizes and singular affines are refused', async () => {
-  const field: DisplacementFile = { size: [2, 2, 2], affine: AFFINE, data: new Float32Array(8) };
+  const field: DisplacementField = { size: [2, 2, 2], affine: AFFINE, data: new Float32Array(8) };
   const image: NiftiImage = { ...field, dtype: 'float32' };
   const long = new Float32Array(40000);
   assert.match(await messageOf(() => encodeNifti({ ...image, data: new Float32Array(7) })), /2×2×2 = 8 values are needed, got 7/);

@@ -3,7 +3,7 @@ import { basename, dirname } from 'node:path';
 import type { Gpu } from '../gpu/device.ts';
 import type { DisplacementForm } from '../io/displacement.ts';
 import { readDisplacement } from '../io/files.ts';
-import type { DisplacementFile } from '../io/nifti.ts';
+import type { DisplacementField } from '../io/nifti.ts';
 import { checkFinite } from '../io/volume.ts';
 import { openGpu } from './gpu.ts';
 import type { InverseOutcome } from '../register/fields.ts';
@@ -11,7 +11,7 @@ import { UsageError } from './args.ts';
 import { withOutputs } from './outputs.ts';
 
 /** A displacement field from a file, without NaN. */
-export async function readField(path: string, form?: DisplacementForm): Promise<DisplacementFile> {
+export async function readField(path: string, form?: DisplacementForm): Promise<DisplacementField> {
   const field = await readDisplacement(path, form);
   checkFinite(path, field);
   return field;

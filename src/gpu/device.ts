@@ -29,7 +29,8 @@ export const STAGING_BYTES = 16 * 2 ** 20;
 export type Waiting = <T>(work: Promise<T>) => Promise<T>;
 
 interface Opened {
-  adapter?: GPUAdapter;
+  /** What `requestAdapter` has found. */
+  adapter?: GPUAdapter | null;
   device?: GPUDevice;
   waiting?: Waiting;
 }
@@ -57,7 +58,8 @@ export class Gpu {
   /** Opens a device with the adapter's full limits, or wraps a device that the caller made (its limits then hold). */
   static async open({ adapter, device, waiting = (work) => work }: Opened): Promise<Gpu> {
     if (device) return new Gpu(device, describe(device.adapterInfo), false, waiting);
-    if (!adapter) throw new Error('Gpu.open needs an adapter or a device');
+    if (!adapter)
+      throw new Error('Gpu.open: no adapter: requestAdapter() found none; check the browser and its graphics driver, or give { device }');
     const limits: Record<string, number> = {};
     for (const name in adapter.limits) {
       const value = adapter.limits[name as keyof GPUSupportedLimits];

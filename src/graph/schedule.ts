@@ -216,6 +216,23 @@ export class Schedule {
   }
 }
 
+/** Runs a graph's first phase once, from its inputs to one of its outputs. For what is computed over and over, keep a schedule. */
+export async function runOnce(
+  gpu: Gpu,
+  graph: Graph,
+  inputs: readonly (readonly [Tensor, Float32Array])[],
+  output: Tensor,
+): Promise<Float32Array> {
+  const schedule = await Schedule.build(gpu, graph);
+  try {
+    for (const [tensor, data] of inputs) schedule.upload(tensor, data);
+    schedule.run(graph.phases[0]!);
+    return await schedule.read(output);
+  } finally {
+    schedule.destroy();
+  }
+}
+
 function dispatch(pass: GPUComputePassEncoder, { pipeline, group, groups }: Command): void {
   pass.setPipeline(pipeline);
   pass.setBindGroup(0, group);

@@ -9,7 +9,7 @@ import { type DataList, parseDataList } from './data-list.ts';
 import type { DisplacementForm } from './displacement.ts';
 import { parseLandmarks, type Landmarks } from './landmarks.ts';
 import { HEADER_BYTES, parseHeader, type NiftiHeader } from './nifti-header.ts';
-import { displacementSize, parseDisplacement, parseNifti, VECTOR_INTENTS, volumeSize, type DisplacementFile } from './nifti.ts';
+import { displacementSize, parseDisplacement, parseNifti, VECTOR_INTENTS, volumeSize, type DisplacementField } from './nifti.ts';
 import type { Volume } from './volume.ts';
 
 /** Bytes after the image that a gzip stream may still hold; they are read (the checksum comes last) and dropped. */
@@ -24,7 +24,7 @@ export async function readVolume(path: string): Promise<Volume> {
 }
 
 /** Reads a displacement field, values as stored: in ITK's form LPS mm, in the others voxels. */
-export async function readDisplacement(path: string, form: DisplacementForm = 'itk'): Promise<DisplacementFile> {
+export async function readDisplacement(path: string, form: DisplacementForm = 'itk'): Promise<DisplacementField> {
   const { buffer, image } = await readNifti(path, (header) => displacementSize(path, header, form));
   return parseDisplacement(path, buffer, image, form);
 }

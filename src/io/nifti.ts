@@ -7,8 +7,12 @@ import type { Grid, Volume } from './volume.ts';
 
 export { checkFinite, checkNotConstant } from './volume.ts';
 
-/** A displacement field as stored: [3, D, H, W], for ITK and ANTs in LPS mm (`fromPhysical` gives voxels). */
-export interface DisplacementFile extends Grid {
+/**
+ * A displacement field on a grid: from each voxel to the point that it maps to, in LPS mm, as ITK and ANTs store it. Voxels, which `register`
+ * returns, become this by `toPhysical`, and come of it by `fromPhysical`.
+ */
+export interface DisplacementField extends Grid {
+  /** [3, D, H, W]. */
   data: Float32Array;
 }
 
@@ -45,7 +49,7 @@ export function parseDisplacement(
   buffer: ArrayBuffer,
   image?: ArrayBuffer,
   form: DisplacementForm = 'itk',
-): DisplacementFile {
+): DisplacementField {
   const header = parseHeader(name, buffer);
   return { size: displacementSize(name, header, form), affine: header.affine, data: readVoxels(name, header, buffer, image) };
 }
@@ -140,7 +144,7 @@ export function encodeNifti({ size, affine, data, dtype, description }: NiftiIma
 }
 
 /** A displacement field in one of the `displacementForms`, float32; `data` is [3, D, H, W] in that form's unit. */
-export function encodeDisplacement({ size, affine, data }: DisplacementFile, form: DisplacementForm = 'itk'): Uint8Array {
+export function encodeDisplacement({ size, affine, data }: DisplacementField, form: DisplacementForm = 'itk'): Uint8Array {
   const {
     more,
     intents: [intent],

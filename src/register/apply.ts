@@ -1,10 +1,10 @@
 // A stored displacement applied to another volume: what `deqreg apply` does.
-import { Schedule } from '../graph/schedule.ts';
-import { Graph } from '../graph/graph.ts';
+import { Graph, type Tensor } from '../graph/graph.ts';
+import { runOnce } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { voxelToVoxel } from '../io/affine.ts';
 import { fromPhysical } from '../io/displacement.ts';
-import type { DisplacementFile } from '../io/nifti.ts';
+import type { DisplacementField } from '../io/nifti.ts';
 import { type Volume, voxelCount } from '../io/volume.ts';
 import { warp } from '../ops/index.ts';
 import { checkReach } from './fields.ts';
@@ -23,7 +23,7 @@ export type Interpolation = (typeof interpolations)[number];
 export async function applyDisplacement(
   gpu: Gpu,
   moving: Volume,
-  displacement: DisplacementFile,
+  displacement: DisplacementField,
   interpolation: Interpolation = 'linear',
 ): Promise<Volume> {
   checkReach(displacement, moving);
@@ -39,15 +39,11 @@ export async function applyDisplacement(
     const image = graph.input('moving', [1, 1, ...shapeOf(moving)]);
     const u = graph.input('displacement', [1, 3, ...shapeOf(slab.grid)]);
     const warped = graph.phase('apply', () => graph.output(warp(image, u, matrixBetween(slab.grid, moving))));
-    const schedule = await Schedule.build(gpu, graph);
-    try {
-      schedule.upload(image, moving.data);
-      schedule.upload(u, cut(steps, displacement, slab));
-      schedule.run('apply');
-      paste(data, await schedule.read(warped), displacement, slab);
-    } finally {
-      schedule.destroy();
-    }
+    const inputs: [Tensor, Float32Array][] = [
+      [image, moving.data],
+      [u, cut(steps, displacement, slab)],
+    ];
+    paste(data, await runOnce(gpu, graph, inputs, warped), displacement, slab);
   }
   return { size, affine, data, dtype: 'float32' };
 }

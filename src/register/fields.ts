@@ -4,17 +4,20 @@ import { iterate, type Method, type Outcome, type StopRule, traceIteration, type
 import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Plan, plan } from '../graph/plan.ts';
-import { Schedule } from '../graph/schedule.ts';
+import { runOnce, Schedule } from '../graph/schedule.ts';
 import { applyAffine, determinant, invertAffine } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
-import type { DisplacementFile } from '../io/nifti.ts';
+import type { DisplacementField } from '../io/nifti.ts';
 import { type Grid, type Volume, voxelCount } from '../io/volume.ts';
 import { add, concat, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
 import { matrixBetween, shapeOf } from './pyramid.ts';
 import { cut, paste, slabOf, slabs } from './slabs.ts';
 
-/** det of the map's derivative at every voxel: the local change of volume, no unit; ≤ 0 is a fold. Central differences. */
-export async function jacobian(gpu: Gpu, field: DisplacementFile): Promise<Volume> {
+/**
+ * det of the map's derivative at every voxel: the local change of volume, no unit; ≤ 0 is a fold. Central differences.
+ * @param field LPS mm, as `toPhysical` and `readDisplacement` give
+ */
+export async function jacobian(gpu: Gpu, field: DisplacementField): Promise<Volume> {
   const data = new Float32Array(voxelCount(field));
   const u = fromPhysical(field.data, field);
   for (const slab of slabs(field)) {
@@ -22,7 +25,7 @@ export async function jacobian(gpu: Gpu, field: DisplacementFile): Promise<Volum
     const graph = new Graph();
     const input = graph.input('displacement', [1, 3, ...shapeOf(wider.grid)]);
     const det = graph.phase('jacobian', () => graph.output(jacobianDeterminant(input)));
-    const part = await evaluate(gpu, graph, [[input, cut(u, field, wider)]], det);
+    const part = await runOnce(gpu, graph, [[input, cut(u, field, wider)]], det);
     const slice = field.size[0] * field.size[1];
     paste(data, part.subarray((slab.from - wider.from) * slice, (slab.to - wider.from) * slice), field, slab);
   }
@@ -31,9 +34,9 @@ export async function jacobian(gpu: Gpu, field: DisplacementFile): Promise<Volum
 
 /**
  * The field of x ↦ first(second(x)), on the grid of `second`: what warping an image by `first`, and the result by `second`, does in
- * one step. Throws when `second` maps to places outside the grid of `first` alone.
+ * one step. Throws when `second` maps to places outside the grid of `first` alone. All in LPS mm.
  */
-export async function composeFields(gpu: Gpu, first: DisplacementFile, second: DisplacementFile): Promise<DisplacementFile> {
+export async function composeFields(gpu: Gpu, first: DisplacementField, second: DisplacementField): Promise<DisplacementField> {
   checkReach(second, first);
   const data = new Float32Array(3 * voxelCount(second));
   const steps = fromPhysical(second.data, second);
@@ -43,7 +46,7 @@ export async function composeFields(gpu: Gpu, first: DisplacementFile, second: D
     const [b, u] = ['second', 'steps'].map((name) => graph.input(name, [1, 3, ...shapeOf(slab.grid)])) as [Tensor, Tensor];
     const sum = graph.phase('compose', () => graph.output(add(b, sample(a, u, matrixBetween(slab.grid, first))))); // mm + mm, sampled at voxels
     const inputs: [Tensor, Float32Array][] = [[b, cut(second.data, second, slab)], [u, cut(steps, second, slab)], ...each(a, first.data)];
-    paste(data, await evaluate(gpu, graph, inputs, sum), second, slab);
+    paste(data, await runOnce(gpu, graph, inputs, sum), second, slab);
   }
   return { size: second.size, affine: second.affine, data };
 }
@@ -82,12 +85,13 @@ const worse: readonly Verdict[] = ['converged', 'max-iterations', 'stagnated', '
  * The inverse v of a field u, the equilibrium of f(v) = −u(p + v(p)) at every voxel p, by Anderson acceleration from v = 0.
  * Where the field folds, several points lead to p, and v is the way back to one of them, if any is found. Throws when the field maps to
  * places outside the inverse's grid alone.
+ * @param field LPS mm, as `toPhysical` and `readDisplacement` give; the inverse too
  */
 export async function invert(
   gpu: Gpu,
-  field: DisplacementFile,
+  field: DisplacementField,
   options: InvertOptions = {},
-): Promise<{ field: DisplacementFile; outcome: InverseOutcome }> {
+): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
   const { grid = field, tolerance = 0.005, maxIterations = 100 } = options;
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
   checkReach(field, grid);
@@ -171,7 +175,7 @@ function tally() {
 }
 
 /** Throws when less than a twentieth of a field's grid (sampled) is mapped to inside another grid, and that is less than a twentieth of the other. */
-export function checkReach({ size, affine, data }: DisplacementFile, grid: Grid): void {
+export function checkReach({ size, affine, data }: DisplacementField, grid: Grid): void {
   const [w, h, d] = size,
     n = w * h * d,
     toGrid = invertAffine(grid.affine);
@@ -216,15 +220,3 @@ const sample = (field: Tensor[], u: Tensor, matrix: Matrix): Tensor => {
   const parts = field.map((part) => warp(part, u, matrix));
   return parts.length === 1 ? parts[0]! : concat(...parts);
 };
-
-/** Runs a graph of one phase once. */
-async function evaluate(gpu: Gpu, graph: Graph, inputs: readonly [Tensor, Float32Array][], output: Tensor): Promise<Float32Array> {
-  const schedule = await Schedule.build(gpu, graph);
-  try {
-    for (const [tensor, data] of inputs) schedule.upload(tensor, data);
-    schedule.run(graph.phases[0]!);
-    return await schedule.read(output);
-  } finally {
-    schedule.destroy();
-  }
-}

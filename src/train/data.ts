@@ -1,7 +1,7 @@
 // Images to train on: windowed to 0…1, on the grid of the finest level that is trained, and coarser for the stages before.
 import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
-import { Schedule } from '../graph/schedule.ts';
+import { runOnce } from '../graph/schedule.ts';
 import { type Grid, type MaskedVolume, sameGrid, type Volume, voxelCount } from '../io/volume.ts';
 import { intensityWindow as applyWindow, resize } from '../ops/index.ts';
 import { intensityWindow, type Modality } from '../register/intensity.ts';
@@ -56,14 +56,7 @@ async function resized(gpu: Gpu, from: Grid, to: Grid, data: Float32Array, first
   const graph = new Graph();
   const x = graph.input('image', [1, 1, ...shapeOf(from)]);
   const y = graph.phase('resize', () => graph.output(resize(first(x), shapeOf(to))));
-  const schedule = await Schedule.build(gpu, graph);
-  try {
-    schedule.upload(x, data);
-    schedule.run('resize');
-    return await schedule.read(y);
-  } finally {
-    schedule.destroy();
-  }
+  return runOnce(gpu, graph, [[x, data]], y);
 }
 
 /** The most frequent label among the voxels of each coarse voxel; of equally frequent ones the smallest. */
