@@ -1,6 +1,6 @@
 // y[o] = Σ_i w(o,i)·x[i] along one axis, s = n_in / n_out. Where the axis grows, linear interpolation (align_corners=False):
 // w = max(0, 1 − |c − i|), c = (o + ½)·s − ½ held inside 0 … n_in − 1; where it shrinks, the mean over the output voxel's extent:
-// w = overlap of voxels i and o, divided by s. TRANSPOSE: x̄[i] = Σ_o w(o,i)·ȳ[o], its output a voxel i.
+// w = overlap of voxels i and o, divided by s, counted in parts of 1/(n_in·n_out) of the axis. TRANSPOSE: x̄[i] = Σ_o w(o,i)·ȳ[o], its output a voxel i.
 // Layout [planes, H, W], the lengths those of the output; one invocation: LANES neighbours along W, 1 where that is the axis.
 // @use reals$LANES
 // @use batch
@@ -11,7 +11,12 @@ struct Params { w: u32, h: u32, d: u32, n_in: u32, n_out: u32 }
 @group(0) @binding(2) var<uniform> params: Params;
 
 fn weight(o: i32, i: i32, s: f32) -> f32 {
-  if (s > 1.0) { return max(0.0, min(f32(i + 1), f32(o + 1) * s) - max(f32(i), f32(o) * s)) / s; }
+  if (s > 1.0) {
+    let length = vec2i(i32(params.n_out), i32(params.n_in)); // of an i and of an o
+    let begin = vec2i(i, o) * length;
+    let end = begin + length;
+    return f32(max(0, min(end.x, end.y) - max(begin.x, begin.y))) / f32(params.n_in);
+  }
   return max(0.0, 1.0 - abs(clamp((f32(o) + 0.5) * s - 0.5, 0.0, f32(params.n_in - 1u)) - f32(i)));
 }
 

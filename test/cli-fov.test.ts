@@ -1,5 +1,5 @@
 // Images of which one shows a part of the other, what lies outside it, and a folder that is written to twice.
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -74,6 +74,25 @@ test('a second run into a folder leaves nothing of the first one there', async (
   await writeNifti(at('twice', 'mine.nii'), still);
   assert.is((await run(`${register} --affine none --no-report`)).code, 0);
   assert.equal((await readdir(at('twice'))).sort(), ['displacement.nii.gz', 'metrics.json', 'mine.nii', 'warped.nii.gz']);
+});
+
+test('a folder with files that no run has left, or with an input among them, is left alone', async () => {
+  const register = (moving: string, out: string) =>
+    run(`register --fixed whole.nii --moving ${moving} --levels 2 --iterations 2 --affine none --no-report --out ${out}`);
+  await mkdir(at('own'));
+  await writeFile(at('own', 'affine.txt'), 'mine');
+  const foreign = await register('whole.nii', 'own');
+  assert.is(foreign.code, 1);
+  assert.match(foreign.stderr, /^deqreg: own: has affine\.txt, but no metrics\.json of deqreg: .*; choose another --out$/m);
+  assert.equal([await readdir(at('own')), await readFile(at('own', 'affine.txt'), 'utf8')], [['affine.txt'], 'mine']);
+  assert.is((await register('whole.nii', 'run')).code, 0);
+  const replaced = await register('run/warped.nii.gz', 'run');
+  assert.is(replaced.code, 1);
+  assert.match(
+    replaced.stderr,
+    /^deqreg: run\/warped\.nii\.gz: is the moving volume of this run, which would replace it; choose another --out$/m,
+  );
+  assert.is((await register('whole.nii', 'run')).code, 0);
 });
 
 test.run();

@@ -1,7 +1,14 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { composeAffine, type Affine } from '../src/io/affine.ts';
-import { encodeDisplacement, encodeNifti, parseDisplacement, parseNifti, type DisplacementField, type NiftiImage } from '../src/io/nifti.ts';
+import {
+  encodeDisplacement,
+  encodeNifti,
+  parseDisplacement,
+  parseNifti,
+  type DisplacementField,
+  type NiftiImage,
+} from '../src/io/nifti.ts';
 import { messageOf, random } from './io-make-nifti.ts';
 
 const AFFINE: Affine = [-2, 0, 0, 10, 0, 0, 3, -20, 0, -4, 0, 30];

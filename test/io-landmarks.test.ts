@@ -44,6 +44,9 @@ const BAD: [text: string, message: RegExp][] = [
   [`${HEADER}\n0.5,1,2,3,4,5,6`, /^l\.csv:2: the first of 7 columns is a name, got "0\.5"/],
   ['1;2;3;4;5;6,5', /^l\.csv:1: "6,5" is not a number/],
   ['1 2 3 4 5 6', /^l\.csv(:1)?: /],
+  [`moving_i,moving_j,moving_k,fixed_i,fixed_j,fixed_k\n${ROWS[0]}`, /^l\.csv:1: its columns are .*: moving before fixed; expected/],
+  [`fixed_i,fixed_j,fixed_k,moving_i,moving_j,moving_k,weight\n${ROWS[0]},1`, /^l\.csv:1: .*: the first of 7 is a name; expected/],
+  [`fixed_x_mm,fixed_y_mm,fixed_z_mm,moving_x_mm,moving_y_mm,moving_z_mm\n${ROWS[0]}`, /^l\.csv:1: its column fixed_x_mm is no voxel/],
 ];
 
 for (const [text, message] of BAD) {

@@ -80,6 +80,27 @@ test('modality: found by the values, or forced; the window is recorded', async (
     () => intensityWindow(Float32Array.of(400, 500), 'ct'),
     /modality ct: all values, 400 to 500, lie outside its window of -1024 to 300 HU/,
   );
+  assert.throws(
+    () => intensityWindow(Float32Array.of(0, 0.5, 1), 'ct'),
+    /modality ct: all values, 0 to 1, are in a small part of its window of -1024 to 300 HU; choose mri/,
+  );
+  const dark = (count: number) => intensityWindow(Float32Array.from({ length: 10000 }, (_, v) => (v < count ? -900 : v % 100))).modality;
+  assert.equal([0, 1, 9, 10].map(dark), ['mri', 'mri', 'mri', 'ct']); // a thousandth
+});
+
+test('a moving image that ends within the fixed one: its border is not matched with what lies beyond', async () => {
+  const { fixed, moving } = brain;
+  const slices = 28; // of 56
+  const cut = { ...moving, size: [size[0], size[1], slices] as Vec3, data: moving.data.slice(0, size[0] * size[1] * slices) };
+  const [whole, half] = [await run(fixed, moving), await run(fixed, cut)];
+  assert.is(whole.coverage, 1);
+  assert.is(half.coverage, 0.5);
+  assert.equal(half.memory.measured, half.memory.planned);
+  const slab = (from: number, to: number) => fixed.data.map((_, v) => Number(v >= from * size[0] * size[1] && v < to * size[0] * size[1]));
+  const still = new Float32Array(whole.displacement.length);
+  const [within, beyond] = [slab(0, 20), slab(48, 56)];
+  assert.ok(apart(half.displacement, whole.displacement, within) < 0.3, `${apart(half.displacement, whole.displacement, within)} voxels`);
+  assert.ok(apart(half.displacement, still, beyond) < 0.1, `${apart(half.displacement, still, beyond)} voxels`);
 });
 
 test('slices four times as thick as the pixels: Dice improves, steps stay sensible', async () => {

@@ -87,11 +87,12 @@ export function report(
   inverse?: InverseOutcome,
   model?: ModelNote,
 ) {
-  const { levels, affine, options, intensities, memory } = registration;
+  const { levels, affine, coverage, options, intensities, memory } = registration;
   return {
     ...figures,
     ...(inverse && { inverse }),
     affine,
+    coverage,
     solver: { method: options.method, levels },
     ...(model && { model }),
     seconds,

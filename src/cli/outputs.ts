@@ -1,5 +1,5 @@
 // Files out: all files of a command appear together when it has ended well, and nothing of them when it has not.
-import { existsSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { writeAtomic, writeNifti } from '../io/files.ts';
@@ -55,6 +55,33 @@ export async function withOutputs<T>(folder: string, work: (write: Write) => Pro
     throw error;
   } finally {
     unfinished.delete(discard);
+  }
+}
+
+/**
+ * Throws where a run that writes files of the names `all` into a folder would take away what it may not: one of its inputs, or a file that no
+ * earlier run has left there, which a metrics.json of deqreg beside it tells.
+ */
+export function checkFolder(folder: string, all: readonly string[], inputs: Record<string, string | undefined>): void {
+  const there = all.filter((name) => existsSync(join(folder, name)));
+  const real = (path: string) => (existsSync(path) ? realpathSync(path) : resolve(path));
+  for (const name of there)
+    for (const [what, path] of Object.entries(inputs))
+      if (path !== undefined && real(path) === real(join(folder, name)))
+        throw new Error(`${join(folder, name)}: is the ${what} of this run, which would replace it; choose another --out`);
+  if (there.length && !isRun(folder))
+    throw new Error(
+      `${folder}: has ${there.join(', ')}, but no metrics.json of deqreg: not results of an earlier run, and this one would replace them; choose another --out`,
+    );
+}
+
+/** Does the folder hold the results of a registration? */
+function isRun(folder: string): boolean {
+  try {
+    const { solver, version } = JSON.parse(readFileSync(join(folder, 'metrics.json'), 'utf8'));
+    return solver !== undefined && version !== undefined;
+  } catch {
+    return false;
   }
 }
 

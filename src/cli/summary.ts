@@ -7,7 +7,7 @@ import type { Report } from './metrics.ts';
 
 export function summarise(done: Report, folder: string, reported: boolean): string {
   const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, inverse } = done;
-  const { affine, intensities, model, solver, seconds, memory, adapter } = done;
+  const { affine, coverage, intensities, model, solver, seconds, memory, adapter } = done;
   const levels = solver.levels
     .map(({ factor, stage, result, iterations }) => `1/${factor}${stage ? ` ${stage}` : ''} ${result} after ${iterations}`)
     .join(', ');
@@ -37,6 +37,9 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
         ? `none (${affine.requested === 'auto' ? 'the images start close together' : 'as asked'})`
         : `${affine.mode}${affine.requested === 'auto' ? ' (the images start far apart)' : ''}: NCC ${affine.ncc.before.toFixed(3)} → ${affine.ncc.after.toFixed(3)}, ${affine.motion.toFixed(1)} mm on average`,
     ],
+    ...(coverage < 1
+      ? [['coverage', `${(100 * (1 - coverage)).toFixed(0)} % of the fixed grid lies outside the moving image and was not compared`]]
+      : []),
     ...(model ? [['model', `${model.name} (${model.file}): ${model.summary}`]] : []),
     ['solver', `${solver.method}: ${levels}`],
     [

@@ -35,7 +35,7 @@ export async function readTrainingData(path: string, gpu: Gpu, factor: number, o
     const volume = await readImage(image, mask);
     first ??= { size: volume.size, affine: volume.affine };
     checkSameGrid(image, volume, subjects[0]!.image, first);
-    modality ??= intensityWindow(volume.data).modality;
+    modality ??= intensityWindow(volume.data, 'auto', volume.mask).modality;
     const map = label === undefined ? undefined : await readVolume(label);
     if (map) {
       checkLabels(label!, map, image, volume);

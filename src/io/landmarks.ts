@@ -18,7 +18,8 @@ export function parseLandmarks(name: string, text: string): Landmarks {
   const rows = lines
     .map((line, n) => ({ line: n + 1, fields: line.split(separator).map((field) => field.trim()) }))
     .filter(({ fields }) => fields.some((field) => field));
-  if (rows.length && !rows[0].fields.some((field) => NUMBER.test(field))) rows.shift();
+  const header = rows.length && !rows[0].fields.some((field) => NUMBER.test(field)) ? rows.shift()!.fields : undefined;
+  if (header) checkHeader(name, header);
   if (!rows.length) throw new Error(`${name}: no landmarks; expected lines of fixed i, j, k and moving i, j, k in voxels`);
 
   const named = rows[0].fields.length === 7;
@@ -41,6 +42,18 @@ export function parseLandmarks(name: string, text: string): Landmarks {
     moving: Float64Array.from(points.flatMap((point) => point.slice(3))),
     ...(named && { names: rows.map(({ fields }) => fields[0]) }),
   };
+}
+
+/** Throws on a header that tells another order of the columns, or other units, than the ones that are read. */
+function checkHeader(name: string, header: string[]): void {
+  const [fixed, moving] = [/^(fix|target|reference)/i, /^(mov|source)/i].map((side) => header.findIndex((field) => side.test(field)));
+  const expected = 'expected are [name,] fixed i, j, k, moving i, j, k in voxels';
+  if (fixed! >= 0 && moving! >= 0 && moving! < fixed!)
+    throw new Error(`${name}:1: its columns are ${header.join(', ')}: moving before fixed; ${expected}`);
+  if (header.length === 7 && fixed === 0)
+    throw new Error(`${name}:1: its columns are ${header.join(', ')}: the first of 7 is a name; ${expected}`);
+  const physical = header.find((field) => /^[\w ]*[_ .([](mm|lps|ras)[)\]]?$/i.test(field));
+  if (physical !== undefined) throw new Error(`${name}:1: its column ${physical} is no voxel index; ${expected}`);
 }
 
 /** The text that `parseLandmarks` reads, comma-separated. */

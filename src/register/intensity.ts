@@ -9,27 +9,36 @@ export interface IntensityWindow {
 
 /** Hounsfield units from air to soft tissue and contrast: what matters in a lung or body CT. */
 const CT = { low: -1024, high: 300 };
-/** No MRI, microscopy or normalised image goes this far below zero; air in CT lies at −1000 HU. */
+/** Few images but CT go this far below zero, where air lies at −1000 HU; those that resampling or padding leaves elsewhere are fewer than this share. */
 const CT_BELOW = -500;
+const CT_SHARE = 0.001;
+/** Less of the CT window than this is no contrast: values that are no HU. */
+const CT_RANGE = 0.05;
 
 export const modalities = ['auto', 'mri', 'ct'] as const;
 
 /**
- * `auto`: CT by its values (air far below zero). CT → HU window; MRI and everything else → from the smallest value to the 99.5th percentile
- * of those above it. With a mask, values inside it decide. Throws when CT is asked for and no value is inside its window.
+ * `auto`: CT where a thousandth of the values lies below −500 (air). CT → HU window; MRI and everything else → from the smallest value to the
+ * 99.5th percentile of those above it. With a mask, values inside it decide. Throws when CT is asked for and the values are no HU.
  */
 export function intensityWindow(data: Float32Array, modality: Modality | 'auto' = 'auto', mask?: Float32Array): IntensityWindow {
   const values = mask ? data.filter((_, v) => mask[v] !== 0) : data;
   let low = Infinity,
-    high = -Infinity;
+    high = -Infinity,
+    air = 0;
   for (const v of values) {
     if (v < low) low = v;
     if (v > high) high = v;
+    if (v < CT_BELOW) air++;
   }
   if (modality === 'ct' && (high <= CT.low || low >= CT.high)) {
     throw new Error(`modality ct: all values, ${low} to ${high}, lie outside its window of ${CT.low} to ${CT.high} HU; choose mri`);
   }
-  if (modality === 'ct' || (modality === 'auto' && low < CT_BELOW)) return { modality: 'ct', ...CT };
+  if (modality === 'ct' && Math.min(high, CT.high) - Math.max(low, CT.low) < CT_RANGE * (CT.high - CT.low))
+    throw new Error(
+      `modality ct: all values, ${low} to ${high}, are in a small part of its window of ${CT.low} to ${CT.high} HU; choose mri`,
+    );
+  if (modality === 'ct' || (modality === 'auto' && air >= CT_SHARE * values.length && air > 0)) return { modality: 'ct', ...CT };
   return { modality: 'mri', low, high: percentile(values, 0.995, low, high) };
 }
 

@@ -1,10 +1,11 @@
-// Do two volumes share space? Before hours are spent on two that do not.
-import { applyAffine, voxelToVoxel } from '../io/affine.ts';
-import type { Grid } from '../io/volume.ts';
+// Do two volumes share space, and where? Before hours are spent on two that do not.
+import { type Affine, applyAffine } from '../io/affine.ts';
+import { type Grid, voxelCount } from '../io/volume.ts';
+import { matrixBetween } from './pyramid.ts';
 
-/** Fraction of a grid's voxels (sampled) whose place in space lies inside another grid. */
-export function overlap(grid: Grid, other: Grid): number {
-  const toOther = voxelToVoxel(grid.affine, other.affine);
+/** Fraction of a grid's voxels (sampled) whose place in space lies inside another grid; a transform (RAS mm) moves them there first. */
+export function overlap(grid: Grid, other: Grid, transform?: Affine): number {
+  const toOther = matrixBetween(grid, other, transform);
   const SAMPLES = 12;
   let inside = 0;
   for (let k = 0; k < SAMPLES; k++) {
@@ -27,4 +28,27 @@ export function checkOverlap(fixed: Grid, moving: Grid): void {
     `the volumes do not overlap: ${fixedShare} of the fixed grid lies inside the moving one, ${movingShare} the other way round; ` +
       "check the headers' affines (sform/qform), or, where they mean nothing, bring the volumes together by affine moments, rigid or affine",
   );
+}
+
+/** Less of the fixed grid than this outside the moving image is passed over. */
+const NEGLIGIBLE = 0.01;
+
+/** Does a noticeable part of the fixed grid lie where the moving image, after the transform, has no voxels? */
+export const reachesOut = (fixed: Grid, moving: Grid, transform?: Affine): boolean => overlap(fixed, moving, transform) < 1 - NEGLIGIBLE;
+
+/** 1 for each voxel of the fixed grid, of those that `mask` has, that lies in the moving image after the transform, else 0. */
+export function covered(fixed: Grid & { mask?: Float32Array }, moving: Grid, transform?: Affine): Float32Array {
+  const [w, h, d] = fixed.size;
+  const m = matrixBetween(fixed, moving, transform);
+  const inside = new Float32Array(voxelCount(fixed));
+  for (let k = 0, v = 0; k < d; k++)
+    for (let j = 0; j < h; j++)
+      for (let i = 0; i < w; i++, v++) {
+        const there = [0, 4, 8].every((row, axis) => {
+          const x = m[row]! * i + m[row + 1]! * j + m[row + 2]! * k + m[row + 3]!;
+          return x >= -0.5 && x <= moving.size[axis]! - 0.5;
+        });
+        if (there && (!fixed.mask || fixed.mask[v])) inside[v] = 1;
+      }
+  return inside;
 }

@@ -4,11 +4,12 @@ import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type Bytes, tags } from '../gpu/ledger.ts';
+import type { Affine } from '../io/affine.ts';
 import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, type Volume } from '../io/volume.ts';
 import { alignAffine, type AffineResult, identityAffine, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
-import { checkOverlap } from './overlap.ts';
+import { checkOverlap, covered, overlap, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
 /** Told of every evaluation of the update. Residual: RMS of f(u) − u in voxels of the level's grid; similarity: mean LNCC. */
@@ -45,6 +46,8 @@ export interface Registration {
   levels: LevelResult[];
   /** The alignment before the deformation; `displacement` contains it. */
   affine: AffineResult;
+  /** Share of the fixed grid that lies in the moving image after the alignment, sampled; the similarity counts only there. */
+  coverage: number;
   /** Mean LNCC on the finest level's grid, in its window. */
   similarity: { before: number; after: number };
   options: ResolvedOptions;
@@ -54,24 +57,24 @@ export interface Registration {
   memory: { planned: Bytes; measured: Bytes };
 }
 
-/** The exact GPU memory a registration will take, without a device. */
+/**
+ * The exact GPU memory a registration will take, without a device; after the alignment `aligned` (RAS mm), if it is known. Before, the images
+ * count as where their headers put them: where an alignment leaves a part of the fixed grid outside the moving image, a mask comes in.
+ */
 export function planRegistration(
   fixed: Grid & { mask?: unknown },
   moving: Grid & { mask?: unknown },
   options: RegisterOptions = {},
+  aligned: Affine = identityAffine,
 ): { plan: Plan; options: ResolvedOptions } {
   const resolved = resolveOptions(options, fixed);
   const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
   const windows = { fixed: any, moving: any },
     masks = { fixed: !!fixed.mask, moving: !!moving.mask };
-  const aligns = resolved.affine !== 'none';
-  const stages = [
-    plan(
-      traceRegistration(fixed, moving, resolved, { windows, masks, model: options.model, transform: aligns ? identityAffine : undefined })
-        .graph,
-    ),
-  ];
-  if (aligns) stages.push(planAffine(fixed, moving, { windows, masks, factors: affineFactors(resolved) })); // one stage after the other: the larger one counts
+  const transform = resolved.affine === 'none' ? undefined : aligned;
+  const counted = { ...masks, fixed: masks.fixed || reachesOut(fixed, moving, transform) };
+  const stages = [plan(traceRegistration(fixed, moving, resolved, { windows, masks: counted, model: options.model, transform }).graph)];
+  if (transform) stages.push(planAffine(fixed, moving, { windows, masks, factors: affineFactors(resolved) })); // one stage after the other: the larger one counts
   return { plan: stages.reduce((a, b) => (b.peak.total > a.peak.total ? b : a)), options: resolved };
 }
 
@@ -105,16 +108,22 @@ export async function register(
   const others = { total: live.total, byTag: { ...live.byTag } }; // what the caller holds beside this
   const affine = await alignAffine(gpu, fixed, moving, { ...setting, factors: affineFactors(resolved) }, resolved.affine);
   const aligned = performance.now();
+  const transform = resolved.affine === 'none' ? undefined : affine.matrix;
+  // Beyond its border the moving image goes on as at the border, which looks like something to be matched.
+  const mask = reachesOut(fixed, moving, transform) ? covered(fixed, moving, transform) : fixed.mask;
+  if (mask && !mask.includes(1))
+    throw new Error('after the alignment no voxel that counts of the fixed image lies in the moving one; try another affine mode');
   const traced = traceRegistration(fixed, moving, resolved, {
     ...setting,
+    masks: { ...setting.masks, fixed: !!mask },
     model: options.model,
-    transform: resolved.affine === 'none' ? undefined : affine.matrix,
+    transform,
   });
   const schedule = await Schedule.build(gpu, traced.graph);
   try {
     schedule.upload(traced.fixed, fixed.data);
     schedule.upload(traced.moving, moving.data);
-    if (fixed.mask) schedule.upload(traced.masks.fixed!, fixed.mask);
+    if (mask) schedule.upload(traced.masks.fixed!, mask);
     if (moving.mask) schedule.upload(traced.masks.moving!, moving.mask);
     traced.parameters?.upload(schedule, options.model!.values);
     schedule.run(PREPARE);
@@ -167,6 +176,7 @@ export async function register(
       warped: { size: fixed.size, affine: fixed.affine, data: warped, dtype: 'float32' },
       levels,
       affine,
+      coverage: overlap(fixed, moving, transform),
       similarity: { before: before!, after: after! },
       options: resolved,
       intensities,
@@ -176,7 +186,7 @@ export async function register(
         solve: (solved - prepared) / 1e3,
         finish: (performance.now() - solved) / 1e3,
       },
-      memory: { planned: planRegistration(fixed, moving, options).plan.peak, measured: without(gpu.ledger.peak, others) },
+      memory: { planned: planRegistration(fixed, moving, options, affine.matrix).plan.peak, measured: without(gpu.ledger.peak, others) },
     };
   } finally {
     schedule.destroy();
@@ -188,7 +198,7 @@ function checkModality({ modality }: ResolvedOptions, fixed: MaskedVolume, movin
   for (const [name, { data, mask }] of Object.entries({ fixed, moving }))
     if (modality === 'mri' && intensityWindow(data, 'auto', mask).modality === 'ct')
       throw new Error(
-        `${name}: its values look like CT (some below −500), the model was trained on mri; if they are not, say modality mri`,
+        `${name}: its values look like CT (many below −500), the model was trained on mri; if they are not, say modality mri`,
       );
 }
 

@@ -14,7 +14,7 @@ import { label, list, number, oneOf, type Options, parse, text, UsageError, whol
 import { type Inputs, readInputs } from '../inputs.ts';
 import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
 import { modelNote, type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
-import { imageType, labelType, withOutputs, type Write } from '../outputs.ts';
+import { checkFolder, imageType, labelType, withOutputs, type Write } from '../outputs.ts';
 import { reporter } from '../progress.ts';
 import { pictures } from '../report/pictures.ts';
 import { reportPage } from '../report/report.ts';
@@ -114,6 +114,14 @@ export async function run(args: string[]): Promise<number> {
     }
     return 0;
   }
+  checkFolder(out!, FILES, {
+    'fixed volume': fixed,
+    'moving volume': moving,
+    'fixed labels': fixedSeg,
+    'moving labels': movingSeg,
+    'fixed mask': fixedMask,
+    'moving mask': movingMask,
+  });
   const how = { inverse, quiet, trained, quoted: noReport ? undefined : args };
   const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, how, { started, read }), FILES);
   if (json) print(JSON.stringify(done, null, 2));
