@@ -30,10 +30,15 @@ test("a device of the caller's own is used with its limits, and outlives the eng
   await (await gpu()).idle();
 });
 
-test('an error of the device is told at the next await, in one line, and from then on', async () => {
+test('an error of the device is told at the next await, in one line, and from then on, until another program begins', async () => {
   const broken = await openGpu();
   broken.device.createBuffer({ label: 'bad buffer', size: 16, usage: 0xffff });
   for (let twice = 0; twice < 2; twice++) assert.match(await rejection(broken.idle()), /^WebGPU: .*bad buffer[^\n]*$/);
+  const { graph, x, y } = doubling();
+  const schedule = await Schedule.build(broken, graph);
+  schedule.upload(x, new Float32Array(8).fill(2));
+  schedule.run('all');
+  assert.equal([...(await schedule.read(y))], Array(8).fill(4));
   broken.close();
 });
 

@@ -35,10 +35,15 @@ interface Opened {
   waiting?: Waiting;
 }
 
-/** One WebGPU device with everything the engine keeps beside it. Made by `Gpu.open`, ended by `close`; a device of the caller's own lives on. */
+/**
+ * One WebGPU device with everything the engine keeps beside it. Made by `Gpu.open`, ended by `close`. A device of the caller's own lives on; its
+ * uncaptured errors end the program that runs here, whosever they are.
+ */
 export class Gpu {
   readonly ledger = new Ledger();
   private readonly pipelines = new Map<string, Promise<Pipeline>>();
+  private lost: Error | undefined;
+  /** The first error that the device has reported since the last `begin`. */
   private error: Error | undefined;
   private closed = false;
 
@@ -51,7 +56,7 @@ export class Gpu {
     device.addEventListener('uncapturederror', this.uncaptured);
     void device.lost.then((lost) => {
       if (!this.closed)
-        this.fail(new Error(`the GPU device was lost: ${lost.message || lost.reason}; run again, or choose another adapter`));
+        this.lost = new Error(`the GPU device was lost: ${lost.message || lost.reason}; run again, or choose another adapter`);
     });
   }
 
@@ -97,7 +102,10 @@ export class Gpu {
     const code = specialise(kernel, constants);
     const key = `${kernel.name}\n${code}`;
     let made = this.pipelines.get(key);
-    if (!made) this.pipelines.set(key, (made = this.compile(kernel, constants, code)));
+    if (made) return made;
+    made = this.compile(kernel, constants, code);
+    this.pipelines.set(key, made);
+    made.catch(() => this.pipelines.delete(key)); // what failed may be tried again
     return made;
   }
 
@@ -105,7 +113,7 @@ export class Gpu {
     const label = kernel.name;
     this.device.pushErrorScope('validation'); // told below with file and line, once
     const module = this.device.createShaderModule({ label, code });
-    void this.device.popErrorScope();
+    this.device.popErrorScope().catch(() => {}); // rejected where the device is lost, which is told elsewhere
     const problems = (await module.getCompilationInfo()).messages.filter((m) => m.type === 'error');
     if (problems.length) {
       throw new Error(problems.map((m) => `${placeOf(kernel, constants, m.lineNum)}:${m.linePos} ${oneLine(m.message)}`).join('\n'));
@@ -162,10 +170,17 @@ export class Gpu {
     this.check();
   }
 
-  /** Throws the first error the device reported since it was opened. */
+  /** Throws where the device is closed or lost, or has reported an error since the last program began. */
   check(): void {
     if (this.closed) throw new Error('the GPU device is closed');
+    if (this.lost) throw this.lost;
     if (this.error) throw this.error;
+  }
+
+  /** A new program begins: errors of those before, such as memory that was full, are not its own. */
+  begin(): void {
+    this.error = undefined;
+    this.check();
   }
 
   /** Waits for all submitted work. */
@@ -180,12 +195,9 @@ export class Gpu {
     if (this.owned) this.device.destroy();
   }
 
-  private readonly uncaptured = (event: Event): void =>
-    this.fail(new Error(`WebGPU: ${oneLine((event as GPUUncapturedErrorEvent).error.message)}`));
-
-  private fail(error: Error): void {
-    this.error ??= error;
-  }
+  private readonly uncaptured = (event: Event): void => {
+    this.error ??= new Error(`WebGPU: ${oneLine((event as GPUUncapturedErrorEvent).error.message)}`);
+  };
 }
 
 /** Whether a driver computes on the CPU. */

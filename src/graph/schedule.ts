@@ -49,6 +49,7 @@ export class Schedule {
 
   /** Plans the graph, checks the adapter's limits, compiles all pipelines in parallel, makes buffers and bind groups. */
   static async build(gpu: Gpu, graph: Graph, planned: Plan = plan(graph, processorOf(gpu.info))): Promise<Schedule> {
+    gpu.begin();
     checkLimits(planned, gpu.limits, gpu.info.description);
     const dispatches = planned.phases.flatMap((phase) => phase.dispatches);
     const half = dispatches.find(({ constants }) => constants?.real === 'f16');
@@ -126,7 +127,9 @@ export class Schedule {
     const ends = tensors.map((t) => (end += bytesOf(t)));
     const bytes = end;
     if (bytes > TAP_BYTES)
-      throw new Error(`runAndRead: ${tensors.map((t) => t.label).join(', ')} have ${bytes} bytes, at most ${TAP_BYTES}`);
+      throw new Error(
+        `runAndRead: ${tensors.map((t) => t.label).join(', ')} have ${bytes} bytes together, at most ${TAP_BYTES}; mark large ones as outputs and read them`,
+      );
     const tap = this.taps.pop();
     if (!tap) throw new Error(`runAndRead: ${TAPS} reads are under way already; await one first`);
     try {

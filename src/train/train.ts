@@ -173,6 +173,8 @@ export async function train(
         };
         if (hooks.validate && (step % options.validateEvery === 0 || step === stageEnd)) {
           const found = await validate(step);
+          if (!Number.isFinite(found.score))
+            throw new Error(`train: the validation after step ${step} has no score: ${JSON.stringify(found.figures)}`);
           if (!best || found.score > best.score) best = found;
           Object.assign(record, { dice: found.figures.dice, validation: found.figures });
         }
