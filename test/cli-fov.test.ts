@@ -95,4 +95,32 @@ test('a folder with files that no run has left, or with an input among them, is 
   assert.is((await register('whole.nii', 'run')).code, 0);
 });
 
+test('a header without orientation, or with two of them, is told', async () => {
+  const changed = (name: string, change: (header: DataView) => void) => {
+    const bytes = encodeNifti({ ...fixed, dtype: 'uint8' });
+    change(new DataView(bytes.buffer, bytes.byteOffset));
+    return writeNifti(at(name), bytes);
+  };
+  await changed('bare.nii', (header) => [252, 254].forEach((code) => header.setInt16(code, 0, true)));
+  await changed('two.nii', (header) => header.setFloat32(280 + 12, header.getFloat32(280 + 12, true) + 20, true)); // srow_x
+  await changed('slant.nii', (header) =>
+    [252, 280 + 4].forEach((at, n) => (n ? header.setFloat32(at, 1.5, true) : header.setInt16(at, 0, true))),
+  );
+  for (const [name, words] of [
+    ['bare', 'its header tells no orientation (sform_code and qform_code are 0)'],
+    ['two', 'its sform and its qform put voxels up to 20.0 mm apart'],
+    ['slant', 'its axes are not at right angles'],
+  ] as const) {
+    const { code, stderr, stdout } = await run(
+      `register --fixed whole.nii --moving ${name}.nii --out ${name} --levels 2 --iterations 1 --affine none --no-report --json`,
+    );
+    assert.is(code, 0, stderr);
+    assert.ok(stderr.includes(`deqreg: warning: ${name}.nii: ${words}`), stderr);
+    const { warnings } = JSON.parse(stdout);
+    assert.ok(warnings.length === 1 && warnings[0].includes(words), JSON.stringify(warnings));
+  }
+  const { stderr } = await run('register --fixed whole.nii --moving whole.nii --out same --levels 2 --iterations 1 --affine none');
+  assert.not.match(stderr, /warning/);
+});
+
 test.run();

@@ -66,6 +66,13 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
   return inputs;
 }
 
+/** What files leave open about where their voxels are, a line each. */
+export const doubts = (files: readonly (readonly [path: string, content: { doubt?: string }])[]): string[] =>
+  files.flatMap(([path, { doubt }]) => (doubt ? [`${path}: ${doubt}`] : []));
+
+/** Tells them on stderr. */
+export const warn = (lines: readonly string[]): void => lines.forEach((line) => console.error(`deqreg: warning: ${line}`));
+
 /** An image with its mask, where it has one. */
 export async function readMasked(path: string, maskPath: string | undefined): Promise<MaskedVolume> {
   const image = await readVolume(path);

@@ -1,5 +1,6 @@
 import { isNIFTI1, isNIFTI2, NIFTI1, NIFTI2 } from 'nifti-reader-js';
-import { invertAffine, type Affine } from './affine.ts';
+import { invertAffine, type Affine, type Vec3, voxelSpacing } from './affine.ts';
+import { furthest } from './volume.ts';
 
 /** Bytes of the two headers, without the four extension flags that follow. */
 export const HEADER_BYTES = { 1: 348, 2: 540 } as const;
@@ -10,6 +11,7 @@ export interface NiftiHeader {
   littleEndian: boolean;
   extents: number[]; // dim[1..dim[0]]
   affine: Affine; // voxel → RAS mm
+  doubt?: string; // why the voxels may be elsewhere
   intent: number;
   intentName: string; // free text of the writer
   dtype: Dtype;
@@ -93,7 +95,7 @@ export function parseHeader(name: string, buffer: ArrayBuffer): NiftiHeader {
     pair,
     littleEndian: header.littleEndian,
     extents,
-    affine: readAffine(name, header, bytes),
+    ...readAffine(name, header, bytes),
     intent: header.intent_code,
     intentName: header.intent_name.replace(/\0.*$/s, '').trim(),
     dtype,
@@ -109,7 +111,7 @@ export function parseHeader(name: string, buffer: ArrayBuffer): NiftiHeader {
  * The sform where sform_code > 0, else the qform where qform_code > 0, else the voxel sizes alone. Not `header.affine`: nifti-reader-js
  * prefers a qform of higher code and takes qfac's size for NIfTI-1, ignores the qform for NIfTI-2, and the units for both.
  */
-function readAffine(name: string, header: NIFTI1 | NIFTI2, bytes: ArrayBuffer): Affine {
+function readAffine(name: string, header: NIFTI1 | NIFTI2, bytes: ArrayBuffer): Pick<NiftiHeader, 'affine' | 'doubt'> {
   const fail = (what: string): never => {
     throw new Error(`${name}: ${what}`);
   };
@@ -136,5 +138,30 @@ function readAffine(name: string, header: NIFTI1 | NIFTI2, bytes: ArrayBuffer): 
   } catch (error) {
     fail(`${source}: ${(error as Error).message}`);
   }
-  return affine;
+  const qform =
+    header.qform_code > 0 && source === 'sform'
+      ? (header.getQformMat().slice(0, 3).flat() as number[]).map((value) => value * mm)
+      : undefined;
+  const doubt = doubtOf(source, affine, qform, [1, 2, 3].map((axis) => header.dims[axis] ?? 1) as Vec3);
+  return { affine, ...(doubt && { doubt }) };
+}
+
+/** Voxels that sform and qform put this far apart, in voxels, are in different places. */
+const APART = 0.5;
+/** |cos| of the angle between two axes from which on a grid is sheared. */
+const SHEARED = 0.01;
+
+/** Why an affine may not be what the writer of the file meant, or what other programs take. */
+function doubtOf(source: string, affine: Affine, qform: Affine | undefined, size: Vec3): string | undefined {
+  if (source === 'pixdim')
+    return 'its header tells no orientation (sform_code and qform_code are 0): axes are taken as left to right, posterior to anterior, inferior to superior';
+  const spacing = voxelSpacing(affine);
+  const far = qform ? furthest({ size, affine }, { size, affine: qform }) : 0;
+  if (far > APART * Math.min(...spacing))
+    return `its sform and its qform put voxels up to ${far.toPrecision(3)} mm apart: the sform counts here, ITK and ANTs may take the qform`;
+  const cosine = (a: number, b: number) =>
+    [0, 4, 8].reduce((sum, row) => sum + affine[row + a]! * affine[row + b]!, 0) / (spacing[a]! * spacing[b]!);
+  if (Math.max(Math.abs(cosine(0, 1)), Math.abs(cosine(0, 2)), Math.abs(cosine(1, 2))) > SHEARED)
+    return 'its axes are not at right angles: ITK and ANTs refuse such files, and distances along the axes are approximate';
+  return undefined;
 }

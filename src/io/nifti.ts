@@ -14,6 +14,8 @@ export { checkFinite, checkNotConstant } from './volume.ts';
 export interface DisplacementField extends Grid {
   /** [3, D, H, W]. */
   data: Float32Array;
+  /** As of a volume. */
+  doubt?: string;
 }
 
 /** The intent codes of vector images: displacements, and vectors in general. */
@@ -40,7 +42,8 @@ const ARRAYS = {
  */
 export function parseNifti(name: string, buffer: ArrayBuffer, image?: ArrayBuffer): Volume {
   const header = parseHeader(name, buffer);
-  return { size: volumeSize(name, header), affine: header.affine, data: readVoxels(name, header, buffer, image), dtype: header.dtype };
+  const { affine, doubt, dtype } = header;
+  return { size: volumeSize(name, header), affine, data: readVoxels(name, header, buffer, image), dtype, ...(doubt && { doubt }) };
 }
 
 /** A displacement field in one of the `displacementForms`. The values are returned as stored. */
@@ -51,7 +54,8 @@ export function parseDisplacement(
   form: DisplacementForm = 'itk',
 ): DisplacementField {
   const header = parseHeader(name, buffer);
-  return { size: displacementSize(name, header, form), affine: header.affine, data: readVoxels(name, header, buffer, image) };
+  const { affine, doubt } = header;
+  return { size: displacementSize(name, header, form), affine, data: readVoxels(name, header, buffer, image), ...(doubt && { doubt }) };
 }
 
 /** The size of a header that describes a 3-D image; throws for any other. */

@@ -10,6 +10,8 @@ export interface Grid {
 export interface Volume extends Grid {
   data: Float32Array;
   dtype: string;
+  /** Why its voxels may be elsewhere in space than `affine` says: what its file leaves open or contradicts. */
+  doubt?: string;
 }
 
 /** A volume with, where it matters, a mask on its grid: 1 where it counts, 0 where it does not. */

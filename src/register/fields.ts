@@ -194,7 +194,7 @@ export function checkReach({ size, affine, data }: DisplacementField, grid: Grid
   const covered = (share * volume({ size, affine })) / volume(grid);
   if (Math.max(share, covered) < 0.05) {
     throw new Error(
-      `the displacement leads elsewhere: ${(100 * share).toFixed(0)} % of its grid is mapped into the other grid; check the headers' affines and the order of the files`,
+      `the displacement leads elsewhere: ${(100 * share).toFixed(0)} % of its grid is mapped into the other grid; check the headers' affines and the order of the files, and give an inverse the moving image's grid (invert: --like)`,
     );
   }
 }

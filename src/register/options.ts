@@ -29,7 +29,7 @@ export interface RegisterOptions {
   iterations?: number | readonly number[];
   /** A level ends when the RMS of f(u) − u is below this many voxels of its grid; one number or one a level. */
   tolerance?: number | readonly number[];
-  /** Diffusion regularisation a step, in voxel² of the level's grid; one number or one a level. Larger is smoother. */
+  /** Diffusion regularisation a step, in voxel² of the level's finest axis; one number or one a level. Larger is smoother. */
   lambda?: number | readonly number[];
   /** Width of the LNCC window in voxels of each level, odd. */
   window?: number;
@@ -58,7 +58,7 @@ type ClassicalOptions = Omit<VariationalOptions, 'lambda'>;
 
 interface DeqOptions {
   method: 'deq';
-  /** The classical update behind the last level, where it is wanted. */
+  /** The classical update after the last level, where it is wanted. */
   refine?: Refinement;
 }
 

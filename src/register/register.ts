@@ -29,7 +29,7 @@ export interface Progress {
 
 export interface LevelResult extends Outcome {
   factor: number;
-  /** `refine`: the classical cell's evaluations behind the last level of a trained one. */
+  /** `refine`: the classical cell's evaluations after the last level of a trained one. */
   stage?: 'refine';
   maxIterations: number;
   /** RMS of f(u) − u below which it was to end, in voxels of its grid. */

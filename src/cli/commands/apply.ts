@@ -6,7 +6,7 @@ import { applyDisplacement, interpolations } from '../../register/apply.ts';
 import { checkReach } from '../../register/fields.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
 import { outputName, readField, writeFromGpu } from '../fields.ts';
-import { checkWhole, within } from '../inputs.ts';
+import { checkWhole, doubts, warn, within } from '../inputs.ts';
 import { imageType, labelType } from '../outputs.ts';
 
 export const summary = 'apply a displacement to another volume';
@@ -25,6 +25,7 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const { moving: movingPath, displacement: displacementPath, out, interpolation = 'linear' } = parse(options, args);
   const [moving, displacement] = await Promise.all([readVolume(movingPath), readField(displacementPath)]);
+  warn(doubts([[movingPath, moving], [displacementPath, displacement]])); // prettier-ignore
   checkFinite(movingPath, moving);
   const labels = interpolation === 'nearest';
   if (labels && /int(32|64)$/.test(moving.dtype)) checkWhole(movingPath, moving);

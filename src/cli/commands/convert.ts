@@ -6,6 +6,7 @@ import { encodeDisplacement } from '../../io/nifti.ts';
 import { furthest, sameGrid } from '../../io/volume.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
 import { outputName, readField } from '../fields.ts';
+import { doubts, warn } from '../inputs.ts';
 import { withOutputs } from '../outputs.ts';
 
 export const summary = 'convert a displacement between ITK or ANTs, Learn2Reg and voxels';
@@ -38,6 +39,7 @@ export async function run(args: string[]): Promise<number> {
     throw new Error(
       `${path}: its affine puts voxels up to ${furthest(stored, grid).toPrecision(3)} mm from where the fixed volume ${fixed} has them; pass the volume that it was made for`,
     );
+  if (!grid && from !== 'itk') warn(doubts([[path, stored]]).map((line) => `${line}; the fixed volume has one: --fixed FILE`));
   const { size, affine } = grid ?? stored;
   const data = convertDisplacement(stored.data, { size, affine }, from, to);
   await withOutputs(dirname(out), (write) => write(basename(out), encodeDisplacement({ size, affine, data }, to)));

@@ -11,7 +11,7 @@ import { modalities } from '../../register/intensity.ts';
 import { methods, resolveOptions, type RegisterOptions } from '../../register/options.ts';
 import { planRegistration, register } from '../../register/register.ts';
 import { label, list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
-import { type Inputs, readInputs } from '../inputs.ts';
+import { doubts, type Inputs, readInputs, warn } from '../inputs.ts';
 import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
 import { modelNote, type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
 import { checkFolder, imageType, labelType, withOutputs, type Write } from '../outputs.ts';
@@ -43,9 +43,9 @@ export const options = {
   },
   'fixed-seg': { value: 'FILE', parse: text, help: 'labels on the fixed grid, to measure Dice and HD95' },
   'moving-seg': { value: 'FILE', parse: text, help: 'labels on the moving grid' },
-  labels: { value: 'L,L,…', parse: list(label), help: 'labels that count (default: all that are in both, but 0)' },
+  labels: { value: 'L,L,…', parse: list(label), help: 'labels that count (default: all that are in both, except 0)' },
   landmarks: { value: 'CSV', parse: text, help: 'a header, then [name,] fixed i,j,k, moving i,j,k in voxels, to measure TRE' },
-  'fixed-mask': { value: 'FILE', parse: text, help: 'where the fixed image counts (values above 0), in similarity and metrics' },
+  'fixed-mask': { value: 'FILE', parse: text, help: 'where the fixed image counts (values above 0): in the similarity, folds and SDlogJ' },
   'moving-mask': { value: 'FILE', parse: text, help: 'where the moving image counts, in the similarity' },
   modality: {
     value: modalities.join('|'),
@@ -67,7 +67,7 @@ export const options = {
     parse: text,
     help: 'trained cell of deq, .safetensors (default: the shipped one for the modality; see deqreg models)',
   },
-  refine: { value: 'N', parse: whole, help: 'deq: evaluations of the classical cell, at most, behind the last level (default 0)' },
+  refine: { value: 'N', parse: whole, help: 'deq: evaluations of the classical cell, at most, after the last level (default 0)' },
   levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
   iterations: { value: 'N[,N,…]', parse: list(whole), help: 'evaluations of the update at most, one number or one a level' },
   tolerance: { value: 'T[,T,…]', parse: list(number), help: 'a level ends when the RMS residual is below T of its voxels' },
@@ -99,6 +99,7 @@ export async function run(args: string[]): Promise<number> {
   const named = given.model === undefined ? undefined : await readModelFile(given.model);
 
   const inputs = await readInputs({ fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks }, labels, affine);
+  if (!quiet) warn(doubts([[fixed, inputs.fixed], [moving, inputs.moving]])); // prettier-ignore
   const trained = method === 'deq' ? (named ?? (await shippedModelFor(inputs.fixed, modality))) : undefined;
   const requested = { ...requestedOptions(given), model: trained?.model };
   const read = performance.now();
