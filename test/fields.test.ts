@@ -147,6 +147,25 @@ test('invert: a smooth map and its inverse compose to nothing, and the residual 
   assert.ok(Math.abs(outcome.mm.mean / outcome.voxels.mean - 4) < 1e-3, 'voxels of 4 mm');
 });
 
+test('invert: a smooth map behind a turn of 115°, onto the grid that is turned too', async () => {
+  const [c, s] = [Math.cos((115 * Math.PI) / 180), Math.sin((115 * Math.PI) / 180)];
+  const turn: Affine = [c, -s, 0, 12, s, c, 0, -7, 0, 0, 1, 5];
+  const bend = ([x, y, z]: Vec3): Vec3 => [x + 1.5 * Math.sin(y / 6), y + Math.cos(z / 7), z + 1.2 * Math.sin(x / 5)];
+  const field = fieldOf(upright, (point) => applyAffine(turn, bend(point)));
+  const grid = { size: upright.size, affine: composeAffine(turn, upright.affine) };
+  const { field: inverse, outcome } = await invert(await gpu(), field, { grid, tolerance: 1e-4 });
+  assert.is(outcome.result, 'converged');
+  assert.ok(outcome.voxels.max < 0.01, JSON.stringify(outcome));
+  const there = await composeFields(await gpu(), field, inverse);
+  assert.ok(
+    farthest(
+      there,
+      fieldOf(grid, (point) => point),
+      inside(grid, 2),
+    ) < 0.02,
+  );
+});
+
 test('invert: more voxels than one slab holds', async () => {
   const wide = gridAround(
     [600, 520, 7],

@@ -2,6 +2,8 @@
 export type Affine = readonly number[];
 export type Vec3 = [number, number, number];
 
+export const identityAffine: Affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
+
 /** |det| over the product of the column lengths, below which a matrix counts as singular; 1 for a rotation with any spacing. */
 const SINGULAR = 1e-6;
 

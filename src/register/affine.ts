@@ -4,7 +4,7 @@ import { Schedule } from '../graph/schedule.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { plan, type Plan } from '../graph/plan.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { applyAffine, type Affine, composeAffine, invertAffine, type Vec3, voxelSpacing } from '../io/affine.ts';
+import { applyAffine, type Affine, composeAffine, identityAffine, invertAffine, type Vec3, voxelSpacing } from '../io/affine.ts';
 import type { Grid, MaskedVolume } from '../io/volume.ts';
 import { affineField, grad, intensityWindow as windowed, mul, ncc, resize, warp } from '../ops/index.ts';
 import { bfgs, type Point } from './bfgs.ts';
@@ -28,8 +28,6 @@ export interface AffineResult {
   /** Evaluations of NCC and its gradient. */
   evaluations: number;
 }
-
-export const identityAffine: Affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
 
 /** `auto` aligns first when a coarse rigid alignment moves the mass by more than this share of its radius … */
 const FAR = 0.1;

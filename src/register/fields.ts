@@ -5,11 +5,12 @@ import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Plan, plan } from '../graph/plan.ts';
 import { runOnce, Schedule } from '../graph/schedule.ts';
-import { applyAffine, determinant, invertAffine } from '../io/affine.ts';
+import { applyAffine, determinant, identityAffine, invertAffine } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
 import type { DisplacementField } from '../io/nifti.ts';
 import { type Grid, type Volume, voxelCount } from '../io/volume.ts';
 import { add, concat, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
+import { followedBy, nearestAffine, withoutAffine } from './nearest-affine.ts';
 import { matrixBetween, shapeOf } from './pyramid.ts';
 import { cut, paste, slabOf, slabs } from './slabs.ts';
 
@@ -79,11 +80,14 @@ export interface InverseOutcome {
 /** Damped, because where the field expands more than twofold plain steps overshoot; Anderson alone leaves such places behind. */
 const METHOD: Method = { method: 'anderson', window: 5, beta: 0.25 };
 const PATIENCE = 20;
+/** Entries of the field's affine part that are this far from the identity's turn or scale it so much that it is inverted by itself. */
+const TURNED = 0.1;
 const worse: readonly Verdict[] = ['converged', 'max-iterations', 'stagnated', 'diverged', 'non-finite'];
 
 /**
  * The inverse v of a field u, the equilibrium of f(v) = −u(p + v(p)) at every voxel p, by Anderson acceleration from v = 0.
- * Where the field folds, several points lead to p, and v is the way back to one of them, if any is found. Throws when the field maps to
+ * Where the field folds, several points lead to p, and v is the way back to one of them, if any is found. A large affine part A is taken out
+ * first: x + u(x) = ψ(A·x), v that of A⁻¹·ψ⁻¹. Throws when the field maps to
  * places outside the inverse's grid alone.
  * @param field LPS mm, as `toPhysical` and `readDisplacement` give; the inverse too
  */
@@ -92,9 +96,21 @@ export async function invert(
   field: DisplacementField,
   options: InvertOptions = {},
 ): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
-  const { grid = field, tolerance = 0.005, maxIterations = 100 } = options;
+  const { grid = field, tolerance = 0.005 } = options;
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
   checkReach(field, grid);
+  const affine = nearestAffine(field);
+  if (affine.every((x, i) => i % 4 === 3 || Math.abs(x - identityAffine[i]!) < TURNED)) return invertDeformation(gpu, field, grid, options);
+  const { field: inverse, outcome } = await invertDeformation(gpu, withoutAffine(field, affine), grid, options);
+  return { field: followedBy(inverse, invertAffine(affine)), outcome };
+}
+
+async function invertDeformation(
+  gpu: Gpu,
+  field: DisplacementField,
+  grid: Grid,
+  { tolerance = 0.005, maxIterations = 100 }: InvertOptions,
+): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
   const data = new Float32Array(3 * voxelCount(grid));
   const inVoxels = tally(),
     inMm = tally();
