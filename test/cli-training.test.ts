@@ -101,6 +101,18 @@ test('a run: log, model with its card, curves, checkpoint', async () => {
   assert.equal(readdirSync(at('whole')).sort(), ['checkpoint.safetensors', 'log.jsonl', 'model.safetensors', 'training.html']);
 });
 
+test('pairs that the list prescribes are trained on, and no others', async () => {
+  const list = JSON.parse(readFileSync(at('data.json'), 'utf8'));
+  const [, b, c] = [...images(1), ...images(2)].map(({ image }) => image);
+  writeFileSync(at('paired.json'), JSON.stringify({ ...list, validation: [], training_paired_images: [{ fixed: b, moving: c }] }));
+  writeFileSync(at('short.json'), JSON.stringify({ ...config, stages: [{ levels: [2], steps: 4 }] }));
+  const { code, stderr } = await deqreg(folder, ['train', '--data', 'paired.json', '--config', 'short.json', '--out', 'paired']);
+  assert.is(code, 0, stderr);
+  const drawn = lines('paired') as unknown as { pair: string[] }[];
+  assert.equal([drawn.length, [...new Set(drawn.map((line) => `${line.pair}`))]], [4, ['1moving,2fixed']]);
+  assert.match(parseModel('m', readFileSync(at('paired', 'model.safetensors'))).card.data, /4 images \(4 with labels\), 1 pair of them$/);
+});
+
 test('killed three times and gone on with: the weights of an undisturbed run, bit for bit, and a log without gaps', async () => {
   await killedAt(3, train('killed'));
   await killedAt(5, train('killed', '--resume'));

@@ -98,7 +98,7 @@ const learn2reg = {
 
 test("Learn2Reg's own form: who validates is held back from the training, at all times", () => {
   const list = parse(learn2reg);
-  assert.equal([list.name, list.modality, list.labels, list.pairing], ['NLST', 'ct', [1, 5], 'paired']);
+  assert.equal([list.name, list.modality, list.labels], ['NLST', 'ct', [1, 5]]);
   assert.equal(
     list.subjects.map(({ id, image }) => [id, image]),
     [
@@ -132,15 +132,15 @@ test('a folder for each person: the folder is the name', () => {
   assert.equal([list.subjects.map(({ id }) => id), list.pairs.validation[0]!.name, list.name], [['s1', 's2'], 's3/s4', 'l']);
 });
 
-test('modality, labels and pairing as they are written', () => {
+test('modality and labels as they are written', () => {
   const facts = (more: object) => {
-    const { modality, labels, pairing } = parse({ training: ['a.nii'], ...more });
-    return [modality, labels, pairing];
+    const { modality, labels } = parse({ training: ['a.nii'], ...more });
+    return [modality, labels];
   };
-  assert.equal(facts({}), [undefined, undefined, undefined]);
-  assert.equal(facts({ modality: { 0: 'MR', 1: 'CT' }, labels: {}, pairing: 'unpaired' }), [undefined, undefined, 'unpaired']);
-  assert.equal(facts({ modality: { 0: 'MR-T1' }, labels: { 0: 'background', 2: 'a', 41: 'b' } }), ['mri', [2, 41], undefined]);
-  assert.equal(facts({ modality: { 0: 'T1w' }, labels: { 1: { 0: 'a' }, 2: { 0: 'b' } } }), ['mri', [1, 2], undefined]);
+  assert.equal(facts({}), [undefined, undefined]);
+  assert.equal(facts({ modality: { 0: 'MR', 1: 'CT' }, labels: {} }), [undefined, undefined]);
+  assert.equal(facts({ modality: { 0: 'MR-T1' }, labels: { 0: 'background', 2: 'a', 41: 'b' } }), ['mri', [2, 41]]);
+  assert.equal(facts({ modality: { 0: 'T1w' }, labels: { 1: { 0: 'a' }, 2: { 0: 'b' } } }), ['mri', [1, 2]]);
 });
 
 test('paths', () => {
@@ -192,7 +192,6 @@ const BAD: [list: unknown, message: RegExp][] = [
   [{ training: ['a.nii'], labels: '1' }, /labels: a list of label values is needed, got "1"/],
   [{ training: ['a.nii'], labels: [1, 2.5] }, /labels: labels are whole numbers, got 2\.5/],
   [{ training: ['a.nii'], labels: { white: 2 } }, /labels: labels are whole numbers, got "white"/],
-  [{ training: ['a.nii'], pairings: 'both' }, /pairings: "paired" or "unpaired" is needed, got "both"/],
 ];
 for (const [list, message] of BAD)
   test(`refused: ${typeof list === 'string' ? list : JSON.stringify(list)}`, async () => {

@@ -232,6 +232,11 @@ test('pairs: never an image with itself, half of them with labels where Dice cou
   const labelled = drawn.filter(([a, b]) => a < 2 && b < 2).length / drawn.length;
   assert.ok(Math.abs(labelled - (0.5 + 0.5 * 0.1)) < 0.04, `${labelled}`);
   assert.equal(drawPair({ ...images, subjects: images.subjects.slice(0, 1) }, random, true), [0, 0]);
+  const pairs = [[0, 1], [3, 4], [4, 2]] as const; // prettier-ignore
+  const prescribed = Array.from({ length: 2000 }, () => drawPair({ ...images, pairs }, random, true));
+  assert.equal([...new Set(prescribed.map(String))].sort(), ['0,1', '3,4', '4,2']);
+  const first = prescribed.filter(([a]) => a === 0).length / prescribed.length;
+  assert.ok(Math.abs(first - (0.5 + 0.5 / 3)) < 0.04, `${first}`);
 });
 
 test('options: defaults, rates, λ of the levels, and what is refused by name', () => {

@@ -51,7 +51,18 @@ export async function readTrainingData(path: string, gpu: Gpu, factor: number, o
     onProgress(`reading validation pair ${i + 1} of ${pairs.length}`);
     validation.push(await readPair(pair, labels));
   }
+  if (list.trainingPairs.length) set!.pairs = numbersOf(list);
   return { set: set!, labels, validation, modality: modality!, told: toldOf(list, set!) };
+}
+
+/** The pairs that the list prescribes, by the numbers of their images. */
+function numbersOf({ path, subjects, trainingPairs }: DataList): (readonly [number, number])[] {
+  const numberOf = (image: string) => {
+    const at = subjects.findIndex((subject) => subject.image === image);
+    if (at < 0) throw new Error(`${path}: training_paired_images: ${image} is not in "training"; list it there`);
+    return at;
+  };
+  return trainingPairs.map(({ fixed, moving }) => [numberOf(fixed), numberOf(moving)] as const);
 }
 
 /** An image with its mask, of finite and different values. */
@@ -76,9 +87,9 @@ function checkSameGrid(path: string, volume: Grid, firstPath: string, first: Gri
   throw new Error(`${path}: ${tell(volume)}, other than ${firstPath} with ${tell(first)}; resample all images to one grid first`);
 }
 
-const toldOf = ({ name, licence }: DataList, { subjects }: TrainingSet) => ({
+const toldOf = ({ name, licence }: DataList, { subjects, pairs }: TrainingSet) => ({
   name,
-  data: `${name}: ${subjects.length} image${subjects.length === 1 ? '' : 's'} (${subjects.filter((s) => s.labels).length} with labels)`,
+  data: `${name}: ${subjects.length} image${subjects.length === 1 ? '' : 's'} (${subjects.filter((s) => s.labels).length} with labels)${pairs ? `, ${pairs.length} pair${pairs.length === 1 ? '' : 's'} of them` : ''}`,
   licence: licence ?? 'not stated',
 });
 

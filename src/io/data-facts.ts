@@ -1,4 +1,4 @@
-// What a data list says of all its images: modality, labels, pairing.
+// What a data list says of all its images: modality and labels.
 import { type Fail, show } from './data-entries.ts';
 import { isObject } from './json.ts';
 
@@ -29,9 +29,4 @@ export function labelsOf(value: unknown, modality: unknown, fail: Fail): number[
   });
   const foreground = [...new Set(labels)].filter((label) => label !== 0);
   return foreground.length ? foreground : undefined;
-}
-
-export function pairingOf(value: unknown, fail: Fail): 'paired' | 'unpaired' | undefined {
-  if (value === undefined || value === 'paired' || value === 'unpaired') return value;
-  return fail('pairings', `"paired" or "unpaired" is needed, got ${show(value)}`);
 }

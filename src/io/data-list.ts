@@ -1,12 +1,12 @@
 // A data list: which images train, and which pairs validate and test. JSON in the form of Learn2Reg's dataset files; paths are relative
 // to the folder of the list.
-//   name, modality {"0": "MR"}, labels [2, 3], pairings "unpaired"
+//   name, modality {"0": "MR"}, labels [2, 3]
 //   training: ["a.nii.gz", {image, label, mask, subject}]; images: the same, of images that only stand in pairs
 //   validation, test: [{fixed, moving, name, fixedLabel, movingLabel, fixedMask, movingMask, landmarks}]
 // In Learn2Reg's own lists the pairs are named registration_val and registration_test, their images stand in `training` with the others,
 // and `test` names single images.
 import { entriesOf, type Exists, type Fail, entryReader, isPair, type PairEntry } from './data-entries.ts';
-import { labelsOf, modalityOf, pairingOf } from './data-facts.ts';
+import { labelsOf, modalityOf } from './data-facts.ts';
 import { nameOf, parentOf } from './data-path.ts';
 import { isObject, repeatedKey } from './json.ts';
 
@@ -44,10 +44,9 @@ export interface DataList {
   licence?: string;
   /** Labels that count. */
   labels?: number[];
-  pairing?: 'paired' | 'unpaired';
   /** Images for training; no pair for validation has one of these people. */
   subjects: DataSubject[];
-  /** Pairs for training that the list prescribes (Learn2Reg's `training_paired_images`), of `subjects`. */
+  /** Pairs that are trained on, where the list prescribes them (Learn2Reg's `training_paired_images`); else any two of `subjects`. */
   trainingPairs: DataPair[];
   pairs: Record<DataSplit, DataPair[]>;
   /** Ids that `training` has, but Learn2Reg's pairs for validation or test hold back: they are not among `subjects`. */
@@ -128,7 +127,6 @@ export function parseDataList(text: string, path: string, exists?: Exists): Data
   const facts = {
     modality: modalityOf(json.modality, fail),
     labels: labelsOf(json.labels, json.modality, fail),
-    pairing: pairingOf(json.pairings ?? json.pairing, fail),
     licence: [json.licence, json.license].find((text) => typeof text === 'string') as string | undefined,
   };
   return {

@@ -24,9 +24,11 @@ export interface Checkpoint {
   options: TrainOptions;
   /** Names of the training images, in order: a run goes on only with the same ones. */
   subjects: readonly string[];
+  /** As of the training set. */
+  pairs?: readonly (readonly [number, number])[];
   /** Steps done. All random draws of a step follow from the seed and its number, so that no generator has a state to keep. */
   step: number;
-  /** Hours of all sessions so far. */
+  /** Hours of training so far, over all interruptions. */
   hours: number;
   /** What divergence has lowered the rate by, and how often that was. */
   rateScale: number;

@@ -18,6 +18,8 @@ export interface TrainingSubject {
 export interface TrainingSet {
   grid: Grid;
   subjects: TrainingSubject[];
+  /** Fixed and moving images, by their numbers, that are trained on. Absent: any two. */
+  pairs?: readonly (readonly [number, number])[];
 }
 
 /**
@@ -43,13 +45,14 @@ export async function prepareSubject(
 }
 
 /** The set on the grid of a coarser level; `factor` is in multiples of its own finest spacing. */
-export async function coarsen(gpu: Gpu, { grid, subjects }: TrainingSet, factor: number): Promise<TrainingSet> {
-  if (factor === 1) return { grid, subjects };
+export async function coarsen(gpu: Gpu, set: TrainingSet, factor: number): Promise<TrainingSet> {
+  if (factor === 1) return set;
+  const { grid, subjects } = set;
   const to = levelGrid(grid, levelSpacing(grid, factor));
   const coarse: TrainingSubject[] = [];
   for (const { id, image, labels } of subjects)
     coarse.push({ id, image: await resized(gpu, grid, to, image), labels: labels && majority(labels, grid, to) });
-  return { grid: to, subjects: coarse };
+  return { ...set, grid: to, subjects: coarse };
 }
 
 async function resized(gpu: Gpu, from: Grid, to: Grid, data: Float32Array, first = (x: Tensor) => x): Promise<Float32Array> {
@@ -87,14 +90,20 @@ export function majority(labels: Float32Array, from: Grid, to: Grid): Float32Arr
   return coarse;
 }
 
-/** Shares of the pairs that are drawn among images with labels, where Dice counts and there are two of them. */
+/** Share of the pairs that are drawn among images with labels, where Dice counts and there are such. */
 const LABELLED = 0.5;
 
 /**
- * Fixed and moving image of a step, by their numbers: two different ones, or one twice where there is only one. With `dice`, half of the pairs
- * are drawn among those with labels.
+ * Fixed and moving image of a step, by their numbers: one of the set's pairs, or else two different ones, or one twice where there is only
+ * one. With `dice`, half of the pairs are drawn among those with labels.
  */
-export function drawPair({ subjects }: TrainingSet, random: () => number, dice: boolean): [number, number] {
+export function drawPair({ subjects, pairs }: TrainingSet, random: () => number, dice: boolean): readonly [number, number] {
+  if (pairs) {
+    const labelled = pairs.filter((pair) => pair.every((i) => subjects[i]!.labels));
+    const [a, b] = [random(), random()];
+    const among = dice && labelled.length && a < LABELLED ? labelled : pairs;
+    return among[Math.floor(b * among.length)]!;
+  }
   const all = subjects.map((_, i) => i);
   const labelled = all.filter((i) => subjects[i]!.labels);
   const [a, b, c] = [random(), random(), random()];

@@ -96,7 +96,8 @@ export async function train(
 ): Promise<Checkpoint> {
   const subjects = set.subjects.map(({ id }) => id);
   if (!subjects.length) throw new Error('train: no images to train on');
-  if (from && JSON.stringify([from.options, from.subjects]) !== JSON.stringify([options, subjects]))
+  const { pairs } = set;
+  if (from && JSON.stringify([from.options, from.subjects, from.pairs]) !== JSON.stringify([options, subjects, pairs]))
     throw new Error('train: the checkpoint was made with other options or other images');
   const finest = Math.min(...options.stages.map(({ levels }) => levels.at(-1)!));
   const rateAt = learningRate(options);
@@ -104,6 +105,7 @@ export async function train(
   let now: Checkpoint = from ?? {
     options,
     subjects,
+    ...(pairs && { pairs }),
     step: 0,
     hours: 0,
     rateScale: 1,
