@@ -4,7 +4,7 @@
 // Without a data list it trains on synthetic brains. --from: the report of what --json wrote, with the same other options.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { type Gpu, openGpu } from '../src/node.ts';
+import { type Gpu, openGpu, readDataList } from '../src/node.ts';
 import { Schedule } from '../src/graph/schedule.ts';
 import type { ParameterValues } from '../src/models/parameters.ts';
 import { demoData, readTrainingData, type TrainingData } from '../src/cli/training-data.ts';
@@ -71,7 +71,9 @@ export async function main(args: string[]): Promise<void> {
   const seeds = numbers(values.seeds ?? '1');
   const gpu = await openGpu();
   const note = (text: string) => console.error(text);
-  const data = values.data ? await readTrainingData(values.data, gpu, levels.at(-1)!, note) : await demoData(gpu, levels.at(-1)!);
+  const data = values.data
+    ? await readTrainingData(await readDataList(values.data), gpu, levels.at(-1)!, note)
+    : await demoData(gpu, levels.at(-1)!);
   const common = {
     stages: [{ levels, steps: ENDLESS }],
     window: values.data ? 11 : 7,

@@ -31,7 +31,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
   state[FINITE] = select(0.0, 1.0, finite);
   let improved = finite && (state[STEP] == 1.0 || residual < state[BEST_RESIDUAL]);
   state[IMPROVED] = select(0.0, 1.0, improved);
-  if (improved) { state[BEST_RESIDUAL] = residual; state[BEST_STEP] = state[STEP]; }
+  if (improved) { state[BEST_RESIDUAL] = residual; }
   for (var j = 0u; j < WINDOW; j++) { state[WEIGHTS + j] = 0.0; }
   if (!finite) { return; }
 

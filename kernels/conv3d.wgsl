@@ -1,8 +1,10 @@
-// y[n,o,p] = f(b[o] + Σ_{i,k} w[o,i,k]·x[n,i,STRIDE·p + k − PAD]), f an activation where ACTIVATE; x beyond the border is 0, or its last
-// voxel where REPLICATE. Layout [N, C, D, H, W]; w as conv3d_pack leaves it, [i, k] × VECTORS of four output channels, in a uniform buffer.
-// One invocation: RUN voxels along W × 4·VECTORS channels from `first_out` on, so that a value loaded serves many multiplications.
-// A pass takes `channels` inputs from `first_in` on; where there are several, the later ones ACCUMULATE on y. x, but for the ends of what
-// an invocation reads of a line, and y are accessed LANES values at a time: 1, or 4 where lines, of x and of y, begin and go on in fours.
+// 3-D convolution: y[n,o,p] = f(b[o] + Σ_{i,k} w[o,i,k]·x[n,i,STRIDE·p + k − PAD]), f an activation where ACTIVATE, else the identity.
+// Beyond the border x is 0, or its last voxel where REPLICATE. Layout [N, C, D, H, W]. w lies in a uniform buffer as conv3d_pack.wgsl leaves
+// it: for each input i and tap k, VECTORS vec4f, each the weights of four output channels.
+// One invocation computes RUN voxels along W for 4·VECTORS output channels from `first_out` on, so that a value of x, loaded once, serves
+// many products. One pass covers `channels` inputs from `first_in` on; every pass but the first ACCUMULATEs on y.
+// x and y are read and written LANES values at a time: 4 where their widths allow it, else 1 (conv3d-passes.ts). The ends of the line that an
+// invocation reads, before FIRST and from LAST on, are read one by one.
 // @use index
 // @use activation
 // @use place
@@ -35,7 +37,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   var columns: array<Place, SPAN>;
   for (var s = 0u; s < SPAN; s++) { columns[s] = place(p.x * STRIDE + s, params.x_w); }
 
-  for (var t = 0u; t < params.channels * K * K; t++) { // [i, kd, kh]: one loop, since each costs all sums a copy on a CPU adapter
+  for (var t = 0u; t < params.channels * K * K; t++) { // [i, kd, kh] in one loop: on a CPU adapter every nested loop copies all sums once more
     let slice = place(p.z * STRIDE + t / K % K, params.x_d);
     let row = place(p.y * STRIDE + t % K, params.x_h);
     let channel = group.z * params.inputs + params.first_in + t / (K * K);

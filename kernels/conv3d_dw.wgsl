@@ -1,10 +1,11 @@
 // dw[o,i,k] = Σ_{n,p} dy[n,o,p]·x[n,i,STRIDE·p + k − PAD] and db[o] = Σ_{n,p} dy[n,o,p]; x beyond the border as in conv3d. Layout
 // [N, C, D, H, W]. Split over voxels: partials[chunk] holds dw and then db, summed over the columns (lines along H) of one chunk;
-// conv3d_dw_sum adds the chunks. One workgroup (x): 4 outputs o × TILE inputs i × one kd × all kh and kw; (y): a chunk. One invocation
-// walks along ACROSS columns side by side (`columns` counts such groups), with the K rows of x that the taps need in registers: a sum
-// gets ACROSS products a step, since loads and steps cost more than they. The invocations of a workgroup are then added in a fixed order.
-// dy, and x but for the ends of a row, are read LANES values at a time, 1 or, where W of both is a multiple of 4, ACROSS = 4. Sums and rows
-// are written out, not loops: what is indexed by a variable of a loop that a compiler leaves a loop, leaves registers.
+// conv3d_dw_sum.wgsl adds the chunks. Workgroup x: 4 outputs o × TILE inputs i × one kd × all kh and kw; workgroup y: a chunk.
+// One invocation walks down ACROSS neighbouring columns at once (`columns` counts such groups) and keeps the K rows of x that the taps need in
+// registers: loads and loop steps cost more than products, and so each step brings every sum ACROSS products. The sums of a workgroup are
+// then added in a fixed order. dy, and x but for the ends of a row, are read LANES values at a time: 4 where W of both is a multiple of 4.
+// The calls for i, kh and s are written out instead of looped over: an array stays in registers only where the compiler knows its indices, and
+// drivers do not unroll long loops.
 // @use place
 // @use reals$LANES
 alias real = f32; // storage

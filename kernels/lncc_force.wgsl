@@ -1,6 +1,6 @@
-// force[·,p] = g(p) · gradient[·,p], g the derivative of s = c²/(va·vb), the window centred at p, by its own centre b[p] (times n):
-// g = 2c/(va·vb + ε) · [(a − ā) − c/(vb + FLAT)·(b − b̄)]. The bracket is what is left of a after its regression on b: 0 where the two
-// agree, so that equal images are at rest (ε in the bracket's ratio would push them). Avants et al., Med. Image Anal. 2008, equation 6.
+// force[·,p] = g(p)·gradient[·,p]. g(p) is the derivative of s = c²/(va·vb), the LNCC of the window centred at p, for the one voxel b[p], times
+// the voxels of the window: g = 2c/(va·vb + ε) · [(a − ā) − c/(vb + FLAT)·(b − b̄)], at p. The bracket is the residual of the regression of a
+// on b: 0 where they agree, so that equal images get no force; with ε in place of FLAT they would. Avants et al., Med. Image Anal. 2008, equation 6.
 // Both are multiplied by weight[p] where WEIGHTED. From sums t = (Σb, Σb², Σab) over W and H (this kernel adds the D axis) and the
 // statistics (mean, variance) of a. partial_sums: Σ weight·s of each invocation. Layout and sums as in local_statistics.wgsl; gradient and
 // force [N, 3, D, H, W].
@@ -28,7 +28,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let r = params.radius_d;
   let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
   let step = plane_step();
-  let first = n * (params.d + r) * step + place_of(column) + params.radius_w; // W and D lie late
+  let first = n * (params.d + r) * step + place_of(column) + params.radius_w; // W and D are stored late
   let start = id.y * RUN;
   var sum = vec3f();
   var similarity = 0.0;

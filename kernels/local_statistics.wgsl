@@ -17,7 +17,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let r = params.radius_d;
   let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
   let step = plane_step();
-  let first = n * (params.d + r) * step + place_of(column) + params.radius_w; // W and D lie late
+  let first = n * (params.d + r) * step + place_of(column) + params.radius_w; // W and D are stored late
   let start = id.y * RUN;
   var sum = vec3f();
   for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += three(first + (i + r) * step); }

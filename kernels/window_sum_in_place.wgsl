@@ -1,7 +1,6 @@
-// t[i] ← Σ_{|k| ≤ R} t'[i+k] along W or H, 0 outside, of the three fields t (lib/fields.wgsl), where t'[i] is what t holds at i + R: a sum takes
-// the place of what no later one needs. BACK: the same mirrored, t'[i] lies at i and its sum comes to i + R. Running sums as in
-// window_sum.wgsl. Lines of n values, `step` apart; `across` of them `apart` from each other in each of the D planes, which lie from `first`
-// on. One invocation: a line.
+// Along W or H, t[i] ← Σ_{|k| ≤ R} of the late values of i + k (lib/fields.wgsl), 0 outside. BACK does the reverse: from values stored at i to
+// sums stored late, at i + R. Running sums as in window_sum.wgsl. Lines of n values, `step` apart; `across` of them `apart` from each other in
+// each of the D planes, which lie from `first` on. One invocation: a line.
 // @use fields
 // @use fields_set
 struct Params {

@@ -89,4 +89,4 @@ export { gaussianField } from './ops/noise.ts';
 export { seededRandom } from './ops/random.ts';
 export { constantRate, cosineRate, type LearningRate, linearWarmUp, stepRate } from './train/learning-rate.ts';
 export { encodeSafetensors, type NamedArray, parseSafetensors, type Safetensors } from './io/safetensors.ts';
-export { constant, type Initialiser, kaimingUniform, normal, ones, Parameters, type ParameterValues, zeros } from './models/parameters.ts';
+export { constant, type Initialiser, kaimingUniform, normal, Parameters, type ParameterValues, zeros } from './models/parameters.ts';

@@ -2,7 +2,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { encodeModel, encodeSafetensors, type Model, parseModel, parseSafetensors } from '../src/index.ts';
-import { trainedEvaluations } from '../src/register/model.ts';
 import { card, handMade } from './trained.ts';
 
 const model = handMade(0.4, { iterations: [20, 10], tolerance: [0.002, 0.01] });
@@ -66,12 +65,6 @@ test('what is wrong is refused by name', () => {
   assert.throws(() => encodeModel({ ...model, window: 2 }, card), /window must be/);
   assert.throws(() => encodeModel(model, { ...card, seed: NaN }), /card: seed missing/);
   for (const evaluations of [0, 1.5, NaN]) assert.throws(() => encodeModel(model, { ...card, evaluations }), /card: evaluations missing/);
-});
-
-test('a card tells the evaluations of training, or an older one its steps in words, or the default of the time is meant', () => {
-  assert.is(trainedEvaluations(parseModel('m', encodeModel(model, { ...card, evaluations: 9 })).card), 9);
-  assert.is(trainedEvaluations({ adjoint: 'unrolled, 12 steps' }), 12);
-  assert.is(trainedEvaluations({ adjoint: 'jfb' }), 16); // the default of the time
 });
 
 test.run();

@@ -25,7 +25,7 @@ test('a schedule refuses what is not there, and a second read before the first h
   assert.match(await rejection(schedule.read(state)), /^read reads state \[8\], which nothing has written yet/);
   assert.match(
     await rejection(schedule.runAndRead('b', [graph.tensor('result', 'large', [65], 'activation', 'f32')])),
-    /have 260 bytes, at most 256/,
+    /have 260 bytes together, at most 256/,
   );
   schedule.destroy();
 });

@@ -103,7 +103,7 @@ test('inside of a phase, what frees memory goes first', () => {
 });
 
 test('a pullback makes again what is larger than what it was made of, but not from a variable that has changed since', () => {
-  const remade = (change: boolean): string[] => {
+  const recomputed = (change: boolean): string[] => {
     const graph = new Graph();
     const x = graph.variable('x', [1, 1, 2, 2, 2]),
       w = graph.variable('w', [1, 1, 4, 4, 4]);
@@ -114,8 +114,8 @@ test('a pullback makes again what is larger than what it was made of, but not fr
       .phases.at(-1)!
       .dispatches.map(({ kernel }) => kernel.name);
   };
-  assert.equal(remade(false), ['resize', 'resize', 'resize', 'binary']);
-  assert.equal(remade(true), ['resize', 'resize', 'binary']); // from the first of the three, which saw x before
+  assert.equal(recomputed(false), ['resize', 'resize', 'resize', 'binary']);
+  assert.equal(recomputed(true), ['resize', 'resize', 'binary']); // from the first of the three, which saw x before
 });
 
 /** A random program of several phases, and the same on the CPU. Its sizes differ, so that slots are shared across sizes. */

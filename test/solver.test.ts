@@ -230,7 +230,7 @@ test('options and rules out of range are refused', async () => {
   await iterate({} as Schedule, {} as Iteration, rule(0)).catch((error) => {
     message = error.message;
   });
-  assert.match(message, /max iterations must be a whole number above 0, got 0/);
+  assert.match(message, /iterate: maxIterations must be a whole number above 0, got 0/);
 });
 
 test('a device that fails is reported once, though several steps are under way', async () => {

@@ -22,6 +22,7 @@ export const card: ModelCard = {
   seed: 1,
   steps: 0,
   adjoint: 'none',
+  evaluations: 24,
   adapter: 'none',
   hours: 0,
   date: '2026-01-01',

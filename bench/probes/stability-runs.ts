@@ -14,7 +14,7 @@ import { identity, warpFull } from '../../src/ops/index.ts';
 import { alignAffine } from '../../src/register/affine.ts';
 import { type IntensityWindow, intensityWindow } from '../../src/register/intensity.ts';
 import { dice, presentLabels, visitDeterminants, warpLabels } from '../../src/register/metrics.ts';
-import { type ModelCard, trainedEvaluations } from '../../src/register/model.ts';
+import type { ModelCard } from '../../src/register/model.ts';
 import { resolveOptions, type ResolvedOptions } from '../../src/register/options.ts';
 import { shapeOf } from '../../src/register/pyramid.ts';
 import { FINISH, PREPARE, traceRegistration } from '../../src/register/trace.ts';
@@ -46,7 +46,7 @@ export async function subjects(folder: string): Promise<Subject[]> {
   const distinct = files.filter(({ sha256, model }, i) => model.modality === 'mri' && files.findIndex((f) => f.sha256 === sha256) === i);
   const trained = distinct.map(({ model, card }: ModelFile): Subject & { unrolled: number } => {
     const unrolled = card.adjoint.startsWith('unrolled') || card.adjoint.startsWith('checkpointed');
-    const evaluations = trainedEvaluations(card);
+    const { evaluations } = card;
     const levels = Array.isArray(card.validation.levels) ? (card.validation.levels as number[]) : LEVELS;
     return {
       kind: unrolled ? `unrolled T = ${evaluations}` : `DEQ (${card.adjoint})`,

@@ -5,7 +5,6 @@ const COUNT = 2u;           // entries in the ring
 const RESIDUAL = 3u;        // ‖f(z) − z‖ at the newest entry
 const MAGNITUDE = 4u;       // ‖f(z)‖ at the newest entry
 const BEST_RESIDUAL = 5u;
-const BEST_STEP = 6u;
 const IMPROVED = 7u;        // 1: the newest entry is the best so far
 const FINITE = 8u;          // 0: the newest residual is NaN or infinite; the step was not taken
 const WEIGHTS = 16u;        // the mixing weight of each ring slot

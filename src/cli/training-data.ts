@@ -1,7 +1,7 @@
 // What deqreg train trains on and validates with: read from a data list, or made.
 import type { Gpu } from '../gpu/device.ts';
 import type { DataList, DataPair } from '../io/data-list.ts';
-import { readDataList, readLandmarks, readVolume } from '../io/files.ts';
+import { readLandmarks, readVolume } from '../io/files.ts';
 import { pairsOf, subjectsOf } from '../io/data-list.ts';
 import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, sameGrid } from '../io/volume.ts';
 import { intensityWindow } from '../register/intensity.ts';
@@ -22,8 +22,12 @@ export interface TrainingData {
 }
 
 /** Reads a data list's images, one after the other, onto the grid of `factor` times their finest spacing. */
-export async function readTrainingData(path: string, gpu: Gpu, factor: number, onProgress: (text: string) => void): Promise<TrainingData> {
-  const list = await readDataList(path);
+export async function readTrainingData(
+  list: DataList,
+  gpu: Gpu,
+  factor: number,
+  onProgress: (text: string) => void,
+): Promise<TrainingData> {
   const subjects = subjectsOf(list);
   const pairs = list.pairs.validation.length ? pairsOf(list, 'validation') : [];
   let modality = list.modality;

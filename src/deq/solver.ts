@@ -127,7 +127,7 @@ export async function iterate(
   onStep?: (step: Step) => void,
 ): Promise<Outcome> {
   if (!Number.isInteger(rule.maxIterations) || rule.maxIterations < 1)
-    throw new Error(`max iterations must be a whole number above 0, got ${rule.maxIterations}`);
+    throw new Error(`iterate: maxIterations must be a whole number above 0, got ${rule.maxIterations}`);
   schedule.run(start);
   const pending: Promise<Float32Array[]>[] = [];
   const seen: StepStatistics[] = [];

@@ -29,7 +29,7 @@ export function reverse(
     bar.set(t, before ? add(before, cotangent) : cotangent);
   };
   outputs.forEach((t, i) => accumulate(t, cotangents[i]!));
-  const remade = remaker(graph, nodes, wrt);
+  const recomputed = recomputer(graph, nodes, wrt);
   const updated = new Set<Tensor>();
   for (const node of nodes.toReversed()) {
     const { op, inputs, updates, outputs: made, attrs } = node;
@@ -41,7 +41,7 @@ export function reverse(
     if (!op.vjp) throw new Error(`grad: ${op.name} has no gradient`);
     const changed = inputs.find((t) => updated.has(t));
     if (changed) throw new Error(`grad: ${changed.label} was updated after ${op.name} read it; the gradient would see its new value`);
-    op.vjp({ inputs: inputs.map(remade), outputs: made, cotangents: cotangent, wanted, attrs }).forEach((g, i) => {
+    op.vjp({ inputs: inputs.map(recomputed), outputs: made, cotangents: cotangent, wanted, attrs }).forEach((g, i) => {
       if (wanted[i] && g) accumulate(inputs[i]!, g);
     });
   }
@@ -53,11 +53,11 @@ export function reverse(
 }
 
 /**
- * What a pullback reads in place of a value that ops marked `remade` have made: the same, made again in the phase being traced, if that takes
- * less memory from the forward pass than the value. Where nothing reads it, it is dead code and never planned. Not where a variable that it is
- * made of has been updated since.
+ * Maps a forward value to what a pullback should read: the value itself, or the same recomputed in the phase being traced, through chains of
+ * ops marked `recompute`, where their inputs take less memory than the value. Not where a variable that it was computed from has been updated
+ * since. What nobody reads of this is dead code and never planned.
  */
-function remaker(graph: Graph, nodes: readonly Node[], wrt: readonly Tensor[]): (t: Tensor) => Tensor {
+function recomputer(graph: Graph, nodes: readonly Node[], wrt: readonly Tensor[]): (t: Tensor) => Tensor {
   const makers = new Map<Tensor, number>();
   const updates = new Map<Tensor, number>();
   nodes.forEach((node, at) => {
@@ -68,7 +68,7 @@ function remaker(graph: Graph, nodes: readonly Node[], wrt: readonly Tensor[]): 
   const makerOf = (t: Tensor): Node | undefined => {
     const at = makers.get(t);
     const node = at === undefined ? undefined : nodes[at]!;
-    return node?.op.remade && !wrt.includes(t) && node.inputs.every((x) => (updates.get(x) ?? -1) < at!) ? node : undefined;
+    return node?.op.recompute && !wrt.includes(t) && node.inputs.every((x) => (updates.get(x) ?? -1) < at!) ? node : undefined;
   };
   /** What would have to be kept to make it again. */
   const kept = (t: Tensor): Tensor[] => makerOf(t)?.inputs.flatMap(kept) ?? (t.kind === 'result' ? [t] : []);

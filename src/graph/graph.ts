@@ -14,8 +14,9 @@ export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length 
 export const show = (shape: Shape): string => `[${shape.join(',')}]`;
 
 /**
- * A symbolic tensor. `input`: uploaded by the CPU, read only. `variable`: keeps its value from run to run and may be
- * updated. `result`: written once by the node that makes it. `workspace`: lives inside one node.
+ * A symbolic tensor. `input`: uploaded by the CPU, read only; its memory is reused after the last phase that reads it, so it is uploaded
+ * again before these phases run again. `variable`: may be updated; keeps its value from the first to the last phase that touches it, and
+ * always if `persistent`. `result`: written once by the node that makes it. `workspace`: lives inside one node.
  */
 export interface Tensor {
   readonly graph: Graph;
@@ -37,9 +38,10 @@ export interface Dispatch {
   params?: Record<string, number>;
   groups: readonly [number, number, number];
   /**
-   * Bindings whose buffer the result may take over, where their value is not needed any more: each invocation reads of them only the value
-   * that it writes. Compiled with IN_PLACE = 1 for the first of them, 2 for the next, the kernel reads the result's buffer instead, and `meanwhile`
-   * is bound for it. Launch rules give IN_PLACE = 0.
+   * Inputs whose buffer the result may overwrite where nothing reads them afterwards; only where each invocation reads, of such an input, no
+   * more than the element that it writes. The planner then compiles the kernel with IN_PLACE = 1 (the first of them) or 2 (the second): it
+   * reads that input from the result's binding. A buffer cannot be bound for reading and writing at once, so the input's own binding gets the
+   * tensor that is bound as `meanwhile`, and is not read. Launch rules give IN_PLACE = 0.
    */
   inPlace?: { result: string; of: readonly { name: string; meanwhile: string }[] };
 }
@@ -79,8 +81,8 @@ export interface Op<A = any> {
   vjp?(node: Pullback<A>): (Tensor | undefined)[];
   /** Its outputs count as constants: no gradient is passed on. */
   constant?: boolean;
-  /** So cheap that a pullback runs it again instead of keeping its outputs, where they take more memory than what they are made of. */
-  remade?: boolean;
+  /** A pullback recomputes its outputs instead of keeping them, where keeping what they are computed from takes less memory. */
+  recompute?: boolean;
 }
 
 export interface Node<A = any> {
@@ -103,6 +105,7 @@ export class Graph {
     return this.tensor('input', label, shape, tag, 'f32');
   }
 
+  /** `persistent`: for weights, an optimiser's moments and all that must survive phases that do not touch it. */
   variable(label: string, shape: Shape, tag: Tag = 'activation', { persistent = false } = {}): Tensor {
     return this.tensor('variable', label, shape, tag, 'f32', persistent);
   }

@@ -35,8 +35,8 @@ export interface Plan {
 }
 
 /** Small values (solver statistics) read while later steps run: this many may be under way at once. */
-export const TAPS = 8;
-export const TAP_BYTES = 256;
+export const READBACKS = 8;
+export const READBACK_BYTES = 256;
 /** Every dispatch has its own parameter slot, because writes to a buffer precede all commands not yet submitted. */
 export const PARAM_ALIGNMENT = 256;
 
@@ -93,7 +93,7 @@ function allocate(graph: Graph, placed: Placed[]): Plan {
   };
   slots.forEach((s) => count(s.tag, s.bytes));
   count('workspace', paramBytes);
-  count('staging', stagingBytes + TAPS * TAP_BYTES);
+  count('staging', stagingBytes + READBACKS * READBACK_BYTES);
   return { phases, slots, slotOf, stagingBytes, paramBytes, peak };
 }
 

@@ -4,7 +4,7 @@ import { type Access, packParams } from '../gpu/kernel.ts';
 import type { Tag } from '../gpu/ledger.ts';
 import { timePasses } from '../gpu/timestamps.ts';
 import { bytesOf, type Dispatch, type Graph, numel, show, type Tensor } from './graph.ts';
-import { checkLimits, PARAM_ALIGNMENT, plan, processorOf, TAP_BYTES, TAPS, type Plan, type Slot } from './plan.ts';
+import { checkLimits, PARAM_ALIGNMENT, plan, processorOf, READBACK_BYTES, READBACKS, type Plan, type Slot } from './plan.ts';
 
 interface Command {
   pipeline: GPUComputePipeline;
@@ -31,7 +31,7 @@ export class Schedule {
   /** Whose value each buffer holds: a slot serves many tensors, and phases may be run in any order. */
   private readonly held = new Map<Slot, Tensor>();
   private readonly owned: [GPUBuffer, Tag][] = [];
-  private readonly taps: GPUBuffer[] = [];
+  private readonly readbacks: GPUBuffer[] = [];
   private readonly staging: GPUBuffer | undefined;
   private reading = false;
 
@@ -43,7 +43,7 @@ export class Schedule {
       const buffer = this.own(slot.label, slot.bytes, usage.storage | usage.uniform | usage.copySrc | usage.copyDst, slot.tag);
       this.buffers.set(slot, buffer);
     }
-    for (let i = 0; i < TAPS; i++) this.taps.push(this.own('tap', TAP_BYTES, usage.mapRead | usage.copyDst, 'staging'));
+    for (let i = 0; i < READBACKS; i++) this.readbacks.push(this.own('readback', READBACK_BYTES, usage.mapRead | usage.copyDst, 'staging'));
     if (plan.stagingBytes) this.staging = this.own('staging', plan.stagingBytes, usage.mapRead | usage.copyDst, 'staging');
   }
 
@@ -126,22 +126,22 @@ export class Schedule {
     let end = 0;
     const ends = tensors.map((t) => (end += bytesOf(t)));
     const bytes = end;
-    if (bytes > TAP_BYTES)
+    if (bytes > READBACK_BYTES)
       throw new Error(
-        `runAndRead: ${tensors.map((t) => t.label).join(', ')} have ${bytes} bytes together, at most ${TAP_BYTES}; mark large ones as outputs and read them`,
+        `runAndRead: ${tensors.map((t) => t.label).join(', ')} have ${bytes} bytes together, at most ${READBACK_BYTES}; mark large ones as outputs and read them`,
       );
-    const tap = this.taps.pop();
-    if (!tap) throw new Error(`runAndRead: ${TAPS} reads are under way already; await one first`);
+    const readback = this.readbacks.pop();
+    if (!readback) throw new Error(`runAndRead: ${READBACKS} reads are under way already; await one first`);
     try {
       const encoder = this.encode(phase);
-      tensors.forEach((t, i) => encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, tap, ends[i]! - bytesOf(t), bytesOf(t)));
+      tensors.forEach((t, i) => encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, readback, ends[i]! - bytesOf(t), bytesOf(t)));
       this.gpu.device.queue.submit([encoder.finish()]);
-      await this.gpu.map(tap, bytes);
-      const data = new Float32Array(tap.getMappedRange(0, bytes).slice(0));
-      tap.unmap();
+      await this.gpu.map(readback, bytes);
+      const data = new Float32Array(readback.getMappedRange(0, bytes).slice(0));
+      readback.unmap();
       return tensors.map((t, i) => data.slice((ends[i]! - bytesOf(t)) / 4, ends[i]! / 4));
     } finally {
-      this.taps.push(tap);
+      this.readbacks.push(readback);
     }
   }
 

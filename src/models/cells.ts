@@ -13,7 +13,7 @@ export interface Model {
   channels: CellOptions['channels'];
   /** Width of the LNCC window of its force, in voxels of each level, odd. */
   window: number;
-  /** Diffusion regularisation of each level, coarse to fine, in voxel² a step; the cell has a default. */
+  /** Diffusion regularisation of each level, coarse to fine, in voxel² of its finest axis a step; the cell has a default. */
   lambda?: readonly number[];
   /** What it was trained on; `mri` and `ct` differ in how intensities are windowed. */
   modality: 'mri' | 'ct';

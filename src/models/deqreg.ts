@@ -29,7 +29,7 @@ const PASSED = 0.4;
 /** Longest step, and σ of the Gaussian that smooths it, in voxels of the finest axis. */
 const LIMIT = 0.5;
 const SMOOTHING = 0.5;
-/** Diffusion regularisation a step, in voxel², where a level does not say. */
+/** Diffusion regularisation a step, in voxel² of the finest axis, where a level does not say. */
 const LAMBDA = 0.1;
 
 /** Initial weights [3, channels + 3, 3, 3, 3] of the last layer, whose last three inputs are the step: their centre tap, 13 of 27, passes it. */

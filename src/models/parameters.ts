@@ -13,7 +13,6 @@ const draw =
 
 export const constant = (value: number): Initialiser => draw(() => value);
 export const zeros: Initialiser = constant(0);
-export const ones: Initialiser = constant(1);
 /** Normal numbers of mean 0. */
 export const normal = (sd: number): Initialiser => draw((random) => sd * normalDraw(random));
 

@@ -33,7 +33,7 @@ const spatialOf = (shape: Shape) => numel(shape.slice(2));
 
 const concatOp: Op<object> = {
   name: 'concat',
-  remade: true,
+  recompute: true,
   shape(shapes) {
     const [first] = shapes;
     const fits = shapes.every((s) => s.length >= 2 && s.length === first!.length && s.every((n, i) => i === 1 || n === first![i]));
@@ -64,7 +64,7 @@ const sliceOp: Op<{ start: number; count: number }> = {
   name: 'slice',
   shape([x], { start, count }) {
     if (x!.length < 2 || start < 0 || count < 1 || start + count > x![1]!)
-      throw new Error(`slice: channels ${start} to ${start + count - 1} of ${show(x!)}`);
+      throw new Error(`slice: channels ${start} to ${start + count - 1} are not all in ${show(x!)}`);
     return [[x![0]!, count, ...x!.slice(2)]];
   },
   launch({ inputs: [x], outputs: [y], attrs: { start, count } }) {
@@ -80,7 +80,8 @@ export const slice = (x: Tensor, start: number, count: number): Tensor => trace(
 
 /** Cuts a tensor along the channels into pieces of the given sizes. */
 export function split(x: Tensor, sizes: readonly number[]): Tensor[] {
-  if (sizes.reduce((a, b) => a + b, 0) !== x.shape[1]) throw new Error(`split: sizes ${sizes.join('+')} of ${show(x.shape)}`);
+  if (sizes.reduce((a, b) => a + b, 0) !== x.shape[1])
+    throw new Error(`split: sizes ${sizes.join('+')} are not the ${x.shape[1]} channels of ${show(x.shape)}`);
   let start = 0;
   return sizes.map((count) => slice(x, (start += count) - count, count));
 }

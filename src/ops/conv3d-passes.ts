@@ -11,13 +11,13 @@ const convKernel = kernel('conv3d', convSource);
 const dxKernel = kernel('conv3d_dx', dxSource);
 const packKernel = kernel('conv3d_pack', packSource);
 
-/**
- * How a convolution is tiled: voxels that an invocation makes along W, for `CHANNELS` output channels and, since few sums a voxel leave
- * registers for more of them, for up to `FEW`; input channels that a workgroup of the weight gradient takes.
- */
+/** How a convolution is tiled. */
 interface Tile {
+  /** Voxels along W that an invocation computes, for up to CHANNELS output channels. */
   run: number;
+  /** The same for up to FEW output channels: fewer sums a voxel leave registers for more voxels. */
   runOfFew: number;
+  /** Input channels that a workgroup of the weight gradient covers. */
   inputs: number;
 }
 /** By kernel size, on a CPU: found on lavapipe. */
@@ -36,8 +36,8 @@ export const TILES: Record<Processor, Record<number, Tile>> = { cpu: ON_CPU, gpu
 /** Columns side by side, of stride 1, that an invocation of the weight gradient walks along, by kernel size: memory depends on them. */
 export const ACROSS: Record<number, number> = { 1: 4, 3: 4, 5: 2 };
 const FEW = 8;
-/** Of a run, by stride: Mesa unrolls short loops only, and an invocation reads (run − 1) · stride + K values. */
-const MOST: Record<number, number> = { 1: 20, 2: 12 };
+/** The longest run, by stride: Mesa unrolls short loops only, and an invocation reads (run − 1) · stride + K values. */
+const LONGEST_RUN: Record<number, number> = { 1: 20, 2: 12 };
 /** Voxels that an invocation of the input gradient of stride 2 makes, and those where there are few channels. */
 const DX_RUN: Record<Processor, number> = { cpu: 8, gpu: 4 };
 const DX_RUN_OF_FEW: Record<Processor, number> = { cpu: 16, gpu: 4 };
@@ -83,7 +83,7 @@ export function convolve(
   const to = volume('conv3d', 'y', y.shape);
   const k = w.shape[2]!;
   const { run: ofMany, runOfFew } = TILES[node.processor][k]!;
-  const run = evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, MOST[stride]!));
+  const run = evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, LONGEST_RUN[stride]!));
   const count = Math.ceil(to.w / run) * to.h * to.d;
   const { constants, groups } = flat(count, to.n);
   return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {

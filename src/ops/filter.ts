@@ -31,7 +31,7 @@ const resizeTaps = (s: number, transpose: boolean): number =>
 const resizeOp: Op<ResizeAttrs> = {
   name: 'resize',
   dtype: oneDtype,
-  remade: true,
+  recompute: true,
   shape([x], { axis, length }) {
     volume('resize', 'x', x!);
     if (!Number.isInteger(length) || length < 1) throw new Error(`resize: a size must be a whole number above 0, got ${length}`);

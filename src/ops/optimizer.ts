@@ -103,29 +103,35 @@ export function adam({ parameter, first, second, corrections }: AdamState, gradi
   parameter.graph.apply(adamOp, inputs, attrs, [parameter, first, second, corrections]);
 }
 
-const gradientClipOp: Op<{ most: number }> = {
+const gradientClipOp: Op<{ maxNorm: number }> = {
   name: 'gradientClip',
-  shape(_, { most }) {
-    if (!(most > 0)) throw new Error(`gradientClip: the largest norm must be above 0, got ${most}`);
+  shape(_, { maxNorm }) {
+    if (!(maxNorm > 0)) throw new Error(`gradientClip: the largest norm must be above 0, got ${maxNorm}`);
     return [[2]];
   },
-  launch({ inputs, outputs: [clip], attrs: { most }, workspace }) {
+  launch({ inputs, outputs: [clip], attrs: { maxNorm }, workspace }) {
     const counts = inputs.map((g) => partialsOf(numel(g.shape)));
     const total = counts.reduce((a, b) => a + b, 0);
     const squares = workspace('squares', [total]);
     let at = 0;
     return [
       ...inputs.map((g, i) => reducePart('DOT', g, g, squares, (at += counts[i]!) - counts[i]!)),
-      { kernel: clipScaleKernel, constants: { WG }, groups: [1, 1, 1], bindings: { squares, clip: clip! }, params: { count: total, most } },
+      {
+        kernel: clipScaleKernel,
+        constants: { WG },
+        groups: [1, 1, 1],
+        bindings: { squares, clip: clip! },
+        params: { count: total, max_norm: maxNorm },
+      },
     ];
   },
 };
 
 /**
- * For gradients whose joint 2-norm shall be at most `most`: [factor, norm], for `adam`'s option `clip` (torch.nn.utils.clip_grad_norm_).
+ * For gradients whose joint 2-norm shall be at most `maxNorm`: [factor, norm], for `adam`'s option `clip` (torch.nn.utils.clip_grad_norm_).
  * The factor is 0 where the norm is NaN, infinite or too large to be squared in f32: such a step is left out.
  */
-export const gradientClip = (gradients: readonly Tensor[], most: number): Tensor => trace(gradientClipOp, gradients, { most });
+export const gradientClip = (gradients: readonly Tensor[], maxNorm: number): Tensor => trace(gradientClipOp, gradients, { maxNorm });
 
 const emaOp: Op<{ decay: number }> = {
   name: 'ema',

@@ -27,7 +27,7 @@ function unaryLaunch(f: Function, count: number) {
 const unaryOp: Op<UnaryAttrs> = {
   name: 'unary',
   dtype: oneDtype,
-  remade: true,
+  recompute: true,
   shape: ([x]) => [x!],
   launch({ inputs: [x], outputs: [y], attrs: { f, factor, offset } }) {
     const count = numel(x!.shape);

@@ -17,8 +17,8 @@ export interface ModelCard {
   seed: number;
   steps: number;
   adjoint: string;
-  /** Evaluations of the cell on a level at most while it was trained: T of an unrolled one. Absent in older files. */
-  evaluations?: number;
+  /** Evaluations of the cell on a level at most while it was trained: T of an unrolled one. */
+  evaluations: number;
   adapter: string;
   hours: number;
   /** ISO 8601. */
@@ -27,14 +27,6 @@ export interface ModelCard {
   version: string;
   /** Figures on data that it was not trained on, by name. */
   validation: Record<string, unknown>;
-}
-
-/** What files have that do not say: the default budget of training when they were made. */
-const EVALUATIONS = 16;
-
-/** Evaluations of the cell on a level at most while a model was trained; of older cards, T from the words of their adjoint. */
-export function trainedEvaluations({ evaluations, adjoint }: Pick<ModelCard, 'evaluations' | 'adjoint'>): number {
-  return evaluations ?? Number(/, (\d+) steps/.exec(adjoint)?.[1] ?? EVALUATIONS);
 }
 
 /** Of the metadata's layout and of the cells' formulas: a model of another format is not solved as it was trained. */
@@ -127,7 +119,7 @@ function checkCard(card: unknown): ModelCard {
     ...texts.filter((name) => typeof card[name] !== 'string'),
     ...numbers.filter((name) => typeof card[name] !== 'number' || !Number.isFinite(card[name])),
     ...(isObject(card.validation) ? [] : ['validation']),
-    ...(card.evaluations === undefined || (Number.isInteger(card.evaluations) && (card.evaluations as number) > 0) ? [] : ['evaluations']),
+    ...(Number.isInteger(card.evaluations) && (card.evaluations as number) > 0 ? [] : ['evaluations']),
   ];
   if (wrong.length)
     throw new Error(

@@ -23,7 +23,7 @@ export interface TrainOptions {
   dtype: 'f32' | 'f16';
   /** Width of the LNCC window, in voxels of each level, in the loss and in the cell's force. */
   window: number;
-  /** Diffusion regularisation a step of the `deqreg` cell, in voxel² of each level: the last for the finest level of all stages, and so on. */
+  /** Diffusion regularisation a step of the `deqreg` cell, in voxel² of each level's finest axis: the last for the finest level of all stages, and so on. */
   lambda: readonly number[];
   loss: LossOptions;
   stages: readonly Stage[];

@@ -59,7 +59,7 @@ export interface TrainingStepOptions extends CellOptions {
   levels?: readonly number[];
   /** Width of the LNCC window, in voxels of each level, in the loss and in the cell's force. Default 5. */
   window?: number;
-  /** Diffusion regularisation a step, in voxel² of each level; default: the cell's own. */
+  /** Diffusion regularisation a step, in voxel² of each level's finest axis; default: the cell's own. */
   lambda?: readonly number[];
   /** Default: LNCC, diffusion 1, dice 0. */
   loss?: LossOptions;

@@ -60,7 +60,7 @@ export const options = {
   method: {
     value: methods.join('|'),
     parse: oneOf(...methods),
-    help: 'fixed point of the classical cell by Anderson acceleration, composed Adam steps, or fixed point of a trained cell',
+    help: 'fixed point of the classical cell by Anderson acceleration, composed Adam steps, or fixed point of a trained cell (default equilibrium)',
   },
   model: {
     value: 'FILE',
@@ -69,10 +69,22 @@ export const options = {
   },
   refine: { value: 'N', parse: whole, help: 'deq: evaluations of the classical cell, at most, after the last level (default 0)' },
   levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
-  iterations: { value: 'N[,N,…]', parse: list(whole), help: 'evaluations of the update at most, one number or one a level' },
-  tolerance: { value: 'T[,T,…]', parse: list(number), help: 'a level ends when the RMS residual is below T of its voxels' },
-  lambda: { value: 'L[,L,…]', parse: list(number), help: 'regularisation a step, voxel² of each level; larger is smoother' },
-  window: { value: 'N', parse: whole, help: 'width of the LNCC window in voxels, odd; not for deq' },
+  iterations: {
+    value: 'N[,N,…]',
+    parse: list(whole),
+    help: 'evaluations of the update at most, one number or one a level (default 40,40,20; adam 60,60,40; deq: the model’s)',
+  },
+  tolerance: {
+    value: 'T[,T,…]',
+    parse: list(number),
+    help: 'a level ends when the RMS residual is below T of its voxels (default 0.002,0.002,0.006; adam 0; deq: the model’s)',
+  },
+  lambda: {
+    value: 'L[,L,…]',
+    parse: list(number),
+    help: 'regularisation a step, voxel² of each level’s finest axis; larger is smoother (default 0.245,0.18,0.08; deq: the model’s)',
+  },
+  window: { value: 'N', parse: whole, help: 'width of the LNCC window in voxels, odd; not for deq (default 11)' },
   inverse: { help: 'also write inverse_displacement.nii.gz, from moving point to fixed point, on the moving grid' },
   'no-report': { help: 'do not write report.html' },
   'dry-run': { help: 'tell the exact GPU memory this run will need, without a GPU, and stop' },

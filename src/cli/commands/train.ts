@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { version } from '../../../package.json';
 import { adjoints } from '../../deq/problem.ts';
 import { adapterName, mebibytes } from '../../gpu/device.ts';
-import { readBytes, writeAtomic } from '../../io/files.ts';
+import { readBytes, readDataList, writeAtomic } from '../../io/files.ts';
 import { similarityJacobians } from '../../models/cell.ts';
 import { type CellName, cells, type Model } from '../../models/cells.ts';
 import { encodeModel } from '../../register/model.ts';
@@ -33,16 +33,20 @@ export const options = {
   resume: { help: 'go on from the checkpoint in --out; give the other options as before' },
   config: { value: 'FILE', parse: text, help: 'JSON with any of the settings that --show tells; options here override it' },
   show: { help: 'print the settings as JSON, and stop' },
-  cell: { value: Object.keys(cells).join('|'), parse: oneOf(...(Object.keys(cells) as CellName[])), help: 'the update that is trained' },
-  channels: { value: 'N', parse: whole, help: 'width of the cell at full resolution' },
-  adjoint: { value: adjoints.join('|'), parse: oneOf(...adjoints), help: 'how gradients pass the fixed point' },
-  'unrolled-steps': { value: 'T', parse: whole, help: 'steps of unrolled and checkpointed' },
+  cell: {
+    value: Object.keys(cells).join('|'),
+    parse: oneOf(...(Object.keys(cells) as CellName[])),
+    help: 'the update that is trained (default deqreg)',
+  },
+  channels: { value: 'N', parse: whole, help: 'width of the cell at full resolution (default 8)' },
+  adjoint: { value: adjoints.join('|'), parse: oneOf(...adjoints), help: 'how gradients pass the fixed point (default jfb)' },
+  'unrolled-steps': { value: 'T', parse: whole, help: 'steps of unrolled and checkpointed (default 6)' },
   similarity: {
     value: similarityJacobians.join('|'),
     parse: oneOf(...similarityJacobians),
-    help: "what of the similarity force's Jacobian the gradient sees",
+    help: "what of the similarity force's Jacobian the gradient sees (default detached)",
   },
-  seed: { value: 'N', parse: whole, help: 'other weights, pairs and augmentations for another number' },
+  seed: { value: 'N', parse: whole, help: 'other weights, pairs and augmentations for another number (default 1)' },
   name: { value: 'NAME', parse: text, help: "the model's name (default: the data list's)" },
   quiet: { help: 'print nothing but errors' },
 } satisfies Options;
@@ -89,11 +93,12 @@ export async function run(args: string[]): Promise<number> {
 
   const progress = trainProgress(quiet, settings.stages, from?.step ?? 0);
   const asked = stopOnSignals(progress);
+  const list = data === undefined ? undefined : await readDataList(data);
   const gpu = await openGpu();
   let kept = from;
   try {
     const finest = Math.min(...settings.stages.map(({ levels }) => levels.at(-1)!));
-    const trained = data ? await readTrainingData(data, gpu, finest, progress.note) : await demoData(gpu, finest);
+    const trained = list ? await readTrainingData(list, gpu, finest, progress.note) : await demoData(gpu, finest);
     await mkdir(out, { recursive: true }); // not before all images could be read
     const { records, events } = await readLog(path(LOG), from?.step ?? 0);
     await writeAtomic(path(LOG), [...records, ...events].map((line) => `${JSON.stringify(line)}\n`).join(''));
