@@ -3,6 +3,7 @@
 // grid_sample(align_corners=True, padding_mode='border').
 // @use items$LANES
 // @use trilinear
+// @use matrix
 // @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
@@ -14,10 +15,7 @@ struct Params {
 @group(0) @binding(3) var<uniform> params: Params;
 
 fn find(q: vec3f) -> Cell {
-  let x = vec3f(
-    dot(vec3f(params.m00, params.m01, params.m02), q) + params.m03,
-    dot(vec3f(params.m10, params.m11, params.m12), q) + params.m13,
-    dot(vec3f(params.m20, params.m21, params.m22), q) + params.m23);
+  let x = mapped(q);
   return locate(select(x, floor(x + 0.5), NEAREST), vec3u(params.image_w, params.image_h, params.image_d));
 }
 

@@ -2,6 +2,7 @@
 // Sums are whole numbers, so that their order does not matter: t = round(w·ȳ·2^30/max|ȳ|) is added to a 64-bit integer in two words.
 // Range: 2^33 contributions to one voxel; resolution 2^-30 of the largest |ȳ|. Layout as in warp.wgsl.
 // @use trilinear
+// @use matrix
 // @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, channels: u32, w: u32, h: u32, d: u32,
@@ -34,12 +35,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let p = d * params.h * params.w + id.x;
   let q = vec3f(f32(w), f32(h), f32(d))
     + vec3f(u[n * 3u * voxels + p], u[(n * 3u + 1u) * voxels + p], u[(n * 3u + 2u) * voxels + p]);
-  let x = vec3f(
-    dot(vec3f(params.m00, params.m01, params.m02), q) + params.m03,
-    dot(vec3f(params.m10, params.m11, params.m12), q) + params.m13,
-    dot(vec3f(params.m20, params.m21, params.m22), q) + params.m23);
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let cell = locate(x, size);
+  let cell = locate(mapped(q), size);
   for (var c = n * params.channels; c < (n + 1u) * params.channels; c++) {
     let value = dy[c * voxels + p] / largest[0] * 1073741824.0;
     for (var k = 0u; k < 8u; k++) {

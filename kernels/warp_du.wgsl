@@ -1,6 +1,7 @@
 // Gradient of warp for the displacement: ū[n,·,p] = Mᵀ · Σ_c ȳ[n,c,p] · ∂image[n,c]/∂x at x = M·(p + u[n,p]); 0 along clamped axes.
 // One invocation: one voxel p, all channels. Layout and sampling as in warp.wgsl.
 // @use trilinear
+// @use matrix
 // @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
@@ -36,19 +37,15 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let p = d * params.h * params.w + id.x;
   let q = vec3f(f32(w), f32(h), f32(d))
     + vec3f(u[n * 3u * voxels + p], u[(n * 3u + 1u) * voxels + p], u[(n * 3u + 2u) * voxels + p]);
-  let m0 = vec3f(params.m00, params.m01, params.m02);
-  let m1 = vec3f(params.m10, params.m11, params.m12);
-  let m2 = vec3f(params.m20, params.m21, params.m22);
-  let x = vec3f(dot(m0, q) + params.m03, dot(m1, q) + params.m13, dot(m2, q) + params.m23);
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let cell = locate(x, size);
+  let cell = locate(mapped(q), size);
   var g = vec3f(0.0);
   for (var k = 0u; k < CHANNELS; k++) {
     let c = n * CHANNELS + k;
     g += dy[c * voxels + p] * slope(c * size.x * size.y * size.z, cell);
   }
   g *= cell.free;
-  let out = g.x * m0 + g.y * m1 + g.z * m2;
+  let out = rows() * g;
   du[n * 3u * voxels + p] = out.x;
   du[(n * 3u + 1u) * voxels + p] = out.y;
   du[(n * 3u + 2u) * voxels + p] = out.z;

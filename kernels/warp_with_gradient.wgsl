@@ -3,6 +3,7 @@
 // the image, where the clamped value is constant, it fades to 0 within one voxel.
 // Layout image [N, Di, Hi, Wi] vec4f, u and gradient [N, 3, D, H, W], warped [N, 1, D, H, W]. One invocation: one voxel.
 // @use trilinear
+// @use matrix
 // @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
@@ -25,11 +26,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let p = d * params.h * params.w + id.x;
   let o = n * 3u * voxels + p;
   let q = vec3f(f32(w) + u[o], f32(h) + u[o + voxels], f32(d) + u[o + 2u * voxels]);
-  let m0 = vec3f(params.m00, params.m01, params.m02);
-  let m1 = vec3f(params.m10, params.m11, params.m12);
-  let m2 = vec3f(params.m20, params.m21, params.m22);
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let x = vec3f(dot(m0, q) + params.m03, dot(m1, q) + params.m13, dot(m2, q) + params.m23);
+  let x = mapped(q);
   let c = locate(x, size);
   let fade = max(vec3f(0.0), 1.0 - abs(x - clamp(x, vec3f(0.0), vec3f(size - 1u))));
   let i = n * size.x * size.y * size.z + c.base;
@@ -38,8 +36,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let far = mix(mix(image[j], image[j + c.step.x], c.at.x), mix(image[j + c.step.y], image[j + c.step.y + c.step.x], c.at.x), c.at.y);
   let value = mix(near, far, c.at.z);
   warped[n * voxels + p] = value.x;
-  let inside = fade * value.yzw;
-  let slope = inside.x * m0 + inside.y * m1 + inside.z * m2;
+  let slope = rows() * (fade * value.yzw);
   gradient[o] = slope.x;
   gradient[o + voxels] = slope.y;
   gradient[o + 2u * voxels] = slope.z;

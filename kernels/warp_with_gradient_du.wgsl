@@ -2,6 +2,7 @@
 //   x̄_k = ⟨(dwarped, fade·v), ∂image/∂x_k⟩ (0 along clamped axes) + fade'_k · slope_k · v_k (0 along all others).
 // Cotangents that are not there (WARPED, GRADIENT) count as 0. One invocation: one voxel p. Layout and sampling as there.
 // @use trilinear
+// @use matrix
 // @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
@@ -25,11 +26,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let p = d * params.h * params.w + id.x;
   let o = n * 3u * voxels + p;
   let q = vec3f(f32(w) + u[o], f32(h) + u[o + voxels], f32(d) + u[o + 2u * voxels]);
-  let m0 = vec3f(params.m00, params.m01, params.m02);
-  let m1 = vec3f(params.m10, params.m11, params.m12);
-  let m2 = vec3f(params.m20, params.m21, params.m22);
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let x = vec3f(dot(m0, q) + params.m03, dot(m1, q) + params.m13, dot(m2, q) + params.m23);
+  let x = mapped(q);
   let c = locate(x, size);
   let beyond = x - clamp(x, vec3f(0.0), vec3f(size - 1u));
   let fade = max(vec3f(0.0), 1.0 - abs(beyond));
@@ -42,8 +40,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let near = mix(low, mid, c.at.y); let far = mix(high, top, c.at.y);
   var v = vec3f(0.0);
   if (GRADIENT) {
-    let g = vec3f(dgradient[o], dgradient[o + voxels], dgradient[o + 2u * voxels]);
-    v = vec3f(dot(m0, g), dot(m1, g), dot(m2, g));
+    v = vec3f(dgradient[o], dgradient[o + voxels], dgradient[o + 2u * voxels]) * rows();
   }
   var cotangent = vec4f(0.0, fade * v);
   if (WARPED) { cotangent.x = dwarped[n * voxels + p]; }
@@ -53,7 +50,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     dot(cotangent, far - near));
   let fading = -sign(beyond) * ceil(fade);
   let out = c.free * inside + fading * mix(near, far, c.at.z).yzw * v;
-  let slope = out.x * m0 + out.y * m1 + out.z * m2;
+  let slope = rows() * out;
   du[o] = slope.x;
   du[o + voxels] = slope.y;
   du[o + 2u * voxels] = slope.z;

@@ -5,6 +5,7 @@ import index from '../../kernels/lib/index.wgsl';
 import place from '../../kernels/lib/place.wgsl';
 import reduce from '../../kernels/lib/reduce.wgsl';
 import trilinear from '../../kernels/lib/trilinear.wgsl';
+import matrix from '../../kernels/lib/matrix.wgsl';
 import difference from '../../kernels/lib/difference.wgsl';
 import local from '../../kernels/lib/local.wgsl';
 import fields from '../../kernels/lib/fields.wgsl';
@@ -25,6 +26,7 @@ const libraries: Record<string, string> = {
   batch,
   reduce,
   trilinear,
+  matrix,
   difference,
   local,
   fields,
