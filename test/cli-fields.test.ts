@@ -7,8 +7,9 @@ import * as assert from 'uvu/assert';
 import { applyAffine, composeAffine, invertAffine } from '../src/io/affine.ts';
 import { fromPhysical } from '../src/io/displacement.ts';
 import { readDisplacement, readVolume, writeNifti } from '../src/io/files.ts';
-import { encodeNifti } from '../src/io/nifti.ts';
+import { encodeDisplacement, encodeNifti } from '../src/io/nifti.ts';
 import { sameGrid } from '../src/io/volume.ts';
+import { seededRandom } from '../src/ops/random.ts';
 import { planInverse } from '../src/register/fields.ts';
 import { jacobianStats } from '../src/register/metrics.ts';
 import { deqreg } from './cli-run.ts';
@@ -96,6 +97,16 @@ test('jacobian: the determinant, its logarithm, and the figures of both', async 
   await succeed('jacobian --displacement o/displacement.nii.gz --out j/log.nii --log');
   const [det, log] = await Promise.all([readVolume(at('j/det.nii.gz')), readVolume(at('j/log.nii'))]);
   assert.ok(sameGrid(det, u) && log.data.every((value, p) => Math.abs(value - Math.log(Math.max(det.data[p]!, 1e-9))) < 1e-5));
+});
+
+test('invert: of a field that folds everywhere it is told that there is no inverse', async () => {
+  const { size, affine } = await readVolume(at('p/fixed.nii.gz'));
+  const random = seededRandom(1);
+  const data = Float32Array.from({ length: 3 * size[0] * size[1] * size[2] }, () => 60 * (random() - 0.5));
+  await writeNifti(at('noise.nii'), encodeDisplacement({ size, affine, data }));
+  const { stdout, stderr } = await succeed('invert --displacement noise.nii --out none.nii');
+  assert.match(stdout, /^(stagnated|max-iterations|diverged) after /);
+  assert.match(stderr, /^deqreg: warning: the inverse is none: .* voxels off on average; /m);
 });
 
 test('invert and compose: to nothing, in both orders', async () => {

@@ -8,6 +8,7 @@ import { checkFinite } from '../io/volume.ts';
 import { openGpu } from './gpu.ts';
 import type { InverseOutcome } from '../register/fields.ts';
 import { UsageError } from './args.ts';
+import { warn } from './inputs.ts';
 import { withOutputs } from './outputs.ts';
 
 /** A displacement field from a file, without NaN. */
@@ -33,6 +34,14 @@ export async function writeFromGpu(path: string, make: (gpu: Gpu) => Promise<Uin
       gpu.close();
     }
   });
+}
+
+/** Tells on stderr of an inverse that is none. */
+export function warnOfInverse({ result, voxels }: InverseOutcome): void {
+  if (result !== 'converged' && !(voxels.mean <= 1))
+    warn([
+      `the inverse is none: ${result}, ${voxels.mean.toFixed(1)} voxels off on average; the displacement may fold, or map far beyond its grid`,
+    ]);
 }
 
 /** An inverse's verdict and residual for people. */

@@ -11,6 +11,7 @@ import { modalities } from '../../register/intensity.ts';
 import { methods, resolveOptions, type RegisterOptions } from '../../register/options.ts';
 import { planRegistration, register } from '../../register/register.ts';
 import { label, list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
+import { warnOfInverse } from '../fields.ts';
 import { doubts, type Inputs, readInputs, warn } from '../inputs.ts';
 import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
 import { modelNote, type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
@@ -186,6 +187,7 @@ async function registerInto(
     const solved = performance.now();
     const field = { size, affine, data: toPhysical(displacement, fixed) };
     const inverse = how.inverse ? await invert(gpu, field, { grid: moving }) : undefined;
+    if (inverse && !how.quiet) warnOfInverse(inverse.outcome);
     const registered = performance.now();
     const files = [
       write('displacement.nii.gz', encodeDisplacement(field)),
