@@ -223,7 +223,7 @@ test('fields that do not meet, and options out of range, are refused', async () 
   );
   assert.match(await messageOf(() => invert(g, field, { grid: away })), /leads elsewhere: 0 %/);
   assert.match(await messageOf(() => invert(g, field, { tolerance: NaN })), /tolerance must be .* ≥ 0, got NaN/);
-  assert.match(await messageOf(() => invert(g, field, { maxIterations: 0 })), /max iterations/);
+  assert.match(await messageOf(() => invert(g, field, { maxIterations: 0 })), /maxIterations must be a whole number above 0/);
   const there = await composeFields(
     g,
     field,
