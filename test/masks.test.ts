@@ -8,6 +8,7 @@ import { moments } from '../src/register/moments.ts';
 import { dice, jacobianStats, presentLabels, warpLabels } from '../src/register/metrics.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { gpu } from './gpu.ts';
+import { rejection } from './rejection.ts';
 
 const size: Vec3 = [40, 48, 56];
 const brain = phantom('brain', size, 1);
@@ -101,6 +102,12 @@ test('a moving image that ends within the fixed one: its border is not matched w
   const [within, beyond] = [slab(0, 20), slab(48, 56)];
   assert.ok(apart(half.displacement, whole.displacement, within) < 0.3, `${apart(half.displacement, whole.displacement, within)} voxels`);
   assert.ok(apart(half.displacement, still, beyond) < 0.1, `${apart(half.displacement, still, beyond)} voxels`);
+  const few = { affine: 'affine', iterations: 1 } as const;
+  const [all, part] = [await run(fixed, moving, few), await run(fixed, cut, few)];
+  assert.equal(part.memory.measured, part.memory.planned);
+  assert.ok(Math.abs(part.affine.motion - all.affine.motion) < 1, `moved by ${part.affine.motion} and ${all.affine.motion} mm`);
+  const beneath = { ...fixed, mask: slab(30, 56) }; // of the moving image there is nothing
+  assert.match(await rejection(run(beneath, cut)), /^no voxel that counts of the fixed image lies in the moving one; /);
 });
 
 test('slices four times as thick as the pixels: Dice improves, steps stay sensible', async () => {

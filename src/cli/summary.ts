@@ -37,7 +37,7 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
         ? `none (${affine.requested === 'auto' ? 'the images start close together' : 'as asked'})`
         : `${affine.mode}${affine.requested === 'auto' ? ' (the images start far apart)' : ''}: NCC ${affine.ncc.before.toFixed(3)} → ${affine.ncc.after.toFixed(3)}, ${affine.motion.toFixed(1)} mm on average`,
     ],
-    ...(coverage < 1
+    ...(coverage < 0.99
       ? [['coverage', `${(100 * (1 - coverage)).toFixed(0)} % of the fixed grid lies outside the moving image and was not compared`]]
       : []),
     ...(model ? [['model', `${model.name} (${model.file}): ${model.summary}`]] : []),

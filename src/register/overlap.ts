@@ -36,7 +36,13 @@ const NEGLIGIBLE = 0.01;
 /** Does a noticeable part of the fixed grid lie where the moving image, after the transform, has no voxels? */
 export const reachesOut = (fixed: Grid, moving: Grid, transform?: Affine): boolean => overlap(fixed, moving, transform) < 1 - NEGLIGIBLE;
 
-/** 1 for each voxel of the fixed grid, of those that `mask` has, that lies in the moving image after the transform, else 0. */
+/** The headers' places of images that share less than this share of the fixed grid are no start for an alignment. */
+const MEANT = 0.25;
+
+/** Do the headers put a noticeable part of the fixed grid, but not most of it, outside the moving image? */
+export const partly = (fixed: Grid, moving: Grid): boolean => reachesOut(fixed, moving) && overlap(fixed, moving) >= MEANT;
+
+/** 1 for each voxel of the fixed grid, of those that `mask` has, that lies in the moving image after the transform, else 0. Throws where there is none. */
 export function covered(fixed: Grid & { mask?: Float32Array }, moving: Grid, transform?: Affine): Float32Array {
   const [w, h, d] = fixed.size;
   const m = matrixBetween(fixed, moving, transform);
@@ -50,5 +56,7 @@ export function covered(fixed: Grid & { mask?: Float32Array }, moving: Grid, tra
         });
         if (there && (!fixed.mask || fixed.mask[v])) inside[v] = 1;
       }
+  if (!inside.includes(1))
+    throw new Error('no voxel that counts of the fixed image lies in the moving one; check masks and headers, or take another affine mode');
   return inside;
 }

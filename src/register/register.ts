@@ -9,7 +9,7 @@ import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, type Volum
 import { alignAffine, type AffineResult, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
-import { checkOverlap, covered, overlap, reachesOut } from './overlap.ts';
+import { checkOverlap, covered, overlap, partly, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
 /** Told of every evaluation of the update. Residual: RMS of f(u) − u in voxels of the level's grid; similarity: mean LNCC. */
@@ -74,7 +74,11 @@ export function planRegistration(
   const transform = resolved.affine === 'none' ? undefined : aligned;
   const counted = { ...masks, fixed: masks.fixed || reachesOut(fixed, moving, transform) };
   const stages = [plan(traceRegistration(fixed, moving, resolved, { windows, masks: counted, model: options.model, transform }).graph)];
-  if (transform) stages.push(planAffine(fixed, moving, { windows, masks, factors: affineFactors(resolved) })); // one stage after the other: the larger one counts
+  if (transform) {
+    // one stage after the other: the larger one counts
+    const shared = { ...masks, fixed: masks.fixed || partly(fixed, moving) };
+    stages.push(planAffine(fixed, moving, { windows, masks: shared, factors: affineFactors(resolved) }));
+  }
   return { plan: stages.reduce((a, b) => (b.peak.total > a.peak.total ? b : a)), options: resolved };
 }
 
@@ -102,20 +106,20 @@ export async function register(
   const windowOf = ({ data, mask }: MaskedVolume) => intensityWindow(data, resolved.modality, mask);
   const intensities = { fixed: windowOf(fixed), moving: windowOf(moving) };
   if (options.modality !== resolved.modality) checkModality(resolved, fixed, moving); // chosen by the model, not by the caller
-  const setting = { windows: intensities, masks: { fixed: !!fixed.mask, moving: !!moving.mask } };
   gpu.ledger.reset();
   const { live } = gpu.ledger;
   const others = { total: live.total, byTag: { ...live.byTag } }; // what the caller holds beside this
-  const affine = await alignAffine(gpu, fixed, moving, { ...setting, factors: affineFactors(resolved) }, resolved.affine);
+  // Beyond its border the moving image goes on as at the border, which looks like something to be matched: what is known to lie there is masked.
+  const partial = resolved.affine !== 'none' && partly(fixed, moving);
+  const shared = partial ? { ...fixed, mask: covered(fixed, moving) } : fixed;
+  const affineSetting = { windows: intensities, masks: { fixed: !!shared.mask, moving: !!moving.mask }, factors: affineFactors(resolved) };
+  const affine = await alignAffine(gpu, shared, moving, affineSetting, resolved.affine);
   const aligned = performance.now();
   const transform = resolved.affine === 'none' ? undefined : affine.matrix;
-  // Beyond its border the moving image goes on as at the border, which looks like something to be matched.
   const mask = reachesOut(fixed, moving, transform) ? covered(fixed, moving, transform) : fixed.mask;
-  if (mask && !mask.includes(1))
-    throw new Error('after the alignment no voxel that counts of the fixed image lies in the moving one; try another affine mode');
   const traced = traceRegistration(fixed, moving, resolved, {
-    ...setting,
-    masks: { ...setting.masks, fixed: !!mask },
+    windows: intensities,
+    masks: { fixed: !!mask, moving: !!moving.mask },
     model: options.model,
     transform,
   });
