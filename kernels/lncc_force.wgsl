@@ -1,6 +1,7 @@
 // force[·,p] = g(p)·gradient[·,p]. g(p) is the derivative of s = c²/(va·vb), the LNCC of the window centred at p, for the one voxel b[p], times
 // the voxels of the window: g = 2c/(va·vb + ε) · [(a − ā) − c/(vb + FLAT)·(b − b̄)], at p. The bracket is the residual of the regression of a
-// on b: 0 where they agree, so that equal images get no force; with ε in place of FLAT they would. Avants et al., Med. Image Anal. 2008, equation 6.
+// on b: 0 where they agree, so that equal images get no force; with ε in place of FLAT they would. Avants et al., Med. Image Anal. 2008,
+// equation 6.
 // Both are multiplied by weight[p] where WEIGHTED. From sums t = (Σb, Σb², Σab) over W and H (this kernel adds the D axis) and the
 // statistics (mean, variance) of a. partial_sums: Σ weight·s of each invocation. Layout and sums as in local_statistics.wgsl; gradient and
 // force [N, 3, D, H, W].

@@ -1,7 +1,8 @@
 // y[o] = Σ_i w(o,i)·x[i] along one axis, s = n_in / n_out. Where the axis grows, linear interpolation (align_corners=False):
 // w = max(0, 1 − |c − i|), c = (o + ½)·s − ½ held inside 0 … n_in − 1; where it shrinks, the mean over the output voxel's extent:
-// w = overlap of voxels i and o, divided by s, counted in parts of 1/(n_in·n_out) of the axis. TRANSPOSE: x̄[i] = Σ_o w(o,i)·ȳ[o], its output a voxel i.
-// Layout [planes, H, W], the lengths those of the output; one invocation: LANES neighbours along W, 1 where that is the axis.
+// w = overlap of voxels i and o, divided by s; counted in whole parts, 1/(n_in·n_out) of the axis, so that weights sum to 1.
+// TRANSPOSE: x̄[i] = Σ_o w(o,i)·ȳ[o], its output a voxel i. Layout [planes, H, W], the lengths those of the output; one invocation: LANES
+// neighbours along W, 1 where that is the axis.
 // @use reals$LANES
 // @use batch
 alias real = f32; // storage
