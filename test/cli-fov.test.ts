@@ -48,8 +48,18 @@ test('an image that lies inside the other is registered and warped, whichever of
     const { code, stderr } = await run(`register --fixed ${a}.nii --moving ${b}.nii --out ${a} --levels 2 --iterations 2 --affine none`);
     assert.is(code, 0, stderr);
   }
-  const { code, stderr } = await run('apply --moving part.nii --displacement still.nii --out warped.nii');
+  const { code, stderr } = await run('apply --moving part.nii --displacement whole/displacement.nii.gz --out warped.nii');
   assert.is(code, 0, stderr);
+  const [part, warped, applied] = await Promise.all(['part.nii', 'whole/warped.nii.gz', 'warped.nii'].map((path) => readVolume(at(path))));
+  const background = part!.data.reduce((a, b) => Math.min(a, b));
+  assert.ok(background > 0, 'the part has no background of its own');
+  const n = warped!.data.length;
+  for (const v of [0, n - 1]) assert.equal([warped!.data[v], applied!.data[v]], [background, background]); // corners of the whole image
+  assert.ok(warped!.data.filter((value) => value === background).length > 0.9 * n);
+  assert.ok(
+    applied!.data.every((value, v) => Math.abs(value - warped!.data[v]!) <= 1),
+    'as register has it',
+  );
 });
 
 test('apply, nearest: labels as register warps them, 0 outside their map, in their own type', async () => {

@@ -8,6 +8,7 @@ import type { DisplacementField } from '../io/nifti.ts';
 import { type Volume, voxelCount } from '../io/volume.ts';
 import { warp } from '../ops/index.ts';
 import { checkReach } from './fields.ts';
+import { blankBeyond } from './overlap.ts';
 import { warpLabels } from './metrics.ts';
 import { matrixBetween, shapeOf } from './pyramid.ts';
 import { cut, paste, slabs } from './slabs.ts';
@@ -16,8 +17,8 @@ export const interpolations = ['linear', 'nearest'] as const;
 export type Interpolation = (typeof interpolations)[number];
 
 /**
- * A moving volume, on any grid, pulled through a displacement to the displacement's grid. Beyond the moving grid border voxels go on under
- * `linear`; under `nearest`, which is for label maps, there is background. Throws when the displacement leads elsewhere.
+ * A moving volume, on any grid, pulled through a displacement to the displacement's grid. What comes from beyond the moving grid is
+ * background: the volume's smallest value under `linear`, 0 under `nearest`, which is for label maps. Throws when the displacement leads elsewhere.
  * @param displacement [3, D, H, W] in LPS mm from the fixed to the moving point, as `readDisplacement` gives
  */
 export async function applyDisplacement(
@@ -45,5 +46,6 @@ export async function applyDisplacement(
     ];
     paste(data, await runOnce(gpu, graph, inputs, warped), displacement, slab);
   }
+  blankBeyond(data, steps, displacement, moving);
   return { size, affine, data, dtype: 'float32' };
 }

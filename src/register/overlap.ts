@@ -1,6 +1,6 @@
 // Do two volumes share space, and where? Before hours are spent on two that do not.
-import { type Affine, applyAffine } from '../io/affine.ts';
-import { type Grid, voxelCount } from '../io/volume.ts';
+import { type Affine, applyAffine, voxelToVoxel } from '../io/affine.ts';
+import { type Grid, type Volume, voxelCount } from '../io/volume.ts';
 import { matrixBetween } from './pyramid.ts';
 
 /** Fraction of a grid's voxels (sampled) whose place in space lies inside another grid; a transform (RAS mm) moves them there first. */
@@ -59,4 +59,27 @@ export function covered(fixed: Grid & { mask?: Float32Array }, moving: Grid, tra
   if (!inside.includes(1))
     throw new Error('no voxel that counts of the fixed image lies in the moving one; check masks and headers, or take another affine mode');
   return inside;
+}
+
+/**
+ * Gives the voxels of a warped image that come from beyond the moving image its smallest value, which is background; to half a voxel beyond its
+ * border they keep that of the border. The displacement [3, D, H, W] is in voxels of the fixed grid.
+ */
+export function blankBeyond(warped: Float32Array, displacement: Float32Array, { size: [w, h, d], affine }: Grid, moving: Volume): void {
+  const m = voxelToVoxel(affine, moving.affine);
+  const n = w * h * d;
+  let background = Infinity;
+  for (const value of moving.data) if (value < background) background = value;
+  const [x1, y1, z1] = moving.size.map((length) => length - 0.5) as [number, number, number];
+  for (let k = 0, v = 0; k < d; k++)
+    for (let j = 0; j < h; j++)
+      for (let i = 0; i < w; i++, v++) {
+        const a = i + displacement[v]!;
+        const b = j + displacement[n + v]!;
+        const c = k + displacement[2 * n + v]!;
+        const x = m[0]! * a + m[1]! * b + m[2]! * c + m[3]!;
+        const y = m[4]! * a + m[5]! * b + m[6]! * c + m[7]!;
+        const z = m[8]! * a + m[9]! * b + m[10]! * c + m[11]!;
+        if (!(x >= -0.5 && x <= x1 && y >= -0.5 && y <= y1 && z >= -0.5 && z <= z1)) warped[v] = background;
+      }
 }

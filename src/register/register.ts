@@ -9,7 +9,7 @@ import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, type Volum
 import { alignAffine, type AffineResult, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
-import { checkOverlap, covered, overlap, partly, reachesOut } from './overlap.ts';
+import { blankBeyond, checkOverlap, covered, overlap, partly, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
 /** Told of every evaluation of the update. Residual: RMS of f(u) − u in voxels of the level's grid; similarity: mean LNCC. */
@@ -41,7 +41,7 @@ export interface LevelResult extends Outcome {
 export interface Registration {
   /** [3, D, H, W], channels (i, j, k), in voxels of the fixed grid: warped(p) = moving(p + u(p)). */
   displacement: Float32Array;
-  /** The moving image on the fixed grid, trilinear, intensities untouched. */
+  /** The moving image on the fixed grid, trilinear, intensities untouched; its smallest value where it has no voxels. */
   warped: Volume;
   levels: LevelResult[];
   /** The alignment before the deformation; `displacement` contains it. */
@@ -173,6 +173,7 @@ export async function register(
     const displacement = new Float32Array(3 * fixed.data.length);
     for (const [c, component] of traced.displacement.entries()) displacement.set(await schedule.read(component), c * fixed.data.length);
     const warped = await schedule.read(traced.warped);
+    blankBeyond(warped, displacement, fixed, moving);
     const [before] = await schedule.read(traced.similarity.before);
     const [after] = await schedule.read(traced.similarity.after);
     return {

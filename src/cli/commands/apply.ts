@@ -18,7 +18,7 @@ export const options = {
   interpolation: {
     value: interpolations.join('|'),
     parse: oneOf(...interpolations),
-    help: 'linear (default), border voxels go on outside; or nearest, for label maps, 0 outside',
+    help: 'linear (default), the smallest value outside; or nearest, for label maps, 0 outside',
   },
 } satisfies Options;
 
