@@ -17,7 +17,8 @@ import { oneOf, type Options, parse, text, UsageError, whole } from '../args.ts'
 import { openGpu } from '../gpu.ts';
 import { commandLine } from '../report/html.ts';
 import { type Rollback, trainingPage } from '../report/training.ts';
-import { type TrainProgress, trainProgress } from '../train-progress.ts';
+import { STOPPED, stopOnSignals } from '../stop-signals.ts';
+import { trainProgress } from '../train-progress.ts';
 import { demoData, readTrainingData, type TrainingData } from '../training-data.ts';
 
 export const summary = 'train a learned update on a data list, or on synthetic brains';
@@ -36,17 +37,21 @@ export const options = {
   cell: {
     value: Object.keys(cells).join('|'),
     parse: oneOf(...(Object.keys(cells) as CellName[])),
-    help: 'the update that is trained (default deqreg)',
+    help: `the update that is trained (default ${defaults.cell})`,
   },
-  channels: { value: 'N', parse: whole, help: 'width of the cell at full resolution (default 8)' },
-  adjoint: { value: adjoints.join('|'), parse: oneOf(...adjoints), help: 'how gradients pass the fixed point (default jfb)' },
-  'unrolled-steps': { value: 'T', parse: whole, help: 'steps of unrolled and checkpointed (default 6)' },
+  channels: { value: 'N', parse: whole, help: `width of the cell at full resolution (default ${defaults.channels})` },
+  adjoint: {
+    value: adjoints.join('|'),
+    parse: oneOf(...adjoints),
+    help: `how gradients pass the fixed point (default ${defaults.adjoint})`,
+  },
+  'unrolled-steps': { value: 'T', parse: whole, help: `steps of unrolled and checkpointed (default ${defaults.unrolledSteps})` },
   similarity: {
     value: similarityJacobians.join('|'),
     parse: oneOf(...similarityJacobians),
-    help: "what of the similarity force's Jacobian the gradient sees (default detached)",
+    help: `what of the similarity force's Jacobian the gradient sees (default ${defaults.similarity})`,
   },
-  seed: { value: 'N', parse: whole, help: 'other weights, pairs and augmentations for another number (default 1)' },
+  seed: { value: 'N', parse: whole, help: `other weights, pairs and augmentations for another number (default ${defaults.seed})` },
   name: { value: 'NAME', parse: text, help: "the model's name (default: the data list's)" },
   quiet: { help: 'print nothing but errors' },
 } satisfies Options;
@@ -166,28 +171,6 @@ export async function run(args: string[]): Promise<number> {
   } finally {
     gpu.close();
   }
-}
-
-/** Exit codes of a run that a signal has stopped. */
-const STOPPED = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
-type StopSignal = keyof typeof STOPPED;
-
-/**
- * A signal asks to stop after the step under way, with a checkpoint; a second one ends at once, but for that of a terminal that goes, which may
- * come twice. What has been asked for.
- */
-function stopOnSignals(progress: TrainProgress): () => StopSignal | undefined {
-  let asked: StopSignal | undefined;
-  for (const signal of Object.keys(STOPPED) as StopSignal[]) {
-    const [end] = process.listeners(signal);
-    process.removeAllListeners(signal);
-    process.on(signal, () => {
-      if (asked && signal !== 'SIGHUP') end?.call(process, signal);
-      asked ??= signal;
-      progress.note(`${signal}: stopping after this step, with a checkpoint`);
-    });
-  }
-  return () => asked;
 }
 
 /** The settings of --config, the demonstration or the defaults, with the command's own options over them. */
