@@ -98,7 +98,14 @@ test('the figures of the true field: all labels overlap, all landmarks meet, not
     fixed: Float64Array.from(marks.flat()),
     moving: Float64Array.from(marks.flatMap((p) => voxelAt(MOVING, truth(lps(FIXED, p))))),
   };
-  const inputs = { paths: { fixed: '', moving: '' }, fixed, moving, segmentation: { fixed, moving, labels: [1, 2] }, landmarks };
+  const inputs = {
+    paths: { fixed: '', moving: '' },
+    fixed,
+    moving,
+    segmentation: { fixed, moving, labels: [1, 2] },
+    landmarks,
+    warnings: [],
+  };
   const u = await readField(itkField(), FIXED);
   const figures = figuresOf(inputs, u);
   assert.is(figures.dice, 1);

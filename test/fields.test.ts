@@ -202,6 +202,12 @@ test('invert: where a map folds, one of the points that lead there; and an unfin
   );
   const { outcome } = await invert(await gpu(), folded, { tolerance: 1e-3 });
   assert.ok(outcome.result !== 'converged' || outcome.voxels.rms < 2e-3, JSON.stringify(outcome));
+  const point = await invert(
+    await gpu(),
+    fieldOf(upright, () => [4, -2, 7]),
+    { maxIterations: 5 },
+  ); // everything to one place
+  assert.is.not(point.outcome.result, 'converged');
   const early = (await invert(await gpu(), folded, { maxIterations: 2 })).outcome;
   assert.equal([early.result, early.iterations], ['max-iterations', 2]);
   assert.ok(early.voxels.mean > 0.1);

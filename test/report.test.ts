@@ -104,7 +104,7 @@ test('displacement in mm, folds and log J; a moving image on another grid', asyn
   const moving = { ...volume((i) => i), affine: [1, 0, 0, 2, 0, 1, 0, 0, 0, 0, 2, 0] }; // 3 mm further left: i + 3 at the fixed voxel i
   const window = { modality: 'mri' as const, low: 0, high: 20 };
   const made = await pictures(
-    { paths: { fixed: '', moving: '' }, fixed, moving },
+    { paths: { fixed: '', moving: '' }, fixed, moving, warnings: [] },
     { displacement, warped: fixed, intensities: { fixed: window, moving: window } },
   );
   const row = (layer: Layer, x: number, y: number) =>

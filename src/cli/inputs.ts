@@ -24,6 +24,8 @@ export interface Inputs {
   /** Label maps on the grids of their images, and the labels that count. */
   segmentation?: { fixed: Volume; moving: Volume; labels: number[] };
   landmarks?: Landmarks;
+  /** What the images' files leave open about where their voxels are. */
+  warnings: string[];
 }
 
 /** Reads all files in parallel. `labels` are the wanted ones; without them, all but 0 that are in both maps count. */
@@ -46,7 +48,11 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
     checkNotConstant(path, volume);
   }
   if (affine === 'auto' || affine === 'none') within(`${paths.fixed}, ${paths.moving}`, () => checkOverlap(fixed, moving));
-  const inputs: Inputs = { paths, fixed, moving, landmarks };
+  const warnings = doubts([
+    [paths.fixed, fixed],
+    [paths.moving, moving],
+  ]);
+  const inputs: Inputs = { paths, fixed, moving, landmarks, warnings };
   if (fixedMask) inputs.fixed = { ...fixed, mask: maskOf(paths.fixedMask!, fixedMask, paths.fixed, fixed) };
   if (movingMask) inputs.moving = { ...moving, mask: maskOf(paths.movingMask!, movingMask, paths.moving, moving) };
   for (const [path, volume] of [

@@ -6,7 +6,7 @@ import { sameGrid } from '../io/volume.ts';
 import type { InverseOutcome } from '../register/fields.ts';
 import { dice, hd95, jacobianStats, tre, warpLabels } from '../register/metrics.ts';
 import type { Registration } from '../register/register.ts';
-import { doubts, type Inputs } from './inputs.ts';
+import type { Inputs } from './inputs.ts';
 import type { ModelNote } from './models.ts';
 
 /** Share of the intensity window above which a voxel of the fixed image is foreground. */
@@ -102,7 +102,7 @@ export function report(
     options: { ...options, ...(inputs.segmentation && { labels: inputs.segmentation.labels }) },
     intensities,
     inputs: inputs.paths,
-    warnings: doubts([[inputs.paths.fixed, inputs.fixed], [inputs.paths.moving, inputs.moving]]), // prettier-ignore
+    warnings: inputs.warnings,
   };
 }
 export type Report = ReturnType<typeof report>;

@@ -1,6 +1,7 @@
 // A finished registration for people: what was reached, what it took, where the files are.
 import { mebibytes } from '../gpu/device.ts';
 import type { IntensityWindow } from '../register/intensity.ts';
+import { NEGLIGIBLE } from '../register/overlap.ts';
 import { table } from './args.ts';
 import { describeInverse } from './fields.ts';
 import type { Report } from './metrics.ts';
@@ -37,7 +38,7 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
         ? `none (${affine.requested === 'auto' ? 'the images start close together' : 'as asked'})`
         : `${affine.mode}${affine.requested === 'auto' ? ' (the images start far apart)' : ''}: NCC ${affine.ncc.before.toFixed(3)} → ${affine.ncc.after.toFixed(3)}, ${affine.motion.toFixed(1)} mm on average`,
     ],
-    ...(coverage < 0.99
+    ...(coverage < 1 - NEGLIGIBLE
       ? [['coverage', `${(100 * (1 - coverage)).toFixed(0)} % of the fixed grid lies outside the moving image and was not compared`]]
       : []),
     ...(model ? [['model', `${model.name} (${model.file}): ${model.summary}`]] : []),

@@ -11,6 +11,7 @@ import type { DisplacementField } from '../io/nifti.ts';
 import { type Grid, type Volume, voxelCount } from '../io/volume.ts';
 import { add, concat, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
 import { followedBy, nearestAffine, withoutAffine } from './nearest-affine.ts';
+import { contains } from './overlap.ts';
 import { matrixBetween, shapeOf } from './pyramid.ts';
 import { cut, paste, slabOf, slabs } from './slabs.ts';
 
@@ -80,15 +81,16 @@ export interface InverseOutcome {
 /** Damped, because where the field expands more than twofold plain steps overshoot; Anderson alone leaves such places behind. */
 const METHOD: Method = { method: 'anderson', window: 5, beta: 0.25 };
 const PATIENCE = 20;
-/** Entries of the field's affine part that are this far from the identity's turn or scale it so much that it is inverted by itself. */
+/** An affine part of a field is inverted by itself where one of its entries is this far from the identity's, … */
 const TURNED = 0.1;
+/** … unless it shrinks volumes by more than this, as where the field maps everything to one place, so that it has no inverse either. */
+const FLAT = 1e-3;
 const worse: readonly Verdict[] = ['converged', 'max-iterations', 'stagnated', 'diverged', 'non-finite'];
 
 /**
  * The inverse v of a field u, the equilibrium of f(v) = −u(p + v(p)) at every voxel p, by Anderson acceleration from v = 0.
  * Where the field folds, several points lead to p, and v is the way back to one of them, if any is found. A large affine part A is taken out
- * first: x + u(x) = ψ(A·x), v that of A⁻¹·ψ⁻¹. Throws when the field maps to
- * places outside the inverse's grid alone.
+ * first: x + u(x) = ψ(A·x), v that of A⁻¹·ψ⁻¹. Throws when the field maps to places outside the inverse's grid alone.
  * @param field LPS mm, as `toPhysical` and `readDisplacement` give; the inverse too
  */
 export async function invert(
@@ -96,12 +98,14 @@ export async function invert(
   field: DisplacementField,
   options: InvertOptions = {},
 ): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
-  const { grid = field, tolerance = 0.005 } = options;
+  const { grid = field, tolerance = 0.005, maxIterations = 100 } = options;
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
   checkReach(field, grid);
+  const limits = { tolerance, maxIterations };
   const affine = nearestAffine(field);
-  if (affine.every((x, i) => i % 4 === 3 || Math.abs(x - identityAffine[i]!) < TURNED)) return invertDeformation(gpu, field, grid, options);
-  const { field: inverse, outcome } = await invertDeformation(gpu, withoutAffine(field, affine), grid, options);
+  const turns = affine.some((x, i) => i % 4 !== 3 && Math.abs(x - identityAffine[i]!) > TURNED);
+  if (!turns || Math.abs(determinant(affine)) < FLAT) return invertDeformation(gpu, field, grid, limits);
+  const { field: inverse, outcome } = await invertDeformation(gpu, withoutAffine(field, affine), grid, limits);
   return { field: followedBy(inverse, invertAffine(affine)), outcome };
 }
 
@@ -109,7 +113,7 @@ async function invertDeformation(
   gpu: Gpu,
   field: DisplacementField,
   grid: Grid,
-  { tolerance = 0.005, maxIterations = 100 }: InvertOptions,
+  { tolerance, maxIterations }: Required<Omit<InvertOptions, 'grid'>>,
 ): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
   const data = new Float32Array(3 * voxelCount(grid));
   const inVoxels = tally(),
@@ -204,7 +208,7 @@ export function checkReach({ size, affine, data }: DisplacementField, grid: Grid
         const p = (k * h + j) * w + i;
         const [x, y, z] = applyAffine(affine, [i, j, k]);
         const at = applyAffine(toGrid, [x - data[p]!, y - data[n + p]!, z + data[2 * n + p]!]); // LPS is RAS with x and y negated
-        if (at.every((c, axis) => c >= -0.5 && c <= grid.size[axis]! - 0.5)) inside++;
+        if (contains(grid, ...at)) inside++;
       }
   const share = inside / SAMPLES ** 3;
   const covered = (share * volume({ size, affine })) / volume(grid);

@@ -38,7 +38,7 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
     throw new Error(
       `modality ct: all values, ${low} to ${high}, are in a small part of its window of ${CT.low} to ${CT.high} HU; choose mri`,
     );
-  if (modality === 'ct' || (modality === 'auto' && air >= CT_SHARE * values.length && air > 0)) return { modality: 'ct', ...CT };
+  if (modality === 'ct' || (modality === 'auto' && air >= CT_SHARE * values.length)) return { modality: 'ct', ...CT };
   return { modality: 'mri', low, high: percentile(values, 0.995, low, high) };
 }
 

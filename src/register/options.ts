@@ -70,7 +70,7 @@ export interface Refinement extends VariationalOptions {
 }
 
 /** Found on brain MRI, lung CT and cardiac MRI together: one setting for all. Lists are for the three default levels. */
-const presets = {
+export const presets = {
   equilibrium: {
     iterations: [40, 40, 20],
     tolerance: [0.002, 0.002, 0.006],

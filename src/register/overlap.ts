@@ -3,6 +3,10 @@ import { type Affine, applyAffine, voxelToVoxel } from '../io/affine.ts';
 import { type Grid, type Volume, voxelCount } from '../io/volume.ts';
 import { matrixBetween } from './pyramid.ts';
 
+/** Is a point, in voxels of a grid, in one of its voxels? */
+export const contains = ({ size: [w, h, d] }: Grid, x: number, y: number, z: number): boolean =>
+  x >= -0.5 && x <= w - 0.5 && y >= -0.5 && y <= h - 0.5 && z >= -0.5 && z <= d - 0.5;
+
 /** Fraction of a grid's voxels (sampled) whose place in space lies inside another grid; a transform (RAS mm) moves them there first. */
 export function overlap(grid: Grid, other: Grid, transform?: Affine): number {
   const toOther = matrixBetween(grid, other, transform);
@@ -12,7 +16,7 @@ export function overlap(grid: Grid, other: Grid, transform?: Affine): number {
     for (let j = 0; j < SAMPLES; j++) {
       for (let i = 0; i < SAMPLES; i++) {
         const p = [i, j, k].map((s, axis) => ((s + 0.5) / SAMPLES) * grid.size[axis]! - 0.5);
-        if (applyAffine(toOther, p).every((x, axis) => x >= -0.5 && x <= other.size[axis]! - 0.5)) inside++;
+        if (contains(other, ...applyAffine(toOther, p))) inside++;
       }
     }
   }
@@ -31,7 +35,7 @@ export function checkOverlap(fixed: Grid, moving: Grid): void {
 }
 
 /** Less of the fixed grid than this outside the moving image is passed over. */
-const NEGLIGIBLE = 0.01;
+export const NEGLIGIBLE = 0.01;
 
 /** Does a noticeable part of the fixed grid lie where the moving image, after the transform, has no voxels? */
 export const reachesOut = (fixed: Grid, moving: Grid, transform?: Affine): boolean => overlap(fixed, moving, transform) < 1 - NEGLIGIBLE;
@@ -45,16 +49,12 @@ export const partly = (fixed: Grid, moving: Grid): boolean => reachesOut(fixed, 
 /** 1 for each voxel of the fixed grid, of those that `mask` has, that lies in the moving image after the transform, else 0. Throws where there is none. */
 export function covered(fixed: Grid & { mask?: Float32Array }, moving: Grid, transform?: Affine): Float32Array {
   const [w, h, d] = fixed.size;
-  const m = matrixBetween(fixed, moving, transform);
+  const toMoving = matrixBetween(fixed, moving, transform);
   const inside = new Float32Array(voxelCount(fixed));
   for (let k = 0, v = 0; k < d; k++)
     for (let j = 0; j < h; j++)
       for (let i = 0; i < w; i++, v++) {
-        const there = [0, 4, 8].every((row, axis) => {
-          const x = m[row]! * i + m[row + 1]! * j + m[row + 2]! * k + m[row + 3]!;
-          return x >= -0.5 && x <= moving.size[axis]! - 0.5;
-        });
-        if (there && (!fixed.mask || fixed.mask[v])) inside[v] = 1;
+        if ((!fixed.mask || fixed.mask[v]) && contains(moving, ...applyAffine(toMoving, [i, j, k]))) inside[v] = 1;
       }
   if (!inside.includes(1))
     throw new Error('no voxel that counts of the fixed image lies in the moving one; check masks and headers, or take another affine mode');
@@ -70,7 +70,6 @@ export function blankBeyond(warped: Float32Array, displacement: Float32Array, { 
   const n = w * h * d;
   let background = Infinity;
   for (const value of moving.data) if (value < background) background = value;
-  const [x1, y1, z1] = moving.size.map((length) => length - 0.5) as [number, number, number];
   for (let k = 0, v = 0; k < d; k++)
     for (let j = 0; j < h; j++)
       for (let i = 0; i < w; i++, v++) {
@@ -80,6 +79,6 @@ export function blankBeyond(warped: Float32Array, displacement: Float32Array, { 
         const x = m[0]! * a + m[1]! * b + m[2]! * c + m[3]!;
         const y = m[4]! * a + m[5]! * b + m[6]! * c + m[7]!;
         const z = m[8]! * a + m[9]! * b + m[10]! * c + m[11]!;
-        if (!(x >= -0.5 && x <= x1 && y >= -0.5 && y <= y1 && z >= -0.5 && z <= z1)) warped[v] = background;
+        if (!contains(moving, x, y, z)) warped[v] = background;
       }
 }

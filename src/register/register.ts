@@ -46,7 +46,7 @@ export interface Registration {
   levels: LevelResult[];
   /** The alignment before the deformation; `displacement` contains it. */
   affine: AffineResult;
-  /** Share of the fixed grid that lies in the moving image after the alignment, sampled; the similarity counts only there. */
+  /** Share of the fixed grid that lies in the moving image after the alignment, sampled; below 0.99 the similarity counts only there. */
   coverage: number;
   /** Mean LNCC on the finest level's grid, in its window. */
   similarity: { before: number; after: number };

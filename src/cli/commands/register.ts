@@ -8,11 +8,11 @@ import { openGpu } from '../gpu.ts';
 import { affineModes } from '../../register/affine.ts';
 import { invert, planInverse } from '../../register/fields.ts';
 import { modalities } from '../../register/intensity.ts';
-import { methods, resolveOptions, type RegisterOptions } from '../../register/options.ts';
+import { methods, presets, type RegisterOptions, resolveOptions } from '../../register/options.ts';
 import { planRegistration, register } from '../../register/register.ts';
 import { label, list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
 import { warnOfInverse } from '../fields.ts';
-import { doubts, type Inputs, readInputs, warn } from '../inputs.ts';
+import { type Inputs, readInputs, warn } from '../inputs.ts';
 import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
 import { modelNote, type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
 import { checkFolder, imageType, labelType, withOutputs, type Write } from '../outputs.ts';
@@ -31,6 +31,8 @@ const FILES = [
   'metrics.json',
   'report.html',
 ];
+
+const { equilibrium, adam } = presets;
 
 export const summary = 'register a moving volume to a fixed one';
 export const usage = 'deqreg register --fixed F --moving M --out DIR [options]';
@@ -73,19 +75,19 @@ export const options = {
   iterations: {
     value: 'N[,N,…]',
     parse: list(whole),
-    help: 'evaluations of the update at most, one number or one a level (default 40,40,20; adam 60,60,40; deq: the model’s)',
+    help: `evaluations of the update at most, one number or one a level (default ${equilibrium.iterations}; adam ${adam.iterations}; deq: the model's)`,
   },
   tolerance: {
     value: 'T[,T,…]',
     parse: list(number),
-    help: 'a level ends when the RMS residual is below T of its voxels (default 0.002,0.002,0.006; adam 0; deq: the model’s)',
+    help: `a level ends when the RMS residual is below T of its voxels (default ${equilibrium.tolerance}; adam ${adam.tolerance}; deq: the model's)`,
   },
   lambda: {
     value: 'L[,L,…]',
     parse: list(number),
-    help: 'regularisation a step, voxel² of each level’s finest axis; larger is smoother (default 0.245,0.18,0.08; deq: the model’s)',
+    help: `regularisation a step, voxel² of each level's finest axis; larger is smoother (default ${equilibrium.lambda}; deq: the model's)`,
   },
-  window: { value: 'N', parse: whole, help: 'width of the LNCC window in voxels, odd; not for deq (default 11)' },
+  window: { value: 'N', parse: whole, help: `width of the LNCC window in voxels, odd; not for deq (default ${equilibrium.window})` },
   inverse: { help: 'also write inverse_displacement.nii.gz, from moving point to fixed point, on the moving grid' },
   'no-report': { help: 'do not write report.html' },
   'dry-run': { help: 'tell the exact GPU memory this run will need, without a GPU, and stop' },
@@ -109,10 +111,19 @@ export async function run(args: string[]): Promise<number> {
   if (labels && !fixedSeg) throw new UsageError('--labels needs --fixed-seg and --moving-seg');
   if (!out && !dryRun) throw new UsageError('--out DIR is missing');
   if (given.model && method !== 'deq') throw new UsageError('--model does not apply without --method deq');
+  if (!dryRun)
+    checkFolder(out!, FILES, {
+      'fixed volume': fixed,
+      'moving volume': moving,
+      'fixed labels': fixedSeg,
+      'moving labels': movingSeg,
+      'fixed mask': fixedMask,
+      'moving mask': movingMask,
+    });
   const named = given.model === undefined ? undefined : await readModelFile(given.model);
 
   const inputs = await readInputs({ fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks }, labels, affine);
-  if (!quiet) warn(doubts([[fixed, inputs.fixed], [moving, inputs.moving]])); // prettier-ignore
+  if (!quiet) warn(inputs.warnings);
   const trained = method === 'deq' ? (named ?? (await shippedModelFor(inputs.fixed, modality))) : undefined;
   const requested = { ...requestedOptions(given), model: trained?.model };
   const read = performance.now();
@@ -128,14 +139,6 @@ export async function run(args: string[]): Promise<number> {
     }
     return 0;
   }
-  checkFolder(out!, FILES, {
-    'fixed volume': fixed,
-    'moving volume': moving,
-    'fixed labels': fixedSeg,
-    'moving labels': movingSeg,
-    'fixed mask': fixedMask,
-    'moving mask': movingMask,
-  });
   const how = { inverse, quiet, trained, quoted: noReport ? undefined : args };
   const done = await withOutputs(out!, (write) => registerInto(write, inputs, requested, how, { started, read }), FILES);
   if (json) print(JSON.stringify(done, null, 2));
