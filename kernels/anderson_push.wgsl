@@ -1,6 +1,6 @@
 // Anderson acceleration, 1 of 3: puts f = f(z) and the residual g = f − z into the ring, and sums, per workgroup, the new row of
 // the Gram matrix ⟨g, G_j⟩ over the ring's slots j (slot of g itself included) and ‖f‖². Rings hold WINDOW vectors of `count` items.
-// Walker & Ni, SIAM J. Numer. Anal. 2011. One invocation: every groups·WG-th item.
+// Walker & Ni, SIAM J. Numer. Anal. 2011. A workgroup takes its share of them in one piece.
 // @use items$LANES
 // @use sums
 // @use anderson
@@ -16,12 +16,12 @@ struct Params { count: u32 }
 const SUMS = WINDOW + 1u;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32,
-        @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let slot = next_slot(state[STEP]);
   let filled = u32(state[COUNT]);
   var sums: array<f32, SUMS>;
-  for (var i = id.x; i < params.count; i += groups.x * WG) {
+  let share = (params.count + groups.x - 1u) / groups.x; // of a workgroup, in one piece
+  for (var i = group.x * share + local; i < min((group.x + 1u) * share, params.count); i += WG) {
     let value = f[i];
     let g = value - z[i];
     values[slot * params.count + i] = value;

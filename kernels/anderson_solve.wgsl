@@ -1,7 +1,7 @@
 // Anderson acceleration, 2 of 3: ends the sums, updates one row of the Gram matrix, and finds the mixing weights a that
 // minimise ‖Σ a_j G_j‖² + ridge · Σ gram_jj a_j², Σ a_j = 1 (the bordered system, by elimination: a = H⁻¹1 / 1ᵀH⁻¹1).
 // H is scaled to a unit diagonal first, so that the ridge is relative (Marquardt) and f32 is enough. One workgroup.
-// @use reduce
+// @use sums
 // @use anderson
 struct Params { groups: u32, ridge: f32 }
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
@@ -9,15 +9,18 @@ struct Params { groups: u32, ridge: f32 }
 @group(0) @binding(2) var<storage, read_write> state: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
+const SUMS = WINDOW + 1u;
+var<workgroup> row: array<f32, SUMS>;
+
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) local: u32) {
-  var row: array<f32, WINDOW + 1u>;
-  for (var j = 0u; j <= WINDOW; j++) {
-    var sum = 0.0;
-    for (var g = local; g < params.groups; g += WG) { sum += partials[g * (WINDOW + 1u) + j]; }
-    row[j] = workgroup_sum(sum, local);
-    workgroupBarrier();
+  var sums: array<f32, SUMS>;
+  for (var g = local; g < params.groups; g += WG) {
+    for (var j = 0u; j < SUMS; j++) { sums[j] += partials[g * SUMS + j]; }
   }
+  let total_of_row = workgroup_sums(sums, local);
+  if (local < SUMS) { row[local] = total_of_row; }
+  workgroupBarrier();
   if (local != 0u) { return; }
 
   let slot = next_slot(state[STEP]);

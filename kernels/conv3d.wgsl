@@ -1,6 +1,6 @@
 // 3-D convolution: y[n,o,p] = f(b[o] + Σ_{i,k} w[o,i,k]·x[n,i,STRIDE·p + k − PAD]), f an activation where ACTIVATE, else the identity.
-// Beyond the border x is 0, or its last voxel where REPLICATE. Layout [N, C, D, H, W]. w lies in a uniform buffer as conv3d_pack.wgsl leaves
-// it: for each input i and tap k, VECTORS vec4f, each the weights of four output channels.
+// Beyond the border x is 0, or its last voxel where REPLICATE. Layout [N, C, D, H, W]. w lies as conv3d_pack.wgsl leaves it: for each input i
+// and tap k, VECTORS vec4f, each the weights of four output channels. Where they are read from, lib/weights0 and lib/weights1.wgsl tell.
 // One invocation computes RUN voxels along W for 4·VECTORS output channels from `first_out` on, so that a value of x, loaded once, serves
 // many products. One pass covers `channels` inputs from `first_in` on; every pass but the first ACCUMULATEs on y.
 // x and y are read and written LANES values at a time: 4 where their widths allow it, else 1 (conv3d-passes.ts). The ends of the line that an
@@ -9,6 +9,7 @@
 // @use activation
 // @use place
 // @use reals$LANES
+// @use weights$STAGED
 alias real = f32; // storage
 struct Params {
   count: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32,
@@ -17,9 +18,10 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<real>;
 @group(0) @binding(1) var<storage, read> x_lanes: array<reals>; // x again
 @group(0) @binding(2) var<uniform> w: array<vec4f, WEIGHTS>;
-@group(0) @binding(3) var<storage, read> b: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<reals>;
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(3) var<storage, read> w_all: array<vec4f>; // w again
+@group(0) @binding(4) var<storage, read> b: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<reals>;
+@group(0) @binding(6) var<uniform> params: Params;
 
 const SPAN = (RUN - 1u) * STRIDE + K; // values of a line that an invocation reads
 const FIRST = select(0u, u32(PAD), LANES > 1u); // those up to LAST as x_lanes
@@ -29,32 +31,39 @@ var<private> values: array<f32, SPAN>;
 var<private> sum: array<array<vec4f, VECTORS>, RUN>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(workgroup_id) group: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(workgroup_id) group: vec3u,
+        @builtin(local_invocation_index) local: u32) {
+  if ((group.x + group.y * groups.x) * WG >= params.count) { return; } // a whole workgroup: a part of one could not wait for the rest
   let index = flat_index(id, groups);
-  if (index >= params.count) { return; }
   let runs = (params.w + RUN - 1u) / RUN;
   let p = vec3u(index % runs * RUN, index / runs % params.h, index / (runs * params.h));
   var columns: array<Place, SPAN>;
   for (var s = 0u; s < SPAN; s++) { columns[s] = place(p.x * STRIDE + s, params.x_w); }
 
-  for (var t = 0u; t < params.channels * K * K; t++) { // [i, kd, kh] in one loop: on a CPU adapter every nested loop copies all sums once more
+  // Lines [i, kd, kh] of taps, LINES at a time, in one loop: on a CPU adapter every nested loop copies all sums once more.
+  for (var t = 0u; t < params.channels * K * K; t += LINES) {
+    let first = stage(t, local);
     let slice = place(p.z * STRIDE + t / K % K, params.x_d);
-    let row = place(p.y * STRIDE + t % K, params.x_h);
     let channel = group.z * params.inputs + params.first_in + t / (K * K);
-    let line = ((channel * params.x_d + slice.at) * params.x_h + row.at) * params.x_w;
-    let factor = slice.factor * row.factor;
-    for (var s = 0u; s < FIRST; s++) { values[s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor); }
-    for (var s = FIRST; s < LAST; s += LANES) {
-      let several = x_lanes[(line + columns[s].at) / LANES];
-      for (var i = 0u; i < LANES; i++) { values[s + i] = lane(several, i) * (columns[s + i].factor * factor); }
+    for (var u = 0u; u < LINES; u++) {
+      let row = place(p.y * STRIDE + (t + u) % K, params.x_h);
+      let line = ((channel * params.x_d + slice.at) * params.x_h + row.at) * params.x_w;
+      let factor = slice.factor * row.factor;
+      for (var s = 0u; s < FIRST; s++) { values[s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor); }
+      for (var s = FIRST; s < LAST; s += LANES) {
+        let several = x_lanes[(line + columns[s].at) / LANES];
+        for (var i = 0u; i < LANES; i++) { values[s + i] = lane(several, i) * (columns[s + i].factor * factor); }
+      }
+      for (var s = LAST; s < SPAN; s++) { values[s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor); }
+      let weights = first + u * K * VECTORS;
+      multiply(weights, 0u);
+      if (VECTORS > 1u) { multiply(weights, 1u); } // not a loop: Mesa unrolls small ones only, and sums must not be indexed by a variable
+      if (VECTORS > 2u) { multiply(weights, 2u); }
+      if (VECTORS > 3u) { multiply(weights, 3u); }
     }
-    for (var s = LAST; s < SPAN; s++) { values[s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor); }
-    multiply(t, 0u);
-    if (VECTORS > 1u) { multiply(t, 1u); } // not a loop: Mesa unrolls small ones only, and sums must not be indexed by a variable
-    if (VECTORS > 2u) { multiply(t, 2u); }
-    if (VECTORS > 3u) { multiply(t, 3u); }
   }
 
+  if (index >= params.count) { return; }
   write(group.z, p, 0u);
   if (VECTORS > 1u) { write(group.z, p, 1u); }
   if (VECTORS > 2u) { write(group.z, p, 2u); }
@@ -62,9 +71,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 }
 
 // Adds to the four channels of vector v what the values give with the K weights of a line, which stay in registers for all voxels.
-fn multiply(t: u32, v: u32) {
+fn multiply(first: u32, v: u32) {
   var weights: array<vec4f, K>;
-  for (var kw = 0u; kw < K; kw++) { weights[kw] = w[(t * K + kw) * VECTORS + v]; }
+  for (var kw = 0u; kw < K; kw++) { weights[kw] = weight(first + kw * VECTORS + v); }
   for (var r = 0u; r < RUN; r++) {
     var total = sum[r][v];
     for (var kw = 0u; kw < K; kw++) { total = fma(vec4f(values[r * STRIDE + kw]), weights[kw], total); }

@@ -6,6 +6,7 @@
 // statistics (mean, variance) of a. partial_sums: Σ weight·s of each invocation. Layout and sums as in local_statistics.wgsl; gradient and
 // force [N, 3, D, H, W].
 // @use local
+// @use fields$BESIDE
 // @use fields
 // @use lncc
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
@@ -29,7 +30,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let r = params.radius_d;
   let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
   let step = plane_step();
-  let first = n * (params.d + r) * step + place_of(column) + params.radius_w; // W and D are stored late
+  let first = column_of(n, column) + late(params.radius_w); // W and D are stored late
   let start = id.y * RUN;
   var sum = vec3f();
   var similarity = 0.0;

@@ -1,8 +1,8 @@
-// Gradient of the mean LNCC for b: b̄[p] = ȳ/count · (a·ΣP − ΣR + 2b·ΣQ), sums of terms (P, Q, R) over the window around p.
-// FORCE: that of its force (lncc_force_terms.wgsl), without the factor, added to what b̄ holds.
-// t (lib/fields.wgsl, late along H) holds the sums over W and H; this kernel adds the D axis. a and b are centred. Runs as in
-// window_sum.wgsl.
+// Gradient of the mean LNCC, or of its force, for b: lib/lncc_gather.wgsl, from sums t of terms over W and H (lib/fields3.wgsl, late along H);
+// this kernel adds the D axis. For a CPU. Runs as in window_sum.wgsl.
+// @use fields$BESIDE
 // @use fields
+// @use lncc_gather
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> t: array<f32>;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
@@ -19,15 +19,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let column = id.x % plane;
   let r = params.radius_d;
   let step = plane_step();
-  let first = n * (params.d + r) * step + place_of(column) + params.radius_h * (params.w + params.radius_w);
+  let first = column_of(n, column) + params.radius_h * (params.w + params.radius_w);
   let start = id.y * RUN;
   var sum = vec3f();
   for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += three(first + i * step); }
   for (var i = start; i < min(start + RUN, params.d); i++) {
     if (i + r < params.d) { sum += three(first + (i + r) * step); }
-    let p = (n * params.d + i) * plane + column;
-    let gradient = a[p] * sum.x - sum.z + 2.0 * b[p] * sum.y;
-    if (FORCE) { db[p] += gradient; } else { db[p] = dy[0] * params.scale * gradient; }
+    gather((n * params.d + i) * plane + column, sum);
     if (i >= r) { sum -= three(first + (i - r) * step); }
   }
 }

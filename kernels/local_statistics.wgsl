@@ -1,6 +1,7 @@
 // y[n] = (mean, variance) of the voxels inside a window, from sums t = (Σa, Σa², ·) over W and H; this kernel adds the D axis.
 // Layout t as in lib/fields.wgsl, y [N, 2, D, H, W]. One invocation: RUN outputs along D.
 // @use local
+// @use fields$BESIDE
 // @use fields
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32 }
 @group(0) @binding(0) var<storage, read> t: array<f32>;
@@ -17,7 +18,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let r = params.radius_d;
   let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
   let step = plane_step();
-  let first = n * (params.d + r) * step + place_of(column) + params.radius_w; // W and D are stored late
+  let first = column_of(n, column) + late(params.radius_w); // W and D are stored late
   let start = id.y * RUN;
   var sum = vec3f();
   for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += three(first + (i + r) * step); }

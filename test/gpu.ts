@@ -9,17 +9,10 @@ export const gpu = (): Promise<Gpu> => (shared ??= openGpu());
 
 export const f32 = (x: NdArray): Float32Array => Float32Array.from(x.data);
 
-/**
- * Traces y = f(inputs) and, with a cotangent, the VJP for the inputs in `wanted`; runs it once, as planned for a processor (default: the adapter's).
- * Also checks what holds for every program: the plan's bytes equal the ledger's, by tag.
- */
-export async function evaluate(
-  f: (xs: Tensor[]) => Tensor,
-  inputs: NdArray[],
-  cotangent?: NdArray,
-  wanted = inputs.map(() => true),
-  processor?: Processor,
-): Promise<{ y: Float32Array; grads: (Float32Array | null)[] }> {
+type Traced = (xs: Tensor[]) => Tensor;
+
+/** The graph of y = f(inputs) and, with a cotangent, of the VJP for the inputs in `wanted`, in one phase. */
+function traced(f: Traced, inputs: NdArray[], cotangent?: NdArray, wanted = inputs.map(() => true)) {
   const graph = new Graph();
   const xs = inputs.map((x, i) => graph.input(`x${i}`, x.shape));
   const dy = cotangent && graph.input('dy', cotangent.shape);
@@ -30,6 +23,32 @@ export async function evaluate(
     found.forEach((g) => graph.output(g));
     return { y, grads: xs.map((_, i) => (dy && wanted[i] ? found[asked.indexOf(xs[i]!)]! : null)) };
   });
+  return { graph, xs, dy, y, grads };
+}
+
+/** The processors that a program is to be tried for: both where their launches differ, else the first. */
+export function processorsOf(...program: Parameters<typeof traced>): Processor[] {
+  const launches = (processor: Processor) =>
+    JSON.stringify(
+      plan(traced(...program).graph, processor).phases.map(({ dispatches }) =>
+        dispatches.map(({ kernel, constants, groups, params }) => [kernel.name, constants, groups, params]),
+      ),
+    );
+  return launches('cpu') === launches('gpu') ? ['cpu'] : ['cpu', 'gpu'];
+}
+
+/**
+ * Runs `traced` once, as planned for a processor (default: the adapter's). Also checks what holds for every program: the plan's bytes equal the
+ * ledger's, by tag.
+ */
+export async function evaluate(
+  f: Traced,
+  inputs: NdArray[],
+  cotangent?: NdArray,
+  wanted = inputs.map(() => true),
+  processor?: Processor,
+): Promise<{ y: Float32Array; grads: (Float32Array | null)[] }> {
+  const { graph, xs, dy, y, grads } = traced(f, inputs, cotangent, wanted);
   const device = await gpu();
   const before = JSON.stringify(device.ledger.live);
   device.ledger.reset();

@@ -1,12 +1,14 @@
-// Every op on the GPU against the float64 reference (values and VJPs, norm-wise relative 1e-5) and against PyTorch's goldens.
+// Every op on the GPU against the float64 reference (values and VJPs, norm-wise relative 1e-5) and against PyTorch's goldens; as launched for a
+// CPU and for a GPU, where that differs.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { goldens } from './golden/load.ts';
 import { gpuOps } from './gpu-ops.ts';
-import { evaluate } from './gpu.ts';
+import { evaluate, processorsOf } from './gpu.ts';
 import { cases } from './reference/cases.ts';
 import { reference } from './reference/index.ts';
 import { relativeError, sizeOf, uniform } from './reference/ndarray.ts';
+import type { Tensor } from '../src/index.ts';
 
 const TOLERANCE = 1e-5;
 /** Looser, with the reason: raw intensities near 1000 leave f32 four digits behind the point; a dot product of both signs cancels. */
@@ -26,15 +28,18 @@ for (const { op, label, inputs, attrs } of cases) {
     const cotangent = uniform(expected.shape, 99);
     const gradients = reference[op]!.vjp(inputs, attrs, cotangent);
     const wanted = gradients.map((g) => g !== null);
-    const { y, grads } = await evaluate((xs) => gpuOps[op]!(xs, attrs), inputs, wanted.includes(true) ? cotangent : undefined, wanted);
-    assert.is(y.length, sizeOf(expected.shape));
-    const error = relativeError(y, expected.data);
-    assert.ok(error < tolerance, `value: relative error ${error}`);
-    gradients.forEach((g, i) => {
-      if (!g) return;
-      const error = relativeError(grads[i]!, g.data);
-      assert.ok(error < tolerance, `gradient of input ${i}: relative error ${error}`);
-    });
+    const program = [(xs: Tensor[]) => gpuOps[op]!(xs, attrs), inputs, wanted.includes(true) ? cotangent : undefined, wanted] as const;
+    for (const processor of processorsOf(...program)) {
+      const { y, grads } = await evaluate(...program, processor);
+      assert.is(y.length, sizeOf(expected.shape));
+      const error = relativeError(y, expected.data);
+      assert.ok(error < tolerance, `${processor}: value: relative error ${error}`);
+      gradients.forEach((g, i) => {
+        if (!g) return;
+        const error = relativeError(grads[i]!, g.data);
+        assert.ok(error < tolerance, `${processor}: gradient of input ${i}: relative error ${error}`);
+      });
+    }
   });
 }
 

@@ -1,6 +1,6 @@
 // Writes what lib/fields.wgsl reads.
 fn set_three(at: u32, v: vec3f) {
-  t[3u * at] = v.x;
-  t[3u * at + 1u] = v.y;
-  t[3u * at + 2u] = v.z;
+  t[element(at, 0u)] = v.x;
+  t[element(at, 1u)] = v.y;
+  t[element(at, 2u)] = v.z;
 }

@@ -5,6 +5,7 @@ import solveSource from '../../kernels/anderson_solve.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, show, type Tensor } from '../graph/graph.ts';
 import { flat, WG } from '../ops/launch.ts';
+import { partialsOf } from '../ops/reduce.ts';
 import { reset } from '../ops/index.ts';
 
 const pushKernel = kernel('anderson_push', pushSource);
@@ -51,7 +52,7 @@ const andersonOp: Op<AndersonOptions> = {
     } = node;
     const lanes = numel(f!.shape) % 4 === 0 ? 4 : 1;
     const count = numel(f!.shape) / lanes;
-    const groups = Math.min(256, Math.ceil(count / WG));
+    const groups = partialsOf(count);
     const partials = node.workspace('partials', [groups, window + 1]);
     const constants = { WG, WINDOW: window };
     return [

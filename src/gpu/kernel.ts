@@ -8,8 +8,13 @@ import trilinear from '../../kernels/lib/trilinear.wgsl';
 import matrix from '../../kernels/lib/matrix.wgsl';
 import difference from '../../kernels/lib/difference.wgsl';
 import local from '../../kernels/lib/local.wgsl';
+import fields1 from '../../kernels/lib/fields1.wgsl';
+import fields3 from '../../kernels/lib/fields3.wgsl';
 import fields from '../../kernels/lib/fields.wgsl';
 import fieldsSet from '../../kernels/lib/fields_set.wgsl';
+import inPlace from '../../kernels/lib/in_place.wgsl';
+import planeSums from '../../kernels/lib/plane_sums.wgsl';
+import lnccGather from '../../kernels/lib/lncc_gather.wgsl';
 import lncc from '../../kernels/lib/lncc.wgsl';
 import jacobian from '../../kernels/lib/jacobian.wgsl';
 import anderson from '../../kernels/lib/anderson.wgsl';
@@ -19,6 +24,8 @@ import items1 from '../../kernels/lib/items1.wgsl';
 import items4 from '../../kernels/lib/items4.wgsl';
 import reals1 from '../../kernels/lib/reals1.wgsl';
 import reals4 from '../../kernels/lib/reals4.wgsl';
+import weights0 from '../../kernels/lib/weights0.wgsl';
+import weights1 from '../../kernels/lib/weights1.wgsl';
 
 /** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file. */
 const libraries: Record<string, string> = {
@@ -30,7 +37,12 @@ const libraries: Record<string, string> = {
   difference,
   local,
   fields,
+  fields1,
+  fields3,
   fields_set: fieldsSet,
+  in_place: inPlace,
+  plane_sums: planeSums,
+  lncc_gather: lnccGather,
   lncc,
   jacobian,
   anderson,
@@ -42,6 +54,8 @@ const libraries: Record<string, string> = {
   items4,
   reals1,
   reals4,
+  weights0,
+  weights1,
 };
 
 /** `uniform`: the parameters. `constant`: a tensor that is read through a uniform binding, at most UNIFORM_BYTES. */

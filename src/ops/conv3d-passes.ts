@@ -44,6 +44,16 @@ const DX_RUN_OF_FEW: Record<Processor, number> = { cpu: 16, gpu: 4 };
 /** Output channels of one pass, at most. */
 const CHANNELS = 16;
 
+/** Vectors of four weights in workgroup memory at a time: 8 KiB. */
+const STAGED = 512;
+
+/** How the forward kernel reads weights, and how many lines of taps it unrolls: kernels/lib/weights0.wgsl, weights1.wgsl. */
+function reading(processor: Processor, k: number, vectors: number): Constants {
+  if (processor === 'cpu') return { STAGED: 0, LINES: 1 };
+  const channels = Math.max(1, Math.floor(STAGED / (k ** 3 * vectors)));
+  return { STAGED: 1, STAGE: k * k * channels, LINES: k };
+}
+
 /** Voxels of a run, a multiple of 4 up to `most`, so that as few as possible lie beyond the last of n. */
 const evenly = (n: number, most: number) => 4 * Math.ceil(n / Math.ceil(n / most) / 4);
 
@@ -92,7 +102,7 @@ export function convolve(
     return {
       kernel: convKernel,
       groups,
-      bindings: { x: pass.x, x_lanes: pass.x, w: packed, b: bias ?? w, y },
+      bindings: { x: pass.x, x_lanes: pass.x, w: packed, w_all: packed, b: bias ?? w, y },
       constants: {
         ...constants,
         ...pass.constants,
@@ -101,6 +111,7 @@ export function convolve(
         PAD: `${pad}i`,
         RUN: run,
         LANES: fours ? 4 : 1,
+        ...reading(node.processor, k, pass.constants.VECTORS),
         REPLICATE: String(replicate),
         BIAS: String(bias !== undefined && pass.last),
         ACTIVATE: String(activation !== undefined && pass.last),
@@ -125,7 +136,7 @@ export function convolve(
 interface Pass {
   x: Tensor;
   last: boolean;
-  constants: Constants;
+  constants: { VECTORS: number; WEIGHTS: number; ACCUMULATE: string };
   params: { first_in: number; channels: number; first_out: number };
 }
 

@@ -7,19 +7,8 @@ import { sumChannels } from './channels.ts';
 import { volume } from './launch.ts';
 import { add, div, mul, scale } from './pointwise.ts';
 import { mean, reduceTo } from './reduce.ts';
-import {
-  checkPair,
-  columns,
-  fields,
-  gatherTerms,
-  LNCC_EPSILON,
-  type LnccAttrs,
-  lnccGradient,
-  products,
-  type Statistics,
-  termSums,
-  wholeColumns,
-} from './similarity.ts';
+import { checkPair, LNCC_EPSILON, type LnccAttrs, lnccGradient, type Statistics } from './similarity.ts';
+import { columns, fields, gatherTerms, products, termSums, wholeColumns } from './window-sums.ts';
 
 const forceKernel = kernel('lncc_force', forceSource);
 const forceTermsKernel = kernel('lncc_force_terms', forceTermsSource);
@@ -73,10 +62,11 @@ const lnccForceGradientOp: Op<LnccAttrs> = {
       inputs: [a, b, moments, gradient, dforce],
       outputs: [db, dgradient],
       attrs: { window, epsilon },
+      processor,
     } = node;
     const images = { a: a!, b: b!, statistics: moments! };
     const { t, passes } = forcePasses(node, images, dforce!, dgradient!);
-    const { params, ...over } = wholeColumns(a!.shape, window);
+    const { params, ...over } = wholeColumns(processor, a!.shape, window);
     return [
       ...passes,
       {
@@ -85,8 +75,8 @@ const lnccForceGradientOp: Op<LnccAttrs> = {
         params: { ...params, epsilon },
         bindings: { t, ...images, gradient: gradient!, dforce: dforce!, db: db! },
       },
-      ...termSums(t, a!.shape, window),
-      gatherTerms(t, window, { a: a!, b: b!, dy: a!, db: db! }, true),
+      ...termSums(processor, t, a!.shape, window),
+      gatherTerms(processor, t, window, { a: a!, b: b!, dy: a!, db: db! }, true),
     ];
   },
 };
@@ -102,10 +92,10 @@ function forcePasses(
   const { window, epsilon } = node.attrs;
   const { a, b } = images;
   const t = node.workspace('planes', fields(a.shape, window));
-  const { constants, groups, params } = columns(a.shape, window);
+  const { constants, groups, params } = columns(node.processor, a.shape, window);
   const partials = node.workspace('similarities', [params.lines * params.runs]);
   const passes = [
-    ...products(a, b, window, t),
+    ...products(node.processor, a, b, window, t),
     {
       kernel: forceKernel,
       constants: { ...constants, WEIGHTED: String(!!weight) },

@@ -10,8 +10,8 @@ const reduceKernel = kernel('reduce', reduceSource);
 const spreadKernel = kernel('spread', spreadSource);
 const sumRowsKernel = kernel('sum_rows', sumRowsSource);
 
-/** Workgroups of the first launch of a reduction over `count` items. */
-export const partialsOf = (count: number): number => Math.min(256, Math.ceil(count / (16 * WG)));
+/** Workgroups of the first launch of a reduction over `count` items: enough of them to fill a GPU, and work enough for each. */
+export const partialsOf = (count: number): number => Math.min(1024, Math.ceil(count / (16 * WG)));
 
 /** The second launch of a reduction: y[0] = scale · Σ partials (or their largest). */
 export function finish(partials: Tensor, y: Tensor, scale = 1, mode = 'SUM'): Dispatch {

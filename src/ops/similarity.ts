@@ -1,23 +1,18 @@
 // Image similarities: local normalized cross-correlation (LNCC), global NCC, mean squared error, and their gradients.
-import gradientSource from '../../kernels/lncc_gradient.wgsl';
-import productsSource from '../../kernels/lncc_products.wgsl';
 import statisticsSource from '../../kernels/local_statistics.wgsl';
 import termsSource from '../../kernels/lncc_terms.wgsl';
-import inPlaceSource from '../../kernels/window_sum_in_place.wgsl';
 import sampleMeanSource from '../../kernels/sample_mean.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { checkWindow, type PerAxis, perAxis } from './filter.ts';
-import { lines, RUN, volume, WG } from './launch.ts';
+import { volume, WG } from './launch.ts';
 import { div, mul, scale, sqrt, square, sub, subtractScalar } from './pointwise.ts';
 import { mean, reduceTo } from './reduce.ts';
+import { columns, fields, gatherTerms, products, termSums, wholeColumns } from './window-sums.ts';
 
 const sampleMeanKernel = kernel('sample_mean', sampleMeanSource);
-const productsKernel = kernel('lncc_products', productsSource);
 const statisticsKernel = kernel('local_statistics', statisticsSource);
 const termsKernel = kernel('lncc_terms', termsSource);
-const inPlaceKernel = kernel('window_sum_in_place', inPlaceSource);
-const gradientKernel = kernel('lncc_gradient', gradientSource);
 
 const gcd = (a: number, b: number): number => (b ? gcd(b, a % b) : a);
 
@@ -48,80 +43,6 @@ const centreOp: Op<object> = {
  */
 export const centre = (x: Tensor): Tensor => trace(centreOp, [x], {});
 
-/** Geometry that the kernels along D share: lines over the (n, h, w) columns, runs along d. */
-export function columns(shape: Shape, window: readonly number[]) {
-  const { lines: count, ...sizes } = sizesOf(shape, window);
-  const { constants, groups, runs } = lines(count, sizes.d);
-  return { constants: { ...constants, RUN }, groups, params: { lines: count, ...sizes, runs } };
-}
-
-/** The same for kernels that write over their sums: an invocation walks a whole column. */
-export function wholeColumns(shape: Shape, window: readonly number[]) {
-  const params = sizesOf(shape, window);
-  const { constants, groups } = lines(params.lines, params.d, params.d);
-  return { constants: { ...constants, RUN }, groups, params };
-}
-
-/** Radii do not reach beyond the volume, where they would only take room. */
-function sizesOf(shape: Shape, window: readonly number[]) {
-  const { n, d, h, w } = volume('lncc', 'image', shape, 1);
-  const [radius_w, radius_h, radius_d] = [w, h, d].map((size, axis) => Math.min((window[axis]! - 1) / 2, size - 1)) as [
-    number,
-    number,
-    number,
-  ];
-  return { lines: n * h * w, w, h, d, radius_w, radius_h, radius_d };
-}
-
-/** Three fields of an image in every voxel, with room for half a window on every axis: kernels/lib/fields.wgsl. */
-export function fields(shape: Shape, window: readonly number[]): Shape {
-  const { w, h, d, radius_w, radius_h, radius_d } = sizesOf(shape, window);
-  return [shape[0]!, d + radius_d, h + radius_h, w + radius_w, 3];
-}
-
-/** Sums of (b, b², a·b) over the window along W, then H, into the fields t; they stay late along W and D. */
-export function products(a: Tensor, b: Tensor, window: readonly number[], t: Tensor): Dispatch[] {
-  const sizes = sizesOf(a.shape, window);
-  const rows = numel(a.shape) / sizes.w;
-  const { constants, groups, runs } = lines(rows, sizes.w);
-  const pass: Dispatch = {
-    kernel: productsKernel,
-    constants: { ...constants, RUN },
-    groups,
-    bindings: { a, b, t },
-    params: { ...sizes, lines: rows, runs },
-  };
-  return [pass, sumsAlongH(t, sizes, true)];
-}
-
-type Sizes = ReturnType<typeof sizesOf>;
-
-/** Sums along H in place: of what lies late, along W and D too, which are then in time along H; or the way back, of what is in time. */
-function sumsAlongH(t: Tensor, sizes: Sizes, late: boolean): Dispatch {
-  const { w, h, radius_w, radius_h, radius_d } = sizes;
-  const row = w + radius_w;
-  const first = late ? radius_d * row * (h + radius_h) + radius_w : 0;
-  return inPlace(t, sizes, { n: h, radius: radius_h, step: row, across: w, apart: 1, first }, !late);
-}
-
-/** Sums along W in place, of what lies late along W only. */
-function sumsAlongW(t: Tensor, sizes: Sizes): Dispatch {
-  const { w, h, radius_w } = sizes;
-  return inPlace(t, sizes, { n: w, radius: radius_w, step: 1, across: h, apart: w + radius_w, first: 0 }, false);
-}
-
-function inPlace(t: Tensor, sizes: Sizes, line: { n: number; across: number } & Record<string, number>, back: boolean): Dispatch {
-  const count = (sizes.lines * sizes.d) / line.n;
-  const { constants, groups } = lines(count, line.n, line.n);
-  return {
-    kernel: inPlaceKernel,
-    constants: { ...constants, RUN, BACK: String(back) },
-    groups,
-    bindings: { t },
-    params: { ...sizes, ...line, lines: count },
-  };
-}
-
 const statisticsOp: Op<{ window: readonly number[] }> = {
   name: 'localStatistics',
   shape([x], { window }) {
@@ -136,7 +57,8 @@ const statisticsOp: Op<{ window: readonly number[] }> = {
       attrs: { window },
     } = node;
     const t = node.workspace('planes', fields(x!.shape, window));
-    return [...products(x!, x!, window, t), { kernel: statisticsKernel, ...columns(x!.shape, window), bindings: { t, y: y! } }];
+    const over = columns(node.processor, x!.shape, window);
+    return [...products(node.processor, x!, x!, window, t), { kernel: statisticsKernel, ...over, bindings: { t, y: y! } }];
   },
 };
 
@@ -178,19 +100,19 @@ const lnccOp: Op<LnccAttrs> = {
       outputs: [y, terms],
       attrs: { window, epsilon },
       used,
+      processor,
     } = node;
-    const { constants, groups, params } = wholeColumns(a!.shape, window);
+    const { params, ...over } = wholeColumns(processor, a!.shape, window);
     const partials = node.workspace('similarities', [params.lines]);
     return [
-      ...products(a!, b!, window, terms!),
+      ...products(processor, a!, b!, window, terms!),
       {
         kernel: termsKernel,
-        constants,
-        groups,
+        ...over,
         params: { ...params, epsilon },
         bindings: { t: terms!, statistics: moments!, partial_sums: partials },
       },
-      ...(used[1] ? termSums(terms!, a!.shape, window) : []),
+      ...(used[1] ? termSums(processor, terms!, a!.shape, window) : []),
       ...reduceTo(node, 'SUM', partials, partials, y!, 1 / numel(a!.shape)),
     ];
   },
@@ -217,33 +139,9 @@ const lnccGradientOp: Op<{ window: readonly number[] }> = {
       outputs: [db],
       attrs: { window },
     } = node;
-    return [gatherTerms(terms!, window, { a: a!, b: b!, dy: dy!, db: db! }, false)];
+    return [gatherTerms(node.processor, terms!, window, { a: a!, b: b!, dy: dy!, db: db! }, false)];
   },
 };
-
-/** Sums over W and H of the terms that a kernel along D has left in t. */
-export function termSums(t: Tensor, shape: Shape, window: readonly number[]): Dispatch[] {
-  const sizes = sizesOf(shape, window);
-  return [sumsAlongW(t, sizes), sumsAlongH(t, sizes, false)];
-}
-
-/** From the sums of the terms to the gradient for b: their sums along D, weighted by the voxel's values. With `force` added to db. */
-export function gatherTerms(
-  t: Tensor,
-  window: readonly number[],
-  bindings: Record<'a' | 'b' | 'dy' | 'db', Tensor>,
-  force: boolean,
-): Dispatch {
-  const { shape } = bindings.b;
-  const { constants, groups, params } = columns(shape, window);
-  return {
-    kernel: gradientKernel,
-    constants: { ...constants, FORCE: String(force) },
-    groups,
-    params: { ...params, scale: 1 / numel(shape) },
-    bindings: { t, ...bindings },
-  };
-}
 
 /**
  * LNCC's own default, for images scaled to 0…1: a window counts half at a variance of 0.001 in both (a standard deviation of 0.03), and less

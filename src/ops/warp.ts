@@ -54,11 +54,12 @@ const warpOp: Op<WarpAttrs> = {
     checkWarp(image!, u!, matrix);
     return [[u![0]!, image![1]!, ...u!.slice(2)]];
   },
-  launch({ inputs: [image, u], outputs: [y], attrs: { matrix, nearest } }) {
+  launch({ inputs: [image, u], outputs: [y], attrs: { matrix, nearest }, processor }) {
     const { n, d, h, w } = volume('warp', 'u', u!.shape);
     const { channels, ...params } = warpParams(image!.shape, u!.shape, matrix);
-    // Four voxels in a row halve the time of one channel; with more channels, four cells at once do not fit into registers.
-    const lanes = channels === 1 && w % 4 === 0 ? 4 : 1;
+    // On a CPU four voxels in a row halve the time of one channel; with more, four cells at once do not fit into registers. On a GPU
+    // neighbouring invocations should read neighbouring voxels.
+    const lanes = processor === 'cpu' && channels === 1 && w % 4 === 0 ? 4 : 1;
     const { constants, groups } = plane((w / lanes) * h, n * d);
     return [
       {

@@ -1,0 +1,21 @@
+// Gradient of the mean LNCC, or of its force, for b: lib/lncc_gather.wgsl, from terms t that are summed along D already, late along D; this
+// kernel adds W and H. Layout a, b, db [N, D, H, W], t as in lib/fields1.wgsl.
+// @use fields1
+// @use fields
+// @use plane_sums
+// @use lncc_gather
+struct Params { across: u32, lines: u32, w: u32, h: u32, d: u32, radius_w: u32, radius_h: u32, radius_d: u32, scale: f32 }
+@group(0) @binding(0) var<storage, read> t: array<f32>;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read> dy: array<f32>;
+@group(0) @binding(4) var<storage, read_write> db: array<f32>;
+@group(0) @binding(5) var<uniform> params: Params;
+
+fn value(p: u32) -> vec3f {
+  let plane = params.w * params.h;
+  let n = p / (plane * params.d);
+  return three(p + (n + 1u) * params.radius_d * plane);
+}
+
+fn finish(p: u32, sum: vec3f) { gather(p, sum); }

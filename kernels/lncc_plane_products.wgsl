@@ -1,0 +1,18 @@
+// t = Σ over the window along W and H of (b, b², a·b), of centred a and b: LNCC's moments, two axes at once, late along D. Layout a, b
+// [N, D, H, W], t as in lib/fields1.wgsl.
+// @use fields1
+// @use fields_set
+// @use plane_sums
+struct Params { across: u32, lines: u32, w: u32, h: u32, d: u32, radius_d: u32 }
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> t: array<f32>;
+@group(0) @binding(3) var<uniform> params: Params;
+
+fn value(p: u32) -> vec3f { return vec3f(b[p], b[p] * b[p], a[p] * b[p]); }
+
+fn finish(p: u32, sum: vec3f) {
+  let plane = params.w * params.h;
+  let n = p / (plane * params.d);
+  set_three(p + (n + 1u) * params.radius_d * plane, sum);
+}

@@ -1,0 +1,155 @@
+// Sums over LNCC's windows, and where they lie. On a CPU axis by axis in one buffer; on a GPU W and H in one pass, which puts far more invocations to
+// work, and D in the buffer as well.
+import gradientSource from '../../kernels/lncc_gradient.wgsl';
+import inPlaceSource from '../../kernels/window_sum_in_place.wgsl';
+import planeGradientSource from '../../kernels/lncc_plane_gradient.wgsl';
+import planeProductsSource from '../../kernels/lncc_plane_products.wgsl';
+import productsSource from '../../kernels/lncc_products.wgsl';
+import { kernel } from '../gpu/kernel.ts';
+import { type Dispatch, numel, type Processor, type Shape, type Tensor } from '../graph/graph.ts';
+import { lines, RUN, volume } from './launch.ts';
+
+const productsKernel = kernel('lncc_products', productsSource);
+const inPlaceKernel = kernel('window_sum_in_place', inPlaceSource);
+const gradientKernel = kernel('lncc_gradient', gradientSource);
+const planeProductsKernel = kernel('lncc_plane_products', planeProductsSource);
+const planeGradientKernel = kernel('lncc_plane_gradient', planeGradientSource);
+
+/** Voxels along H that one invocation of a pass over planes makes. */
+const PLANE_RUN = 16;
+/** Voxels of a line that a kernel loads before it writes over them: kernels/lib/in_place.wgsl. */
+const AHEAD: Record<Processor, number> = { cpu: 1, gpu: 8 };
+/** How three fields lie in a buffer: kernels/lib/fields1.wgsl, fields3.wgsl. */
+const BESIDE: Record<Processor, number> = { cpu: 3, gpu: 1 };
+
+/** Radii do not reach beyond the volume, where they would only take room. */
+function sizesOf(shape: Shape, window: readonly number[]) {
+  const { n, d, h, w } = volume('lncc', 'image', shape, 1);
+  const [radius_w, radius_h, radius_d] = [w, h, d].map((size, axis) => Math.min((window[axis]! - 1) / 2, size - 1)) as [
+    number,
+    number,
+    number,
+  ];
+  return { lines: n * h * w, w, h, d, radius_w, radius_h, radius_d };
+}
+type Sizes = ReturnType<typeof sizesOf>;
+
+/** Three fields of an image in every voxel, with room for half a window on every axis: kernels/lib/fields.wgsl. */
+export function fields(shape: Shape, window: readonly number[]): Shape {
+  const { w, h, d, radius_w, radius_h, radius_d } = sizesOf(shape, window);
+  return [shape[0]!, d + radius_d, h + radius_h, w + radius_w, 3];
+}
+
+/** Geometry that the kernels along D share: lines over the (n, h, w) columns, runs along d. */
+export function columns(processor: Processor, shape: Shape, window: readonly number[]) {
+  const { lines: count, ...sizes } = sizesOf(shape, window);
+  const { constants, groups, runs } = lines(count, sizes.d);
+  return { constants: { ...constants, RUN, BESIDE: BESIDE[processor] }, groups, params: { lines: count, ...sizes, runs } };
+}
+
+/** The same for kernels that write over their sums: an invocation walks a whole column. */
+export function wholeColumns(processor: Processor, shape: Shape, window: readonly number[]) {
+  const params = sizesOf(shape, window);
+  const { constants, groups } = lines(params.lines, params.d, params.d);
+  return { constants: { ...constants, RUN, BESIDE: BESIDE[processor], AHEAD: AHEAD[processor] }, groups, params };
+}
+
+/** Sums of (b, b², a·b) over the window along W and H into the fields t; they stay late along D, on a CPU along W too. */
+export function products(processor: Processor, a: Tensor, b: Tensor, window: readonly number[], t: Tensor): Dispatch[] {
+  const sizes = sizesOf(a.shape, window);
+  if (processor === 'gpu') {
+    const { params, ...over } = planes(sizes);
+    const { across, lines, w, h, d, radius_d } = params;
+    return [{ kernel: planeProductsKernel, ...over, bindings: { a, b, t }, params: { across, lines, w, h, d, radius_d } }];
+  }
+  const rows = numel(a.shape) / sizes.w;
+  const { constants, groups, runs } = lines(rows, sizes.w);
+  const pass: Dispatch = {
+    kernel: productsKernel,
+    constants: { ...constants, RUN },
+    groups,
+    bindings: { a, b, t },
+    params: { ...sizes, lines: rows, runs },
+  };
+  return [pass, sumsAlongH(t, sizes, true)];
+}
+
+/** The first part of the sums of the terms that a kernel along D has left in t; `gatherTerms` does the rest. */
+export function termSums(processor: Processor, t: Tensor, shape: Shape, window: readonly number[]): Dispatch[] {
+  const sizes = sizesOf(shape, window);
+  return processor === 'gpu' ? [sumsAlongD(t, sizes)] : [sumsAlongW(t, sizes), sumsAlongH(t, sizes, false)];
+}
+
+/**
+ * From the sums of the terms to the gradient for b: their sums along the axes that are left, weighted by the voxel's values. With `force` added
+ * to db.
+ */
+export function gatherTerms(
+  processor: Processor,
+  t: Tensor,
+  window: readonly number[],
+  images: Record<'a' | 'b' | 'dy' | 'db', Tensor>,
+  force: boolean,
+): Dispatch {
+  const { shape } = images.b;
+  const over =
+    processor === 'gpu'
+      ? { kernel: planeGradientKernel, ...planes(sizesOf(shape, window)) }
+      : { kernel: gradientKernel, ...columns(processor, shape, window) };
+  return {
+    ...over,
+    constants: { ...over.constants, FORCE: String(force) },
+    params: { ...over.params, scale: 1 / numel(shape) },
+    bindings: { t, ...images },
+  };
+}
+
+/** A GPU's passes over planes: an invocation makes a run along H in one of the columns `across` all planes. */
+function planes(sizes: Sizes) {
+  const { radius_w, radius_h, h, d } = sizes;
+  const across = (sizes.lines / h) * d;
+  const { constants, groups } = lines(across, h, PLANE_RUN);
+  return {
+    constants: { ...constants, RUN: PLANE_RUN, RADIUS_W: radius_w, RADIUS_H: radius_h },
+    groups,
+    params: { ...sizes, across },
+  };
+}
+
+/** Sums along H in place: of what lies late, along W and D too, which are then in time along H; or the way back, of what is in time. */
+function sumsAlongH(t: Tensor, sizes: Sizes, late: boolean): Dispatch {
+  const { w, h, radius_w, radius_h, radius_d } = sizes;
+  const row = w + radius_w;
+  const first = late ? radius_d * row * (h + radius_h) + radius_w : 0;
+  return inPlace('cpu', t, sizes, { n: h, radius: radius_h, step: row, across: w, apart: 1, first, depth: 1 }, !late);
+}
+
+/** Sums along W in place, of what lies late along W only. */
+function sumsAlongW(t: Tensor, sizes: Sizes): Dispatch {
+  const { w, h, radius_w } = sizes;
+  return inPlace('cpu', t, sizes, { n: w, radius: radius_w, step: 1, across: h, apart: w + radius_w, first: 0, depth: 1 }, false);
+}
+
+/** A GPU's sums along D in place, of what is in time; they are late. */
+function sumsAlongD(t: Tensor, sizes: Sizes): Dispatch {
+  const { w, h, d, radius_d } = sizes;
+  return inPlace('gpu', t, sizes, { n: d, radius: radius_d, step: w * h, across: w * h, apart: 1, first: 0, depth: d }, true);
+}
+
+function inPlace(
+  processor: Processor,
+  t: Tensor,
+  sizes: Sizes,
+  line: { n: number; across: number } & Record<string, number>,
+  back: boolean,
+): Dispatch {
+  const count = (sizes.lines * sizes.d) / line.n;
+  const { constants, groups } = lines(count, line.n, line.n);
+  return {
+    kernel: inPlaceKernel,
+    constants: { ...constants, RUN, BACK: String(back), BESIDE: BESIDE[processor], AHEAD: AHEAD[processor] },
+    groups,
+    bindings: { t },
+    params: { ...sizes, ...line, lines: count },
+  };
+}
