@@ -22,7 +22,8 @@ const EXEMPT = ['clip_scale', 'weight_norm', 'weight_norm_dv'];
 
 test('every kernel is launched by a row, but those that only see weights', () => {
   const rows = Object.values(families).flatMap((family) => family(SIZE));
-  const launched = new Set(rows.flatMap((r) => describe(r).plan.phases.flatMap(({ dispatches }) => dispatches.map((d) => d.kernel.name))));
+  const phases = (['cpu', 'gpu'] as const).flatMap((processor) => rows.flatMap((row) => describe(row, processor).plan.phases));
+  const launched = new Set(phases.flatMap(({ dispatches }) => dispatches.map((d) => d.kernel.name)));
   const files = readdirSync(at('kernels')).filter((file) => file.endsWith('.wgsl'));
   assert.equal(
     files.map((file) => file.slice(0, -5)).filter((name) => !launched.has(name)),

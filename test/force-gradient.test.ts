@@ -39,8 +39,13 @@ const follows = (a: NdArray, seed: number) => map(uniform(a.shape, seed, 0, 0.4)
 const matrix: Matrix = [0.9, 0.1, -0.05, 0.3, -0.2, 1.1, 0.15, -0.4, 0.05, -0.1, 0.8, 0.7].map(Math.fround);
 const attrs = { window: [3, 5, 3], epsilon: 1e-6 };
 
-for (const masked of [false, true]) {
-  test(`update step from the force of LNCC${masked ? ', masks on both images' : ''}: value and gradient for u`, async () => {
+for (const [masked, processor] of [
+  [false, 'cpu'],
+  [true, 'cpu'],
+  [false, 'gpu'],
+  [true, 'gpu'],
+] as const) {
+  test(`update step from the force of LNCC, as on a ${processor}${masked ? ', masks on both images' : ''}: value and gradient for u`, async () => {
     const shape = [1, 1, 7, 6, 9];
     const moving = uniform([1, 1, 8, 7, 9], 1, 0, 1),
       u = awayFromFaces([1, 3, 7, 6, 9], 2, 0.6, { matrix: [...matrix] });
@@ -60,6 +65,7 @@ for (const masked of [false, true]) {
       [fixed, moving, u, ...masks],
       v,
       [false, false, true, ...masks.map(() => false)],
+      processor,
     );
 
     // The same in float64, one op after the other, and back.
@@ -103,15 +109,18 @@ for (const [label, window, middle, tolerance] of [
     const [rawA, rawB] = [a, b].map((x) => map(x, (value) => Math.fround(middle + value))) as [NdArray, NdArray];
     const gradient = uniform([1, 3, 35, 34, 37], 12),
       v = uniform(gradient.shape, 13);
-    const { grads } = await evaluate(
-      ([a, b, gradient]) => lnccForce(localStatistics(a!, window), centre(b!), gradient!).force,
-      [rawA, rawB, gradient],
-      v,
-      [false, true, true],
-    );
     const expected = reference.lnccForce!.vjp([rawA, rawB, gradient], { window, epsilon: 1e-6 }, v);
-    close(grads[1]!, expected[1]!.data, tolerance);
-    close(grads[2]!, expected[2]!.data, tolerance);
+    for (const processor of ['cpu', 'gpu'] as const) {
+      const { grads } = await evaluate(
+        ([a, b, gradient]) => lnccForce(localStatistics(a!, window), centre(b!), gradient!).force,
+        [rawA, rawB, gradient],
+        v,
+        [false, true, true],
+        processor,
+      );
+      close(grads[1]!, expected[1]!.data, tolerance);
+      close(grads[2]!, expected[2]!.data, tolerance);
+    }
   });
 }
 

@@ -48,22 +48,29 @@ interface Placed {
 
 export const processorOf = ({ software }: Pick<AdapterInfo, 'software'>): Processor => (software ? 'cpu' : 'gpu');
 
-/** Plans all phases of a graph for a processor, in the order in which they were traced; inside of a phase, ops as traced or by need, whatever takes less memory. */
+/**
+ * Plans all phases of a graph for a processor, in the order in which they were traced; inside of a phase, ops as traced or by need, whatever takes
+ * less memory. A GPU needs as many bytes as a CPU: there is room for the parameters of whichever has more launches.
+ */
 export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
   const { live, needed } = liveNodes(graph);
-  const launched = new Map(live.map((node) => [node, launch(graph, node, needed, processor)]));
+  const launchesOn = (processor: Processor) => new Map(live.map((node) => [node, launch(graph, node, needed, processor)]));
+  const launched = launchesOn(processor);
+  const counts = [launched, launchesOn(processor === 'cpu' ? 'gpu' : 'cpu')].map((of) => [...of.values()].flat().length);
+  const paramBytes = PARAM_ALIGNMENT * Math.max(1, ...counts);
   launched.forEach((dispatches) => dispatches.forEach(checkDispatch));
   const [traced, byNeed] = [live, orderByNeed(graph, live, needed)].map((nodes) =>
     allocate(
       graph,
       nodes.flatMap((node) => launched.get(node)!.map((dispatch) => ({ dispatch, phase: node.phase }))),
+      paramBytes,
     ),
   );
   return byNeed!.peak.total < traced!.peak.total ? byNeed! : traced!;
 }
 
 /** Lives of all values, buffers for them, and the sum. */
-function allocate(graph: Graph, placed: Placed[]): Plan {
+function allocate(graph: Graph, placed: Placed[], paramBytes: number): Plan {
   const { life, born } = livesOf(graph, placed);
   const hosts = takeOver(graph, placed, life, born);
 
@@ -85,7 +92,6 @@ function allocate(graph: Graph, placed: Placed[]): Plan {
   placed.forEach(({ dispatch, phase }) => phases[phase]!.dispatches.push(dispatch));
   const outputBytes = Math.max(0, ...[...graph.outputs].map((t) => bytesOf(t)));
   const stagingBytes = Math.min(STAGING_BYTES, outputBytes);
-  const paramBytes = PARAM_ALIGNMENT * Math.max(1, placed.length);
   const peak = noBytes();
   const count = (tag: Tag, bytes: number) => {
     peak.byTag[tag] += bytes;
