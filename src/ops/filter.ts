@@ -5,7 +5,7 @@ import resizeSource from '../../kernels/resize.wgsl';
 import windowSumSource from '../../kernels/window_sum.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { numel, oneDtype, type Op, type Tensor, trace } from '../graph/graph.ts';
-import { along, lines, planes, RUN, volume } from './launch.ts';
+import { along, flat, lines, planes, RUN, volume } from './launch.ts';
 
 const gaussianKernel = kernel('gaussian', gaussianSource);
 const resizeKernel = kernel('resize', resizeSource);
@@ -82,7 +82,7 @@ interface GaussianAttrs {
   sigma: number;
   transpose: boolean;
 }
-/** Outputs that one invocation of the Gaussian makes from registers. */
+/** Outputs that one invocation of the Gaussian makes from registers; along W on a GPU one, for neighbours to make neighbours. */
 const GAUSSIAN_RUN = 4;
 
 const gaussianOp: Op<GaussianAttrs> = {
@@ -91,24 +91,27 @@ const gaussianOp: Op<GaussianAttrs> = {
     volume('gaussian', 'x', x!);
     return [x!];
   },
-  launch({ inputs: [x], outputs: [y], attrs: { axis, sigma, transpose } }) {
+  launch({ inputs: [x], outputs: [y], attrs: { axis, sigma, transpose }, processor }) {
     const { n, inner } = along(x!.shape, axis);
+    const sideways = processor === 'gpu' && axis === 0;
+    const run = sideways ? 1 : GAUSSIAN_RUN;
     const radius = Math.ceil(3 * sigma);
     const weights = Array.from({ length: 2 * radius + 1 }, (_, k) => Math.exp(-((k - radius) ** 2) / (2 * sigma * sigma)));
     const total = weights.reduce((a, b) => a + b);
     const lanes = inner % 4 === 0 ? 4 : 1;
     const count = numel(x!.shape) / n / lanes;
-    const { constants, groups, runs } = lines(count, n, GAUSSIAN_RUN);
+    const { constants, groups, runs } = lines(count, n, run);
     return [
       {
         kernel: gaussianKernel,
-        groups,
+        groups: sideways ? flat(count * runs).groups : groups,
         bindings: { x: x!, y: y! },
         params: { lines: count, n, inner: inner / lanes, runs },
         constants: {
           ...constants,
           LANES: lanes,
-          RUN: `${GAUSSIAN_RUN}i`,
+          RUN: `${run}i`,
+          SIDEWAYS: String(sideways),
           RADIUS: `${radius}i`,
           TRANSPOSE: String(transpose),
           WEIGHTS: `array<f32, ${weights.length}>(${weights.map((v) => (v / total).toExponential(9)).join(', ')})`,
