@@ -3,7 +3,7 @@ import dwSource from '../../kernels/conv3d_dw.wgsl';
 import dwSumSource from '../../kernels/conv3d_dw_sum.wgsl';
 import foldSource from '../../kernels/conv3d_fold.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, type DType, numel, oneDtype, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { type Dispatch, type DType, numel, oneDtype, type Op, type Processor, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { activationDx } from './activation.ts';
 import { ACROSS, convolve, gather, leaky, type Source, TILES } from './conv3d-passes.ts';
 import { flat, planes, volume, WG } from './launch.ts';
@@ -14,8 +14,8 @@ const foldKernel = kernel('conv3d_fold', foldSource);
 
 /** Chunks of voxels that the weight gradient is split over, at most. */
 const CHUNKS = 64;
-/** Walks of an invocation of the weight gradient along its columns, at least: adding up a workgroup's sums takes as long as several. */
-const LEAST = 8;
+/** Walks of an invocation of the weight gradient along its columns, at least: adding up a workgroup's sums takes a CPU as long as several. */
+const LEAST: Record<Processor, number> = { cpu: 8, gpu: 2 };
 
 export interface ConvOptions {
   /** Steps between outputs, in voxels of x. Default 1. */
@@ -153,10 +153,11 @@ const convDwOp: Op<Attrs & { k: number }> = {
     const across = ACROSS[k]! / Math.min(ACROSS[k]!, stride); // a stride spreads what they read of x
     const columns = to.n * to.d * Math.ceil(to.w / across),
       groups = Math.ceil(columns / WG);
-    const chunks = Math.ceil(groups / Math.max(LEAST, Math.ceil(groups / CHUNKS))); // every chunk walks along as many columns
+    const chunksOn = (processor: Processor) => Math.ceil(groups / Math.max(LEAST[processor], Math.ceil(groups / CHUNKS)));
+    const chunks = chunksOn(node.processor); // every chunk walks along as many columns
     const weights = numel(dw!.shape),
       length = weights + to.c;
-    const partials = node.workspace('partials', [chunks, length]);
+    const partials = node.workspace('partials', [chunksOn('gpu'), length]); // the most of them, so that memory does not depend on the processor
     const total = (y: Tensor, first: number): Dispatch => {
       const count = numel(y.shape);
       return { kernel: dwSumKernel, ...flat(count), bindings: { partials, y }, params: { count, chunks, length, first } };
