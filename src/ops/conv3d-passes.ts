@@ -17,20 +17,27 @@ interface Tile {
   run: number;
   /** The same for up to FEW output channels: fewer sums a voxel leave registers for more voxels. */
   runOfFew: number;
+  /** Input channels whose weights lie in workgroup memory at a time; 0: all are read from a uniform buffer. */
+  stage: number;
+  /** Lines of taps that are unrolled: a divisor of the kernel size. */
+  lines: number;
   /** Input channels that a workgroup of the weight gradient covers. */
   inputs: number;
 }
 /** By kernel size, on a CPU: found on lavapipe. */
 const ON_CPU: Record<number, Tile> = {
-  1: { run: 8, runOfFew: 16, inputs: 4 },
-  3: { run: 16, runOfFew: 20, inputs: 2 },
-  5: { run: 4, runOfFew: 8, inputs: 1 },
+  1: { run: 8, runOfFew: 16, stage: 0, lines: 1, inputs: 4 },
+  3: { run: 16, runOfFew: 20, stage: 0, lines: 1, inputs: 2 },
+  5: { run: 4, runOfFew: 8, stage: 0, lines: 1, inputs: 1 },
 };
-/** The same on a GPU: of 4, 8 and 16 voxels at 3³, 16 → 16, an H100 reaches 32, 23 and 12 % of its peak; the other rows are by analogy. */
+/**
+ * The same on a GPU: of 4, 8 and 16 voxels at 3³, 16 → 16, an H100 reached 32, 23 and 12 % of its peak while it read weights from a uniform
+ * buffer; the other rows are by analogy. What weights by way of workgroup memory gain has not been measured.
+ */
 const ON_GPU: Record<number, Tile> = {
-  1: { run: 4, runOfFew: 4, inputs: 4 },
-  3: { run: 4, runOfFew: 4, inputs: 2 },
-  5: { run: 4, runOfFew: 4, inputs: 1 },
+  1: { run: 4, runOfFew: 4, stage: 16, lines: 1, inputs: 4 },
+  3: { run: 4, runOfFew: 4, stage: 4, lines: 3, inputs: 2 },
+  5: { run: 4, runOfFew: 4, stage: 1, lines: 5, inputs: 1 },
 };
 export const TILES: Record<Processor, Record<number, Tile>> = { cpu: ON_CPU, gpu: ON_GPU };
 /** Columns side by side, of stride 1, that an invocation of the weight gradient walks along, by kernel size: memory depends on them. */
@@ -44,24 +51,18 @@ const DX_RUN_OF_FEW: Record<Processor, number> = { cpu: 16, gpu: 4 };
 /** Output channels of one pass, at most. */
 const CHANNELS = 16;
 
-/** Vectors of four weights in workgroup memory at a time: 8 KiB. */
-const STAGED = 512;
-
-/** How the forward kernel reads weights, and how many lines of taps it unrolls: kernels/lib/weights0.wgsl, weights1.wgsl. */
-function reading(processor: Processor, k: number, vectors: number): Constants {
-  if (processor === 'cpu') return { STAGED: 0, LINES: 1 };
-  const channels = Math.max(1, Math.floor(STAGED / (k ** 3 * vectors)));
-  return { STAGED: 1, STAGE: k * k * channels, LINES: k };
-}
-
 /** Voxels of a run, a multiple of 4 up to `most`, so that as few as possible lie beyond the last of n. */
 const evenly = (n: number, most: number) => 4 * Math.ceil(n / Math.ceil(n / most) / 4);
 
-/** The table as `deqreg info` tells it: [what, how]. */
+/** How convolutions are launched, as `deqreg info` tells it: [what, how]. */
 export const tiling = (processor: Processor): [string, string][] =>
-  Object.entries(TILES[processor]).map(([k, { run, runOfFew, inputs }]) => [
+  Object.entries(TILES[processor]).map(([k, { run, runOfFew, stage, inputs }]) => [
     `conv3d ${k}×${k}×${k}`,
-    `${CHANNELS} channels × up to ${run} voxels an invocation, ${FEW} or fewer × ${runOfFew}; weight gradient ${inputs} × 4 channels × ${ACROSS[Number(k)]} columns`,
+    [
+      `${CHANNELS} channels × up to ${run} voxels an invocation, ${FEW} or fewer × ${runOfFew}`,
+      stage ? `weights of ${stage} channels in workgroup memory` : 'weights from a uniform buffer',
+      `weight gradient ${inputs} × 4 channels × ${ACROSS[Number(k)]} columns`,
+    ].join('; '),
   ]);
 
 export const leaky = (slope: number): Activation => ({ f: 'leakyRelu', negative: slope });
@@ -92,7 +93,7 @@ export function convolve(
 ): Dispatch[] {
   const to = volume('conv3d', 'y', y.shape);
   const k = w.shape[2]!;
-  const { run: ofMany, runOfFew } = TILES[node.processor][k]!;
+  const { run: ofMany, runOfFew, stage, lines } = TILES[node.processor][k]!;
   const run = evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, LONGEST_RUN[stride]!));
   const count = Math.ceil(to.w / run) * to.h * to.d;
   const { constants, groups } = flat(count, to.n);
@@ -111,7 +112,9 @@ export function convolve(
         PAD: `${pad}i`,
         RUN: run,
         LANES: fours ? 4 : 1,
-        ...reading(node.processor, k, pass.constants.VECTORS),
+        STAGED: stage ? 1 : 0,
+        STAGE: stage * k * k,
+        LINES: lines,
         REPLICATE: String(replicate),
         BIAS: String(bias !== undefined && pass.last),
         ACTIVATE: String(activation !== undefined && pass.last),
@@ -136,7 +139,7 @@ export function convolve(
 interface Pass {
   x: Tensor;
   last: boolean;
-  constants: { VECTORS: number; WEIGHTS: number; ACCUMULATE: string };
+  constants: Constants;
   params: { first_in: number; channels: number; first_out: number };
 }
 

@@ -3,7 +3,19 @@ import dwSource from '../../kernels/conv3d_dw.wgsl';
 import dwSumSource from '../../kernels/conv3d_dw_sum.wgsl';
 import foldSource from '../../kernels/conv3d_fold.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, type DType, numel, oneDtype, type Op, type Processor, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import {
+  type Dispatch,
+  type DType,
+  numel,
+  oneDtype,
+  type Op,
+  type Processor,
+  sameShape,
+  type Shape,
+  show,
+  type Tensor,
+  trace,
+} from '../graph/graph.ts';
 import { activationDx } from './activation.ts';
 import { ACROSS, convolve, gather, leaky, type Source, TILES } from './conv3d-passes.ts';
 import { flat, planes, volume, WG } from './launch.ts';

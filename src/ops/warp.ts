@@ -6,7 +6,7 @@ import warpSource from '../../kernels/warp.wgsl';
 import warpDimageSource from '../../kernels/warp_dimage.wgsl';
 import warpDuSource from '../../kernels/warp_du.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
+import { type Dispatch, numel, type Op, type Processor, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { fillWith, flat, plane, volume } from './launch.ts';
 import { add } from './pointwise.ts';
 import { reduceTo } from './reduce.ts';
@@ -37,6 +37,12 @@ export function warpParams(image: Shape, u: Shape, matrix: Matrix): Record<strin
   return { image_w, image_h, image_d, channels: c, w, h, d, ...entries('m', matrix) };
 }
 
+/** Voxels in a row that an invocation samples from one channel. On a CPU four halve the time; a GPU's neighbours should read neighbours. */
+const LANES: Record<Processor, number> = { cpu: 4, gpu: 1 };
+
+/** How a warp is launched, as `deqreg info` tells it: [what, how]. */
+export const warpTiling = (processor: Processor): [string, string] => ['warp', `${LANES[processor]} voxels in a row an invocation`];
+
 export function checkWarp(image: Shape, u: Shape, matrix: Matrix): void {
   const a = volume('warp', 'image', image),
     b = volume('warp', 'u', u, 3);
@@ -57,9 +63,7 @@ const warpOp: Op<WarpAttrs> = {
   launch({ inputs: [image, u], outputs: [y], attrs: { matrix, nearest }, processor }) {
     const { n, d, h, w } = volume('warp', 'u', u!.shape);
     const { channels, ...params } = warpParams(image!.shape, u!.shape, matrix);
-    // On a CPU four voxels in a row halve the time of one channel; with more, four cells at once do not fit into registers. On a GPU
-    // neighbouring invocations should read neighbouring voxels.
-    const lanes = processor === 'cpu' && channels === 1 && w % 4 === 0 ? 4 : 1;
+    const lanes = channels === 1 && w % 4 === 0 ? LANES[processor] : 1; // with more channels, four cells at once do not fit into registers
     const { constants, groups } = plane((w / lanes) * h, n * d);
     return [
       {

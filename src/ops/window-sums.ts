@@ -22,6 +22,14 @@ const AHEAD: Record<Processor, number> = { cpu: 1, gpu: 8 };
 /** How three fields lie in a buffer: kernels/lib/fields1.wgsl, fields3.wgsl. */
 const BESIDE: Record<Processor, number> = { cpu: 3, gpu: 1 };
 
+/** How LNCC is launched, as `deqreg info` tells it: [what, how]. */
+export const windowTiling = (processor: Processor): [string, string] => [
+  'lncc',
+  processor === 'gpu'
+    ? `windows along W and H in one pass, ${PLANE_RUN} voxels an invocation; along D in place, ${AHEAD.gpu} voxels loaded ahead`
+    : 'windows axis by axis, in place, three fields beside each other',
+];
+
 /** Radii do not reach beyond the volume, where they would only take room. */
 function sizesOf(shape: Shape, window: readonly number[]) {
   const { n, d, h, w } = volume('lncc', 'image', shape, 1);

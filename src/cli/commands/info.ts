@@ -3,7 +3,9 @@ import { version } from '../../../package.json';
 import { mebibytes } from '../../gpu/device.ts';
 import { type FoundAdapter, listAdapters } from '../../node.ts';
 import { processorOf } from '../../graph/plan.ts';
-import { tiling } from '../../ops/conv3d-passes.ts';
+import { tiling as convolutionTiling } from '../../ops/conv3d-passes.ts';
+import { warpTiling } from '../../ops/warp.ts';
+import { windowTiling } from '../../ops/window-sums.ts';
 import { type Options, parse, table } from '../args.ts';
 import { driverAdvice } from '../driver.ts';
 
@@ -25,6 +27,7 @@ export async function run(args: string[]): Promise<number> {
   const { json } = parse(options, args);
   const adapters = await listAdapters();
   const processor = processorOf(adapters[0]?.info ?? { software: true });
+  const tilings = [...convolutionTiling(processor), windowTiling(processor), warpTiling(processor)];
   const reason = adapters.length ? why(adapters) : null;
   const advice = adapters.length ? null : driverAdvice();
   if (json)
@@ -37,7 +40,7 @@ export async function run(args: string[]): Promise<number> {
           adapters,
           reason,
           advice,
-          tiling: Object.fromEntries(tiling(processor)),
+          tiling: Object.fromEntries(tilings),
         },
         null,
         2,
@@ -49,8 +52,8 @@ export async function run(args: string[]): Promise<number> {
         `deqreg ${version}, Node ${process.versions.node}, ${process.platform} ${process.arch}`,
         ...adapters.map(describe),
         reason ?? advice,
-        `Convolutions, on ${processor === 'gpu' ? 'a GPU' : 'a CPU'}:`,
-        ...table(tiling(processor)),
+        `Launches, on ${processor === 'gpu' ? 'a GPU' : 'a CPU'}:`,
+        ...table(tilings),
       ].join('\n'),
     );
   return adapters.length ? 0 : 1;
