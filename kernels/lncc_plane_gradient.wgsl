@@ -12,10 +12,5 @@ struct Params { across: u32, lines: u32, w: u32, h: u32, d: u32, radius_w: u32, 
 @group(0) @binding(4) var<storage, read_write> db: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
 
-fn value(p: u32) -> vec3f {
-  let plane = params.w * params.h;
-  let n = p / (plane * params.d);
-  return three(p + (n + 1u) * params.radius_d * plane);
-}
-
-fn finish(p: u32, sum: vec3f) { gather(p, sum); }
+fn value(p: u32, n: u32) -> vec3f { return three(p + (n + 1u) * params.radius_d * params.h * params.w); }
+fn finish(p: u32, n: u32, sum: vec3f) { gather(p, sum); }

@@ -9,10 +9,6 @@ struct Params { across: u32, lines: u32, w: u32, h: u32, d: u32, radius_d: u32 }
 @group(0) @binding(2) var<storage, read_write> t: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-fn value(p: u32) -> vec3f { return vec3f(b[p], b[p] * b[p], a[p] * b[p]); }
+fn value(p: u32, n: u32) -> vec3f { return vec3f(b[p], b[p] * b[p], a[p] * b[p]); }
 
-fn finish(p: u32, sum: vec3f) {
-  let plane = params.w * params.h;
-  let n = p / (plane * params.d);
-  set_three(p + (n + 1u) * params.radius_d * plane, sum);
-}
+fn finish(p: u32, n: u32, sum: vec3f) { set_three(p + (n + 1u) * params.radius_d * params.h * params.w, sum); }
