@@ -50,7 +50,7 @@ export const processorOf = ({ software }: Pick<AdapterInfo, 'software'>): Proces
 
 /**
  * Plans all phases of a graph for a processor, in the order in which they were traced; inside of a phase, ops as traced or by need, whatever takes
- * less memory. A GPU needs as many bytes as a CPU: there is room for the parameters of whichever has more launches.
+ * less memory. There is room for the parameters of whichever processor has more launches, so that memory hardly depends on it.
  */
 export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
   const { live, needed } = liveNodes(graph);
