@@ -51,7 +51,7 @@ function collect(trace: (graph: Graph) => void): void {
 
 function note(graph: Graph): void {
   const plans = (['cpu', 'gpu'] as const).map((processor) => plan(graph, processor));
-  assert.is(plans[0]!.peak.total, plans[1]!.peak.total, 'a processor changes the memory');
+  assert.equal(plans[0]!.peak, plans[1]!.peak, 'a processor changes the memory');
   const dispatches = plans.flatMap(({ phases }) => phases.flatMap((phase) => phase.dispatches));
   for (const { kernel, constants = {} } of dispatches) {
     // How a volume's plane is cut into workgroups follows its size: all four ways are possible wherever one is.

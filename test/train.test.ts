@@ -1,7 +1,7 @@
 // The training loop in process: it learns, goes on from a checkpoint to the same bits, takes back what diverges, and takes the planned memory.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { augmentations, plan, processorOf } from '../src/index.ts';
+import { augmentations, plan } from '../src/index.ts';
 import type { Grid } from '../src/io/volume.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { seededRandom } from '../src/ops/random.ts';
@@ -67,7 +67,7 @@ test('the loss of the same pair falls, Dice rises; every step takes the memory t
   const last = (of: (record: StepRecord) => number) => records.slice(-4).reduce((sum, r) => sum + of(r) / 4, 0);
   assert.ok(last((r) => r.loss) < records[0]!.loss - 0.05, records.map(({ loss }) => loss.toFixed(3)).join(' '));
   assert.ok(last((r) => r.softDice!) > records[0]!.softDice! + 0.03, records.map(({ softDice }) => softDice!.toFixed(3)).join(' '));
-  const planned = plan(traceStage(options, pair, options.stages[0]!, labels).graph, processorOf(device.info)).peak.total;
+  const planned = plan(traceStage(options, pair, options.stages[0]!, labels).graph).peak.total;
   records.forEach(({ peakBytes, solverSteps, residual }) => {
     assert.is(peakBytes - before, planned);
     assert.ok(solverSteps >= 3 && solverSteps <= 5 && residual! > 0);

@@ -40,17 +40,18 @@ export const READBACK_BYTES = 256;
 /** Every dispatch has its own parameter slot, because writes to a buffer precede all commands not yet submitted. */
 export const PARAM_ALIGNMENT = 256;
 
-/** A dispatch in its place: the phase it belongs to, by number. */
+/** A dispatch in its place: the phase and the op that it belongs to, by their numbers in order. */
 interface Placed {
   dispatch: Dispatch;
   phase: number;
+  op: number;
 }
 
 export const processorOf = ({ software }: Pick<AdapterInfo, 'software'>): Processor => (software ? 'cpu' : 'gpu');
 
 /**
  * Plans all phases of a graph for a processor, in the order in which they were traced; inside of a phase, ops as traced or by need, whatever takes
- * less memory. There is room for the parameters of whichever processor has more launches, so that memory hardly depends on it.
+ * less memory. A GPU needs as many bytes as a CPU: there is room for the parameters of whichever has more launches.
  */
 export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
   const { live, needed } = liveNodes(graph);
@@ -62,7 +63,7 @@ export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
   const [traced, byNeed] = [live, orderByNeed(graph, live, needed)].map((nodes) =>
     allocate(
       graph,
-      nodes.flatMap((node) => launched.get(node)!.map((dispatch) => ({ dispatch, phase: node.phase }))),
+      nodes.flatMap((node, op) => launched.get(node)!.map((dispatch) => ({ dispatch, phase: node.phase, op }))),
       paramBytes,
     ),
   );
@@ -76,7 +77,9 @@ function allocate(graph: Graph, placed: Placed[], paramBytes: number): Plan {
 
   const slots: Slot[] = [];
   const slotOf = new Map<Tensor, Slot>();
-  const order = [...life].map(([t, life]) => ({ t, life, bytes: bytesOf(t), length: life[1] - life[0] }));
+  const opOf = (at: number) => placed[at]?.op ?? placed.length; // of an output, the end
+  // In ops, not in dispatches: of these a GPU may have others than a CPU, and memory shall be the same.
+  const order = [...life].map(([t, life]) => ({ t, life, bytes: bytesOf(t), length: opOf(life[1]) - opOf(life[0]) }));
   order.sort((a, b) => b.bytes - a.bytes || b.length - a.length || a.t.id - b.t.id); // of equals, the longest life first
   for (const { t, life, bytes } of order) {
     const tag = t.kind === 'workspace' ? 'workspace' : t.tag;
@@ -166,7 +169,7 @@ function livesOf(graph: Graph, placed: readonly Placed[]): { life: Map<Tensor, L
  */
 function takeOver(graph: Graph, placed: Placed[], life: Map<Tensor, Life>, born: ReadonlyMap<Tensor, number>): Map<Tensor, Tensor> {
   const hosts = new Map<Tensor, Tensor>();
-  placed.forEach(({ dispatch, phase }, at) => {
+  placed.forEach(({ dispatch, phase, op }, at) => {
     const { inPlace, bindings, constants } = dispatch;
     const y = inPlace && bindings[inPlace.result]!;
     if (!y || y.kind !== 'result' || life.get(y)![0] !== at) return;
@@ -184,6 +187,7 @@ function takeOver(graph: Graph, placed: Placed[], life: Map<Tensor, Life>, born:
     life.delete(y);
     placed[at] = {
       phase,
+      op,
       dispatch: { ...dispatch, bindings: { ...bindings, [name]: bindings[meanwhile]! }, constants: { ...constants, IN_PLACE: chosen + 1 } },
     };
   });

@@ -1,7 +1,7 @@
 // The affine stage: centre and axes from moments, then 6 or 12 parameters by gradient ascent on NCC, coarse to fine, through the same
 // warp and similarity kernels as everything else. The kernels give the gradient for a matrix; a few parameters are climbed on the CPU.
 import { Schedule } from '../graph/schedule.ts';
-import { Graph, type Processor, type Tensor } from '../graph/graph.ts';
+import { Graph, type Tensor } from '../graph/graph.ts';
 import { plan, type Plan } from '../graph/plan.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { applyAffine, type Affine, composeAffine, identityAffine, invertAffine, type Vec3, voxelSpacing } from '../io/affine.ts';
@@ -87,8 +87,7 @@ export function traceAffine(fixedGrid: Grid, movingGrid: Grid, { windows, factor
 }
 
 /** The exact GPU memory of the stage. */
-export const planAffine = (fixed: Grid, moving: Grid, setting: AffineSetting, processor: Processor): Plan =>
-  plan(traceAffine(fixed, moving, setting).graph, processor);
+export const planAffine = (fixed: Grid, moving: Grid, setting: AffineSetting): Plan => plan(traceAffine(fixed, moving, setting).graph);
 
 /** x ↦ A(x − c) + c + t in RAS mm, c the fixed image's centre of mass. */
 interface Transform {

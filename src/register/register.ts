@@ -1,7 +1,6 @@
 // register(): two volumes in, a displacement out.
 import { iterate, type Outcome } from '../deq/solver.ts';
-import type { Processor } from '../graph/graph.ts';
-import { type Plan, plan, processorOf } from '../graph/plan.ts';
+import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type Bytes, tags } from '../gpu/ledger.ts';
@@ -61,14 +60,12 @@ export interface Registration {
 /**
  * The exact GPU memory a registration will take, without a device; after the alignment `aligned` (RAS mm), if it is known. Before, the images
  * count as where their headers put them: where an alignment leaves a part of the fixed grid outside the moving image, a mask comes in.
- * A GPU needs what a CPU needs, or differs by a fraction of a per cent: its launches may let buffers be used again in another order.
  */
 export function planRegistration(
   fixed: Grid & { mask?: unknown },
   moving: Grid & { mask?: unknown },
   options: RegisterOptions = {},
   aligned: Affine = identityAffine,
-  processor: Processor = 'cpu',
 ): { plan: Plan; options: ResolvedOptions } {
   const resolved = resolveOptions(options, fixed);
   const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
@@ -76,13 +73,11 @@ export function planRegistration(
     masks = { fixed: !!fixed.mask, moving: !!moving.mask };
   const transform = resolved.affine === 'none' ? undefined : aligned;
   const counted = { ...masks, fixed: masks.fixed || reachesOut(fixed, moving, transform) };
-  const stages = [
-    plan(traceRegistration(fixed, moving, resolved, { windows, masks: counted, model: options.model, transform }).graph, processor),
-  ];
+  const stages = [plan(traceRegistration(fixed, moving, resolved, { windows, masks: counted, model: options.model, transform }).graph)];
   if (transform) {
     // one stage after the other: the larger one counts
     const shared = { ...masks, fixed: masks.fixed || partly(fixed, moving) };
-    stages.push(planAffine(fixed, moving, { windows, masks: shared, factors: affineFactors(resolved) }, processor));
+    stages.push(planAffine(fixed, moving, { windows, masks: shared, factors: affineFactors(resolved) }));
   }
   return { plan: stages.reduce((a, b) => (b.peak.total > a.peak.total ? b : a)), options: resolved };
 }
@@ -196,10 +191,7 @@ export async function register(
         solve: (solved - prepared) / 1e3,
         finish: (performance.now() - solved) / 1e3,
       },
-      memory: {
-        planned: planRegistration(fixed, moving, options, affine.matrix, processorOf(gpu.info)).plan.peak,
-        measured: without(gpu.ledger.peak, others),
-      },
+      memory: { planned: planRegistration(fixed, moving, options, affine.matrix).plan.peak, measured: without(gpu.ledger.peak, others) },
     };
   } finally {
     schedule.destroy();
