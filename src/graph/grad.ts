@@ -71,7 +71,7 @@ function recomputer(graph: Graph, nodes: readonly Node[], wrt: readonly Tensor[]
     return node?.op.recompute && !wrt.includes(t) && node.inputs.every((x) => (updates.get(x) ?? -1) < at!) ? node : undefined;
   };
   /** What would have to be kept to make it again. */
-  const kept = (t: Tensor): Tensor[] => makerOf(t)?.inputs.flatMap(kept) ?? (t.kind === 'result' ? [t] : []);
+  const kept = (t: Tensor): Tensor[] => makerOf(t)?.inputs.flatMap(kept) ?? (t.kind === 'variable' ? [] : [t]);
   const again = (t: Tensor): Tensor => {
     const node = makerOf(t);
     if (!node) return t;
