@@ -54,7 +54,7 @@ function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>
 /** Folds and spread of the Jacobian inside the fixed mask, or else the fixed labels, or else the foreground; and in the whole grid. */
 function regularity(u: Float32Array, { fixed, segmentation }: Inputs, { low, high }: { low: number; high: number }) {
   const threshold = low + FOREGROUND * (high - low);
-  const inside = fixed.mask ?? segmentation?.fixed.data ?? Uint8Array.from(fixed.data, (value) => Number(value > threshold));
+  const inside = fixed.mask ?? segmentation?.fixed.data ?? fixed.data.map((value) => Number(value > threshold));
   const { mask, grid } = jacobianStats(u, fixed.size, inside);
   const { foldingPercent, sdLogJ, sdLogJLearn2Reg } = mask;
   return {

@@ -138,6 +138,6 @@ export const labelType = ({ dtype, data }: Volume): StoredType =>
 function fits(type: string, data: Float32Array): boolean {
   if (!Object.hasOwn(ranges, type)) return false;
   const [low, high] = ranges[type];
-  for (const value of data) if (!(value >= low && value <= high && Number.isInteger(value))) return false;
+  for (let n = 0; n < data.length; n++) if (!(data[n] >= low && data[n] <= high && Number.isInteger(data[n]))) return false;
   return true;
 }

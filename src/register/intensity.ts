@@ -26,7 +26,8 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
   let low = Infinity,
     high = -Infinity,
     air = 0;
-  for (const v of values) {
+  for (let n = 0; n < values.length; n++) {
+    const v = values[n]!;
     if (v < low) low = v;
     if (v > high) high = v;
     if (v < CT_BELOW) air++;
@@ -54,7 +55,8 @@ function percentile(data: Float32Array, fraction: number, low: number, high: num
       seen = 0,
       bin = -1;
     bins.fill(0);
-    for (const v of data) {
+    for (let n = 0; n < data.length; n++) {
+      const v = data[n]!;
       if (v > low) count++;
       if (v > low && v <= top) bins[Math.floor((v - low) * scale)]!++;
     }

@@ -198,7 +198,7 @@ export function visitDeterminants(u: Float32Array, [W, H, D]: Size, visit: (voxe
 /** The same statistics of determinants that are known already, such as those of `jacobian`. */
 export function determinantStats(determinants: Float32Array): JacobianStats {
   const tally = newTally();
-  for (const det of determinants) count(tally, det);
+  for (let v = 0; v < determinants.length; v++) count(tally, determinants[v]);
   return summary(tally);
 }
 

@@ -68,8 +68,9 @@ export function covered(fixed: Grid & { mask?: Float32Array }, moving: Grid, tra
 export function blankBeyond(warped: Float32Array, displacement: Float32Array, { size: [w, h, d], affine }: Grid, moving: Volume): void {
   const m = voxelToVoxel(affine, moving.affine);
   const n = w * h * d;
+  const { data } = moving;
   let background = Infinity;
-  for (const value of moving.data) if (value < background) background = value;
+  for (let v = 0; v < data.length; v++) if (data[v]! < background) background = data[v]!;
   for (let k = 0, v = 0; k < d; k++)
     for (let j = 0; j < h; j++)
       for (let i = 0; i < w; i++, v++) {
