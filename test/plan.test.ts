@@ -118,6 +118,23 @@ test('a pullback makes again what is larger than what it was made of, but not fr
   assert.equal(recomputed(true), ['resize', 'resize', 'binary']); // from the first of the three, which saw x before
 });
 
+test('a pullback does not make a coarse image again from the whole one, which would have to stay for it', () => {
+  const graph = new Graph();
+  const image = graph.input('image', [1, 1, 8, 8, 8]),
+    w = graph.variable('w', [1, 1, 2, 2, 2]);
+  const coarse = graph.phase('prepare', () => resize(image, [2, 2, 2]));
+  graph.phase('step', () => {
+    const y = mul(coarse, w);
+    graph.output(vjp([y], [y], [w])[0]!);
+  });
+  assert.equal(
+    plan(graph)
+      .phases.at(-1)!
+      .dispatches.map(({ kernel }) => kernel.name),
+    ['binary', 'binary'],
+  );
+});
+
 /** A random program of several phases, and the same on the CPU. Its sizes differ, so that slots are shared across sizes. */
 function randomProgram(seed: number) {
   const next = random(seed);
