@@ -1,9 +1,9 @@
 // Anderson acceleration, 3 of 3: z = Σ_j a_j · (F_j − (1 − β)·G_j), one pass over the ring; and best = f(z) where the newest
-// residual is the smallest so far. Nothing moves after a non-finite residual. One invocation: one item.
+// residual is the smallest so far. Nothing moves after a non-finite residual. The ring's items are those of z from `first` on. One invocation: one item.
 // @use items$LANES
 // @use index
 // @use anderson
-struct Params { count: u32, undo: f32 }
+struct Params { count: u32, first: u32, undo: f32 }
 @group(0) @binding(0) var<storage, read> values: array<item>;
 @group(0) @binding(1) var<storage, read> residuals: array<item>;
 @group(0) @binding(2) var<storage, read> state: array<f32>;
@@ -21,6 +21,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     sum += weight * values[j * params.count + i];
     if (DAMPED) { sum -= weight * params.undo * residuals[j * params.count + i]; }
   }
-  z[i] = sum;
-  if (state[IMPROVED] == 1.0) { best[i] = values[u32(state[SLOT]) * params.count + i]; }
+  z[params.first + i] = sum;
+  if (state[IMPROVED] == 1.0) { best[params.first + i] = values[u32(state[SLOT]) * params.count + i]; }
 }

@@ -1,10 +1,10 @@
 // Anderson acceleration, 1 of 3: puts f = f(z) and the residual g = f − z into the ring, and sums, per workgroup, the new row of
-// the Gram matrix ⟨g, G_j⟩ over the ring's slots j (slot of g itself included) and ‖f‖². Rings hold WINDOW vectors of `count` items.
-// Walker & Ni, SIAM J. Numer. Anal. 2011. A workgroup takes its share of them in one piece.
+// the Gram matrix ⟨g, G_j⟩ over the ring's slots j (slot of g itself included) and ‖f‖². Rings hold WINDOW vectors of `count` items, those of
+// z from `first` on; sums go to `partials` from `row` on. Walker & Ni, SIAM J. Numer. Anal. 2011. A workgroup takes its share in one piece.
 // @use items$LANES
 // @use sums
 // @use anderson
-struct Params { count: u32 }
+struct Params { count: u32, first: u32, row: u32 }
 @group(0) @binding(0) var<storage, read> f: array<item>;
 @group(0) @binding(1) var<storage, read> z: array<item>;
 @group(0) @binding(2) var<storage, read> state: array<f32>;
@@ -22,8 +22,8 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   var sums: array<f32, SUMS>;
   let share = (params.count + groups.x - 1u) / groups.x; // of a workgroup, in one piece
   for (var i = group.x * share + local; i < min((group.x + 1u) * share, params.count); i += WG) {
-    let value = f[i];
-    let g = value - z[i];
+    let value = f[params.first + i];
+    let g = value - z[params.first + i];
     values[slot * params.count + i] = value;
     residuals[slot * params.count + i] = g;
     for (var j = 0u; j < WINDOW; j++) {
@@ -33,5 +33,5 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
     sums[WINDOW] += inner(value, value);
   }
   let total = workgroup_sums(sums, local);
-  if (local < SUMS) { partials[group.x * SUMS + local] = total; }
+  if (local < SUMS) { partials[(params.row + group.x) * SUMS + local] = total; }
 }

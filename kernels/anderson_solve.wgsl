@@ -3,7 +3,7 @@
 // H is scaled to a unit diagonal first, so that the ridge is relative (Marquardt) and f32 is enough. One workgroup.
 // @use sums
 // @use anderson
-struct Params { groups: u32, ridge: f32 }
+struct Params { rows: u32, ridge: f32 }
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
 @group(0) @binding(1) var<storage, read_write> gram: array<f32>;
 @group(0) @binding(2) var<storage, read_write> state: array<f32>;
@@ -15,7 +15,7 @@ var<workgroup> row: array<f32, SUMS>;
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) local: u32) {
   var sums: array<f32, SUMS>;
-  for (var g = local; g < params.groups; g += WG) {
+  for (var g = local; g < params.rows; g += WG) {
     for (var j = 0u; j < SUMS; j++) { sums[j] += partials[g * SUMS + j]; }
   }
   let total_of_row = workgroup_sums(sums, local);

@@ -7,6 +7,7 @@ import {
   add,
   anderson,
   andersonState,
+  assign,
   axpby,
   gaussian,
   Graph,
@@ -17,6 +18,7 @@ import {
   mul,
   type Outcome,
   resetAdam,
+  resetAnderson,
   scale,
   Schedule,
   type Step,
@@ -209,6 +211,48 @@ test('Anderson needs a fraction of the plain evaluations on an ill-conditioned m
   const plain = await evaluations(picard),
     accelerated = await evaluations({ method: 'anderson', window: 5, ridge: 1e-6 });
   assert.ok(accelerated * 4 < plain, `${accelerated} against ${plain}`);
+});
+
+test('a ring in parts is one ring', async () => {
+  const graph = new Graph();
+  const n = 1000,
+    options = { window: 3, beta: 0.5, ridge: 1e-6 };
+  const [start, factors, target] = ['start', 'factors', 'target'].map((name) => graph.input(name, [n]));
+  const iterations = [2 ** 27, 5000].map((most, i) => {
+    const memory = andersonState(graph.variable(`z ${i}`, [n]), options.window, most);
+    graph.phase(`start ${i}`, () => (assign(memory.z, start!), assign(memory.best, start!), resetAnderson(memory)));
+    graph.phase(`step ${i}`, () => anderson(memory, add(mul(factors!, memory.z), target!), options));
+    [memory.z, memory.best, memory.state].forEach((t) => graph.output(t));
+    return memory;
+  });
+  assert.equal(
+    iterations.map(({ values, residuals }) => [values, residuals].map((ring) => ring.map(({ shape }) => shape[1]))),
+    [
+      [[1000], [1000]],
+      [
+        [336, 336, 328],
+        [336, 336, 328],
+      ],
+    ],
+  );
+  const schedule = await Schedule.build(await gpu(), graph);
+  const random = uniform([3, n], 7).data;
+  [start, factors, target].forEach((t, i) =>
+    schedule.upload(
+      t!,
+      Float32Array.from(random.slice(i * n, (i + 1) * n), (x) => 0.9 * x),
+    ),
+  );
+  const results: Float32Array[][] = [];
+  for (const [i, { z, best, state }] of iterations.entries()) {
+    schedule.run(`start ${i}`);
+    for (let step = 0; step < 6; step++) schedule.run(`step ${i}`);
+    results.push([await schedule.read(z), await schedule.read(best), await schedule.read(state)]);
+  }
+  schedule.destroy();
+  const [whole, parted] = results;
+  assert.ok(whole![2]![3]! > 0, 'an iteration under way');
+  whole!.forEach((values, i) => assert.ok(relativeError(Array.from(parted![i]!), Array.from(values)) < 1e-5));
 });
 
 test('options and rules out of range are refused', async () => {

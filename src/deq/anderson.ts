@@ -25,21 +25,24 @@ export interface AndersonOptions {
 export interface AndersonState {
   z: Tensor;
   best: Tensor;
-  values: Tensor;
-  residuals: Tensor;
   gram: Tensor;
   state: Tensor;
+  /** The rings of past f(z) and f(z) − z, each part [window, elements] of a stretch of z. */
+  values: readonly Tensor[];
+  residuals: readonly Tensor[];
 }
 
 /** Length of the state buffer, in f32; fields as in kernels/lib/anderson.wgsl. */
 const STATE = 32;
+/** Bytes that every WebGPU adapter binds at once. */
+const BINDING = 2 ** 27;
 
 const andersonOp: Op<AndersonOptions> = {
   name: 'anderson',
-  shape([f], { window, beta, ridge }, [z, , ring]) {
+  shape([f], { window, beta, ridge }, [z, , gram]) {
     if (!sameShape(f!, z!)) throw new Error(`anderson: the map returns ${show(f!)} for a state of ${show(z!)}`);
     if (!Number.isInteger(window) || window < 1 || window > 8) throw new Error(`anderson: window must be 1 to 8, got ${window}`);
-    if (ring![0] !== window) throw new Error(`anderson: a window of ${window} over a history of ${ring![0]}`);
+    if (gram![0] !== window) throw new Error(`anderson: a window of ${window} over a history of ${gram![0]}`);
     if (!(beta > 0 && beta <= 1)) throw new Error(`anderson: beta must lie in (0, 1], got ${beta}`);
     if (!(ridge >= 0)) throw new Error(`anderson: ridge must be ≥ 0, got ${ridge}`);
     return [];
@@ -47,46 +50,57 @@ const andersonOp: Op<AndersonOptions> = {
   launch(node): Dispatch[] {
     const {
       inputs: [f],
-      updates: [z, best, values, residuals, gram, state],
+      updates: [z, best, gram, state, ...rings],
       attrs: { window, beta, ridge },
     } = node;
     const lanes = numel(f!.shape) % 4 === 0 ? 4 : 1;
-    const count = numel(f!.shape) / lanes;
-    const groups = partialsOf(count);
-    const partials = node.workspace('partials', [groups, window + 1]);
+    let first = 0;
+    let rows = 0;
+    const parts = rings.slice(0, rings.length / 2).map((values, p) => {
+      const count = values.shape[1]! / lanes;
+      const groups = partialsOf(count);
+      const part = { values, residuals: rings[rings.length / 2 + p]!, count, first, groups, row: rows };
+      first += count;
+      rows += groups;
+      return part;
+    });
+    const partials = node.workspace('partials', [rows, window + 1]);
     const constants = { WG, WINDOW: window };
     return [
-      {
+      ...parts.map(({ values, residuals, count, first, groups, row }): Dispatch => ({
         kernel: pushKernel,
         constants: { ...constants, LANES: lanes },
         groups: [groups, 1, 1],
-        params: { count },
-        bindings: { f: f!, z: z!, state: state!, values: values!, residuals: residuals!, partials },
-      },
-      { kernel: solveKernel, constants, groups: [1, 1, 1], bindings: { partials, gram: gram!, state: state! }, params: { groups, ridge } },
-      {
+        params: { count, first, row },
+        bindings: { f: f!, z: z!, state: state!, values, residuals, partials },
+      })),
+      { kernel: solveKernel, constants, groups: [1, 1, 1], bindings: { partials, gram: gram!, state: state! }, params: { rows, ridge } },
+      ...parts.map(({ values, residuals, count, first }): Dispatch => ({
         kernel: mixKernel,
         ...flat(count),
         constants: { ...constants, LANES: lanes, DAMPED: String(beta < 1) },
-        params: { count, undo: 1 - beta },
-        bindings: { values: values!, residuals: residuals!, state: state!, z: z!, best: best! },
-      },
+        params: { count, first, undo: 1 - beta },
+        bindings: { values, residuals, state: state!, z: z!, best: best! },
+      })),
     ];
   },
 };
 
-/** Declares what an iteration over a state variable needs. Trace `resetAnderson` in the phase that sets z. */
-export function andersonState(z: Tensor, window: number): AndersonState {
+/** Declares what an iteration over a state variable needs, rings in parts of at most `most` bytes. Trace `resetAnderson` in the phase that sets z. */
+export function andersonState(z: Tensor, window: number, most = BINDING): AndersonState {
   const { graph, label } = z;
-  const ring = [window, numel(z.shape)];
+  const elements = numel(z.shape);
+  const part = 4 * Math.ceil(elements / 4 / Math.ceil((4 * window * elements) / most)); // whole vectors of four
+  const parts = Array.from({ length: Math.ceil(elements / part) }, (_, p) => Math.min(part, elements - p * part));
   const history = (name: string, shape: readonly number[]) => graph.variable(`${label}.${name}`, shape, 'history');
+  const ring = (name: string) => parts.map((count) => history(name, [window, count]));
   return {
     z,
     best: history('best', z.shape),
-    values: history('values', ring),
-    residuals: history('residuals', ring),
     gram: history('gram', [window, window]),
     state: history('state', [STATE]),
+    values: ring('values'),
+    residuals: ring('residuals'),
   };
 }
 
@@ -97,8 +111,8 @@ export const resetAnderson = ({ state }: AndersonState): void => reset(state);
  * One step of Anderson acceleration (Walker & Ni, SIAM J. Numer. Anal. 2011): given f = f(z), replaces z by the mixture of past
  * values whose mixed residual is least, and keeps in `best` the f(z) of the smallest residual ‖f(z) − z‖ so far.
  */
-export function anderson({ z, best, values, residuals, gram, state }: AndersonState, f: Tensor, options: AndersonOptions): void {
-  z.graph.apply(andersonOp, [f], options, [z, best, values, residuals, gram, state]);
+export function anderson({ z, best, gram, state, values, residuals }: AndersonState, f: Tensor, options: AndersonOptions): void {
+  z.graph.apply(andersonOp, [f], options, [z, best, gram, state, ...values, ...residuals]);
 }
 
 /** What the CPU reads of a step. */
