@@ -1,8 +1,10 @@
-// y[n, to + c, s] = x[n, from + c, s] for c < count; with EXPAND, x has one channel that goes to every c. One invocation: one value.
+// y[n, to + c, s] = x[n, from + c, s] for c < count; with EXPAND, x has one channel that goes to every c. One invocation: one
+// item of LANES values side by side.
+// @use items$LANES
 // @use index
 struct Params { spatial: u32, count: u32, from_channel: u32, from_channels: u32, to_channel: u32, to_channels: u32 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<item>;
+@group(0) @binding(1) var<storage, read_write> y: array<item>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

@@ -19,13 +19,21 @@ export function copy(
   count: number,
   expand = false,
 ): Dispatch {
-  const { constants, groups } = flat(spatial, n * count);
+  const lanes = spatial % 4 === 0 ? 4 : 1;
+  const { constants, groups } = flat(spatial / lanes, n * count);
   return {
     kernel: copyKernel,
-    constants: { ...constants, EXPAND: String(expand) },
+    constants: { ...constants, LANES: lanes, EXPAND: String(expand) },
     groups,
     bindings: { x, y },
-    params: { spatial, count, from_channel: source.from, from_channels: source.of, to_channel: target.to, to_channels: target.of },
+    params: {
+      spatial: spatial / lanes,
+      count,
+      from_channel: source.from,
+      from_channels: source.of,
+      to_channel: target.to,
+      to_channels: target.of,
+    },
   };
 }
 

@@ -121,7 +121,14 @@ export function traceRegistration(
     } else {
       const update =
         options.method === 'deq' ? trained!.monitored(prepared) : variationalCell(prepared, { ...options, lambda: options.lambda[i]! });
-      const iteration = traceIteration(graph, name, solver.method, shape, update, initial);
+      const iteration = traceIteration(
+        graph,
+        name,
+        { method: 'anderson', window: Math.min(5, Math.max(1, options.iterations[i]! - 1)) },
+        shape,
+        update,
+        initial,
+      );
       levels.push({ ...level, iteration, value: solver.ends === 'best' ? iteration.best : iteration.z });
     }
   });
