@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import { planRegistration, register, type Registration, type RegisterOptions, type Volume } from '../src/index.ts';
 import { composeAffine, type Vec3, voxelToVoxel } from '../src/io/affine.ts';
 import { readVolume } from '../src/io/files.ts';
+import type { Grid } from '../src/io/volume.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { dice, jacobianStats, presentLabels, tre, warpLabels } from '../src/register/metrics.ts';
 import { phantom } from '../src/register/phantom.ts';
@@ -180,6 +181,34 @@ test('one iteration, one level, two slices: all work', async () => {
     [['max-iterations', 1]],
   );
   assert.ok(largest(once.displacement) > 0.1);
+});
+
+test('by default three levels, and a few evaluations on a finer one where it is not too large', () => {
+  const grid = (...size: Vec3) => ({ ...brain.fixed, size });
+  const resolved = (at: Grid, options: RegisterOptions = {}) => {
+    const { levels, iterations, lambda } = planRegistration(at, at, options).options;
+    return [levels, iterations, lambda];
+  };
+  const whole = grid(160, 192, 224);
+  assert.equal(resolved(grid(128, 128, 128)), [[4, 2, 1], [40, 40, 20], [0.245, 0.18, 0.08]]); // prettier-ignore
+  assert.equal(resolved(whole), [[8, 4, 2, 1], [40, 40, 20, 3], [0.245, 0.18, 0.08, 0.1]]); // prettier-ignore
+  assert.equal(resolved(grid(256, 256, 160)), [[8, 4, 2], [40, 40, 20], [0.245, 0.18, 0.08]]); // prettier-ignore
+  assert.equal(resolved(grid(1000, 1000, 8))[0], [8, 4, 2], 'buffers too large with half a window around');
+  assert.equal(resolved(whole, { levels: [16, 4, 2] }), [[16, 4, 2], [40, 40, 20], [0.245, 0.18, 0.08]]); // prettier-ignore
+  assert.equal(resolved(whole, { levels: [1] }), [[1], [20], [0.08]], 'nothing to go on from'); // prettier-ignore
+  assert.equal(resolved(whole, { method: 'adam' })[1], [60, 60, 40, 4]);
+  const { slots } = planRegistration(whole, whole).plan;
+  assert.ok(Math.max(...slots.map(({ bytes }) => bytes)) <= 2 ** 27, 'every adapter binds them');
+});
+
+test('the finer level finds more, without folds', async () => {
+  const pair = phantom('brain', [130, 130, 130], 3);
+  const [coarse, fine] = [
+    judge(pair, await run(pair.fixed, pair.moving, { levels: [8, 4, 2] })),
+    judge(pair, await run(pair.fixed, pair.moving)),
+  ];
+  assert.ok(fine.after > coarse.after + 0.002, `Dice ${coarse.after} → ${fine.after}`);
+  assert.is(fine.folds, 0);
 });
 
 const heart = realCases().find(({ name }) => name === 'cardiac A1D0Q7');

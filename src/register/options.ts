@@ -5,7 +5,7 @@ import type { VariationalOptions } from '../models/variational.ts';
 import { type AffineMode, affineModes } from './affine.ts';
 import { type Modality, modalities } from './intensity.ts';
 import { checkModel } from './model.ts';
-import { defaultLevels } from './pyramid.ts';
+import { defaultLevels, MAIN_LEVELS } from './pyramid.ts';
 
 /** Those that need no trained model. */
 export const classicalMethods = ['equilibrium', 'adam'] as const;
@@ -69,21 +69,21 @@ export interface Refinement extends VariationalOptions {
   window: number;
 }
 
-/** Found on brain MRI, lung CT and cardiac MRI together: one setting for all. Lists are for the three default levels. */
+/** Found on brain MRI, lung CT and cardiac MRI together: one setting for all. Lists are for the default levels, of which large images have a fourth. */
 export const presets = {
   equilibrium: {
-    iterations: [40, 40, 20],
-    tolerance: [0.002, 0.002, 0.006],
-    lambda: [0.245, 0.18, 0.08],
+    iterations: [40, 40, 20, 3],
+    tolerance: [0.002, 0.002, 0.006, 0.006],
+    lambda: [0.245, 0.18, 0.08, 0.1],
     window: 11,
     step: 0.375,
     softness: 0.3,
     smoothing: 0.8,
   },
   adam: {
-    iterations: [60, 60, 40],
-    tolerance: [0, 0, 0],
-    lambda: [0.245, 0.18, 0.08],
+    iterations: [60, 60, 40, 4],
+    tolerance: [0, 0, 0, 0],
+    lambda: [0.245, 0.18, 0.08, 0.1],
     window: 11,
     step: 0.5,
     softness: 0.1,
@@ -107,7 +107,8 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   if (unknown.length) throw new Error(`register: unknown option ${unknown.join(', ')}; there are ${names.join(', ')}`);
   const method = options.method ?? 'equilibrium';
   if (!methods.includes(method)) throw new Error(`method must be one of ${methods.join(', ')}, got ${method}`);
-  const levels = options.levels ?? defaultLevels(fixed);
+  const usual = defaultLevels(fixed);
+  const levels = options.levels ?? (method === 'deq' ? usual.slice(0, MAIN_LEVELS) : usual);
   if (!levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1))
     throw new Error(`levels must be powers of two such as 8,4,2, got ${levels}`);
   if (levels.some((f, i) => i > 0 && f >= levels[i - 1]!)) throw new Error(`levels must go from coarse to fine, got ${levels}`);
@@ -142,14 +143,20 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   for (const name of ['model', 'refine'] as const)
     if (options[name] !== undefined) throw new Error(`${name} does not apply to method ${method}; it is for deq`);
   const { iterations, tolerance, lambda, window: presetWindow, ...update } = presets[method];
+  // By the place of each level among the default ones. The fourth ends what coarser ones have begun.
+  const placed = (preset: readonly number[]) =>
+    levels.map((factor, i) => {
+      const place = MAIN_LEVELS - 1 + Math.log2(usual[MAIN_LEVELS - 1]! / factor);
+      return preset[Math.max(0, Math.min(place, i > 0 ? MAIN_LEVELS : MAIN_LEVELS - 1))]!;
+    });
   const window = options.window ?? presetWindow;
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
     throw new Error(`window must be an odd whole number of at least 3 voxels, got ${window}`);
   return {
     method,
     levels,
-    ...budget({ iterations, tolerance }),
-    lambda: regularisation(lambda),
+    ...budget({ iterations: placed(iterations), tolerance: placed(tolerance) }),
+    lambda: regularisation(placed(lambda)),
     window,
     affine,
     modality,
@@ -170,15 +177,16 @@ function modelOf({ model, modality, lambda, window }: RegisterOptions): Model {
   return model;
 }
 
-/** The classical update as `equilibrium` has it on its finest level. */
+/** The classical update as `equilibrium` has it on the last level of three. */
 function refinement(iterations: number): Refinement | undefined {
   if (!Number.isInteger(iterations) || iterations < 0) throw new Error(`refine must be a whole number of 0 or more, got ${iterations}`);
   if (iterations === 0) return undefined;
   const { tolerance, lambda, window, step, softness, smoothing } = presets.equilibrium;
-  return { iterations, tolerance: tolerance.at(-1)!, window, lambda: lambda.at(-1)!, step, softness, smoothing };
+  const last = MAIN_LEVELS - 1;
+  return { iterations, tolerance: tolerance[last]!, window, lambda: lambda[last]!, step, softness, smoothing };
 }
 
-/** One number for all levels, or one a level. A preset serves other counts of levels by its last values; its first one is repeated. */
+/** One number for all levels, or one a level. A model's list serves other counts of levels by its last values; its first one is repeated. */
 function spreadOver(
   name: string,
   count: number,

@@ -9,8 +9,12 @@ export interface Level extends Grid {
   scale: Vec3;
 }
 
+/** Default levels but for the finer one. */
+export const MAIN_LEVELS = 3;
 /** Three halvings by default, the finest of them on at most this many voxels (a 128³ grid). */
 const FINEST_VOXELS = 2 ** 21;
+/** Bytes that every WebGPU adapter binds at once. */
+const BINDING = 2 ** 27;
 /** An axis is not halved below this many voxels. */
 const LEAST = 9;
 
@@ -34,12 +38,21 @@ export function levelGrid({ size, affine }: Grid, spacing: number): Level {
 /** Millimetres that a level's factor means: that many of the finest spacing of the fixed grid. */
 export const levelSpacing = (fixed: Grid, factor: number): number => factor * Math.min(...voxelSpacing(fixed.affine));
 
-/** Default factors, coarse to fine: f·4, f·2, f with the smallest f (a power of two) whose grid has at most 2²¹ voxels. */
+/**
+ * Default factors, coarse to fine: f·4, f·2, f with the smallest f (a power of two) whose grid has at most 2²¹ voxels; and f/2, where there is such a
+ * level and every adapter can bind its buffers (8 million voxels), for a few evaluations that end a registration.
+ */
 export function defaultLevels(fixed: Grid): number[] {
+  const gridOf = (factor: number) => levelGrid(fixed, levelSpacing(fixed, factor));
   let finest = 1;
-  while (voxelCount(levelGrid(fixed, levelSpacing(fixed, finest))) > FINEST_VOXELS) finest *= 2;
-  return [4 * finest, 2 * finest, finest];
+  while (voxelCount(gridOf(finest)) > FINEST_VOXELS) finest *= 2;
+  const main = [4 * finest, 2 * finest, finest];
+  return finest > 1 && largestBuffer(gridOf(finest / 2)) <= BINDING ? [...main, finest / 2] : main;
 }
+
+/** Of a level, bytes: the moving image with its gradient, or LNCC's three fields with half a window of 11 on every axis. */
+const largestBuffer = (level: Level): number =>
+  Math.max(16 * voxelCount(level), 12 * level.size.reduce((product, n) => product * (n + 5), 1));
 
 /** A grid's voxels as a tensor has them, [D, H, W]. */
 export const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];

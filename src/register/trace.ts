@@ -1,5 +1,5 @@
 // A whole registration as one static graph: preparation, the levels' iterations, and the results. Needs no device.
-import { type Iteration, type Method, traceIteration } from '../deq/solver.ts';
+import { andersonOptions, type Iteration, type Method, traceIteration } from '../deq/solver.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Affine, composeAffine, invertAffine } from '../io/affine.ts';
 import type { Grid } from '../io/volume.ts';
@@ -121,14 +121,9 @@ export function traceRegistration(
     } else {
       const update =
         options.method === 'deq' ? trained!.monitored(prepared) : variationalCell(prepared, { ...options, lambda: options.lambda[i]! });
-      const iteration = traceIteration(
-        graph,
-        name,
-        { method: 'anderson', window: Math.min(5, Math.max(1, options.iterations[i]! - 1)) },
-        shape,
-        update,
-        initial,
-      );
+      // The best of n values of f comes from a mixture of n − 1 at most: no longer a history is ever read.
+      const method = solver.ends === 'best' ? shortened(solver.method, level.maxIterations - 1) : solver.method;
+      const iteration = traceIteration(graph, name, method, shape, update, initial);
       levels.push({ ...level, iteration, value: solver.ends === 'best' ? iteration.best : iteration.z });
     }
   });
@@ -162,6 +157,10 @@ function traceRefinement(graph: Graph, fixed: Tensor, level: TracedLevel, option
   const { iterations: maxIterations, tolerance } = options;
   return { ...level, stage: 'refine', maxIterations, tolerance, images: prepared, iteration, value: iteration.best };
 }
+
+/** Anderson acceleration with a history of at most `most` values. */
+const shortened = (method: Method, most: number): Method =>
+  method.method === 'anderson' ? { ...method, window: Math.max(1, Math.min(andersonOptions(method).window, most)) } : method;
 
 /** A transform of space (RAS mm) in voxels of a grid. */
 const voxelsOf = ({ affine }: Grid, transform: Affine): Matrix => composeAffine(invertAffine(affine), composeAffine(transform, affine));
