@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { gradirn, Graph, planRegistration, register, type RegisterOptions, type Volume } from '../src/index.ts';
 import { type Vec3, voxelToVoxel } from '../src/io/affine.ts';
+import type { Grid } from '../src/io/volume.ts';
 import { dice, jacobianStats, presentLabels, warpLabels } from '../src/register/metrics.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { gpu } from './gpu.ts';
@@ -53,10 +54,8 @@ test('lambda: of the model, or as asked for; more of it is smoother', async () =
 });
 
 test('refine: the classical cell from the fixed point on, as one more entry', async () => {
-  const [plain, refined] = [
-    await run({ model: handMade(0.2), iterations: 6 }),
-    await run({ model: handMade(0.2), iterations: 6, refine: 8 }),
-  ];
+  const model = handMade(0.2, { window: 11 }); // the classical cell's: the similarities compare
+  const [plain, refined] = [await run({ model, iterations: 6 }), await run({ model, iterations: 6, refine: 8 })];
   assert.equal(refined.levels.slice(0, -1), plain.levels);
   const last = refined.levels.at(-1)!;
   assert.equal([last.stage, last.factor, last.maxIterations], ['refine', plain.levels.at(-1)!.factor, 8]);
@@ -67,6 +66,16 @@ test('refine: the classical cell from the fixed point on, as one more entry', as
   assert.not.ok(plain.levels.some((level) => 'stage' in level));
   const still = await run({ model: handMade(0), refine: 8 });
   assert.ok(still.displacement.some((x) => Math.abs(x) > 0.1));
+});
+
+test('refine is on the fourth of the default levels, or on the last of those given', () => {
+  const whole: Grid = { size: [160, 192, 224], affine: brain.fixed.affine };
+  const refined = (options: RegisterOptions) => {
+    const resolved = planRegistration(whole, whole, { method: 'deq', model: handMade(0.2), refine: 3, ...options }).options;
+    return [resolved.levels, 'refine' in resolved && resolved.refine?.factor, 'refine' in resolved && resolved.refine?.lambda];
+  };
+  assert.equal(refined({}), [[8, 4, 2], 1, 0.1]);
+  assert.equal(refined({ levels: [8, 4, 2] }), [[8, 4, 2], 2, 0.08]);
 });
 
 test('a model says how it is solved, options come before it, and the same pair gives the same bits', async () => {

@@ -78,7 +78,7 @@ export async function deqreg(
   };
 }
 
-const REFINE = '10';
+const REFINE = '3';
 
 function deqregMethod(words: string[], shares: readonly number[]): Method {
   const [method] = words as [RegisterOptions['method']];

@@ -21,7 +21,10 @@ export interface RegisterOptions {
   method?: RegistrationMethod;
   /** The trained cell of `deq`, which has its own window, regularisation and intensity window. */
   model?: Model;
-  /** `deq`: evaluations of the classical cell at most, on the finest level, from the trained cell's fixed point on; default 0. */
+  /**
+   * `deq`: evaluations of the classical cell at most, from the trained cell's fixed point on; default 0. They are on the finest level, or, of the
+   * default levels, on the finer one that only large images have.
+   */
   refine?: number;
   /** Coarsening of each level, coarse to fine, in multiples of the finest spacing (powers of two); 1 is full resolution. */
   levels?: readonly number[];
@@ -62,8 +65,9 @@ interface DeqOptions {
   refine?: Refinement;
 }
 
-/** Evaluations at most, tolerance and window in voxels, as those of a level. */
+/** The level it works on; evaluations at most, tolerance and window in voxels, as those of a level. */
 export interface Refinement extends VariationalOptions {
+  factor: number;
   iterations: number;
   tolerance: number;
   window: number;
@@ -136,19 +140,14 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   if (method === 'deq') {
     const model = modelOf(options);
     const budgeted = budget({ iterations: model.iterations ?? solving.iterations, tolerance: model.tolerance ?? solving.tolerance });
-    const refine = refinement(options.refine ?? 0);
+    const refine = refinement(options.refine ?? 0, options.levels ? levels.at(-1)! : usual.at(-1)!, usual);
     const lambda = model.lambda ? regularisation(model.lambda) : [];
     return { method, levels, ...budgeted, lambda, window: model.window, affine, modality: model.modality, ...(refine && { refine }) };
   }
   for (const name of ['model', 'refine'] as const)
     if (options[name] !== undefined) throw new Error(`${name} does not apply to method ${method}; it is for deq`);
   const { iterations, tolerance, lambda, window: presetWindow, ...update } = presets[method];
-  // By the place of each level among the default ones. The fourth ends what coarser ones have begun.
-  const placed = (preset: readonly number[]) =>
-    levels.map((factor, i) => {
-      const place = MAIN_LEVELS - 1 + Math.log2(usual[MAIN_LEVELS - 1]! / factor);
-      return preset[Math.max(0, Math.min(place, i > 0 ? MAIN_LEVELS : MAIN_LEVELS - 1))]!;
-    });
+  const placed = (preset: readonly number[]) => levels.map((factor, i) => preset[placeOf(factor, usual, i > 0)]!);
   const window = options.window ?? presetWindow;
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
     throw new Error(`window must be an odd whole number of at least 3 voxels, got ${window}`);
@@ -177,13 +176,19 @@ function modelOf({ model, modality, lambda, window }: RegisterOptions): Model {
   return model;
 }
 
-/** The classical update as `equilibrium` has it on the last level of three. */
-function refinement(iterations: number): Refinement | undefined {
+/** Which value of a preset is for a level: its place among the default ones. The fourth is for what ends what coarser levels have begun. */
+function placeOf(factor: number, usual: readonly number[], begun: boolean): number {
+  const last = MAIN_LEVELS - 1;
+  return Math.max(0, Math.min(last + Math.log2(usual[last]! / factor), begun ? MAIN_LEVELS : last));
+}
+
+/** The classical update as `equilibrium` has it on a level. */
+function refinement(iterations: number, factor: number, usual: readonly number[]): Refinement | undefined {
   if (!Number.isInteger(iterations) || iterations < 0) throw new Error(`refine must be a whole number of 0 or more, got ${iterations}`);
   if (iterations === 0) return undefined;
   const { tolerance, lambda, window, step, softness, smoothing } = presets.equilibrium;
-  const last = MAIN_LEVELS - 1;
-  return { iterations, tolerance: tolerance[last]!, window, lambda: lambda[last]!, step, softness, smoothing };
+  const place = placeOf(factor, usual, true);
+  return { factor, iterations, tolerance: tolerance[place]!, window, lambda: lambda[place]!, step, softness, smoothing };
 }
 
 /** One number for all levels, or one a level. A model's list serves other counts of levels by its last values; its first one is repeated. */

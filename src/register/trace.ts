@@ -20,7 +20,7 @@ import {
   withGradient,
 } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
-import type { Refinement, ResolvedOptions } from './options.ts';
+import type { ResolvedOptions } from './options.ts';
 import { type Level, levelGrid, levelSpacing, matrixBetween, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
 
 /** One level of a traced registration, or what follows the last one on its grid. `value` is its result, in voxels of its grid. */
@@ -87,31 +87,37 @@ export function traceRegistration(
     fixed: given?.fixed ? graph.input('fixed mask', fixed.shape) : undefined,
     moving: given?.moving ? graph.input('moving mask', moving.shape) : undefined,
   };
-  const spacings = options.levels.map((factor) => levelSpacing(fixedGrid, factor));
+  const refine = options.method === 'deq' ? options.refine : undefined;
+  const factors = refine && refine.factor !== options.levels.at(-1) ? [...options.levels, refine.factor] : options.levels;
+  const spacings = factors.map((factor) => levelSpacing(fixedGrid, factor));
   const grids = { fixed: spacings.map((mm) => levelGrid(fixedGrid, mm)), moving: spacings.map((mm) => levelGrid(movingGrid, mm)) };
   const images = graph.phase(PREPARE, () => ({
     fixed: pyramid(intensityWindow(fixed, windows.fixed.low, windows.fixed.high), grids.fixed),
     moving: pyramid(intensityWindow(moving, windows.moving.low, windows.moving.high), grids.moving),
     masks: { fixed: masks.fixed && pyramid(masks.fixed, grids.fixed), moving: masks.moving && pyramid(masks.moving, grids.moving) },
   }));
-  const matrices = spacings.map((_, i) => matrixBetween(grids.fixed[i]!, grids.moving[i]!, transform));
+  /** What a cell needs of the grid of factors[i]. */
+  const prepare = (name: string, i: number, window: number, lambda?: number): LevelImages =>
+    graph.phase(`${name}.images`, () => ({
+      fixed: localStatistics(images.fixed[i]!, window),
+      moving: withGradient(centre(images.moving[i]!)),
+      matrix: matrixBetween(grids.fixed[i]!, grids.moving[i]!, transform),
+      ratios: spacingRatios(grids.fixed[i]!),
+      lambda,
+      masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving?.[i] },
+    }));
+  /** The coarser level's result on the grid of factors[i]. */
+  const from = (coarser: TracedLevel | undefined, i: number) =>
+    coarser && (() => resizeDisplacement(coarser.value, coarser.grid, grids.fixed[i]!));
 
   const trained = options.method === 'deq' ? cellOf(graph, model) : undefined;
   const levels: TracedLevel[] = [];
   options.levels.forEach((factor, i) => {
-    const [f, m, grid, matrix] = [images.fixed[i]!, images.moving[i]!, grids.fixed[i]!, matrices[i]!];
+    const grid = grids.fixed[i]!;
     const name = `level ${factor}`;
     const shape = [1, 3, ...shapeOf(grid)];
-    const prepared = graph.phase(`${name}.images`, () => ({
-      fixed: localStatistics(f, options.window),
-      moving: withGradient(centre(m)),
-      matrix,
-      ratios: spacingRatios(grid),
-      lambda: options.lambda[i],
-      masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving?.[i] },
-    }));
-    const coarser = levels[i - 1];
-    const initial = coarser && (() => resizeDisplacement(coarser.value, coarser.grid, grid));
+    const prepared = prepare(name, i, options.window, options.lambda[i]);
+    const initial = from(levels[i - 1], i);
     const level = { factor, maxIterations: options.iterations[i]!, tolerance: options.tolerance[i]!, grid, images: prepared };
     if (options.method === 'adam') {
       const memory = composedAdamState(graph, name, shape);
@@ -127,14 +133,23 @@ export function traceRegistration(
       levels.push({ ...level, iteration, value: solver.ends === 'best' ? iteration.best : iteration.z });
     }
   });
-  const finest = levels[levels.length - 1]!;
-  if (options.method === 'deq' && options.refine) levels.push(traceRefinement(graph, images.fixed.at(-1)!, finest, options.refine));
+  if (refine) {
+    const { factor, iterations: maxIterations, tolerance } = refine;
+    const i = factors.length - 1;
+    const grid = grids.fixed[i]!;
+    const name = 'refine';
+    const prepared = prepare(name, i, refine.window);
+    const method = shortened({ method: 'anderson' }, maxIterations - 1);
+    const shape = [1, 3, ...shapeOf(grid)];
+    const iteration = traceIteration(graph, name, method, shape, variationalCell(prepared, refine), from(levels.at(-1), i));
+    levels.push({ factor, stage: 'refine', maxIterations, tolerance, grid, images: prepared, iteration, value: iteration.best });
+  }
 
   return graph.phase(FINISH, () => {
-    const { value } = levels[levels.length - 1]!;
-    const lnccAt = (u: Tensor, matrix: Matrix) => graph.output(lnccDisplacementForce({ ...finest.images, matrix }, u).similarity);
-    const untouched = matrixBetween(grids.fixed[grids.fixed.length - 1]!, grids.moving[grids.moving.length - 1]!);
-    const similarity = { before: lnccAt(fill(graph, value.shape, 0), untouched), after: lnccAt(value, finest.images.matrix) };
+    const { value, images, grid } = levels.at(-1)!;
+    const lnccAt = (u: Tensor, matrix: Matrix) => graph.output(lnccDisplacementForce({ ...images, matrix }, u).similarity);
+    const untouched = matrixBetween(grid, grids.moving.at(-1)!);
+    const similarity = { before: lnccAt(fill(graph, value.shape, 0), untouched), after: lnccAt(value, images.matrix) };
     const toFixed = transform ? voxelsOf(fixedGrid, transform) : identity;
     const result = warpFull(value, moving, shapeOf(fixedGrid), toFixed, matrixBetween(fixedGrid, movingGrid, transform));
     [...result.displacement, result.warped].forEach((t) => graph.output(t));
@@ -146,16 +161,6 @@ export function traceRegistration(
 function cellOf(graph: Graph, model: Model | undefined): Cell {
   if (!model) throw new Error('traceRegistration: method deq needs a model');
   return cells[model.cell](graph, { channels: model.channels, similarity: 'exact' });
-}
-
-/** The classical cell from a level's result on, on the same grid and with a window of its own. */
-function traceRefinement(graph: Graph, fixed: Tensor, level: TracedLevel, options: Refinement): TracedLevel {
-  const { images, value } = level;
-  const name = 'refine';
-  const prepared = graph.phase(`${name}.images`, () => ({ ...images, fixed: localStatistics(fixed, options.window) }));
-  const iteration = traceIteration(graph, name, { method: 'anderson' }, value.shape, variationalCell(prepared, options), () => value);
-  const { iterations: maxIterations, tolerance } = options;
-  return { ...level, stage: 'refine', maxIterations, tolerance, images: prepared, iteration, value: iteration.best };
 }
 
 /** Anderson acceleration with a history of at most `most` values. */
