@@ -10,7 +10,10 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
   const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, inverse } = done;
   const { affine, coverage, intensities, model, solver, seconds, memory, adapter } = done;
   const levels = solver.levels
-    .map(({ factor, stage, result, iterations }) => `1/${factor}${stage ? ` ${stage}` : ''} ${result} after ${iterations}`)
+    .map(
+      ({ factor, stage, result, iterations }) =>
+        `1/${factor} ${stage && result === 'max-iterations' ? 'refined by' : `${result} after`} ${iterations}`,
+    )
     .join(', ');
   const { read, affine: align, prepare, solve, invert, metrics, write, total } = seconds;
   const files = [

@@ -4,6 +4,7 @@ import pushSource from '../../kernels/anderson_push.wgsl';
 import solveSource from '../../kernels/anderson_solve.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, show, type Tensor } from '../graph/graph.ts';
+import { LEAST_BINDING } from '../graph/plan.ts';
 import { flat, WG } from '../ops/launch.ts';
 import { partialsOf } from '../ops/reduce.ts';
 import { reset } from '../ops/index.ts';
@@ -34,8 +35,6 @@ export interface AndersonState {
 
 /** Length of the state buffer, in f32; fields as in kernels/lib/anderson.wgsl. */
 const STATE = 32;
-/** Bytes that every WebGPU adapter binds at once. */
-const BINDING = 2 ** 27;
 
 const andersonOp: Op<AndersonOptions> = {
   name: 'anderson',
@@ -87,7 +86,7 @@ const andersonOp: Op<AndersonOptions> = {
 };
 
 /** Declares what an iteration over a state variable needs, rings in parts of at most `most` bytes. Trace `resetAnderson` in the phase that sets z. */
-export function andersonState(z: Tensor, window: number, most = BINDING): AndersonState {
+export function andersonState(z: Tensor, window: number, most = LEAST_BINDING): AndersonState {
   const { graph, label } = z;
   const elements = numel(z.shape);
   const part = 4 * Math.ceil(elements / 4 / Math.ceil((4 * window * elements) / most)); // whole vectors of four

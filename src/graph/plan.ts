@@ -194,6 +194,9 @@ function takeOver(graph: Graph, placed: Placed[], life: Map<Tensor, Life>, born:
   return hosts;
 }
 
+/** Bytes that every adapter binds at once: WebGPU's least maxStorageBufferBindingSize. */
+export const LEAST_BINDING = 2 ** 27;
+
 /** Refuses, before anything is allocated, a plan that an adapter cannot hold. */
 export function checkLimits(p: Plan, limits: { maxStorageBufferBindingSize: number; maxBufferSize: number }, adapter: string): void {
   const most = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);

@@ -1,5 +1,6 @@
 // The levels of a coarse-to-fine registration: which grid each one solves on.
 import type { Tensor } from '../graph/graph.ts';
+import { LEAST_BINDING } from '../graph/plan.ts';
 import { type Affine, composeAffine, type Vec3, voxelSpacing, voxelToVoxel } from '../io/affine.ts';
 import { type Grid, sameGrid, voxelCount } from '../io/volume.ts';
 import { identity, type Matrix, resize, scaleChannels } from '../ops/index.ts';
@@ -13,8 +14,6 @@ export interface Level extends Grid {
 export const MAIN_LEVELS = 3;
 /** Three halvings by default, the finest of them on at most this many voxels (a 128³ grid). */
 const FINEST_VOXELS = 2 ** 21;
-/** Bytes that every WebGPU adapter binds at once. */
-const BINDING = 2 ** 27;
 /** An axis is not halved below this many voxels. */
 const LEAST = 9;
 
@@ -47,8 +46,11 @@ export function defaultLevels(fixed: Grid): number[] {
   let finest = 1;
   while (voxelCount(gridOf(finest)) > FINEST_VOXELS) finest *= 2;
   const main = [4 * finest, 2 * finest, finest];
-  return finest > 1 && largestBuffer(gridOf(finest / 2)) <= BINDING ? [...main, finest / 2] : main;
+  return finest > 1 && largestBuffer(gridOf(finest / 2)) <= LEAST_BINDING ? [...main, finest / 2] : main;
 }
+
+/** Is a level the fourth of the default ones, which refines what `begun` coarser levels have found? */
+export const refines = (fixed: Grid, factor: number, begun: boolean): boolean => begun && factor === defaultLevels(fixed)[MAIN_LEVELS];
 
 /** Of a level, bytes: the moving image with its gradient, or LNCC's three fields with half a window of 11 on every axis. */
 const largestBuffer = (level: Level): number =>

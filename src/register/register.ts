@@ -29,7 +29,7 @@ export interface Progress {
 
 export interface LevelResult extends Outcome {
   factor: number;
-  /** `refine`: the classical cell's evaluations after the last level of a trained one. */
+  /** `refine`: a few evaluations that end a registration, for detail, not for a fixed point. */
   stage?: 'refine';
   maxIterations: number;
   /** RMS of f(u) − u below which it was to end, in voxels of its grid. */

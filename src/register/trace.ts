@@ -21,12 +21,12 @@ import {
 } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { ResolvedOptions } from './options.ts';
-import { type Level, levelGrid, levelSpacing, matrixBetween, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
+import { type Level, levelGrid, levelSpacing, matrixBetween, refines, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
 
 /** One level of a traced registration, or what follows the last one on its grid. `value` is its result, in voxels of its grid. */
 export interface TracedLevel {
   factor: number;
-  /** `refine`: evaluations of the classical cell from the trained one's fixed point on. */
+  /** `refine`: a few evaluations that end a registration, for detail, not for a fixed point. */
   stage?: 'refine';
   maxIterations: number;
   /** RMS of f(u) − u in voxels of the grid. */
@@ -118,7 +118,8 @@ export function traceRegistration(
     const shape = [1, 3, ...shapeOf(grid)];
     const prepared = prepare(name, i, options.window, options.lambda[i]);
     const initial = from(levels[i - 1], i);
-    const level = { factor, maxIterations: options.iterations[i]!, tolerance: options.tolerance[i]!, grid, images: prepared };
+    const stage = options.method !== 'deq' && refines(fixedGrid, factor, i > 0) ? { stage: 'refine' as const } : {};
+    const level = { factor, ...stage, maxIterations: options.iterations[i]!, tolerance: options.tolerance[i]!, grid, images: prepared };
     if (options.method === 'adam') {
       const memory = composedAdamState(graph, name, shape);
       const update = composedAdam(prepared, memory, { ...options, lambda: options.lambda[i]! });

@@ -14,7 +14,7 @@ export function convergence({ solver: { method, levels }, model }: Content['repo
   const rows = levels.map((level, n) => [
     swatch(colour(n), named(level)),
     level.size.join(' × '),
-    element('span', { className: level.result === 'converged' ? '' : 'warning' }, level.result),
+    verdict(level),
     `${level.iterations} of ${level.maxIterations}`,
     short(level.residual),
     short(level.tolerance),
@@ -25,7 +25,7 @@ export function convergence({ solver: { method, levels }, model }: Content['repo
     `Method: ${method}${model ? ` with the model ${model.name}` : ''}. ${
       method === 'adam'
         ? 'The residual is the RMS of a step, in voxels of its level. A level ends at its tolerance, if it has one, or after all its steps; the last field is kept.'
-        : 'A level ends when the RMS of f(u) − u, in its own voxels, falls below its tolerance (dashed); the field with the smallest residual is kept.'
+        : 'A level ends when the RMS of f(u) − u, in its own voxels, falls below its tolerance (dashed); the field with the smallest residual is kept. A refinement takes a few evaluations and need not get there.'
     }`,
     table(['Level', 'Grid (i, j, k)', 'Verdict', 'Evaluations', 'Residual (voxel)', 'Tolerance (voxel)', 'LNCC at the end'], rows),
     div('charts', residuals, similarities),
@@ -51,6 +51,9 @@ export function convergence({ solver: { method, levels }, model }: Content['repo
     },
   ];
 }
+
+const verdict = ({ result, stage }: Levels[number]) =>
+  element('span', { className: result === 'converged' || (stage && result === 'max-iterations') ? '' : 'warning' }, result);
 
 const named = ({ factor, stage }: Levels[number]) => `1/${factor}${stage ? ` ${stage}` : ''}`;
 
