@@ -11,6 +11,7 @@ import type { Content, Layer } from '../src/cli/report/content.ts';
 import { pictures } from '../src/cli/report/pictures.ts';
 import { readVolume } from '../src/io/files.ts';
 import type { Volume } from '../src/io/volume.ts';
+import { jacobianDeterminants } from '../src/register/metrics.ts';
 import { deqreg } from './cli-run.ts';
 import { browser, contentOf as embedded, opened, references } from './pages.ts';
 
@@ -106,6 +107,7 @@ test('displacement in mm, folds and log J; a moving image on another grid', asyn
   const made = await pictures(
     { paths: { fixed: '', moving: '' }, fixed, moving, warnings: [] },
     { displacement, warped: fixed, intensities: { fixed: window, moving: window } },
+    jacobianDeterminants(displacement, fixed.size),
   );
   const row = (layer: Layer, x: number, y: number) =>
     Array.from({ length: 12 }, (_, z) => codes(layer)[(z * layer.size[1] + y) * layer.size[0] + x]!);

@@ -13,7 +13,7 @@ import { readVolume } from '../../src/node.ts';
 import { identity, warpFull } from '../../src/ops/index.ts';
 import { alignAffine } from '../../src/register/affine.ts';
 import { type IntensityWindow, intensityWindow } from '../../src/register/intensity.ts';
-import { dice, presentLabels, visitDeterminants, warpLabels } from '../../src/register/metrics.ts';
+import { dice, jacobianStats, presentLabels, warpLabels } from '../../src/register/metrics.ts';
 import type { ModelCard } from '../../src/register/model.ts';
 import { resolveOptions, type ResolvedOptions } from '../../src/register/options.ts';
 import { shapeOf } from '../../src/register/pyramid.ts';
@@ -119,15 +119,7 @@ function overlapOf({ fixed, moving, fixedSeg, movingSeg, labels }: Omit<Images, 
 }
 
 /** Voxels inside the labels where the displacement folds, in percent. */
-function foldsOf(u: Float32Array, { size, data }: Volume): number {
-  let [inside, folded] = [0, 0];
-  visitDeterminants(u, size, (voxel, determinant) => {
-    if (data[voxel] === 0) return;
-    inside++;
-    if (determinant <= 0) folded++;
-  });
-  return (100 * folded) / inside;
-}
+const foldsOf = (u: Float32Array, { size, data }: Volume): number => jacobianStats(u, size, data).mask.foldingPercent;
 
 /** A subject's options on some of its levels. */
 function optionsOf({ model, levels: own }: Subject, levels: readonly number[], fixed: Volume): ResolvedOptions {

@@ -4,7 +4,7 @@ import type { AdapterInfo } from '../gpu/device.ts';
 import { voxelSpacing, voxelToVoxel } from '../io/affine.ts';
 import { sameGrid } from '../io/volume.ts';
 import type { InverseOutcome } from '../register/fields.ts';
-import { dice, hd95, jacobianStats, tre, warpLabels } from '../register/metrics.ts';
+import { dice, hd95, jacobianDeterminants, maskedStats, tre, warpLabels } from '../register/metrics.ts';
 import type { Registration } from '../register/register.ts';
 import type { Inputs } from './inputs.ts';
 import type { ModelNote } from './models.ts';
@@ -13,8 +13,13 @@ import type { ModelNote } from './models.ts';
 const FOREGROUND = 0.05;
 
 /** How good a registration is; computed on the CPU. Dice has no unit, HD95 and TRE are in mm. */
-export function quality(inputs: Inputs, { displacement: u, intensities, similarity }: Registration, warpedLabels?: Float32Array) {
-  return { ...accuracy(inputs, u, warpedLabels), ...regularity(u, inputs, intensities.fixed), similarity };
+export function quality(
+  inputs: Inputs,
+  { displacement: u, intensities, similarity }: Registration,
+  warpedLabels?: Float32Array,
+  determinants = jacobianDeterminants(u, inputs.fixed.size),
+) {
+  return { ...accuracy(inputs, u, warpedLabels), ...regularity(determinants, inputs, intensities.fixed), similarity };
 }
 
 /** What of it labels and landmarks tell, for any displacement u [3, D, H, W] in voxels of the fixed grid. */
@@ -52,10 +57,10 @@ function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>
 }
 
 /** Folds and spread of the Jacobian inside the fixed mask, or else the fixed labels, or else the foreground; and in the whole grid. */
-function regularity(u: Float32Array, { fixed, segmentation }: Inputs, { low, high }: { low: number; high: number }) {
+function regularity(determinants: Float32Array, { fixed, segmentation }: Inputs, { low, high }: { low: number; high: number }) {
   const threshold = low + FOREGROUND * (high - low);
   const inside = fixed.mask ?? segmentation?.fixed.data ?? fixed.data.map((value) => Number(value > threshold));
-  const { mask, grid } = jacobianStats(u, fixed.size, inside);
+  const { mask, grid } = maskedStats(determinants, inside);
   const { foldingPercent, sdLogJ, sdLogJLearn2Reg } = mask;
   return {
     region: fixed.mask ? 'fixed mask' : segmentation ? 'fixed labels' : 'fixed foreground',

@@ -154,18 +154,17 @@ export function jacobianStats(u: Float32Array, size: Size, mask?: ArrayLike<numb
 export function jacobianStats(u: Float32Array, size: Size, mask?: ArrayLike<number>): { grid: JacobianStats; mask?: JacobianStats } {
   checkDisplacement('jacobianStats', u, size);
   if (mask) checkLength('jacobianStats', 'mask voxels', mask.length, u.length / 3, size);
-  const inside = newTally(),
-    outside = newTally();
-  visitDeterminants(u, size, (v, determinant) => count(!mask || mask[v] !== 0 ? inside : outside, determinant));
-  if (!mask) return { grid: summary(inside) };
-  if (inside.n === 0) throw new Error('jacobianStats: empty mask; pass one with voxels inside, or none');
-  return { grid: summary(merge(inside, outside)), mask: summary(inside) };
+  const determinants = jacobianDeterminants(u, size);
+  return mask ? maskedStats(determinants, mask) : { grid: determinantStats(determinants) };
 }
 
-/** Visits every voxel, in order, with the determinant of I + ∇u there; differences as in `jacobianStats`. */
-export function visitDeterminants(u: Float32Array, [W, H, D]: Size, visit: (voxel: number, determinant: number) => void): void {
+/** The determinant of I + ∇u at every voxel; differences as in `jacobianStats`. */
+export function jacobianDeterminants(u: Float32Array, size: Size): Float32Array {
+  checkDisplacement('jacobianDeterminants', u, size);
+  const [W, H, D] = size;
   const n = W * H * D,
     slice = W * H;
+  const determinants = new Float32Array(n);
   for (let d = 0, v = 0; d < D; d++) {
     const dl = d > 0 ? slice : 0,
       dr = d < D - 1 ? slice : 0;
@@ -189,10 +188,11 @@ export function visitDeterminants(u: Float32Array, [W, H, D]: Size, visit: (voxe
         const p = (u[v2 + wr] - u[v2 - wl]) * ws,
           q = (u[v2 + hr] - u[v2 - hl]) * hs,
           r = 1 + (u[v2 + dr] - u[v2 - dl]) * ds;
-        visit(v, a * (f * r - g * q) - b * (e * r - g * p) + c * (e * q - f * p));
+        determinants[v] = a * (f * r - g * q) - b * (e * r - g * p) + c * (e * q - f * p);
       }
     }
   }
+  return determinants;
 }
 
 /** The same statistics of determinants that are known already, such as those of `jacobian`. */
@@ -200,6 +200,15 @@ export function determinantStats(determinants: Float32Array): JacobianStats {
   const tally = newTally();
   for (let v = 0; v < determinants.length; v++) count(tally, determinants[v]);
   return summary(tally);
+}
+
+/** The same inside a mask (not 0) and in the whole grid. */
+export function maskedStats(determinants: Float32Array, mask: ArrayLike<number>): { grid: JacobianStats; mask: JacobianStats } {
+  const inside = newTally(),
+    outside = newTally();
+  for (let v = 0; v < determinants.length; v++) count(mask[v] !== 0 ? inside : outside, determinants[v]);
+  if (inside.n === 0) throw new Error('jacobianStats: empty mask; pass one with voxels inside, or none');
+  return { grid: summary(merge(inside, outside)), mask: summary(inside) };
 }
 
 /** Running sums of a region: voxels, folded voxels, log J and log(J + 3) with their squares, and the smallest and largest J. */

@@ -5,7 +5,6 @@ import { type Affine, type Vec3, voxelToVoxel } from '../../io/affine.ts';
 import { type Axis, anatomicalAxes } from '../../io/png.ts';
 import { type Grid, sameGrid, type Volume } from '../../io/volume.ts';
 import type { IntensityWindow } from '../../register/intensity.ts';
-import { visitDeterminants } from '../../register/metrics.ts';
 import type { Registration } from '../../register/register.ts';
 import type { Inputs } from '../inputs.ts';
 import { encode } from './codec.ts';
@@ -29,10 +28,14 @@ const LOG_RANGE = 1.5,
 type Shown = Pick<Registration, 'displacement' | 'warped' | 'intensities'>;
 
 /** Starts at once with all that is read from the volumes; what is awaited is compression, in threads. */
-export async function pictures({ fixed, moving }: Inputs, { displacement, warped, intensities }: Shown): Promise<Pictures> {
+export async function pictures(
+  { fixed, moving }: Inputs,
+  { displacement, warped, intensities }: Shown,
+  determinants: Float32Array,
+): Promise<Pictures> {
   const view = viewOf(fixed);
   const smooth = displacementLayers(displacement, view);
-  const jacobian = jacobianLayer(displacement, fixed, view);
+  const jacobian = jacobianLayer(determinants, view);
   const resampled = sameGrid(fixed, moving) ? moving.data : resample(moving, fixed, intensities.moving.low);
   const images = (factors: Vec3) =>
     Promise.all([
@@ -181,13 +184,9 @@ async function displacementLayers(u: Float32Array, view: View): Promise<{ step: 
 }
 
 /** Log of the mean J of each block; a block with a voxel of J ≤ 0 is a fold (and NaN on the way). */
-function jacobianLayer(u: Float32Array, { size }: Grid, view: View): Promise<Layer> {
-  const determinants = new Float32Array(u.length / 3);
-  visitDeterminants(u, size, (v, determinant) => {
-    determinants[v] = determinant > 0 ? determinant : NaN;
-  });
+function jacobianLayer(determinants: Float32Array, view: View): Promise<Layer> {
   return layer(
-    determinants,
+    determinants.map((determinant) => (determinant > 0 ? determinant : NaN)),
     view,
     factorsFor(view, JACOBIAN_CELLS),
     (mean) => 128 + LOG_STEPS * Math.min(Math.max(Math.log(mean) / LOG_RANGE, -1), 1),
