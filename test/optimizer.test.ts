@@ -1,4 +1,4 @@
-// Optimisers on the GPU: AdamW and clipping against PyTorch, a rate that changes without a new program, steps that are left out, moving
+// Optimisers on the GPU: Adam, AdamW and clipping against PyTorch, a rate that changes without a new program, steps that are left out, moving
 // averages; learning-rate schedules.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -46,6 +46,37 @@ async function stepper(start: NdArray, options: (graph: Graph, g: Tensor) => Ada
   };
   return { schedule, step, read };
 }
+
+test('five steps of Adam as PyTorch takes them', async () => {
+  const {
+    attrs: { lr, beta1, beta2, epsilon },
+    inputs: [start, ...gradients],
+    outputs,
+  } = goldens().find(({ op }) => op === 'adamStep')!;
+  const graph = new Graph();
+  const p = graph.variable('p', start!.shape, 'weight', { persistent: true });
+  const g = graph.input('g', start!.shape);
+  const state = adamState(p);
+  graph.phase('start', () => resetAdam(state));
+  graph.phase('step', () => adam(state, g, { rate: lr, beta1, beta2, epsilon }));
+  [p, state.first, state.second].forEach((t) => graph.output(t));
+  const schedule = await Schedule.build(await gpu(), graph);
+  schedule.upload(p, f32(start!));
+  schedule.run('start');
+  for (const [i, gradient] of gradients.entries()) {
+    schedule.upload(g, f32(gradient));
+    schedule.run('step');
+    const error = relativeError(await schedule.read(p), outputs[i]!.data);
+    assert.ok(error < 1e-6, `step ${i + 1}: ${error}`);
+    // The movement, not only the place: what the bias corrections decide.
+    const moved = (x: ArrayLike<number>) => Float64Array.from(x, (value, k) => value - start!.data[k]!);
+    const drift = relativeError(moved(await schedule.read(p)), moved(outputs[i]!.data));
+    assert.ok(drift < 2e-5, `step ${i + 1}, movement: ${drift}`);
+  }
+  assert.ok(relativeError(await schedule.read(state.first), outputs[5]!.data) < 1e-6);
+  assert.ok(relativeError(await schedule.read(state.second), outputs[6]!.data) < 2e-5); // 1 − 0.999 in f32; v/(1 − β2ᵗ) is exact again
+  schedule.destroy();
+});
 
 test('five steps of AdamW as PyTorch takes them, each with its own rate from a buffer', async () => {
   const {
