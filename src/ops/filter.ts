@@ -4,7 +4,7 @@ import gaussianSource from '../../kernels/gaussian.wgsl';
 import resizeSource from '../../kernels/resize.wgsl';
 import windowSumSource from '../../kernels/window_sum.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { numel, oneDtype, type Op, type Tensor, trace } from '../graph/graph.ts';
+import { numel, oneDtype, type Op, type Processor, type Tensor, trace } from '../graph/graph.ts';
 import { along, lines, planes, RUN, volume } from './launch.ts';
 
 const gaussianKernel = kernel('gaussian', gaussianSource);
@@ -82,8 +82,10 @@ interface GaussianAttrs {
   sigma: number;
   transpose: boolean;
 }
-/** Outputs that one invocation of the Gaussian makes from registers, along W and along the other axes; a GPU's along W one, for neighbours to make neighbours. */
-const GAUSSIAN_RUN = { cpu: [8, 4, 4], gpu: [1, 4, 4] };
+/** Outputs that one invocation of the Gaussian makes from registers, along H and D. */
+const GAUSSIAN_RUN = 4;
+/** The same along W. On a GPU one, for neighbours to make neighbours. */
+const GAUSSIAN_RUN_OF_ROWS: Record<Processor, number> = { cpu: 8, gpu: 1 };
 
 const gaussianOp: Op<GaussianAttrs> = {
   name: 'gaussian',
@@ -93,7 +95,8 @@ const gaussianOp: Op<GaussianAttrs> = {
   },
   launch({ inputs: [x], outputs: [y], attrs: { axis, sigma, transpose }, processor }) {
     const { n, inner } = along(x!.shape, axis);
-    const run = GAUSSIAN_RUN[processor][axis]!;
+    const sideways = processor === 'gpu' && axis === 0;
+    const run = axis === 0 ? GAUSSIAN_RUN_OF_ROWS[processor] : GAUSSIAN_RUN;
     const radius = Math.ceil(3 * sigma);
     const weights = Array.from({ length: 2 * radius + 1 }, (_, k) => Math.exp(-((k - radius) ** 2) / (2 * sigma * sigma)));
     const total = weights.reduce((a, b) => a + b);
@@ -102,7 +105,6 @@ const gaussianOp: Op<GaussianAttrs> = {
     // Planes of lines side by side: along W the rows of a (w, h) plane, else all columns of a volume or plane.
     const [across, apart] = axis === 0 ? [along(x!.shape, 1).n, n] : [step, 1];
     const [plane, runs] = [across * n, Math.ceil(n / run)];
-    const sideways = run === 1;
     const [width, height] = sideways ? [runs, across] : [across, runs];
     const { constants, groups } = planes(width, height, numel(x!.shape) / lanes / plane);
     return [
