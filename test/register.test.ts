@@ -198,6 +198,9 @@ test('by default three levels, and a few evaluations on a finer one where it is 
   assert.equal(resolved(whole, { levels: [16, 4, 2] }), [[16, 4, 2], [40, 40, 20], [0.245, 0.18, 0.08]]); // prettier-ignore
   assert.equal(resolved(whole, { levels: [1] }), [[1], [20], [0.08]], 'nothing to go on from'); // prettier-ignore
   assert.equal(resolved(whole, { method: 'adam' })[1], [60, 60, 40, 4]);
+  const large = grid(256, 256, 160);
+  const { iterations } = planRegistration(large, large, { levels: [8, 4, 2, 1] }).options;
+  assert.equal(iterations, [40, 40, 20, 3], 'asked for, it is a refinement there too');
   const { slots } = planRegistration(whole, whole).plan;
   assert.ok(Math.max(...slots.map(({ bytes }) => bytes)) <= LEAST_BINDING, 'every adapter binds them');
 });

@@ -5,7 +5,7 @@ import type { VariationalOptions } from '../models/variational.ts';
 import { type AffineMode, affineModes } from './affine.ts';
 import { type Modality, modalities } from './intensity.ts';
 import { checkModel } from './model.ts';
-import { defaultLevels, MAIN_LEVELS } from './pyramid.ts';
+import { defaultLevels, MAIN_LEVELS, placeOf } from './pyramid.ts';
 
 /** Those that need no trained model. */
 export const classicalMethods = ['equilibrium', 'adam'] as const;
@@ -140,14 +140,14 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   if (method === 'deq') {
     const model = modelOf(options);
     const budgeted = budget({ iterations: model.iterations ?? solving.iterations, tolerance: model.tolerance ?? solving.tolerance });
-    const refine = refinement(options.refine ?? 0, options.levels ? levels.at(-1)! : usual.at(-1)!, usual);
+    const refine = refinement(options.refine ?? 0, fixed, options.levels ? levels.at(-1)! : usual.at(-1)!);
     const lambda = model.lambda ? regularisation(model.lambda) : [];
     return { method, levels, ...budgeted, lambda, window: model.window, affine, modality: model.modality, ...(refine && { refine }) };
   }
   for (const name of ['model', 'refine'] as const)
     if (options[name] !== undefined) throw new Error(`${name} does not apply to method ${method}; it is for deq`);
   const { iterations, tolerance, lambda, window: presetWindow, ...update } = presets[method];
-  const placed = (preset: readonly number[]) => levels.map((factor, i) => preset[placeOf(factor, usual, i > 0)]!);
+  const placed = (preset: readonly number[]) => levels.map((factor, i) => preset[placeOf(fixed, factor, i > 0)]!);
   const window = options.window ?? presetWindow;
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
     throw new Error(`window must be an odd whole number of at least 3 voxels, got ${window}`);
@@ -176,18 +176,12 @@ function modelOf({ model, modality, lambda, window }: RegisterOptions): Model {
   return model;
 }
 
-/** Which value of a preset is for a level: its place among the default ones. The fourth is for what ends what coarser levels have begun. */
-function placeOf(factor: number, usual: readonly number[], begun: boolean): number {
-  const last = MAIN_LEVELS - 1;
-  return Math.max(0, Math.min(last + Math.log2(usual[last]! / factor), begun ? MAIN_LEVELS : last));
-}
-
 /** The classical update as `equilibrium` has it on a level. */
-function refinement(iterations: number, factor: number, usual: readonly number[]): Refinement | undefined {
+function refinement(iterations: number, fixed: Grid, factor: number): Refinement | undefined {
   if (!Number.isInteger(iterations) || iterations < 0) throw new Error(`refine must be a whole number of 0 or more, got ${iterations}`);
   if (iterations === 0) return undefined;
   const { tolerance, lambda, window, step, softness, smoothing } = presets.equilibrium;
-  const place = placeOf(factor, usual, true);
+  const place = placeOf(fixed, factor, true);
   return { factor, iterations, tolerance: tolerance[place]!, window, lambda: lambda[place]!, step, softness, smoothing };
 }
 

@@ -49,8 +49,14 @@ export function defaultLevels(fixed: Grid): number[] {
   return finest > 1 && largestBuffer(gridOf(finest / 2)) <= LEAST_BINDING ? [...main, finest / 2] : main;
 }
 
-/** Is a level the fourth of the default ones, which refines what `begun` coarser levels have found? */
-export const refines = (fixed: Grid, factor: number, begun: boolean): boolean => begun && factor === defaultLevels(fixed)[MAIN_LEVELS];
+/**
+ * A level's place among the default ones: 0 for the coarsest and above, MAIN_LEVELS for what is finer than the third and refines what coarser levels
+ * have `begun`.
+ */
+export function placeOf(fixed: Grid, factor: number, begun: boolean): number {
+  const last = MAIN_LEVELS - 1;
+  return Math.max(0, Math.min(last + Math.log2(defaultLevels(fixed)[last]! / factor), begun ? MAIN_LEVELS : last));
+}
 
 /** Of a level, bytes: the moving image with its gradient, or LNCC's three fields with half a window of 11 on every axis. */
 const largestBuffer = (level: Level): number =>

@@ -21,7 +21,17 @@ import {
 } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { ResolvedOptions } from './options.ts';
-import { type Level, levelGrid, levelSpacing, matrixBetween, refines, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
+import {
+  type Level,
+  levelGrid,
+  levelSpacing,
+  MAIN_LEVELS,
+  matrixBetween,
+  placeOf,
+  resizeDisplacement,
+  shapeOf,
+  spacingRatios,
+} from './pyramid.ts';
 
 /** One level of a traced registration, or what follows the last one on its grid. `value` is its result, in voxels of its grid. */
 export interface TracedLevel {
@@ -118,7 +128,7 @@ export function traceRegistration(
     const shape = [1, 3, ...shapeOf(grid)];
     const prepared = prepare(name, i, options.window, options.lambda[i]);
     const initial = from(levels[i - 1], i);
-    const stage = options.method !== 'deq' && refines(fixedGrid, factor, i > 0) ? { stage: 'refine' as const } : {};
+    const stage = options.method !== 'deq' && placeOf(fixedGrid, factor, i > 0) === MAIN_LEVELS ? { stage: 'refine' as const } : {};
     const level = { factor, ...stage, maxIterations: options.iterations[i]!, tolerance: options.tolerance[i]!, grid, images: prepared };
     if (options.method === 'adam') {
       const memory = composedAdamState(graph, name, shape);
