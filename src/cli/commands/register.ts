@@ -201,11 +201,11 @@ async function registerInto(
     if (inverse) files.push(write('inverse_displacement.nii.gz', encodeDisplacement(inverse.field)));
     const labels = labelsWarpedBy(displacement, inputs);
     if (labels) files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(segmentation!.moving) })));
-    const determinants = jacobianDeterminants(displacement, size);
-    const drawn = quoted && pictures(inputs, registration, determinants);
     const encoded = performance.now();
+    const determinants = jacobianDeterminants(displacement, size);
     const figures = quality(inputs, registration, labels, determinants);
     const measured = performance.now();
+    const drawn = quoted && pictures(inputs, registration, determinants);
     const [shown] = await Promise.all([drawn, ...files]);
     const ended = performance.now();
     const seconds = (ms: number) => ms / 1e3;
