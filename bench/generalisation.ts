@@ -9,7 +9,7 @@ import { deqreg, show } from './registration.ts';
 import { table, writeReport } from './report.ts';
 
 /** Both on the levels that the trained cell has. */
-const CLASSICAL = 'equilibrium --levels 8,4,2';
+const CLASSICAL = 'equilibrium --refine 0';
 const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 const variance = (values: number[]): number => values.reduce((sum, x) => sum + (x - mean(values)) ** 2, 0) / (values.length - 1);
 const sd = (values: number[]): number => Math.sqrt(variance(values));

@@ -11,7 +11,7 @@ import { openGpu, readVolume } from '../src/node.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { resolveOptions } from '../src/register/options.ts';
 import { phantom } from '../src/register/phantom.ts';
-import { defaultLevels, levelGrid, levelSpacing, MAIN_LEVELS } from '../src/register/pyramid.ts';
+import { levelGrid, levelSpacing } from '../src/register/pyramid.ts';
 import { realCases } from '../test/data.ts';
 import { table, writeReport } from './report.ts';
 
@@ -35,7 +35,7 @@ export async function main(): Promise<void> {
   const [fixed, moving]: Volume[] = real
     ? await Promise.all([readVolume(real.fixed), readVolume(real.moving)])
     : (Object.values(phantom('brain', [80, 96, 112], 1)).slice(0, 2) as Volume[]);
-  const options = resolveOptions({ levels: defaultLevels(fixed!).slice(0, MAIN_LEVELS) }, fixed!);
+  const options = resolveOptions({}, fixed!);
   const sections: string[] = [],
     told: string[] = [];
   const graph = new Graph();

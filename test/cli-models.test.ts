@@ -120,7 +120,6 @@ test('what does not fit is refused by name', async () => {
     ['both', `${deq} --model other.safetensors`, 1, /^deqreg: other\.safetensors: no deqreg model/],
     ['both', `${deq} --model absent.safetensors`, 1, /^deqreg: absent\.safetensors: no such file/],
     ['both', `register ${pair} --out n --model brain.safetensors`, 2, /--model does not apply without --method deq/],
-    ['both', `register ${pair} --out n --refine 2`, 2, /--refine does not apply to method equilibrium/],
     ['both', 'models other.safetensors', 1, /^deqreg: other\.safetensors: no deqreg model/],
   ] as const) {
     const ran = await run(engine, args);

@@ -68,14 +68,15 @@ test('refine: the classical cell from the fixed point on, as one more entry', as
   assert.ok(still.displacement.some((x) => Math.abs(x) > 0.1));
 });
 
-test('refine is on the fourth of the default levels, or on the last of those given', () => {
+test('refine is at twice the last level’s resolution, or on that level', () => {
   const whole: Grid = { size: [160, 192, 224], affine: brain.fixed.affine };
   const refined = (options: RegisterOptions) => {
     const resolved = planRegistration(whole, whole, { method: 'deq', model: handMade(0.2), refine: 3, ...options }).options;
-    return [resolved.levels, 'refine' in resolved && resolved.refine?.factor, 'refine' in resolved && resolved.refine?.lambda];
+    return [resolved.levels, resolved.refine?.factor, resolved.refine?.lambda];
   };
   assert.equal(refined({}), [[8, 4, 2], 1, 0.1]);
-  assert.equal(refined({ levels: [8, 4, 2] }), [[8, 4, 2], 2, 0.08]);
+  assert.equal(refined({ levels: [8, 4] }), [[8, 4], 2, 0.1]);
+  assert.equal(refined({ levels: [2, 1] }), [[2, 1], 1, 0.08]);
 });
 
 test('a model says how it is solved, options come before it, and the same pair gives the same bits', async () => {
@@ -129,7 +130,6 @@ test('what does not fit together is refused by name', async () => {
     [{ model, modality: 'ct' }, /^modality ct contradicts the model, which was trained on mri/],
     [{ model, refine: -1 }, /^refine must be a whole number of 0 or more, got -1/],
     [{ method: 'equilibrium', model }, /^model does not apply to method equilibrium/],
-    [{ method: 'adam', refine: 2 }, /^refine does not apply to method adam/],
     [{ model: { ...model, values: without('enter.bias') } }, /^model: parameters: missing enter\.bias; unknown none/],
     [{ model: { ...model, channels: 8 } }, /^model: parameter enter\.weight is \[8,8,3,3,3\], the value \[4,8,3,3,3\]/],
     [{ model: { ...model, window: 4 } }, /^model: window must be an odd/],

@@ -187,20 +187,29 @@ test('one iteration, one level, two slices: all work', async () => {
 test('by default three levels, and a few evaluations on a finer one where it is not too large', () => {
   const grid = (...size: Vec3) => ({ ...brain.fixed, size });
   const resolved = (at: Grid, options: RegisterOptions = {}) => {
-    const { levels, iterations, lambda } = planRegistration(at, at, options).options;
-    return [levels, iterations, lambda];
+    const { levels, iterations, lambda, refine } = planRegistration(at, at, options).options;
+    return [levels, iterations, lambda, refine?.factor];
+  };
+  const refined = (at: Grid, options?: RegisterOptions) => {
+    const { refine } = planRegistration(at, at, options).options;
+    return refine && [refine.factor, refine.iterations, refine.lambda, refine.tolerance];
   };
   const whole = grid(160, 192, 224);
-  assert.equal(resolved(grid(128, 128, 128)), [[4, 2, 1], [40, 40, 20], [0.245, 0.18, 0.08]]); // prettier-ignore
-  assert.equal(resolved(whole), [[8, 4, 2, 1], [40, 40, 20, 3], [0.245, 0.18, 0.08, 0.1]]); // prettier-ignore
-  assert.equal(resolved(grid(256, 256, 160)), [[8, 4, 2], [40, 40, 20], [0.245, 0.18, 0.08]]); // prettier-ignore
-  assert.equal(resolved(grid(1000, 1000, 8))[0], [8, 4, 2], 'buffers too large with half a window around');
-  assert.equal(resolved(whole, { levels: [16, 4, 2] }), [[16, 4, 2], [40, 40, 20], [0.245, 0.18, 0.08]]); // prettier-ignore
-  assert.equal(resolved(whole, { levels: [1] }), [[1], [20], [0.08]], 'nothing to go on from'); // prettier-ignore
-  assert.equal(resolved(whole, { method: 'adam' })[1], [60, 60, 40, 4]);
-  const large = grid(256, 256, 160);
-  const { iterations } = planRegistration(large, large, { levels: [8, 4, 2, 1] }).options;
-  assert.equal(iterations, [40, 40, 20, 3], 'asked for, it is a refinement there too');
+  assert.equal(resolved(grid(128, 128, 128)), [[4, 2, 1], [40, 40, 20], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(whole), [[8, 4, 2], [40, 40, 20], [0.245, 0.18, 0.08], 1]); // prettier-ignore
+  assert.equal(resolved(grid(256, 256, 160)), [[8, 4, 2], [40, 40, 20], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
+  assert.equal(refined(grid(1000, 1000, 8)), undefined, 'buffers too large with half a window around');
+  assert.equal(resolved(whole, { levels: [16, 4, 2, 1] }), [[16, 4, 2, 1], [40, 40, 20, 20], [0.245, 0.18, 0.08, 0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(whole, { levels: [1] }), [[1], [20], [0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(whole, { method: 'adam' }), [[8, 4, 2], [60, 60, 40], [0.245, 0.18, 0.08], 1]); // prettier-ignore
+  assert.equal(refined(whole), [1, 3, 0.1, 0.006]);
+  assert.equal(refined(whole, { refine: 0 }), undefined);
+  assert.equal(
+    refined(whole, { lambda: [0.3, 0.3, 0.2], tolerance: 0.01, iterations: 9 }),
+    [1, 3, 0.2, 0.01],
+    'as smooth as the last level',
+  );
+  assert.equal(refined(grid(128, 128, 128), { refine: 5 }), [1, 5, 0.08, 0.006], 'no finer level');
   const { slots } = planRegistration(whole, whole).plan;
   assert.ok(Math.max(...slots.map(({ bytes }) => bytes)) <= LEAST_BINDING, 'every adapter binds them');
 });
@@ -209,7 +218,7 @@ test('the finer level finds more, without folds', async () => {
   const pair = phantom('brain', [130, 130, 130], 3);
   const whole = await run(pair.fixed, pair.moving);
   assert.equal(whole.levels.map(({ factor, stage }) => [factor, stage]), [[8, undefined], [4, undefined], [2, undefined], [1, 'refine']]); // prettier-ignore
-  const [coarse, fine] = [judge(pair, await run(pair.fixed, pair.moving, { levels: [8, 4, 2] })), judge(pair, whole)];
+  const [coarse, fine] = [judge(pair, await run(pair.fixed, pair.moving, { refine: 0 })), judge(pair, whole)];
   assert.ok(fine.after > coarse.after + 0.002, `Dice ${coarse.after} → ${fine.after}`);
   assert.is(fine.folds, 0);
 });

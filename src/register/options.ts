@@ -5,7 +5,7 @@ import type { VariationalOptions } from '../models/variational.ts';
 import { type AffineMode, affineModes } from './affine.ts';
 import { type Modality, modalities } from './intensity.ts';
 import { checkModel } from './model.ts';
-import { defaultLevels, MAIN_LEVELS, placeOf } from './pyramid.ts';
+import { defaultLevels, placeOf, refinedLevel } from './pyramid.ts';
 
 /** Those that need no trained model. */
 export const classicalMethods = ['equilibrium', 'adam'] as const;
@@ -22,8 +22,8 @@ export interface RegisterOptions {
   /** The trained cell of `deq`, which has its own window, regularisation and intensity window. */
   model?: Model;
   /**
-   * `deq`: evaluations of the classical cell at most, from the trained cell's fixed point on; default 0. They are on the finest level, or, of the
-   * default levels, on the finer one that only large images have.
+   * Evaluations of the classical cell at most that end a registration, at twice the last level's resolution, up to 8 million voxels; on the last level,
+   * where there is no finer one. Default: 3 where the default levels end below full resolution, and the method is not `deq`; else 0.
    */
   refine?: number;
   /** Coarsening of each level, coarse to fine, in multiples of the finest spacing (powers of two); 1 is full resolution. */
@@ -43,7 +43,7 @@ export interface RegisterOptions {
 }
 
 /** Every option with its value; what metrics.json records. */
-export type ResolvedOptions = CommonOptions & (({ method: ClassicalMethod } & ClassicalOptions) | DeqOptions);
+export type ResolvedOptions = CommonOptions & (({ method: ClassicalMethod } & ClassicalOptions) | { method: 'deq' });
 
 interface CommonOptions {
   levels: readonly number[];
@@ -54,18 +54,13 @@ interface CommonOptions {
   window: number;
   affine: AffineMode;
   modality: Modality | 'auto';
+  refine?: Refinement;
 }
 
 /** The classical update, as in VariationalOptions. */
 type ClassicalOptions = Omit<VariationalOptions, 'lambda'>;
 
-interface DeqOptions {
-  method: 'deq';
-  /** The classical update after the last level, where it is wanted. */
-  refine?: Refinement;
-}
-
-/** The level it works on; evaluations at most, tolerance and window in voxels, as those of a level. */
+/** The classical update after the last level: the level it works on; evaluations at most, tolerance and window in voxels, as those of a level. */
 export interface Refinement extends VariationalOptions {
   factor: number;
   iterations: number;
@@ -73,27 +68,30 @@ export interface Refinement extends VariationalOptions {
   window: number;
 }
 
-/** Found on brain MRI, lung CT and cardiac MRI together: one setting for all. Lists are for the default levels, of which large images have a fourth. */
+/** Found on brain MRI, lung CT and cardiac MRI together: one setting for all. Lists are for the default levels. */
 export const presets = {
   equilibrium: {
-    iterations: [40, 40, 20, 3],
-    tolerance: [0.002, 0.002, 0.006, 0.006],
-    lambda: [0.245, 0.18, 0.08, 0.1],
+    iterations: [40, 40, 20],
+    tolerance: [0.002, 0.002, 0.006],
+    lambda: [0.245, 0.18, 0.08],
     window: 11,
     step: 0.375,
     softness: 0.3,
     smoothing: 0.8,
   },
   adam: {
-    iterations: [60, 60, 40, 4],
-    tolerance: [0, 0, 0, 0],
-    lambda: [0.245, 0.18, 0.08, 0.1],
+    iterations: [60, 60, 40],
+    tolerance: [0, 0, 0],
+    lambda: [0.245, 0.18, 0.08],
     window: 11,
     step: 0.5,
     softness: 0.1,
     smoothing: 0.8,
   },
 };
+
+/** A refinement by default: evaluations, and λ in voxel² where it is at twice the last level's resolution. */
+export const refining = { iterations: 3, lambda: 0.1 };
 
 /** Of models that do not say how they are to be solved: what the similarity's own short steps take on a pair of brains. */
 const solving = { iterations: [24, 24, 12], tolerance: [0.002, 0.002, 0.006] };
@@ -111,8 +109,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   if (unknown.length) throw new Error(`register: unknown option ${unknown.join(', ')}; there are ${names.join(', ')}`);
   const method = options.method ?? 'equilibrium';
   if (!methods.includes(method)) throw new Error(`method must be one of ${methods.join(', ')}, got ${method}`);
-  const usual = defaultLevels(fixed);
-  const levels = options.levels ?? (method === 'deq' ? usual.slice(0, MAIN_LEVELS) : usual);
+  const levels = options.levels ?? defaultLevels(fixed);
   if (!levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1))
     throw new Error(`levels must be powers of two such as 8,4,2, got ${levels}`);
   if (levels.some((f, i) => i > 0 && f >= levels[i - 1]!)) throw new Error(`levels must go from coarse to fine, got ${levels}`);
@@ -140,14 +137,21 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   if (method === 'deq') {
     const model = modelOf(options);
     const budgeted = budget({ iterations: model.iterations ?? solving.iterations, tolerance: model.tolerance ?? solving.tolerance });
-    const refine = refinement(options.refine ?? 0, fixed, options.levels ? levels.at(-1)! : usual.at(-1)!);
     const lambda = model.lambda ? regularisation(model.lambda) : [];
-    return { method, levels, ...budgeted, lambda, window: model.window, affine, modality: model.modality, ...(refine && { refine }) };
+    return {
+      method,
+      levels,
+      ...budgeted,
+      lambda,
+      window: model.window,
+      affine,
+      modality: model.modality,
+      ...refinement(options, fixed, levels),
+    };
   }
-  for (const name of ['model', 'refine'] as const)
-    if (options[name] !== undefined) throw new Error(`${name} does not apply to method ${method}; it is for deq`);
+  if (options.model !== undefined) throw new Error(`model does not apply to method ${method}; it is for deq`);
   const { iterations, tolerance, lambda, window: presetWindow, ...update } = presets[method];
-  const placed = (preset: readonly number[]) => levels.map((factor, i) => preset[placeOf(fixed, factor, i > 0)]!);
+  const placed = (preset: readonly number[]) => levels.map((factor) => preset[placeOf(fixed, factor)]!);
   const window = options.window ?? presetWindow;
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
     throw new Error(`window must be an odd whole number of at least 3 voxels, got ${window}`);
@@ -160,6 +164,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
     affine,
     modality,
     ...update,
+    ...refinement(options, fixed, levels),
   };
 }
 
@@ -176,13 +181,27 @@ function modelOf({ model, modality, lambda, window }: RegisterOptions): Model {
   return model;
 }
 
-/** The classical update as `equilibrium` has it on a level. */
-function refinement(iterations: number, fixed: Grid, factor: number): Refinement | undefined {
+/** The classical update as `equilibrium` has it; tolerance and λ as asked for on the last level. */
+function refinement(options: RegisterOptions, fixed: Grid, levels: readonly number[]): { refine?: Refinement } {
+  const last = levels.at(-1)!;
+  const factor = refinedLevel(fixed, last);
+  const iterations = options.refine ?? (options.levels || options.method === 'deq' || factor === last ? 0 : refining.iterations);
   if (!Number.isInteger(iterations) || iterations < 0) throw new Error(`refine must be a whole number of 0 or more, got ${iterations}`);
-  if (iterations === 0) return undefined;
+  if (iterations === 0) return {};
   const { tolerance, lambda, window, step, softness, smoothing } = presets.equilibrium;
-  const place = placeOf(fixed, factor, true);
-  return { factor, iterations, tolerance: tolerance[place]!, window, lambda: lambda[place]!, step, softness, smoothing };
+  const asked = (values: number | readonly number[] | undefined) => (typeof values === 'number' ? values : values?.at(-1));
+  return {
+    refine: {
+      factor,
+      iterations,
+      tolerance: asked(options.tolerance) ?? tolerance.at(-1)!,
+      window: options.window ?? window,
+      lambda: asked(options.lambda) ?? (factor < last ? refining.lambda : lambda.at(-1)!),
+      step,
+      softness,
+      smoothing,
+    },
+  };
 }
 
 /** One number for all levels, or one a level. A model's list serves other counts of levels by its last values; its first one is repeated. */

@@ -10,9 +10,7 @@ export interface Level extends Grid {
   scale: Vec3;
 }
 
-/** Default levels but for the finer one. */
-export const MAIN_LEVELS = 3;
-/** Three halvings by default, the finest of them on at most this many voxels (a 128³ grid). */
+/** By default the finest level is on at most this many voxels (a 128³ grid). */
 const FINEST_VOXELS = 2 ** 21;
 /** An axis is not halved below this many voxels. */
 const LEAST = 9;
@@ -37,26 +35,24 @@ export function levelGrid({ size, affine }: Grid, spacing: number): Level {
 /** Millimetres that a level's factor means: that many of the finest spacing of the fixed grid. */
 export const levelSpacing = (fixed: Grid, factor: number): number => factor * Math.min(...voxelSpacing(fixed.affine));
 
-/**
- * Default factors, coarse to fine: f·4, f·2, f with the smallest f (a power of two) whose grid has at most 2²¹ voxels; and f/2, where there is such a
- * level and every adapter can bind its buffers (8 million voxels), for a few evaluations that end a registration.
- */
+/** Default factors, coarse to fine: f·4, f·2, f with the smallest f (a power of two) whose grid has at most 2²¹ voxels. */
 export function defaultLevels(fixed: Grid): number[] {
-  const gridOf = (factor: number) => levelGrid(fixed, levelSpacing(fixed, factor));
   let finest = 1;
-  while (voxelCount(gridOf(finest)) > FINEST_VOXELS) finest *= 2;
-  const main = [4 * finest, 2 * finest, finest];
-  return finest > 1 && largestBuffer(gridOf(finest / 2)) <= LEAST_BINDING ? [...main, finest / 2] : main;
+  while (voxelCount(gridOf(fixed, finest)) > FINEST_VOXELS) finest *= 2;
+  return [4 * finest, 2 * finest, finest];
 }
 
+/** A level's place among the default ones, 0 for the coarsest and above, 2 for the finest and below. */
+export const placeOf = (fixed: Grid, factor: number): number => Math.max(0, Math.min(2 + Math.log2(defaultLevels(fixed)[2]! / factor), 2));
+
 /**
- * A level's place among the default ones: 0 for the coarsest and above, MAIN_LEVELS for what is finer than the third and refines what coarser levels
- * have `begun`.
+ * Where a registration that ends on level `finest` is refined: at twice its resolution, where the image has it and every adapter can bind the buffers
+ * (8 million voxels), else on that level.
  */
-export function placeOf(fixed: Grid, factor: number, begun: boolean): number {
-  const last = MAIN_LEVELS - 1;
-  return Math.max(0, Math.min(last + Math.log2(defaultLevels(fixed)[last]! / factor), begun ? MAIN_LEVELS : last));
-}
+export const refinedLevel = (fixed: Grid, finest: number): number =>
+  finest > 1 && largestBuffer(gridOf(fixed, finest / 2)) <= LEAST_BINDING ? finest / 2 : finest;
+
+const gridOf = (fixed: Grid, factor: number): Level => levelGrid(fixed, levelSpacing(fixed, factor));
 
 /** Of a level, bytes: the moving image with its gradient, or LNCC's three fields with half a window of 11 on every axis. */
 const largestBuffer = (level: Level): number =>

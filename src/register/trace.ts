@@ -21,17 +21,7 @@ import {
 } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { ResolvedOptions } from './options.ts';
-import {
-  type Level,
-  levelGrid,
-  levelSpacing,
-  MAIN_LEVELS,
-  matrixBetween,
-  placeOf,
-  resizeDisplacement,
-  shapeOf,
-  spacingRatios,
-} from './pyramid.ts';
+import { type Level, levelGrid, levelSpacing, matrixBetween, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
 
 /** One level of a traced registration, or what follows the last one on its grid. `value` is its result, in voxels of its grid. */
 export interface TracedLevel {
@@ -97,7 +87,7 @@ export function traceRegistration(
     fixed: given?.fixed ? graph.input('fixed mask', fixed.shape) : undefined,
     moving: given?.moving ? graph.input('moving mask', moving.shape) : undefined,
   };
-  const refine = options.method === 'deq' ? options.refine : undefined;
+  const { refine } = options;
   const factors = refine && refine.factor !== options.levels.at(-1) ? [...options.levels, refine.factor] : options.levels;
   const spacings = factors.map((factor) => levelSpacing(fixedGrid, factor));
   const grids = { fixed: spacings.map((mm) => levelGrid(fixedGrid, mm)), moving: spacings.map((mm) => levelGrid(movingGrid, mm)) };
@@ -128,8 +118,7 @@ export function traceRegistration(
     const shape = [1, 3, ...shapeOf(grid)];
     const prepared = prepare(name, i, options.window, options.lambda[i]);
     const initial = from(levels[i - 1], i);
-    const stage = options.method !== 'deq' && placeOf(fixedGrid, factor, i > 0) === MAIN_LEVELS ? { stage: 'refine' as const } : {};
-    const level = { factor, ...stage, maxIterations: options.iterations[i]!, tolerance: options.tolerance[i]!, grid, images: prepared };
+    const level = { factor, maxIterations: options.iterations[i]!, tolerance: options.tolerance[i]!, grid, images: prepared };
     if (options.method === 'adam') {
       const memory = composedAdamState(graph, name, shape);
       const update = composedAdam(prepared, memory, { ...options, lambda: options.lambda[i]! });

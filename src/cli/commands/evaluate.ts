@@ -58,8 +58,7 @@ export async function run(args: string[]): Promise<number> {
   const pairs = pairsOf(data, split).slice(0, limit);
   const { method: _, ...shared } = requestedOptions({ ...given, method: undefined, modality: given.modality ?? data.modality });
   const names = given.method ?? ['equilibrium'];
-  for (const option of ['model', 'refine'] as const)
-    if (given[option] !== undefined && !names.includes('deq')) throw new UsageError(`--${option} does not apply without --method deq`);
+  if (given.model !== undefined && !names.includes('deq')) throw new UsageError('--model does not apply without --method deq');
   const compared = methodsOf(names, shared, names.includes('deq') ? await modelsFor(given.model, pairs, shared.modality) : []);
   compared.forEach(checkOptions);
 

@@ -9,7 +9,7 @@ import { affineModes } from '../../register/affine.ts';
 import { invert, planInverse } from '../../register/fields.ts';
 import { modalities } from '../../register/intensity.ts';
 import { jacobianDeterminants } from '../../register/metrics.ts';
-import { methods, presets, type RegisterOptions, resolveOptions } from '../../register/options.ts';
+import { methods, presets, refining, type RegisterOptions, resolveOptions } from '../../register/options.ts';
 import { planRegistration, register } from '../../register/register.ts';
 import { label, list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
 import { warnOfInverse } from '../fields.ts';
@@ -71,7 +71,11 @@ export const options = {
     parse: text,
     help: 'trained cell of deq, .safetensors (default: the shipped one for the modality; see deqreg models)',
   },
-  refine: { value: 'N', parse: whole, help: 'deq: evaluations of the classical cell, at most, after the last level (default 0)' },
+  refine: {
+    value: 'N',
+    parse: whole,
+    help: `evaluations of the classical cell, at most, that end a registration at twice the last level's resolution (default ${refining.iterations} on images above 2²¹ voxels, but 0 with --levels or deq)`,
+  },
   levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
   iterations: {
     value: 'N[,N,…]',

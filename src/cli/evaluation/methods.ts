@@ -14,12 +14,12 @@ export interface Method {
 /** `names` as given to --method, the options that all of them share, and the trained models that `deq` stands for, each a method of its own. */
 export function methodsOf(
   names: readonly string[],
-  { refine, ...shared }: Omit<RegisterOptions, 'method' | 'model'>,
+  shared: Omit<RegisterOptions, 'method' | 'model'>,
   models: readonly ModelFile[],
 ): Method[] {
   const given = Object.fromEntries(Object.entries(shared).filter(([, value]) => value !== undefined));
   const trained = ({ model, ...file }: ModelFile): Method => {
-    const options = { ...given, ...(refine !== undefined && { refine }), method: 'deq' as const };
+    const options = { ...given, method: 'deq' as const };
     const name = models.length > 1 ? `deq ${file.card.name}` : 'deq';
     return { name, options: { ...options, model }, told: { ...options, model: modelNote({ model, ...file }) } };
   };
