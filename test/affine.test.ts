@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { register, type RegisterOptions, type Volume } from '../src/index.ts';
+import { type MaskedVolume, register, type RegisterOptions, type Volume } from '../src/index.ts';
 import { applyAffine, composeAffine, invertAffine, type Affine, type Vec3, voxelToVoxel } from '../src/io/affine.ts';
 import { writeNifti } from '../src/io/files.ts';
 import type { Landmarks } from '../src/io/landmarks.ts';
@@ -25,7 +25,7 @@ const still = transformOf({});
 const far = transformOf({ turn: [15, -20, 20], scale: [1.1, 1.1, 1.1], shift: [12, -12, 10] }); // 30° in all, 20 mm
 const elsewhere = otherGrid([60, 56, 58], [4.5, 4, 5], [8, -6, 5]);
 
-async function align(fixed: Volume, moving: Volume, mode: AffineMode = 'auto') {
+async function align(fixed: MaskedVolume, moving: MaskedVolume, mode: AffineMode = 'auto') {
   const windows = { fixed: intensityWindow(fixed.data), moving: intensityWindow(moving.data) };
   return alignAffine(await gpu(), fixed, moving, { windows, factors: [4, 2] }, mode);
 }
@@ -105,6 +105,44 @@ test('recovered as well: thick slices, a field of view many times the object, CT
     const { mode, matrix } = await align(fixed, moved(fixed, far, grid, 'linear', air));
     const error = transformError(matrix, far, fixedSeg);
     assert.ok(mode === 'affine' && error < 1.5, `${name}: ${mode}, ${error} mm`);
+  }
+});
+
+test('headers that put the images beside each other, in part or wholly, mislead no mode', async () => {
+  for (const shift of [80, 120, 150, 200]) {
+    const truth = transformOf({ turn: [5, 0, 5], shift: [0, shift, 0] });
+    const affine = brain.fixed.affine.map((x, i) => (i === 7 ? x + shift : x));
+    const aside = moved(brain.fixed, truth, { size, affine });
+    for (const mode of ['auto', 'rigid'] as const) {
+      const found = await align(brain.fixed, aside, mode);
+      const error = transformError(found.matrix, truth, brain.fixedSeg);
+      assert.ok(error < 1.5 && found.ncc.after > 0.95, `${shift} mm, ${mode}: ${error} mm, NCC ${found.ncc.after}`);
+    }
+  }
+});
+
+test('a negative is aligned as its positive is, and stays where it fits', async () => {
+  const negative = (volume: Volume) => ({ ...volume, data: volume.data.map((x) => 200 - x) });
+  const { mode, ncc } = await align(brain.fixed, negative(brain.moving));
+  assert.ok(mode === 'none' && ncc.before < -0.7, `${mode}, ${ncc.before}`);
+  const truth = transformOf({ turn: [8, 0, 5], shift: [6, -5, 4] });
+  const found = await align(brain.fixed, negative(moved(brain.fixed, truth, brain.fixed)), 'affine');
+  const error = transformError(found.matrix, truth, brain.fixedSeg);
+  assert.ok(error < 1.5 && found.ncc.after < -0.95, `${error} mm, NCC ${found.ncc.after}`);
+});
+
+test('auto: a mask of a small part does not make of its displacement one of the whole', async () => {
+  const [small] = presentLabels(brain.fixedSeg.data, brain.movingSeg.data).slice(-1);
+  const mask = brain.fixedSeg.data.map((label) => Number(label === small));
+  assert.is((await align({ ...brain.fixed, mask }, brain.moving)).mode, 'none');
+});
+
+test('a fit that has nothing to hold on to neither mirrors nor collapses', async () => {
+  for (const seed of [1, 2, 3]) {
+    const noise = { ...brain.moving, data: Float32Array.from(uniform([1, 1, ...size], seed).data, (x) => 100 + 50 * x) };
+    const { mode, matrix } = await align(brain.fixed, noise, 'affine');
+    const growth = determinant(linearOf(matrix));
+    assert.ok((mode === 'rigid' || mode === 'affine') && growth > 0.2 && growth < 5, `${mode}: ${growth}`);
   }
 });
 

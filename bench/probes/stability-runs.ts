@@ -101,13 +101,7 @@ export async function readPair(gpu: Gpu, c: Case): Promise<Images> {
     Volume,
   ];
   const windows = { fixed: intensityWindow(fixed.data), moving: intensityWindow(moving.data) };
-  const { matrix } = await alignAffine(
-    gpu,
-    fixed,
-    moving,
-    { windows, masks: { fixed: false, moving: false }, factors: LEVELS.slice(0, 2) },
-    'auto',
-  );
+  const { matrix } = await alignAffine(gpu, fixed, moving, { windows, factors: LEVELS.slice(0, 2) }, 'auto');
   const labels = presentLabels(fixedSeg.data, movingSeg.data, c.labels);
   const images = { name: c.name, fixed, moving, fixedSeg, movingSeg, labels, windows, transform: [...matrix] };
   return { ...images, before: overlapOf(images, new Float32Array(3 * fixed.data.length)) };

@@ -1,15 +1,17 @@
 // The affine stage: centre and axes from moments, then 6 or 12 parameters by gradient ascent on NCC, coarse to fine, through the same
 // warp and similarity kernels as everything else. The kernels give the gradient for a matrix; a few parameters are climbed on the CPU.
 import { Schedule } from '../graph/schedule.ts';
-import { Graph, type Tensor } from '../graph/graph.ts';
+import { Graph, numel, type Tensor } from '../graph/graph.ts';
 import { plan, type Plan } from '../graph/plan.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { applyAffine, type Affine, composeAffine, identityAffine, invertAffine, type Vec3, voxelSpacing } from '../io/affine.ts';
+import { type Affine, composeAffine, identityAffine, invertAffine, voxelSpacing } from '../io/affine.ts';
 import type { Grid, MaskedVolume } from '../io/volume.ts';
 import { affineField, grad, intensityWindow as windowed, mul, ncc, resize, warp } from '../ops/index.ts';
+import { fromAffine, motionOf, movesOf, plausible, rest, startsFrom, times, toAffine, type Transform } from './affine-steps.ts';
 import { bfgs, type Point } from './bfgs.ts';
 import type { IntensityWindow } from './intensity.ts';
-import { type Matrix3, type Moments, moments, multiply, rows, transpose } from './moments.ts';
+import { covered, LEAST_SHARED, overlap, partly } from './overlap.ts';
+import { type Matrix3, moments, multiply, rows, transpose } from './moments.ts';
 import { type Level, levelGrid, levelSpacing, shapeOf } from './pyramid.ts';
 
 export const affineModes = ['auto', 'none', 'moments', 'rigid', 'affine'] as const;
@@ -21,7 +23,7 @@ export interface AffineResult {
   mode: Exclude<AffineMode, 'auto'>;
   /** Fixed point → moving point, RAS mm, 3×4. */
   matrix: Affine;
-  /** Global NCC at the finest of the affine levels, before and after. */
+  /** Global NCC at the finest of the affine levels, before and after; near −1 where one image is the other's negative. */
   ncc: { before: number; after: number };
   /** Mean distance, mm, by which the transform moves the fixed image's mass. */
   motion: number;
@@ -29,7 +31,7 @@ export interface AffineResult {
   evaluations: number;
 }
 
-/** `auto` aligns first when a coarse rigid alignment moves the mass by more than this share of its radius … */
+/** `auto` aligns first when a coarse rigid alignment of the whole images moves the mass by more than this share of its radius … */
 const FAR = 0.1;
 /** … and raises NCC by more than this. */
 const BETTER = 0.02;
@@ -42,20 +44,20 @@ interface TracedAffine {
   levels: { phase: string; matrix: Tensor; reads: Tensor[]; fixed: Level; moving: Level }[];
 }
 
-/**
- * Windows of the raw intensities, and which levels (factors) the stage works on: the two coarsest. A mask of the fixed image weighs NCC; what a mask of the moving image leaves out is set to 0. */
+/** Windows of the raw intensities, and which levels (factors) the stage works on: the two coarsest. */
 export interface AffineSetting {
   windows: { fixed: IntensityWindow; moving: IntensityWindow };
   factors: readonly number[];
-  masks?: { fixed: boolean; moving: boolean };
 }
+type Masked = Grid & { mask?: unknown };
 
-export function traceAffine(fixedGrid: Grid, movingGrid: Grid, { windows, factors, masks: given }: AffineSetting): TracedAffine {
+/** A mask of the fixed image weighs NCC; what a mask of the moving image leaves out is set to 0. */
+export function traceAffine(fixedGrid: Masked, movingGrid: Masked, { windows, factors }: AffineSetting): TracedAffine {
   const graph = new Graph();
   const [fixed, moving] = [graph.input('fixed', [1, 1, ...shapeOf(fixedGrid)]), graph.input('moving', [1, 1, ...shapeOf(movingGrid)])];
   const masks = {
-    fixed: given?.fixed ? graph.input('fixed mask', fixed.shape) : undefined,
-    moving: given?.moving ? graph.input('moving mask', moving.shape) : undefined,
+    fixed: fixedGrid.mask || partly(fixedGrid, movingGrid) ? graph.input('fixed mask', fixed.shape) : undefined,
+    moving: movingGrid.mask ? graph.input('moving mask', moving.shape) : undefined,
   };
   const grids = factors.map((factor) => ({
     factor,
@@ -87,64 +89,13 @@ export function traceAffine(fixedGrid: Grid, movingGrid: Grid, { windows, factor
 }
 
 /** The exact GPU memory of the stage. */
-export const planAffine = (fixed: Grid, moving: Grid, setting: AffineSetting): Plan => plan(traceAffine(fixed, moving, setting).graph);
+export const planAffine = (fixed: Masked, moving: Masked, setting: AffineSetting): Plan => plan(traceAffine(fixed, moving, setting).graph);
 
-/** x ↦ A(x − c) + c + t in RAS mm, c the fixed image's centre of mass. */
-interface Transform {
-  linear: Matrix3;
-  shift: Vec3;
-}
-
-const I3: Matrix3 = [
-  [1, 0, 0],
-  [0, 1, 0],
-  [0, 0, 1],
-];
-const times = (a: Matrix3, x: readonly number[]): Vec3 => a.map((row) => row[0] * x[0]! + row[1] * x[1]! + row[2] * x[2]!) as Vec3;
-
-function toAffine({ linear, shift }: Transform, c: Vec3): Affine {
-  const moved = times(linear, c);
-  return linear.flatMap((row, i) => [...row, c[i]! + shift[i]! - moved[i]!]);
-}
-
-/** exp of the cross product matrix of a rotation vector (Rodrigues). */
-function rotation(v: readonly number[]): Matrix3 {
-  const angle = Math.hypot(...v);
-  if (angle === 0) return I3;
-  const [x, y, z] = v.map((c) => c / angle) as [number, number, number];
-  const [c, s] = [Math.cos(angle), Math.sin(angle)],
-    k = 1 - c;
-  return [
-    [c + x * x * k, x * y * k - z * s, x * z * k + y * s],
-    [y * x * k + z * s, c + y * y * k, y * z * k - x * s],
-    [z * x * k - y * s, z * y * k + x * s, c + z * z * k],
-  ];
-}
-
-/** The steps of a kind of transform: a parameter of 1 moves the object's surface by about 1 mm. */
-function movesOf(kind: 'rigid' | 'affine', radius: number) {
-  const move = ({ linear, shift }: Transform, step: number[]): Transform => ({
-    shift: shift.map((s, i) => s + step[i]!) as Vec3,
-    linear:
-      kind === 'rigid'
-        ? multiply(rotation(step.slice(3).map((x) => x / radius)), linear)
-        : (linear.map((row, i) => row.map((x, j) => x + step[3 + 3 * i + j]! / radius)) as unknown as Matrix3),
-  });
-  /** Gradient for the step's parameters, from that for A (3×3) and t. */
-  const pull = ({ linear }: Transform, dLinear: Matrix3, dShift: Vec3): number[] => {
-    if (kind === 'affine') return [...dShift, ...dLinear.flatMap((row) => row.map((x) => x / radius))];
-    const torque = multiply(dLinear, transpose(linear)); // ⟨dA, [e]× A⟩ = ⟨dA Aᵀ, [e]×⟩
-    return [
-      ...dShift,
-      (torque[2][1] - torque[1][2]) / radius,
-      (torque[0][2] - torque[2][0]) / radius,
-      (torque[1][0] - torque[0][1]) / radius,
-    ];
-  };
-  return { move, pull };
-}
-
-/** Aligns the moving volume to the fixed one in the given mode. Deterministic. */
+/**
+ * Aligns the moving volume to the fixed one in the given mode. Deterministic. Where the headers put a part of the fixed grid outside the moving image,
+ * that part may have no counterpart, or the headers may mislead: both are followed, once with that part masked, once without, and the one stays whose
+ * NCC is higher where its own transform leaves the images on each other.
+ */
 export async function alignAffine(
   gpu: Gpu,
   fixed: MaskedVolume,
@@ -163,26 +114,37 @@ export async function alignAffine(
   if (requested === 'none') return nothing;
   const traced = traceAffine(fixed, moving, setting);
   const schedule = await Schedule.build(gpu, traced.graph);
-  try {
+  const last = traced.levels.length - 1;
+  const massOf = (volume: MaskedVolume, mask?: Float32Array) =>
+    moments({ ...volume, mask }, volume === fixed ? setting.windows.fixed : setting.windows.moving);
+  const whole = { fixed: massOf(fixed), moving: massOf(moving) };
+  let evaluations = 0;
+
+  /** NCC and its gradient for a kind of step, where masks, or all, of the images count; until others are given. */
+  function counting(masks: Masks) {
+    const upload = (tensor: Tensor | undefined, mask: Float32Array | undefined) =>
+      tensor && schedule.upload(tensor, mask ?? new Float32Array(numel(tensor.shape)).fill(1));
     schedule.upload(traced.fixed, fixed.data);
     schedule.upload(traced.moving, moving.data);
-    if (fixed.mask) schedule.upload(traced.masks.fixed!, fixed.mask);
-    if (moving.mask) schedule.upload(traced.masks.moving!, moving.mask);
+    upload(traced.masks.fixed, masks.fixed);
+    upload(traced.masks.moving, masks.moving);
     schedule.run('prepare');
-    const mass = { fixed: moments(fixed, setting.windows.fixed), moving: moments(moving, setting.windows.moving) };
+    const mass = {
+      fixed: masks.fixed ? massOf(fixed, masks.fixed) : whole.fixed,
+      moving: masks.moving ? massOf(moving, masks.moving) : whole.moving,
+    };
     const { centre: c, radius } = mass.fixed;
-    let evaluations = 0;
-
-    const evaluator =
-      (level: number, pull: ReturnType<typeof movesOf>['pull']) =>
-      async (at: Transform): Promise<Point<Transform>> => {
-        const { phase, matrix, reads, fixed: grid } = traced.levels[level]!;
+    /** `sign` −1 for images of which one is like the negative of the other: their NCC falls as they come together. */
+    const evaluator = (kind: 'rigid' | 'affine', level: number, sign: number) => {
+      const { move, pull } = movesOf(kind, radius);
+      const { phase, matrix, reads, fixed: grid } = traced.levels[level]!;
+      const toGrid = invertAffine(grid.affine);
+      const evaluate = async (at: Transform): Promise<Point<Transform>> => {
         evaluations++;
-        const toGrid = invertAffine(grid.affine);
         schedule.upload(matrix, Float32Array.from(composeAffine(toGrid, composeAffine(toAffine(at, c), grid.affine))));
         const [similarity, g] = await schedule.runAndRead(phase, reads);
         // From voxels to mm: M = F⁻¹·T·F, so dT = F⁻ᵀ·dM·Fᵀ (F homogeneous on the right).
-        const dM = [0, 1, 2].map((i) => Array.from(g!.slice(4 * i, 4 * i + 4)));
+        const dM = [0, 1, 2].map((i) => Array.from(g!.slice(4 * i, 4 * i + 4), (x) => sign * x));
         const right = dM.map((row) =>
           [0, 1, 2].map(
             (j) =>
@@ -199,71 +161,92 @@ export async function alignAffine(
           dM.map((row) => row[3]!),
         );
         const centred = dLinear.map((row, i) => row.map((x, j) => x - dShift[i]! * c[j]!)) as unknown as Matrix3;
-        return { at, value: similarity![0]!, gradient: pull(at, centred, dShift) };
+        return { at, value: sign * similarity![0]!, gradient: pull(at, centred, dShift) };
       };
-    const climb = async (kind: 'rigid' | 'affine', level: number, from: Transform | Point<Transform>, iterations: number) => {
-      const { move, pull } = movesOf(kind, radius);
-      const evaluate = evaluator(level, pull);
-      const mm = Math.min(...voxelSpacing(traced.levels[level]!.fixed.affine));
-      return bfgs('value' in from ? from : await evaluate(from), move, evaluate, { iterations, first: 2 * mm, shortest: 0.02 * mm });
+      const mm = Math.min(...voxelSpacing(grid.affine));
+      const climb = async (from: Transform, iterations: number) =>
+        bfgs(await evaluate(from), move, evaluate, { iterations, first: 2 * mm, shortest: 0.02 * mm });
+      return { evaluate, climb };
     };
+    return { mass, evaluator };
+  }
 
-    const rest: Transform = { linear: I3, shift: [0, 0, 0] };
-    const look = evaluator(0, movesOf('rigid', radius).pull);
-    const highest = (points: Point<Transform>[]) => points.reduce((a, b) => (b.value > a.value ? b : a));
-    const starts: Point<Transform>[] = [];
-    const pairs = [mass];
-    if (fixed.mask || moving.mask) {
-      // what counts may not be what corresponds: the whole images as well
-      const whole = (volume: MaskedVolume, window: IntensityWindow) => moments({ ...volume, mask: undefined }, window);
-      pairs.push({ fixed: whole(fixed, setting.windows.fixed), moving: whole(moving, setting.windows.moving) });
+  /** Where a climb begins: NCC on the coarsest level at the headers' place, and at what moments propose. */
+  async function begin(masks: Masks) {
+    const { mass, evaluator } = counting(masks);
+    const { evaluate } = evaluator('rigid', 0, 1);
+    const starts: Found[] = [];
+    // What counts may not be what corresponds: the whole images as well.
+    for (const pair of masks.fixed || masks.moving ? [mass, whole] : [mass])
+      for (const start of startsFrom(mass.fixed.centre, pair.fixed, pair.moving)) starts.push(await evaluate(start));
+    const unmoved: Found = await evaluate(rest);
+    const sign = Math.sign([unmoved, ...starts].reduce((a, b) => (Math.abs(b.value) > Math.abs(a.value) ? b : a)).value) || 1;
+    for (const found of [unmoved, ...starts]) found.value *= sign;
+    return { mass, unmoved, starts, on: (kind: 'rigid' | 'affine', level: number) => evaluator(kind, level, sign) };
+  }
+
+  /** Does something else than the headers' place fit so much better that an alignment is due? */
+  async function apart(masks: Masks): Promise<boolean> {
+    const { mass, unmoved, starts, on } = await begin(masks);
+    const found = highest([await on('rigid', 0).climb(rest, 12), ...starts]);
+    return motionOf(found.at, mass.fixed) > FAR * mass.fixed.radius && found.value > unmoved.value + BETTER;
+  }
+
+  /** The best transform of a mode by what counts; rigid where an affine one goes astray. */
+  async function align(masks: Masks, mode: Exclude<AffineMode, 'none' | 'auto'>) {
+    const { mass, starts, on } = await begin(masks);
+    const c = mass.fixed.centre;
+    if (mode === 'moments') return { mode, matrix: toAffine(highest(starts).at, c) };
+    const { climb } = on('rigid', 0);
+    const climbed: Found[] = [];
+    for (const at of [rest, ...starts.map(({ at }) => at)]) climbed.push(await climb(at, 12));
+    const coarse = (await climb(highest(climbed).at, 40)).at;
+    const further = async (kind: 'rigid' | 'affine') => {
+      let at = coarse;
+      for (let level = kind === 'affine' ? 0 : 1; level <= last; level++) at = (await on(kind, level).climb(at, 60)).at;
+      return at;
+    };
+    const stretched = mode === 'affine' && (await further('affine'));
+    return stretched && plausible(stretched)
+      ? { mode: 'affine' as const, matrix: toAffine(stretched, c) }
+      : { mode: 'rigid' as const, matrix: toAffine(await further('rigid'), c) };
+  }
+
+  /** NCC before and after a transform, at the finest of the levels, and how far it moves what counts. */
+  async function judge(masks: Masks, matrix: Affine) {
+    const { mass, evaluator } = counting(masks);
+    const { evaluate } = evaluator('rigid', last, 1);
+    const at = fromAffine(matrix, mass.fixed.centre);
+    return { ncc: { before: (await evaluate(rest)).value, after: (await evaluate(at)).value }, motion: motionOf(at, mass.fixed) };
+  }
+
+  try {
+    const partial = partly(fixed, moving);
+    /** What counts: of the masks, or of all, what is there in both images after a transform, where the headers leave that open. */
+    const shared = (masks: Masks, transform = identityAffine): Masks =>
+      partial ? { ...masks, fixed: covered({ ...fixed, mask: masks.fixed }, moving, transform) } : masks;
+    const own = { fixed: fixed.mask, moving: moving.mask };
+    // of whole images: the deformation is there for what a small mask has to move
+    if (requested === 'auto' && !(await apart(shared({})))) {
+      const { ncc } = await judge(shared(own), identityAffine);
+      return { ...nothing, ncc, evaluations };
     }
-    for (const pair of pairs) for (const start of startsFrom(c, pair.fixed, pair.moving)) starts.push(await look(start));
-    const unmoved = await look(rest);
-    const nearby = requested === 'moments' ? unmoved : await climb('rigid', 0, unmoved, 12);
-    if (requested === 'auto') {
-      const found = highest([nearby, ...starts]);
-      const far = motionOf(found.at, mass.fixed) > FAR * radius && found.value > unmoved.value + BETTER;
-      if (!far) return { ...nothing, ncc: { before: unmoved.value, after: unmoved.value }, evaluations };
-    }
-    const climbed = [nearby];
-    if (requested !== 'moments') for (const start of starts) climbed.push(await climb('rigid', 0, start, 12));
-    const start = highest(requested === 'moments' ? starts : climbed);
-    let best = start.at;
     const mode = requested === 'auto' ? 'affine' : requested;
-    const last = traced.levels.length - 1;
-    if (mode !== 'moments') {
-      best = (await climb('rigid', 0, start, 40)).at;
-      for (let level = mode === 'affine' ? 0 : 1; level <= last; level++) best = (await climb(mode, level, best, 60)).at;
-    }
-    const final = evaluator(last, movesOf('rigid', radius).pull);
-    const ncc = { before: (await final(rest)).value, after: (await final(best)).value };
-    return { requested, mode, matrix: toAffine(best, c), ncc, motion: motionOf(best, mass.fixed), evaluations };
+    const found = [await align(shared(own), mode), ...(partial ? [await align(own, mode)] : [])];
+    const together = found.filter(({ matrix }) => overlap(fixed, moving, matrix) >= LEAST_SHARED);
+    const judged = [];
+    for (const one of together.length ? together : found) judged.push({ ...one, ...(await judge(shared(own, one.matrix), one.matrix)) });
+    const best = judged.reduce((a, b) => (Math.abs(b.ncc.after) > Math.abs(a.ncc.after) ? b : a));
+    return { requested, ...best, evaluations };
   } finally {
     schedule.destroy();
   }
 }
 
-/** Starts by moments: the centres brought together, alone and with the four proper ways to lay the principal axes on each other. */
-function startsFrom(c: Vec3, fixed: Moments, moving: Moments): Transform[] {
-  const turns = [
-    [1, 1, 1],
-    [1, -1, -1],
-    [-1, 1, -1],
-    [-1, -1, 1],
-  ].map((signs) => multiply(transpose(moving.axes), fixed.axes.map((axis, i) => axis.map((x) => signs[i]! * x)) as unknown as Matrix3));
-  return [I3, ...turns].map((linear) => {
-    const offset = times(
-      linear,
-      c.map((x, i) => x - fixed.centre[i]!),
-    ); // of c from the fixed centre, which goes to the moving one
-    return { linear, shift: moving.centre.map((x, i) => x + offset[i]! - c[i]!) as Vec3 };
-  });
+interface Masks {
+  fixed?: Float32Array;
+  moving?: Float32Array;
 }
-
-/** Mean distance over points spread like the object: ±radius along each axis about its centre. */
-function motionOf(transform: Transform, { centre: c, radius }: Moments): number {
-  const matrix = toAffine(transform, c);
-  const points = [0, 1, 2].flatMap((axis) => [-1, 1].map((sign) => c.map((x, i) => x + (i === axis ? sign * radius : 0))));
-  return points.reduce((sum, p) => sum + Math.hypot(...applyAffine(matrix, p).map((x, i) => x - p[i]!)), 0) / points.length;
-}
+/** A transform and how well it fits. */
+type Found = Pick<Point<Transform>, 'at' | 'value'>;
+const highest = <T extends { value: number }>(all: readonly T[]): T => all.reduce((a, b) => (b.value > a.value ? b : a));

@@ -23,10 +23,13 @@ export function overlap(grid: Grid, other: Grid, transform?: Affine): number {
   return inside / SAMPLES ** 3;
 }
 
+/** Volumes of which less than this share lies inside the other have nothing to be compared by. */
+export const LEAST_SHARED = 0.05;
+
 /** Throws when less than a twentieth of either volume lies inside the other. */
 export function checkOverlap(fixed: Grid, moving: Grid): void {
   const shares = [overlap(fixed, moving), overlap(moving, fixed)];
-  if (Math.max(...shares) >= 0.05) return;
+  if (Math.max(...shares) >= LEAST_SHARED) return;
   const [fixedShare, movingShare] = shares.map((share) => `${(100 * share).toFixed(0)} %`);
   throw new Error(
     `the volumes do not overlap: ${fixedShare} of the fixed grid lies inside the moving one, ${movingShare} the other way round; ` +

@@ -9,7 +9,7 @@ import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, type Volum
 import { alignAffine, type AffineResult, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
-import { blankBeyond, checkOverlap, covered, overlap, partly, reachesOut } from './overlap.ts';
+import { blankBeyond, checkOverlap, covered, overlap, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
 /** Told of every evaluation of the update. Residual: RMS of f(u) − u in voxels of the level's grid; similarity: mean LNCC. */
@@ -76,8 +76,7 @@ export function planRegistration(
   const stages = [plan(traceRegistration(fixed, moving, resolved, { windows, masks: counted, model: options.model, transform }).graph)];
   if (transform) {
     // one stage after the other: the larger one counts
-    const shared = { ...masks, fixed: masks.fixed || partly(fixed, moving) };
-    stages.push(planAffine(fixed, moving, { windows, masks: shared, factors: affineFactors(resolved) }));
+    stages.push(planAffine(fixed, moving, { windows, factors: affineFactors(resolved) }));
   }
   return { plan: stages.reduce((a, b) => (b.peak.total > a.peak.total ? b : a)), options: resolved };
 }
@@ -109,13 +108,10 @@ export async function register(
   gpu.ledger.reset();
   const { live } = gpu.ledger;
   const others = { total: live.total, byTag: { ...live.byTag } }; // what the caller holds beside this
-  // Beyond its border the moving image goes on as at the border, which looks like something to be matched: what is known to lie there is masked.
-  const partial = resolved.affine !== 'none' && partly(fixed, moving);
-  const shared = partial ? { ...fixed, mask: covered(fixed, moving) } : fixed;
-  const affineSetting = { windows: intensities, masks: { fixed: !!shared.mask, moving: !!moving.mask }, factors: affineFactors(resolved) };
-  const affine = await alignAffine(gpu, shared, moving, affineSetting, resolved.affine);
+  const affine = await alignAffine(gpu, fixed, moving, { windows: intensities, factors: affineFactors(resolved) }, resolved.affine);
   const aligned = performance.now();
   const transform = resolved.affine === 'none' ? undefined : affine.matrix;
+  // Beyond its border the moving image goes on as at the border, which looks like something to be matched: what is known to lie there is masked.
   const mask = reachesOut(fixed, moving, transform) ? covered(fixed, moving, transform) : fixed.mask;
   const traced = traceRegistration(fixed, moving, resolved, {
     windows: intensities,
