@@ -28,7 +28,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     for (var slot = 0u; slot < ROWS; slot++) { // a constant number of times: unrolled, the slots are registers
       let entering = first + slot - RADIUS_H; // the last row of the window around `centre`
       let centre = entering - RADIUS_H;
-      let row = row_sum((plane + entering) * params.w, n, w, entering < params.h);
+      let row = row_sum((plane + entering) * params.w, n, w, entering < min(end + RADIUS_H, params.h));
       sum += row - rows[slot];
       rows[slot] = row;
       if (centre >= start && centre < end) { finish((plane + centre) * params.w + w, n, sum); }
