@@ -1,10 +1,27 @@
 // The library, safe in a browser: bring a GPUAdapter or a GPUDevice, get tensors, ops, solvers and registration.
 export { Gpu, type AdapterInfo } from './gpu/device.ts';
 export type { Bytes, Tag } from './gpu/ledger.ts';
-export { type DType, Graph, type Processor, type Shape, type Tensor } from './graph/graph.ts';
+export { type Constants, type Kernel, kernel } from './gpu/kernel.ts';
+export {
+  type Dispatch,
+  type DType,
+  Graph,
+  type Launch,
+  numel,
+  oneDtype,
+  type Op,
+  type Processor,
+  type Pullback,
+  sameShape,
+  type Shape,
+  show,
+  type Tensor,
+  trace,
+} from './graph/graph.ts';
 export { checkLimits, plan, type Plan, processorOf } from './graph/plan.ts';
 export { runOnce, Schedule, type Timing } from './graph/schedule.ts';
 export * from './ops/index.ts';
+export { flat, planes, volume, type VolumeSize } from './ops/launch.ts';
 export { anderson, type AndersonOptions, andersonState, type AndersonState, resetAnderson, type StepStatistics } from './deq/anderson.ts';
 export {
   drawIterations,

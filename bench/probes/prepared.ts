@@ -129,6 +129,7 @@ const adamRow: Family = (size, channels = [3, 3]) =>
     inputs: [noise('g', shapeAt(size, channels[0]), 1)],
     prepare([g]) {
       const state = adamState(g!.graph.variable('p', g!.shape));
+      ops.reset(state.parameter);
       resetAdam(state);
       return state;
     },

@@ -83,6 +83,7 @@ const andersonOp: Op<AndersonOptions> = {
       })),
     ];
   },
+  overwrites: ([, , gram, , ...rings]) => [gram!, ...rings], // read as far as the state says that they are filled
 };
 
 /** Declares what an iteration over a state variable needs, rings in parts of at most `most` bytes. Trace `resetAnderson` in the phase that sets z. */

@@ -26,6 +26,7 @@ export function traceUnrolled(graph: Graph, name: string, { cell, shape, initial
   const lengths = Array.from({ length: count }, (_, s) => Math.floor(((s + 1) * steps) / count) - Math.floor((s * steps) / count)).filter(
     Boolean,
   );
+  const before = graph.phases.length;
   // Forward: only the state between segments outlives its phase.
   const starts = [graph.phase(`${name}.start`, begin)];
   lengths.slice(0, -1).forEach((length, s) => starts.push(graph.phase(`${name}.segment ${s}`, () => several(starts[s]!, length))));
@@ -46,6 +47,5 @@ export function traceUnrolled(graph: Graph, name: string, { cell, shape, initial
       bar = down;
     });
   }
-  const phases = graph.phases.filter((phase) => phase.startsWith(`${name}.`));
-  return { ...result!, gradients, phases };
+  return { ...result!, gradients, phases: graph.phases.slice(before) };
 }

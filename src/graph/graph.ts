@@ -79,6 +79,8 @@ export interface Op<A = any> {
   dtype?(inputs: readonly DType[], attrs: A): DType;
   launch(node: Launch<A>): Dispatch[];
   vjp?(node: Pullback<A>): (Tensor | undefined)[];
+  /** Of its updates, those whose former values do not matter: it writes all of them, or reads only what it has written since it was reset. */
+  overwrites?(updates: readonly Tensor[]): readonly Tensor[];
   /** Its outputs count as constants: no gradient is passed on. */
   constant?: boolean;
   /** A pullback recomputes its outputs instead of keeping them, where keeping what they are computed from takes less memory. */
@@ -127,8 +129,7 @@ export class Graph {
 
   /** Marks a tensor that the CPU reads: it stays in memory from its phase to the schedule's end. */
   output(tensor: Tensor): Tensor {
-    if (tensor.dtype !== 'f32') throw new Error(`${tensor.label} ${show(tensor.shape)} is ${tensor.dtype}; cast it to f32 to read it`);
-    this.outputs.add(tensor);
+    this.outputs.add(f32(tensor));
     return tensor;
   }
 
@@ -162,6 +163,12 @@ export class Graph {
     this.tensors.push(made);
     return made;
   }
+}
+
+/** Passes on what the CPU can read. */
+export function f32(tensor: Tensor): Tensor {
+  if (tensor.dtype !== 'f32') throw new Error(`${tensor.label} ${show(tensor.shape)} is ${tensor.dtype}; cast it to f32 to read it`);
+  return tensor;
 }
 
 /** The dtype rule of ops whose inputs and outputs share one. */

@@ -20,6 +20,8 @@ export interface Slot {
 export interface PlannedPhase {
   name: string;
   dispatches: Dispatch[];
+  /** Variables that it changes and whose former values it needs. */
+  changes: Set<Tensor>;
 }
 
 export interface Plan {
@@ -63,6 +65,7 @@ export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
   const [traced, byNeed] = [live, orderByNeed(graph, live, needed)].map((nodes) =>
     allocate(
       graph,
+      nodes,
       nodes.flatMap((node, op) => launched.get(node)!.map((dispatch) => ({ dispatch, phase: node.phase, op }))),
       paramBytes,
     ),
@@ -71,7 +74,7 @@ export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
 }
 
 /** Lives of all values, buffers for them, and the sum. */
-function allocate(graph: Graph, placed: Placed[], paramBytes: number): Plan {
+function allocate(graph: Graph, nodes: readonly Node[], placed: Placed[], paramBytes: number): Plan {
   const { life, born } = livesOf(graph, placed);
   const hosts = takeOver(graph, placed, life, born);
 
@@ -91,7 +94,11 @@ function allocate(graph: Graph, placed: Placed[], paramBytes: number): Plan {
   }
   hosts.forEach((host, t) => slotOf.set(t, slotOf.get(host)!));
 
-  const phases: PlannedPhase[] = graph.phases.map((name) => ({ name, dispatches: [] }));
+  const phases: PlannedPhase[] = graph.phases.map((name, phase) => ({
+    name,
+    dispatches: [],
+    changes: changesIn(nodes.filter((node) => node.phase === phase)),
+  }));
   placed.forEach(({ dispatch, phase }) => phases[phase]!.dispatches.push(dispatch));
   const outputBytes = Math.max(0, ...[...graph.outputs].map((t) => bytesOf(t)));
   const stagingBytes = Math.min(STAGING_BYTES, outputBytes);
@@ -104,6 +111,18 @@ function allocate(graph: Graph, placed: Placed[], paramBytes: number): Plan {
   count('workspace', paramBytes);
   count('staging', stagingBytes + READBACKS * READBACK_BYTES);
   return { phases, slots, slotOf, stagingBytes, paramBytes, peak };
+}
+
+/** Variables that ops, in order, change and do not overwrite first. */
+function changesIn(nodes: readonly Node[]): Set<Tensor> {
+  const changed = new Set<Tensor>(),
+    written = new Set<Tensor>();
+  for (const { op, updates } of nodes) {
+    const overwritten = op.overwrites?.(updates) ?? [];
+    for (const t of updates) if (!written.has(t) && !overwritten.includes(t)) changed.add(t);
+    updates.forEach((t) => written.add(t));
+  }
+  return changed;
 }
 
 /** Where a life goes among others in order, none of which overlaps another: behind those that begin before it. */

@@ -3,7 +3,7 @@ import { type Gpu, type Pipeline, usage } from '../gpu/device.ts';
 import { type Access, packParams } from '../gpu/kernel.ts';
 import type { Tag } from '../gpu/ledger.ts';
 import { timePasses } from '../gpu/timestamps.ts';
-import { bytesOf, type Dispatch, type Graph, numel, show, type Tensor } from './graph.ts';
+import { bytesOf, type Dispatch, f32, type Graph, numel, show, type Tensor } from './graph.ts';
 import { checkLimits, PARAM_ALIGNMENT, plan, processorOf, READBACK_BYTES, READBACKS, type Plan, type Slot } from './plan.ts';
 
 interface Command {
@@ -34,9 +34,11 @@ export class Schedule {
   private readonly readbacks: GPUBuffer[] = [];
   private readonly staging: GPUBuffer | undefined;
   private reading = false;
+  private destroyed = false;
 
   private constructor(
     readonly gpu: Gpu,
+    readonly graph: Graph,
     readonly plan: Plan,
   ) {
     for (const slot of plan.slots) {
@@ -56,7 +58,7 @@ export class Schedule {
     if (half && !gpu.device.features.has('shader-f16'))
       throw new Error(`${half.kernel.name} stores f16, but ${gpu.info.description} has no shader-f16; use f32, or another adapter`);
     const pipelines = await Promise.all(dispatches.map((d) => gpu.pipeline(d.kernel, d.constants)));
-    const schedule = new Schedule(gpu, planned);
+    const schedule = new Schedule(gpu, graph, planned);
     schedule.bind(pipelines);
     return schedule;
   }
@@ -66,7 +68,7 @@ export class Schedule {
     const params = this.own('params', this.plan.paramBytes, usage.uniform | usage.copyDst, 'workspace');
     const bytes = new Uint8Array(this.plan.paramBytes);
     let at = 0;
-    for (const { name, dispatches } of this.plan.phases) {
+    for (const { name, dispatches, changes } of this.plan.phases) {
       const commands = dispatches.map((d): Command => {
         const { pipeline, layout } = pipelines[at]!;
         const offset = PARAM_ALIGNMENT * at++;
@@ -84,13 +86,13 @@ export class Schedule {
           group: device.createBindGroup({ label: d.kernel.name, layout, entries }),
         };
       });
-      this.phases.set(name, { commands, ...this.traffic(dispatches) });
+      this.phases.set(name, { commands, ...this.traffic(dispatches, changes) });
     }
     device.queue.writeBuffer(params, 0, bytes);
   }
 
-  private traffic(dispatches: readonly Dispatch[]): Pick<Phase, 'reads' | 'leaves'> {
-    const reads = new Set<Tensor>(),
+  private traffic(dispatches: readonly Dispatch[], changes: ReadonlySet<Tensor>): Pick<Phase, 'reads' | 'leaves'> {
+    const reads = new Set<Tensor>(changes),
       leaves = new Map<Slot, Tensor>();
     for (const { kernel, bindings } of dispatches) {
       const bound = (...access: Access[]) => kernel.bindings.filter((b) => access.includes(b.access)).map((b) => bindings[b.name]!);
@@ -100,18 +102,42 @@ export class Schedule {
     return { reads, leaves };
   }
 
-  /** Fills an input or a variable from the CPU. */
-  upload(tensor: Tensor, data: Float32Array): void {
-    if (data.length !== numel(tensor.shape))
-      throw new Error(`upload ${tensor.label}: ${data.length} values for shape [${tensor.shape.join(',')}]`);
+  /** Fills an input or a variable, from the CPU or from the beginning of another buffer of this device (with usage COPY_SRC). */
+  upload(tensor: Tensor, source: Float32Array | GPUBuffer): void {
+    this.check();
+    const { label, shape, kind } = tensor;
+    const refuse = (why: string) => new Error(`upload ${label} ${show(shape)}: ${why}`);
+    if (tensor.graph !== this.graph) throw refuse('it belongs to another graph than this schedule');
+    if (kind !== 'input' && kind !== 'variable') throw refuse(`only inputs and variables are uploaded, it is a ${kind}`);
+    const values = ArrayBuffer.isView(source);
+    if (values && !(source instanceof Float32Array)) throw refuse(`takes a Float32Array, got ${(source as object).constructor.name}`);
+    const given = values ? source.length : source.size / 4;
+    if (values ? given !== numel(shape) : given < numel(shape)) throw refuse(`got ${given} values`);
     if (!this.plan.slotOf.has(tensor)) return; // nothing reads it
-    this.gpu.device.queue.writeBuffer(this.buffers.get(this.slotOf(tensor))!, 0, data as Float32Array<ArrayBuffer>);
-    this.held.set(this.slotOf(tensor), tensor);
+    const { device } = this.gpu;
+    const slot = this.slotOf(tensor),
+      buffer = this.buffers.get(slot)!;
+    if (values) device.queue.writeBuffer(buffer, 0, source as Float32Array<ArrayBuffer>);
+    else {
+      const encoder = device.createCommandEncoder({ label: `upload ${label}` });
+      encoder.copyBufferToBuffer(source, 0, buffer, 0, bytesOf(tensor));
+      device.queue.submit([encoder.finish()]);
+    }
+    this.held.set(slot, tensor);
+  }
+
+  /**
+   * The buffer that holds a tensor's value now, from its beginning, for work of your own on this device: usage STORAGE, COPY_SRC and COPY_DST. It is the
+   * schedule's: what is not an output (or persistent) may be overwritten by a later phase, and all are gone with `destroy`.
+   */
+  buffer(tensor: Tensor): GPUBuffer {
+    this.check();
+    return this.bufferOf(tensor, 'buffer');
   }
 
   /**
    * Runs a phase: one compute pass, one submit. Does not wait. Refuses to run on values that are not there: not yet written, or
-   * overwritten because a later phase (in the order of tracing) has run since. Variables that a phase updates are not checked.
+   * overwritten because a later phase (in the order of tracing) has run since.
    */
   run(phase: string): void {
     const encoder = this.encode(phase);
@@ -124,7 +150,7 @@ export class Schedule {
    */
   async runAndRead(phase: string, tensors: readonly Tensor[]): Promise<Float32Array[]> {
     let end = 0;
-    const ends = tensors.map((t) => (end += bytesOf(t)));
+    const ends = tensors.map((t) => (end += bytesOf(f32(t))));
     const bytes = end;
     if (bytes > READBACK_BYTES)
       throw new Error(
@@ -147,11 +173,12 @@ export class Schedule {
 
   /** Waits for the work submitted so far and reads a tensor marked as output (or a variable or input that is live). One at a time. */
   async read(tensor: Tensor): Promise<Float32Array> {
+    this.check();
     if (!this.staging) throw new Error(`read ${tensor.label}: the graph marks no output`);
     if (this.reading) throw new Error(`read ${tensor.label}: another read is under way; await it first`);
     this.reading = true;
     try {
-      return new Float32Array(await this.gpu.read(this.bufferOf(tensor, 'read'), bytesOf(tensor), this.staging));
+      return new Float32Array(await this.gpu.read(this.bufferOf(f32(tensor), 'read'), bytesOf(tensor), this.staging));
     } finally {
       this.reading = false;
     }
@@ -169,8 +196,9 @@ export class Schedule {
     return commands.map(({ label }, i) => ({ label, ms: Math.min(...ms.filter((_, j) => j % commands.length === i)) }));
   }
 
-  /** Frees all buffers. */
+  /** Frees all buffers; the schedule can do nothing more. */
   destroy(): void {
+    this.destroyed = true;
     for (const [buffer, tag] of this.owned) this.gpu.release(buffer, tag);
     this.owned.length = 0;
   }
@@ -187,7 +215,12 @@ export class Schedule {
     return encoder;
   }
 
+  private check(): void {
+    if (this.destroyed) throw new Error('this schedule is destroyed; build another');
+  }
+
   private phaseOf(name: string): Phase {
+    this.check();
     const phase = this.phases.get(name);
     if (!phase) throw new Error(`no phase ${name}; there are ${[...this.phases.keys()].join(', ')}`);
     return phase;

@@ -1,6 +1,6 @@
 // All ops, and differentiation over them.
 import { reverse } from '../graph/grad.ts';
-import type { Tensor } from '../graph/graph.ts';
+import { numel, show, type Tensor } from '../graph/graph.ts';
 import { add, fill } from './pointwise.ts';
 
 export { type Activation, activationConstants, elu, leakyRelu, relu, sigmoid, tanh } from './activation.ts';
@@ -51,7 +51,11 @@ export { warpWithGradient, withGradient } from './warp-with-gradient.ts';
 export const vjp = (outputs: readonly Tensor[], cotangents: readonly Tensor[], wrt: readonly Tensor[]): Tensor[] =>
   reverse(outputs, cotangents, wrt, add);
 
-/** Gradients of a scalar (shape [1]) for each of `wrt`. */
+/**
+ * Gradients of a scalar (shape [1]) for each of `wrt`. They are traced ops: those that are made of sums, products and linear filters have gradients of
+ * their own; convolutions, activations, norms, warps and LNCC are differentiated once, but for `lnccForce`.
+ */
 export function grad(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
+  if (numel(loss.shape) !== 1) throw new Error(`grad: needs a scalar, got ${show(loss.shape)}; sum it, or give cotangents to vjp`);
   return vjp([loss], [fill(loss.graph, loss.shape, 1)], wrt);
 }

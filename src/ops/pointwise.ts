@@ -201,6 +201,7 @@ const assignOp: Op<object> = {
   launch({ inputs: [x], updates: [variable] }) {
     return [copy(x!, variable!, numel(x!.shape), 1, { from: 0, of: 1 }, { to: 0, of: 1 }, 1)];
   },
+  overwrites: (updates) => updates,
 };
 
 /** variable ← value */
@@ -210,6 +211,7 @@ const resetOp: Op<{ value: number }> = {
   name: 'reset',
   shape: () => [],
   launch: ({ updates: [variable], attrs: { value } }) => [fillWith(variable!, value)],
+  overwrites: (updates) => updates,
 };
 
 /** variable ← value everywhere */

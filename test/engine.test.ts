@@ -1,0 +1,160 @@
+// What a program of one's own does with the package alone: ops with its own kernels, and values that never leave the GPU.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  adam,
+  adamState,
+  assign,
+  cast,
+  ema,
+  flat,
+  grad,
+  Graph,
+  kernel,
+  mul,
+  numel,
+  type Op,
+  resetAdam,
+  sameShape,
+  scale,
+  Schedule,
+  show,
+  square,
+  sum,
+  type Tensor,
+  trace,
+} from '../src/index.ts';
+import { gpu } from './gpu.ts';
+import { rejection } from './rejection.ts';
+
+/** y = a·x³, elementwise. */
+const cubic = kernel(
+  'cubic',
+  `// y = a·x³. One invocation: one value.
+// @use index
+struct Params { count: u32, a: f32 }
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<uniform> params: Params;
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i < params.count) { y[i] = params.a * x[i] * x[i] * x[i]; }
+}`,
+);
+const cubicOp: Op<{ a: number }> = {
+  name: 'cubic',
+  shape([x]) {
+    if (!sameShape(x!, [numel(x!)])) throw new Error(`cubic: takes a vector, got ${show(x!)}`);
+    return [x!];
+  },
+  launch({ inputs: [x], outputs: [y], attrs: { a } }) {
+    const count = numel(x!.shape);
+    return [{ kernel: cubic, ...flat(count), bindings: { x: x!, y: y! }, params: { count, a } }];
+  },
+  vjp: ({ inputs: [x], cotangents: [dy], attrs: { a } }) => [mul(dy!, scale(square(x!), 3 * a))],
+};
+
+test('an op of one’s own: value, gradient, and its refusals', async () => {
+  const graph = new Graph();
+  const x = graph.input('x', [5]);
+  const [y, dx] = graph.phase('all', () => {
+    const y = trace(cubicOp, [x], { a: 2 });
+    return [graph.output(y), graph.output(grad(sum(y), [x])[0]!)];
+  });
+  const schedule = await Schedule.build(await gpu(), graph);
+  schedule.upload(x, Float32Array.of(0, 1, 2, -1, 0.5));
+  schedule.run('all');
+  assert.equal([...(await schedule.read(y!))], [0, 2, 16, -2, 0.25]);
+  assert.equal([...(await schedule.read(dx!))], [0, 6, 24, 6, 1.5]);
+  schedule.destroy();
+  graph.phase('more', () => {
+    assert.throws(() => trace(cubicOp, [graph.input('m', [2, 2])], { a: 1 }), /^cubic: takes a vector, got \[2,2\]/);
+    assert.throws(() => grad(x, [x]), /^grad: needs a scalar, got \[5\]; sum it/);
+  });
+});
+
+test('from one schedule to another, and to a pass of one’s own, on the GPU', async () => {
+  const device = await gpu();
+  const made = async (factor: number) => {
+    const graph = new Graph();
+    const x = graph.input('x', [6]);
+    const y = graph.phase('all', () => graph.output(scale(x, factor)));
+    return { x, y, schedule: await Schedule.build(device, graph) };
+  };
+  const [a, b] = [await made(3), await made(5)];
+  a.schedule.upload(a.x, Float32Array.of(1, 2, 3, 4, 5, 6));
+  assert.throws(() => a.schedule.buffer(a.y), /^buffer reads \S+ \[6\], which nothing has written yet/);
+  a.schedule.run('all');
+  b.schedule.upload(b.x, a.schedule.buffer(a.y));
+  b.schedule.run('all');
+  assert.equal([...(await b.schedule.read(b.y))], [15, 30, 45, 60, 75, 90]);
+  const small = device.device.createBuffer({ size: 8, usage: 4 /* copy source */ });
+  assert.throws(() => b.schedule.upload(b.x, small), /^upload x \[6\]: got 2 values/);
+  small.destroy();
+  a.schedule.destroy();
+  b.schedule.destroy();
+});
+
+test('what is uploaded is an input or a variable of this graph, as f32; what is read is f32', async () => {
+  const graph = new Graph(),
+    other = new Graph();
+  const x = graph.input('x', [4]);
+  const [half, y] = graph.phase('all', () => {
+    const y = graph.output(scale(x, 2));
+    return [cast(y, 'f16'), y];
+  });
+  const schedule = await Schedule.build(await gpu(), graph);
+  const refused = (tensor: Tensor, data: unknown, message: RegExp) =>
+    assert.throws(() => schedule.upload(tensor, data as Float32Array), message);
+  refused(other.input('x', [4]), new Float32Array(4), /^upload x \[4\]: it belongs to another graph/);
+  refused(y!, new Float32Array(4), /^upload \S+ \[4\]: only inputs and variables are uploaded, it is a result/);
+  refused(x, new Int32Array(4), /^upload x \[4\]: takes a Float32Array, got Int32Array/);
+  refused(x, new Float32Array(3), /^upload x \[4\]: got 3 values/);
+  assert.match(await rejection(schedule.read(half!)), /is f16; cast it to f32 to read it/);
+  schedule.destroy();
+});
+
+test('a schedule that is destroyed does nothing more, and disturbs no other', async () => {
+  const device = await gpu();
+  const graph = new Graph();
+  const x = graph.input('x', [4]);
+  const y = graph.phase('all', () => graph.output(scale(x, 2)));
+  const [gone, here] = [await Schedule.build(device, graph), await Schedule.build(device, graph)];
+  for (const schedule of [gone, here]) schedule.upload(x, new Float32Array(4).fill(1));
+  gone.destroy();
+  for (const use of [() => gone.run('all'), () => gone.upload(x, new Float32Array(4)), () => gone.buffer(x)])
+    assert.throws(use, /^this schedule is destroyed; build another/);
+  assert.match(await rejection(gone.read(y)), /^this schedule is destroyed/);
+  here.run('all');
+  assert.equal([...(await here.read(y))], [2, 2, 2, 2]);
+  here.destroy();
+});
+
+test('a variable that is changed must still be there, one that is overwritten need not', async () => {
+  const graph = new Graph();
+  const x = graph.input('x', [64]),
+    p = graph.variable('p', [64], 'weight', { persistent: true }),
+    average = graph.variable('average', [64]);
+  const moments = adamState(graph.variable('q', [64], 'weight'));
+  graph.phase('begin', () => {
+    resetAdam(moments);
+    assign(moments.parameter, x);
+  });
+  graph.phase('step', () => adam(moments, x, { rate: 0.1 }));
+  graph.phase('average', () => ema(average, p, 0.5));
+  const schedule = await Schedule.build(await gpu(), graph);
+  const values = new Float32Array(64).fill(1);
+  schedule.upload(x, values);
+  assert.throws(() => schedule.run('step'), /^phase step reads q \[64\], which nothing has written yet/);
+  schedule.run('begin');
+  schedule.run('step');
+  schedule.upload(p, values);
+  assert.throws(() => schedule.run('average'), /^phase average reads average \[64\], which .* (nothing has written yet|has overwritten)/);
+  schedule.upload(average, values);
+  schedule.run('average');
+  assert.throws(() => schedule.run('step'), /^phase step reads .*, which average \[64\] has overwritten/);
+  schedule.destroy();
+});
+
+test.run();
