@@ -15,8 +15,8 @@ const gradientKernel = kernel('lncc_gradient', gradientSource);
 const planeProductsKernel = kernel('lncc_plane_products', planeProductsSource);
 const planeGradientKernel = kernel('lncc_plane_gradient', planeGradientSource);
 
-/** Voxels along H that one invocation of a pass over planes makes. */
-const PLANE_RUN = 16;
+/** Windows' worth of rows that one invocation of a pass over planes walks: it keeps the sums of one, and makes that many rows less a window. */
+const PLANE_WINDOWS = 3;
 /** Voxels of a line that a kernel loads before it writes over them: kernels/lib/in_place.wgsl. */
 const AHEAD: Record<Processor, number> = { cpu: 1, gpu: 8 };
 /** How three fields lie in a buffer: kernels/lib/fields1.wgsl, fields3.wgsl. */
@@ -26,7 +26,7 @@ const BESIDE: Record<Processor, number> = { cpu: 3, gpu: 1 };
 export const windowTiling = (processor: Processor): [string, string] => [
   'lncc',
   processor === 'gpu'
-    ? `windows along W and H in one pass, ${PLANE_RUN} voxels an invocation; along D in place, ${AHEAD.gpu} voxels loaded ahead`
+    ? `windows along W and H in one pass, ${PLANE_WINDOWS} windows of rows an invocation; along D in place, ${AHEAD.gpu} voxels loaded ahead`
     : 'windows axis by axis, in place, three fields beside each other',
 ];
 
@@ -116,9 +116,10 @@ export function gatherTerms(
 function planes(sizes: Sizes) {
   const { radius_w, radius_h, h, d } = sizes;
   const across = (sizes.lines / h) * d;
-  const { constants, groups } = lines(across, h, PLANE_RUN);
+  const run = PLANE_WINDOWS * (2 * radius_h + 1) - 2 * radius_h;
+  const { constants, groups } = lines(across, h, run);
   return {
-    constants: { ...constants, RUN: PLANE_RUN, RADIUS_W: radius_w, RADIUS_H: radius_h },
+    constants: { ...constants, RUN: run, RADIUS_W: radius_w, RADIUS_H: radius_h },
     groups,
     params: { ...sizes, across },
   };
