@@ -24,11 +24,11 @@ const ORDER: Record<string, string> = {
 const INTRO = `# deqreg, measured
 
 Deformable registration of 3-D medical images as an equilibrium: the displacement u is the fixed point of one small update, u = f(u), found by
-an accelerated iteration on hand-written WebGPU kernels. Two claims follow from that, and this page is there to test them:
+an accelerated iteration on hand-written WebGPU kernels. Two things should follow from that, and this page is there to test them:
 
-1. **Training memory does not depend on the number of solver steps.** The gradient is taken at the fixed point, not through the steps towards it:
+1. **Does training memory depend on the number of solver steps?** The gradient is taken at the fixed point, not through the steps towards it:
    [memory](#memory).
-2. **The result stays when the solver runs on.** A fixed point is a place, not a number of steps: [stability](#stability).
+2. **Does the result stay when the solver runs on?** A fixed point is a place, not a number of steps: [stability](#stability) counts runs that do.
 
 Then what it is good for ([registration](#registration)), and what it is made of: gradients, training, the solver, the kernels. Each report was
 written by the bench whose command stands under its title, on the adapter and at the commit that stand there; charts have their values beside
