@@ -145,7 +145,7 @@ test('every kernel file is launched by some op', () => {
 test('no kernel binds more buffers than every WebGPU device allows', () => {
   const counts = [...variants.values()].map(({ kernel }) => ({
     name: kernel.name,
-    buffers: kernel.bindings.filter((b) => b.access !== 'uniform').length,
+    buffers: kernel.bindings.filter((b) => b.access !== 'params').length,
   }));
   assert.equal(
     counts.filter(({ buffers }) => buffers > 8),
@@ -199,7 +199,7 @@ test('bindings and parameters are read from the text', () => {
     { name: 'scale', type: 'f32' },
   ]);
   assert.equal(k.bindings, [
-    { index: 7, name: 'params', access: 'uniform', real: false },
+    { index: 7, name: 'params', access: 'params', real: false },
     { index: 0, name: 'x', access: 'read', real: false },
     { index: 1, name: 'y', access: 'read_write', real: false },
   ]);

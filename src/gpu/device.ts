@@ -133,11 +133,16 @@ export class Gpu {
       })),
     });
     const pipeline = await this.waiting(
-      this.device.createComputePipelineAsync({
-        label,
-        layout: this.device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
-        compute: { module, entryPoint: 'main' },
-      }),
+      this.device
+        .createComputePipelineAsync({
+          label,
+          layout: this.device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+          compute: { module, entryPoint: 'main' },
+        })
+        .catch((error: Error) => {
+          // valid WGSL that the driver does not compile
+          throw new Error(`kernels/${label}.wgsl (${JSON.stringify(constants)}) on ${this.info.description}: ${oneLine(error.message)}`);
+        }),
     );
     return { pipeline, layout };
   }

@@ -58,8 +58,8 @@ const libraries: Record<string, string> = {
   weights1,
 };
 
-/** `uniform`: the parameters. `constant`: a tensor that is read through a uniform binding, at most UNIFORM_BYTES. */
-export type Access = 'read' | 'read_write' | 'uniform' | 'constant';
+/** `params`: the parameters. `uniform`: a tensor that is read through a uniform binding, at most UNIFORM_BYTES. */
+export type Access = 'read' | 'read_write' | 'uniform' | 'params';
 /** What every WebGPU device binds as uniform. */
 export const UNIFORM_BYTES = 65536;
 export interface Binding {
@@ -101,7 +101,7 @@ export function kernel(name: string, source: string): Kernel {
   const bindings = [...body.matchAll(BINDING)].map(([, i, space, access, binding, element]) => ({
     index: Number(i),
     name: binding!,
-    access: (space === 'storage' ? (access ?? 'read') : binding === 'params' ? 'uniform' : 'constant') as Access,
+    access: (space === 'storage' ? (access ?? 'read') : binding === 'params' ? 'params' : 'uniform') as Access,
     real: element === 'real' || element === 'reals',
   }));
   const params = (PARAMS.exec(body)?.[1] ?? '')
@@ -113,7 +113,7 @@ export function kernel(name: string, source: string): Kernel {
       if (!field) throw new Error(`kernels/${name}.wgsl: Params may hold u32, i32 and f32 only, got "${line}"`);
       return { name: field[1]!, type: field[2] as ParamField['type'] };
     });
-  if (params.length > 0 !== bindings.some((b) => b.access === 'uniform')) {
+  if (params.length > 0 !== bindings.some((b) => b.access === 'params')) {
     throw new Error(`kernels/${name}.wgsl: struct Params and a uniform binding come together`);
   }
   return { name, source, bindings, params };

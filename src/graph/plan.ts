@@ -249,7 +249,7 @@ function stored(dispatch: Dispatch): Dispatch {
 /** One buffer may not be read and written by one dispatch, and every binding and parameter of the kernel needs a value. */
 function checkDispatch({ kernel, bindings, params = {}, groups }: Dispatch): void {
   packParams(kernel, params);
-  const names = kernel.bindings.filter((b) => b.access !== 'uniform');
+  const names = kernel.bindings.filter((b) => b.access !== 'params');
   const missing = names.filter((b) => !bindings[b.name]).map((b) => b.name);
   const extra = Object.keys(bindings).filter((name) => !names.some((b) => b.name === name));
   if (missing.length || extra.length) throw new Error(`kernels/${kernel.name}.wgsl: bindings missing [${missing}], unknown [${extra}]`);

@@ -75,7 +75,7 @@ export class Schedule {
         const packed = new Uint8Array(packParams(d.kernel, d.params ?? {}));
         bytes.set(packed, offset);
         const entries = d.kernel.bindings.map((b): GPUBindGroupEntry => {
-          if (b.access === 'uniform') return { binding: b.index, resource: { buffer: params, offset, size: packed.length } };
+          if (b.access === 'params') return { binding: b.index, resource: { buffer: params, offset, size: packed.length } };
           const tensor = d.bindings[b.name]!;
           return { binding: b.index, resource: { buffer: this.buffers.get(this.slotOf(tensor))!, size: bytesOf(tensor) } };
         });
@@ -96,7 +96,7 @@ export class Schedule {
       leaves = new Map<Slot, Tensor>();
     for (const { kernel, bindings } of dispatches) {
       const bound = (...access: Access[]) => kernel.bindings.filter((b) => access.includes(b.access)).map((b) => bindings[b.name]!);
-      for (const t of bound('read', 'constant')) if (leaves.get(this.slotOf(t)) !== t) reads.add(t);
+      for (const t of bound('read', 'uniform')) if (leaves.get(this.slotOf(t)) !== t) reads.add(t);
       for (const t of bound('read_write')) leaves.set(this.slotOf(t), t);
     }
     return { reads, leaves };

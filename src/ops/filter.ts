@@ -169,7 +169,10 @@ export function checkWindow(op: string, window: number): void {
     throw new Error(`${op}: a window must be an odd whole number, got ${window}`);
 }
 
-/** Sums over a box of `window` voxels around each voxel, those outside the volume counting 0. Costs the same for every window. */
+/**
+ * Sums over a box of `window` voxels around each voxel, those outside the volume counting 0. Costs the same for every window: a running sum, begun anew
+ * every 32 voxels, so that within that reach a value far larger than the others costs them digits.
+ */
 export function windowSum(x: Tensor, window: PerAxis): Tensor {
   return perAxis(window).reduce((y, w, axis) => (w === 1 ? y : trace(windowSumOp, [y], { axis, window: w })), x);
 }

@@ -1,7 +1,7 @@
 // Sampling: warp an image by a displacement, compose displacements, and the gradients of both.
 import warpFullSource from '../../kernels/warp_full.wgsl';
 import composeSource from '../../kernels/compose.wgsl';
-import fixedPointSource from '../../kernels/fixed_point_value.wgsl';
+import integerSumsSource from '../../kernels/integer_sums_value.wgsl';
 import warpSource from '../../kernels/warp.wgsl';
 import warpDimageSource from '../../kernels/warp_dimage.wgsl';
 import warpDuSource from '../../kernels/warp_du.wgsl';
@@ -14,7 +14,7 @@ import { reduceTo } from './reduce.ts';
 const warpKernel = kernel('warp', warpSource);
 const warpDuKernel = kernel('warp_du', warpDuSource);
 const warpDimageKernel = kernel('warp_dimage', warpDimageSource);
-const fixedPointKernel = kernel('fixed_point_value', fixedPointSource);
+const integerSumsKernel = kernel('integer_sums_value', integerSumsSource);
 const composeKernel = kernel('compose', composeSource);
 const warpFullKernel = kernel('warp_full', warpFullSource);
 
@@ -86,7 +86,8 @@ const warpOp: Op<WarpAttrs> = {
 
 /**
  * image [N, C, Di, Hi, Wi] sampled at M·(p + u(p)), trilinear, border clamped; u [N, 3, D, H, W] in voxels of its own grid.
- * `matrix` M maps the output grid's voxels to the image's (default: the same grid). Returns [N, C, D, H, W].
+ * `matrix` M maps the output grid's voxels to the image's (default: the same grid). Returns [N, C, D, H, W]. The gradient for the image is summed in
+ * steps of 2⁻³⁰ of the largest |ȳ|, so that it is the same in every run. A u that is not finite samples some voxel of the image: look at u itself for NaN.
  */
 export const warp = (image: Tensor, u: Tensor, matrix: Matrix = identity): Tensor => trace(warpOp, [image, u], { matrix, nearest: false });
 /** As `warp`, nearest neighbour: for label maps. */
@@ -171,7 +172,7 @@ const warpDimageOp: Op<{ matrix: Matrix; shape: Shape }> = {
         bindings: { u: u!, dy: dy!, largest, low, high },
         params: warpParams(shape, u!.shape, matrix),
       },
-      { kernel: fixedPointKernel, ...flat(count), bindings: { low, high, largest, y: dimage! }, params: { count } },
+      { kernel: integerSumsKernel, ...flat(count), bindings: { low, high, largest, y: dimage! }, params: { count } },
     ];
   },
 };
@@ -195,7 +196,7 @@ const composeOp: Op<object> = {
   },
 };
 
-/** The displacement v(p) + u(p + v(p)) of the map (id + u) ∘ (id + v); both [N, 3, D, H, W] in voxels. */
+/** The displacement v(p) + u(p + v(p)) of the map (id + u) ∘ (id + v); both [N, 3, D, H, W] in voxels. Its gradient for u is that of a warp's image. */
 export const compose = (u: Tensor, v: Tensor): Tensor => trace(composeOp, [u, v], {});
 
 interface WarpFullAttrs {
