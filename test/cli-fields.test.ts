@@ -1,5 +1,5 @@
 // jacobian, invert, compose, convert and register --inverse through the real command, on a phantom pair with images on two grids.
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -225,6 +225,26 @@ test('refusals: one line, nothing written', async () => {
     assert.match(ran.stderr, new RegExp(`^deqreg: ${message.source}[^\n]*\n$`));
     assert.equal([ran.code, ran.stdout, (await readdir(folder)).sort()], [code, '', before], args);
   }
+});
+
+test('an input that --out names, by whatever path, is not replaced', async () => {
+  await symlink(at('o'), at('link'), 'junction');
+  const u = 'o/displacement.nii.gz';
+  const before = await readFile(at(u));
+  for (const [args, out, option] of [
+    [`apply --moving ${u} --displacement ${u}`, u, 'moving'],
+    [`apply --moving p/moving.nii.gz --displacement ${u}`, 'p/../p/moving.nii.gz', 'moving'],
+    [`jacobian --displacement ${u}`, `link/displacement.nii.gz`, 'displacement'],
+    [`invert --displacement ${u} --like moving.nii.gz`, './moving.nii.gz', 'like'],
+    [`compose --first v.nii.gz --second ${u}`, 'v.nii.gz', 'first'],
+    [`compose --first v.nii.gz --second ${u}`, at(u), 'second'],
+    [`convert --in ${u} --from itk --to voxel`, u, 'in'],
+    [`convert --in ${u} --from itk --to voxel --fixed p/fixed.nii.gz`, 'p/fixed.nii.gz', 'fixed'],
+  ]) {
+    const { code, stderr } = await run(`${args} --out ${out}`);
+    assert.equal([code, stderr], [2, `deqreg: ${out}: is the --${option} of this run, which would replace it; choose another --out\n`]);
+  }
+  assert.equal(await readFile(at(u)), before);
 });
 
 test.run();

@@ -97,7 +97,7 @@ test('a folder with files that no run has left, or with an input among them, is 
   assert.equal([await readdir(at('own')), await readFile(at('own', 'affine.txt'), 'utf8')], [['affine.txt'], 'mine']);
   assert.is((await register('whole.nii', 'run')).code, 0);
   const replaced = await register('run/warped.nii.gz', 'run');
-  assert.is(replaced.code, 1);
+  assert.is(replaced.code, 2);
   assert.match(
     replaced.stderr,
     /^deqreg: run\/warped\.nii\.gz: is the moving volume of this run, which would replace it; choose another --out$/m,

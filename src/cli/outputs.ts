@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { writeAtomic, writeNifti } from '../io/files.ts';
 import type { NiftiImage } from '../io/nifti.ts';
 import type { Volume } from '../io/volume.ts';
+import { UsageError } from './args.ts';
 
 /** Starts to write a file of the folder; the bytes of a NIfTI are gzipped when its name ends in .gz. */
 export type Write = (name: string, bytes: Uint8Array | string) => Promise<void>;
@@ -64,15 +65,19 @@ export async function withOutputs<T>(folder: string, work: (write: Write) => Pro
  */
 export function checkFolder(folder: string, all: readonly string[], inputs: Record<string, string | undefined>): void {
   const there = all.filter((name) => existsSync(join(folder, name)));
-  const real = (path: string) => (existsSync(path) ? realpathSync(path) : resolve(path));
-  for (const name of there)
-    for (const [what, path] of Object.entries(inputs))
-      if (path !== undefined && real(path) === real(join(folder, name)))
-        throw new Error(`${join(folder, name)}: is the ${what} of this run, which would replace it; choose another --out`);
+  for (const name of there) checkOutput(join(folder, name), inputs);
   if (there.length && !isRun(folder))
     throw new Error(
       `${folder}: has ${there.join(', ')}, but no metrics.json of deqreg: not results of an earlier run, and this one would replace them; choose another --out`,
     );
+}
+
+/** Throws where a run would replace one of its inputs by a file that it writes. */
+export function checkOutput(path: string, inputs: Record<string, string | undefined>): void {
+  const real = (path: string) => (existsSync(path) ? realpathSync(path) : resolve(path));
+  for (const [what, input] of Object.entries(inputs))
+    if (input !== undefined && real(input) === real(path))
+      throw new UsageError(`${path}: is the ${what} of this run, which would replace it; choose another --out`);
 }
 
 /** Does the folder hold the results of a registration? */

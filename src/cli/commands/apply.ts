@@ -7,7 +7,7 @@ import { checkReach } from '../../register/fields.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
 import { outputName, readField, writeFromGpu } from '../fields.ts';
 import { checkWhole, doubts, warn, within } from '../inputs.ts';
-import { imageType, labelType } from '../outputs.ts';
+import { checkOutput, imageType, labelType } from '../outputs.ts';
 
 export const summary = 'apply a displacement to another volume';
 export const usage = 'deqreg apply --moving X --displacement D --out Y [--interpolation linear|nearest]';
@@ -24,6 +24,7 @@ export const options = {
 
 export async function run(args: string[]): Promise<number> {
   const { moving: movingPath, displacement: displacementPath, out, interpolation = 'linear' } = parse(options, args);
+  checkOutput(out, { '--moving': movingPath, '--displacement': displacementPath });
   const [moving, displacement] = await Promise.all([readVolume(movingPath), readField(displacementPath)]);
   warn(doubts([[movingPath, moving], [displacementPath, displacement]])); // prettier-ignore
   checkFinite(movingPath, moving);

@@ -4,6 +4,7 @@ import { checkReach, composeFields } from '../../register/fields.ts';
 import { type Options, parse, text } from '../args.ts';
 import { outputName, readField, writeFromGpu } from '../fields.ts';
 import { within } from '../inputs.ts';
+import { checkOutput } from '../outputs.ts';
 
 export const summary = 'compose two displacements: warping by the result is warping by the first, then by the second';
 export const usage = 'deqreg compose --first A --second B --out C';
@@ -15,6 +16,7 @@ export const options = {
 
 export async function run(args: string[]): Promise<number> {
   const { first: firstPath, second: secondPath, out } = parse(options, args);
+  checkOutput(out, { '--first': firstPath, '--second': secondPath });
   const [first, second] = await Promise.all([readField(firstPath), readField(secondPath)]);
   within(`${secondPath}, ${firstPath}`, () => checkReach(second, first));
   await writeFromGpu(out, async (gpu) => encodeDisplacement(await composeFields(gpu, first, second)));

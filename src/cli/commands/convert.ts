@@ -7,7 +7,7 @@ import { furthest, sameGrid } from '../../io/volume.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
 import { outputName, readField } from '../fields.ts';
 import { doubts, warn } from '../inputs.ts';
-import { withOutputs } from '../outputs.ts';
+import { checkOutput, withOutputs } from '../outputs.ts';
 
 export const summary = 'convert a displacement between ITK or ANTs, Learn2Reg and voxels';
 export const usage = 'deqreg convert --in D --out E --from FORM --to FORM [--fixed F]';
@@ -31,6 +31,7 @@ export const options = {
 
 export async function run(args: string[]): Promise<number> {
   const { in: path, out, from, to, fixed } = parse(options, args);
+  checkOutput(out, { '--in': path, '--fixed': fixed });
   const [stored, grid] = await Promise.all([readField(path, from), fixed === undefined ? undefined : readVolume(fixed)]);
   if (grid && stored.size.some((n, axis) => n !== grid.size[axis])) {
     throw new Error(`${path}: ${stored.size.join('×')} voxels, but the fixed volume ${fixed} has ${grid.size.join('×')}`);

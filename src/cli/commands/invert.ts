@@ -5,6 +5,7 @@ import { checkReach, invert } from '../../register/fields.ts';
 import { type Options, parse, text } from '../args.ts';
 import { describeInverse, outputName, readField, warnOfInverse, writeFromGpu } from '../fields.ts';
 import { within } from '../inputs.ts';
+import { checkOutput } from '../outputs.ts';
 
 export const summary = 'invert a displacement';
 export const usage = 'deqreg invert --displacement D --out V [--like GRID]';
@@ -25,6 +26,7 @@ export const options = {
 
 export async function run(args: string[]): Promise<number> {
   const { displacement, out, like } = parse(options, args);
+  checkOutput(out, { '--displacement': displacement, '--like': like });
   const [field, grid] = await Promise.all([readField(displacement), like === undefined ? undefined : readVolume(like)]);
   if (grid) within(`${displacement}, ${like}`, () => checkReach(field, grid));
   await writeFromGpu(out, async (gpu) => {

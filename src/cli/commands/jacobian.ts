@@ -4,6 +4,7 @@ import { jacobian } from '../../register/fields.ts';
 import { determinantStats } from '../../register/metrics.ts';
 import { type Options, parse, table, text } from '../args.ts';
 import { outputName, readField, writeFromGpu } from '../fields.ts';
+import { checkOutput } from '../outputs.ts';
 
 export const summary = 'map the Jacobian determinant of a displacement, and count its folds';
 export const usage = 'deqreg jacobian --displacement D --out J [--log]';
@@ -23,6 +24,7 @@ const CLIP = 1e-9;
 
 export async function run(args: string[]): Promise<number> {
   const { displacement, out, log } = parse(options, args);
+  checkOutput(out, { '--displacement': displacement });
   const field = await readField(displacement);
   await writeFromGpu(out, async (gpu) => {
     const { size, affine, data } = await jacobian(gpu, field);
