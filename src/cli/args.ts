@@ -103,7 +103,17 @@ export function parse<O extends Options>(options: O, args: string[], rest?: stri
   ) as Values<O>;
 }
 
-function tokensOf(options: Options, args: string[], allowPositionals: boolean) {
+/** `--lambda -1` as `--lambda=-1`: the parser takes a value with a minus for another option, and the option's own check says what is wrong. */
+function joinNegative(options: Options, args: string[]): string[] {
+  return args.reduce<string[]>((joined, arg) => {
+    const option = joined.at(-1) ?? '';
+    const takes = option.startsWith('--') && 'parse' in (options[option.slice(2)] ?? {});
+    return takes && /^-[\d.]/.test(arg) ? [...joined.slice(0, -1), `${option}=${arg}`] : [...joined, arg];
+  }, []);
+}
+
+function tokensOf(options: Options, given: string[], allowPositionals: boolean) {
+  const args = joinNegative(options, given);
   const config = Object.fromEntries(
     Object.entries(options).map(([name, option]) => [name, { type: 'parse' in option ? ('string' as const) : ('boolean' as const) }]),
   );
