@@ -35,7 +35,7 @@ test.before(async () => {
     landmarks: `${p}/landmarks.csv`,
   });
   await writeFile(at('p2/bad.nii.gz'), 'not an image at all');
-  const list = { name: 'phantoms', labels: [2, 3], validation: [pair('p1', 'moving.nii.gz'), pair('p2', 'bad.nii.gz')] };
+  const list = { name: 'phantoms', labels: [2, 3, 99], validation: [pair('p1', 'moving.nii.gz'), pair('p2', 'bad.nii.gz')] };
   await writeFile(at('list.json'), JSON.stringify(list));
   await writeFile(at('single.json'), JSON.stringify({ validation: [{ fixed: 'p1/fixed.nii.gz', moving: 'p1/moving.nii.gz' }] }));
 });
@@ -45,6 +45,9 @@ test('a pair that fails is a row, the others are as register measures them, and 
   const ran = await run(`${evaluate} --out o`);
   assert.is(ran.code, 1);
   assert.match(ran.stderr, /^1\/4 p1 "moving\.nii\.gz", equilibrium: Dice 0\.\d+ → 0\.\d+, TRE \d.* s; (< 1|\d+) s left$/m);
+  assert.equal(ran.stderr.match(/^deqreg: warning: .*$/gm), [
+    'deqreg: warning: p1/fixed_seg.nii.gz, p1/moving_seg.nii.gz: labels that do not count: 99 in neither map',
+  ]);
   assert.match(ran.stderr, /^4\/4 p2 "bad\.nii\.gz", adam: failed: .*bad\.nii\.gz: /m);
   assert.match(ran.stderr, /deqreg: 2 of 4 runs failed; --resume tries them again\n$/);
   assert.match(ran.stdout, /^ +equilibrium +1 of 2 +0\.\d{3} /m);
@@ -68,7 +71,7 @@ test('a pair that fails is a row, the others are as register measures them, and 
   );
   assert.equal(means[0]!.means.dice, { n: 1, mean: runs[0]!.figures!.dice!, sd: null });
 
-  const labels = '--fixed-seg p1/fixed_seg.nii.gz --moving-seg p1/moving_seg.nii.gz --labels 2,3';
+  const labels = '--fixed-seg p1/fixed_seg.nii.gz --moving-seg p1/moving_seg.nii.gz --labels 2,3,99';
   for (const [n, method] of ['equilibrium', 'adam'].entries()) {
     const single = `register --fixed p1/fixed.nii.gz --moving p1/moving.nii.gz ${labels} --landmarks p1/landmarks.csv --method ${method} ${quick} --no-report --out r`;
     assert.is((await run(single)).code, 0);

@@ -133,4 +133,24 @@ test('a header without orientation, or with two of them, is told', async () => {
   assert.not.match(stderr, /warning/);
 });
 
+test('labels asked for that a map lacks are told, with the map', async () => {
+  await writeNifti(
+    at('fewer.nii'),
+    encodeNifti({ ...fixedSeg, data: fixedSeg.data.map((label) => (label === 3 ? 0 : label)), dtype: 'uint8' }),
+  );
+  for (const [a, b, words] of [
+    ['labels', 'fewer', '98, 99 in neither map; 3 only in the fixed map'],
+    ['fewer', 'labels', '98, 99 in neither map; 3 only in the moving map'],
+  ]) {
+    const { code, stderr } = await run(
+      `register --fixed whole.nii --moving whole.nii --fixed-seg ${a}.nii --moving-seg ${b}.nii --labels 2,98,3,99 --levels 2 --iterations 1 --affine none --no-report --out ${a}`,
+    );
+    assert.is(code, 0, stderr);
+    const told = `${a}.nii, ${b}.nii: labels that do not count: ${words}`;
+    assert.ok(stderr.includes(`deqreg: warning: ${told}\n`), stderr);
+    const { warnings, dice } = JSON.parse(await readFile(at(a!, 'metrics.json'), 'utf8'));
+    assert.equal([warnings, Object.keys(dice.perLabel)], [[told], ['2']]);
+  }
+});
+
 test.run();

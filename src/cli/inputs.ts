@@ -17,14 +17,20 @@ export interface InputPaths {
   landmarks?: string;
 }
 
+/** Label maps on the grids of their images, and the labels that count. */
+interface Segmentation {
+  fixed: Volume;
+  moving: Volume;
+  labels: number[];
+}
+
 export interface Inputs {
   paths: InputPaths;
   fixed: MaskedVolume;
   moving: MaskedVolume;
-  /** Label maps on the grids of their images, and the labels that count. */
-  segmentation?: { fixed: Volume; moving: Volume; labels: number[] };
+  segmentation?: Segmentation;
   landmarks?: Landmarks;
-  /** What the images' files leave open about where their voxels are. */
+  /** What the images' files leave open about where their voxels are, and wanted labels that do not count. */
   warnings: string[];
 }
 
@@ -65,11 +71,23 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
     checkLabels(paths.movingSeg!, movingSeg, paths.moving, moving);
     const common = within(`${paths.fixedSeg}, ${paths.movingSeg}`, () => presentLabels(fixedSeg.data, movingSeg.data, labels));
     inputs.segmentation = { fixed: fixedSeg, moving: movingSeg, labels: common };
+    if (labels) warnings.push(...uncounted(paths, inputs.segmentation, labels));
   }
   if (landmarks) {
     within(paths.landmarks!, () => tre(landmarks, null, fixed.size, voxelToVoxel(fixed.affine, moving.affine), moving));
   }
   return inputs;
+}
+
+/** Which of the wanted labels do not count, and which map lacks them: a line, or none. */
+function uncounted({ fixedSeg, movingSeg }: InputPaths, { fixed, moving, labels }: Segmentation, wanted: readonly number[]): string[] {
+  const missing = wanted.filter((label) => !labels.includes(label));
+  const [inFixed, inMoving] = [fixed, moving].map(({ data }) => missing.filter((label) => data.includes(label)));
+  const inNeither = missing.filter((label) => ![...inFixed, ...inMoving].includes(label));
+  const told = Object.entries({ 'in neither map': inNeither, 'only in the fixed map': inFixed, 'only in the moving map': inMoving })
+    .filter(([, some]) => some.length)
+    .map(([place, some]) => `${some.join(', ')} ${place}`);
+  return told.length ? [`${fixedSeg}, ${movingSeg}: labels that do not count: ${told.join('; ')}`] : [];
 }
 
 /** What files leave open about where their voxels are, a line each. */

@@ -2,6 +2,7 @@
 import { clearLine, cursorTo } from 'node:readline';
 import type { Progress } from '../register/register.ts';
 import { duration } from './duration.ts';
+import { warn } from './inputs.ts';
 
 export interface Reporter {
   show(progress: Progress): void;
@@ -45,6 +46,8 @@ export interface RunsReporter {
   /** A run begins; `done` are finished, those of earlier times included. */
   begin(label: string, done: number): void;
   show(progress: Progress): void;
+  /** Tells warnings for good. */
+  warn(lines: readonly string[]): void;
   /** It has ended; `outcome` is told for good. */
   end(outcome: string): void;
   /** Takes away what is told of a run that did not end. */
@@ -52,7 +55,7 @@ export interface RunsReporter {
 }
 
 export function runsReporter(quiet: boolean, total: number): RunsReporter {
-  if (quiet) return { begin() {}, show() {}, end() {}, clear() {} };
+  if (quiet) return { begin() {}, show() {}, warn() {}, end() {}, clear() {} };
   const stream = process.stderr;
   let label = '',
     began = 0,
@@ -86,6 +89,10 @@ export function runsReporter(quiet: boolean, total: number): RunsReporter {
       fraction = progress.fraction;
       const { level, levels, iteration, maxIterations } = progress;
       update(`level ${level}/${levels}, iteration ${iteration}/${maxIterations}`);
+    },
+    warn(lines) {
+      clear();
+      warn(lines);
     },
     end(outcome) {
       finished.push(elapsed());

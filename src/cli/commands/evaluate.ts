@@ -145,10 +145,13 @@ async function runAll({ pairs, methods, labels, affine }: Jobs, journal: Journal
         progress.begin(`${pair.name}, ${name}`, runs.length);
         let done: Done;
         try {
-          inputs ??= timed(
-            () => readInputs(pathsOf(pair), pair.fixedLabel === undefined ? undefined : labels, affine),
-            (s) => (read = s),
-          );
+          if (!inputs) {
+            inputs = timed(
+              () => readInputs(pathsOf(pair), pair.fixedLabel === undefined ? undefined : labels, affine),
+              (s) => (read = s),
+            );
+            progress.warn((await inputs).warnings);
+          }
           const metrics = await registerPair(gpu, await inputs, options, read, progress.show);
           done = { ...runOf(pair.name, name, metrics), metrics };
         } catch (error) {
