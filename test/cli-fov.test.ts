@@ -153,4 +153,16 @@ test('labels asked for that a map lacks are told, with the map', async () => {
   }
 });
 
+test('labels that were stored with a rounding error are the whole numbers beside', async () => {
+  const data = fixedSeg.data.map((label, v) => label + 1e-5 * ((v % 3) - 1));
+  await writeNifti(at('noisy.nii'), encodeNifti({ ...fixedSeg, data, dtype: 'float32' }));
+  const { code, stderr } = await run(
+    'register --fixed whole.nii --moving whole.nii --fixed-seg labels.nii --moving-seg noisy.nii --levels 2 --iterations 1 --affine none --no-report --out noisy',
+  );
+  assert.is(code, 0, stderr);
+  const { dice } = JSON.parse(await readFile(at('noisy', 'metrics.json'), 'utf8'));
+  assert.equal([dice.before, Object.keys(dice.perLabel).length], [1, new Set(fixedSeg.data).size - 1]);
+  assert.is((await readVolume(at('noisy', 'warped_seg.nii.gz'))).dtype, 'uint8');
+});
+
 test.run();

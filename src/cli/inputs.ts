@@ -116,10 +116,13 @@ export function checkLabels(path: string, map: Volume, imagePath: string, image:
   checkWhole(path, map);
 }
 
-/** Throws on values that are no labels, or that were not told apart when they were read: volumes hold float32. */
+/**
+ * Throws on values that are no labels, or that were not told apart when they were read: volumes hold float32. Labels that were stored with a
+ * rounding error become whole.
+ */
 export function checkWhole(path: string, { data }: Volume): void {
-  const odd = data.findIndex((label) => !Number.isInteger(label) || Math.abs(label) >= EXACT);
-  if (odd < 0) return;
+  const odd = data.findIndex((label) => !(Math.abs(label - Math.round(label)) <= ROUNDING) || Math.abs(label) >= EXACT);
+  if (odd < 0) return data.forEach((label, v) => (data[v] = Math.round(label)));
   const value = data[odd]!;
   throw new Error(
     Number.isInteger(value)
@@ -129,6 +132,7 @@ export function checkWhole(path: string, { data }: Volume): void {
 }
 /** From here on float32 has no longer every whole number. */
 const EXACT = 2 ** 24;
+const ROUNDING = 1e-3;
 
 function checkGrid(path: string, map: Volume, imagePath: string, image: Grid): void {
   if (map.size.some((n, axis) => n !== image.size[axis])) {
