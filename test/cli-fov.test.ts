@@ -9,6 +9,7 @@ import { encodeDisplacement, encodeNifti } from '../src/io/nifti.ts';
 import type { Grid } from '../src/io/volume.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { deqreg } from './cli-run.ts';
+import { browser, opened } from './pages.ts';
 
 let folder = '';
 const at = (...parts: string[]) => join(folder, ...parts);
@@ -163,6 +164,29 @@ test('labels that were stored with a rounding error are the whole numbers beside
   const { dice } = JSON.parse(await readFile(at('noisy', 'metrics.json'), 'utf8'));
   assert.equal([dice.before, Object.keys(dice.perLabel).length], [1, new Set(fixedSeg.data).size - 1]);
   assert.is((await readVolume(at('noisy', 'warped_seg.nii.gz'))).dtype, 'uint8');
+});
+
+test('a label that the warp has lost: no HD95, and why', async () => {
+  const alone = fixedSeg.data.map((label, v) => (v === 0 ? 98 : v === 1 ? 99 : label)); // in a corner that the part does not have
+  await writeNifti(at('alone.nii'), encodeNifti({ ...fixedSeg, data: alone, dtype: 'uint8' }));
+  const part = crop(fixedSeg, 14, [14, 14, 14]);
+  await writeNifti(
+    at('part_seg.nii'),
+    encodeNifti({ ...part, data: part.data.map((label, v) => (v < 2 ? 98 + v : label)), dtype: 'uint8' }),
+  );
+  const register = 'register --fixed part.nii --moving whole.nii --fixed-seg part_seg.nii --moving-seg alone.nii';
+  for (const [labels, words] of [
+    ['2,98', 'label 98 was lost'],
+    ['2,98,99', 'labels 98, 99 were lost'],
+  ]) {
+    const { code, stdout, stderr } = await run(`${register} --labels ${labels} --levels 2 --iterations 1 --affine none --out lost`);
+    assert.is(code, 0, stderr);
+    assert.match(stdout, new RegExp(`^ +HD95 +not defined: ${words}$`, 'm'));
+    const { hd95, dice } = JSON.parse(await readFile(at('lost', 'metrics.json'), 'utf8'));
+    assert.equal([hd95.mean, hd95.perLabel[98], dice.perLabel[98]], [null, null, 0]);
+    assert.ok(hd95.perLabel[2] < 10);
+    if (browser) assert.match((await opened(at('lost', 'report.html'), folder)).dom, new RegExp(`HD95</div>.*–</div>.*${words}<`));
+  }
 });
 
 test.run();

@@ -4,11 +4,13 @@ import type { IntensityWindow } from '../register/intensity.ts';
 import { NEGLIGIBLE } from '../register/overlap.ts';
 import { table } from './args.ts';
 import { describeInverse } from './fields.ts';
+import { lostLabels } from './lost-labels.ts';
 import type { Report } from './metrics.ts';
 
 export function summarise(done: Report, folder: string, reported: boolean): string {
   const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, inverse } = done;
   const { affine, coverage, intensities, model, solver, seconds, memory, adapter } = done;
+  const lost = hd95 && lostLabels(hd95);
   const levels = solver.levels
     .map(
       ({ factor, stage, result, iterations }) =>
@@ -29,7 +31,7 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
     ...(dice
       ? [['Dice', `${dice.before.toFixed(3)} → ${dice.mean.toFixed(3)} (mean of ${Object.keys(dice.perLabel).length} labels)`]]
       : []),
-    ...(hd95 ? [['HD95', `${hd95.mean.toFixed(2)} mm`]] : []),
+    ...(hd95 ? [['HD95', lost ? `not defined: ${lost}` : `${hd95.mean.toFixed(2)} mm`]] : []),
     ...(tre ? [['TRE', `${tre.before.toFixed(2)} → ${tre.after.toFixed(2)} mm`]] : []),
     ['LNCC', `${similarity.before.toFixed(3)} → ${similarity.after.toFixed(3)}`],
     ['folds', `${foldingPercent.toFixed(3)} % of the ${region}, SDlogJ ${sdLogJ.toFixed(3)}`],

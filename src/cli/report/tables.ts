@@ -1,4 +1,5 @@
 // Figures in tables: what was reached, what it took, and how it was made.
+import { lostLabels } from '../lost-labels.ts';
 import type { Content } from './content.ts';
 import { div, element, figure, fixed, listing, section, table } from './dom.ts';
 
@@ -8,6 +9,7 @@ type Report = Content['report'];
 export function head({ report, made }: Content): HTMLElement {
   const { dice, hd95, tre, similarity, foldingPercent, sdLogJ, region, solver, seconds, inputs } = report;
   const arrow = (before: number, after: number, decimals: number) => `${fixed(before, decimals)} → ${fixed(after, decimals)}`;
+  const lost = hd95 && lostLabels(hd95);
   const levels = solver.levels.filter(({ stage }) => !stage);
   const converged = levels.filter(({ result }) => result === 'converged').length;
   return element(
@@ -23,7 +25,7 @@ export function head({ report, made }: Content): HTMLElement {
     div(
       'figures',
       ...(dice ? [figure('Dice', arrow(dice.before, dice.mean, 3), `mean of ${Object.keys(dice.perLabel).length} labels`)] : []),
-      ...(hd95 ? [figure('HD95', `${fixed(hd95.mean, 2)} mm`, 'mean of the labels')] : []),
+      ...(hd95 ? [figure('HD95', lost ? '–' : `${fixed(hd95.mean, 2)} mm`, lost || 'mean of the labels')] : []),
       ...(tre ? [figure('TRE', `${arrow(tre.before, tre.after, 2)} mm`, 'mean of the landmarks')] : []),
       figure('LNCC', arrow(similarity.before, similarity.after, 3), 'finest level'),
       figure('Folds', `${fixed(foldingPercent, 3)} %`, `J ≤ 0 in the ${region}`),
