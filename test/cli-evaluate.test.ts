@@ -132,6 +132,7 @@ test('a mean of fewer runs than have ended well says of how many', () => {
 test('interrupted: exit code 130, the runs that were done are kept, and only the others follow', async () => {
   const ran = await run(`${evaluate} --out i`, '1/4 ');
   assert.is(ran.code, 130);
+  assert.match(ran.stderr, /\ndeqreg: interrupted; --resume goes on after the runs that are done\n$/);
   assert.equal(await readdir(at('i')), ['evaluation.jsonl']);
   const without = await run(`${evaluate} --out i`);
   assert.is(without.code, 2);

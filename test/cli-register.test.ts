@@ -187,6 +187,7 @@ test('interrupted: exit code 130, earlier results untouched, nothing else left',
       interruptAt: 'level 2/3',
     });
     assert.equal([ran.code, ran.stdout], [130, '']);
+    assert.match(ran.stderr, /\ndeqreg: interrupted; nothing was written\n$/);
   }
   assert.equal((await readdir(at('kept'))).sort(), outputs);
   assert.equal(await metricsOf('kept'), await metricsOf('o'));

@@ -1,4 +1,5 @@
 // deqreg <command> [options]. Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + its number for a signal. An error is one line on stderr.
+import { clearLine, cursorTo } from 'node:readline';
 import { version } from '../../package.json';
 import { type Command, help, table, UsageError } from './args.ts';
 import * as apply from './commands/apply.ts';
@@ -60,16 +61,23 @@ function tell(message: string): number {
   return 0;
 }
 
-function interrupted(code: number): void {
-  discardOutputs();
+function interrupted(code: number, told = true): void {
+  const kept = discardOutputs();
   closeGpus();
+  if (told) {
+    if (process.stderr.isTTY) {
+      cursorTo(process.stderr, 0); // over ^C, and the progress
+      clearLine(process.stderr, 0);
+    }
+    console.error(`deqreg: interrupted${kept && `; ${kept}`}`);
+  }
   process.exit(code);
 }
 
 process.once('SIGINT', () => interrupted(130));
 process.once('SIGTERM', () => interrupted(143));
 process.once('SIGHUP', () => interrupted(129)); // the terminal is gone
-process.stdout.on('error', () => interrupted(1)); // whoever read it has gone
+process.stdout.on('error', () => interrupted(1, false)); // whoever read it has gone
 process.stderr.on('error', () => {}); // nobody reads how far it is; where the terminal is gone, SIGHUP follows
 const code = await main(process.argv.slice(2)).catch((error: Error) => {
   console.error(`deqreg: ${error.message.trim().replace(/\s*\n\s*/g, ' ')}`);

@@ -1,6 +1,6 @@
 // Files out: all files of a command appear together when it has ended well, and nothing of them when it has not.
-import { existsSync, readFileSync, realpathSync, rmdirSync, rmSync, statSync } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { existsSync, readFileSync, realpathSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { mkdir, mkdtemp } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { writeAtomic, writeNifti } from '../io/files.ts';
 import type { NiftiImage } from '../io/nifti.ts';
@@ -12,9 +12,18 @@ export type Write = (name: string, bytes: Uint8Array | string) => Promise<void>;
 
 const unfinished = new Set<() => void>();
 
-/** Takes away everything that is not finished; for a process that is about to end. */
-export function discardOutputs(): void {
+let kept = 'nothing was written';
+
+/** Says what stays of a command that does not end. */
+export function keep(words: string): void {
+  kept = words;
+}
+
+/** Takes away everything that is not finished, for a process that is about to end. What stays, in words; empty where that is not known. */
+export function discardOutputs(): string {
+  const words = unfinished.size ? kept : '';
   for (const discard of unfinished) discard();
+  return words;
 }
 
 /**
@@ -43,12 +52,18 @@ export async function withOutputs<T>(folder: string, work: (write: Write) => Pro
   try {
     const result = await work(write);
     await Promise.all(writes.values());
+    // from here on without a pause in which a signal could come
     for (const name of writes.keys()) {
       const path = join(folder, name);
-      await rename(join(staging, name), path).catch((error: Error) => cannotWrite(path, error));
+      try {
+        renameSync(join(staging, name), path);
+      } catch (error) {
+        cannotWrite(path, error as Error);
+      }
     }
-    for (const name of all) if (!writes.has(name)) await rm(join(folder, name), { force: true });
-    await rm(staging, { recursive: true });
+    for (const name of all) if (!writes.has(name)) rmSync(join(folder, name), { force: true });
+    rmSync(staging, { recursive: true });
+    keep('');
     return result;
   } catch (error) {
     await Promise.allSettled(writes.values());

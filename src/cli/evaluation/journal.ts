@@ -3,6 +3,7 @@ import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, writeFile
 import { join } from 'node:path';
 import { UsageError } from '../args.ts';
 import type { Report } from '../metrics.ts';
+import { keep } from '../outputs.ts';
 import type { Run } from './figures.ts';
 
 /** A run with all its metrics. */
@@ -34,14 +35,19 @@ export function openJournal(folder: string, resume: boolean): Journal {
   if (before.size) {
     writeFileSync(`${path}.tmp`, [...before].map(([key, done]) => line(key, done)).join(''));
     renameSync(`${path}.tmp`, path);
+    keep(KEPT);
   } else rmSync(path, { force: true });
   return {
     find: (key) => before.get(key),
-    add: (key, done) => appendFileSync(path, line(key, done)),
+    add(key, done) {
+      appendFileSync(path, line(key, done));
+      keep(KEPT);
+    },
     remove: () => rmSync(path, { force: true }),
   };
 }
 
+const KEPT = '--resume goes on after the runs that are done';
 const line = (key: string, done: Done) => `${JSON.stringify({ key, done })}\n`;
 
 function parsed(line: string, place: string): { key: string; done: Done } {
