@@ -121,8 +121,13 @@ export function checkLabels(path: string, map: Volume, imagePath: string, image:
  * rounding error become whole.
  */
 export function checkWhole(path: string, { data }: Volume): void {
-  const odd = data.findIndex((label) => !(Math.abs(label - Math.round(label)) <= ROUNDING) || Math.abs(label) >= EXACT);
-  if (odd < 0) return data.forEach((label, v) => (data[v] = Math.round(label)));
+  let odd = -1;
+  for (let v = 0; v < data.length && odd < 0; v++) {
+    const whole = Math.round(data[v]!);
+    if (Math.abs(data[v]! - whole) <= ROUNDING && Math.abs(whole) < EXACT) data[v] = whole;
+    else odd = v;
+  }
+  if (odd < 0) return;
   const value = data[odd]!;
   throw new Error(
     Number.isInteger(value)
