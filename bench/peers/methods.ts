@@ -7,7 +7,7 @@ import type { Case } from '../../test/data.ts';
 import { ELASTIX, elastixField, elastixVersion, hasElastix, runElastix } from './elastix.ts';
 import { readField, type Proof } from './field.ts';
 import { hasItkWasm, ITK_WASM, itkWasmField, itkWasmVersion, runItkWasm } from './itk_wasm.ts';
-import { command, jsonOf, pythonWithTorch } from './process.ts';
+import { command, jsonOf, pythonWithTorch, torchThreads } from './process.ts';
 
 export interface Timed {
   /** Of the whole command. */
@@ -120,7 +120,7 @@ const TWIN_ITERATIONS = '60,60,60';
 /** PyTorch's twin: our own script, or another that takes FIXED MOVING --out FIELD and writes the field in any of the known forms. */
 function torchMethod(program: string, script: string, extra: readonly string[] | undefined, device: string | undefined): Method {
   const own = script === TWIN;
-  const on = device ? ['--device', device] : [];
+  const on = [...(own ? torchThreads() : []), ...(device ? ['--device', device] : [])];
   const optionsFor = (c: Case) => extra ?? (own ? (twinOptions[kindOf(c)] ?? []) : []);
   const field = (out: string) => join(out, 'field.nii');
   return {
@@ -147,7 +147,7 @@ function torchMethod(program: string, script: string, extra: readonly string[] |
             : Object.entries(twinOptions)
                 .map(([kind, options]) => `; ${kind}: \`${options.join(' ')}\``)
                 .join('')
-        }. Of the settings tried on these pairs those that were best for it. Writes field and warped image, uncompressed.`
+        }. Of the settings tried on these pairs those that were best for it. All cores: \`${torchThreads().join(' ')}\`. Writes field and warped image, uncompressed.`
       : `\`${[basename(script), ...(extra ?? []), ...on].join(' ')}\`.`,
   };
 }

@@ -1,6 +1,7 @@
 // A command as its user runs it: seconds and peak memory of the whole process.
 import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 
 export interface Finished {
   stdout: string;
@@ -52,6 +53,9 @@ export const runs = (program: string, ...args: string[]): boolean => spawnSync(p
 
 /** What a command writes, as JSON from the first brace on. */
 export const jsonOf = ({ stdout }: Finished): any => JSON.parse(stdout.slice(stdout.indexOf('{')));
+
+/** All cores for a script in PyTorch, whose own choice may be fewer. */
+export const torchThreads = (): string[] => ['--threads', String(availableParallelism())];
 
 /** A Python that has PyTorch: the one given, or else a distribution's own, or the first on the path. */
 export const pythonWithTorch = (given?: string): string | undefined =>

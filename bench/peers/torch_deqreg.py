@@ -3,7 +3,7 @@
 
   python3 bench/peers/torch_deqreg.py --data FILE --check                            how far f(u), the loss and its gradients lie from the file's
   python3 bench/peers/torch_deqreg.py --data FILE --adjoint jfb|unrolled --steps T   one step, its peak memory and time
-          [--in-place] [--device cpu|cuda] [--similarity detached|exact]
+          [--in-place] [--device cpu|cuda] [--similarity detached|exact] [--threads N]
 Each prints one line of JSON. FILE is a .safetensors of float32: `fixed` and `moving` [1, 1, D, H, W], the cell's weights as `weight.<name>`;
 for --check also `u`, and what is expected: `f` = f(u), `loss` of it, and `gradient.<name>`, that loss's gradients for the weights.
 
@@ -24,8 +24,10 @@ import struct
 import sys
 import time
 
-import numpy as np
-import torch
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin at barriers cost a busy machine several times the seconds
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../test/golden"))
 import cells  # noqa: E402
@@ -136,7 +138,10 @@ def main():
     parser.add_argument("--in-place", action="store_true")
     parser.add_argument("--similarity", choices=["detached", "exact"], default="detached")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 is PyTorch's own choice")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     if options.device == "cpu" and hasattr(LIBRARY, "mallopt"):
         LIBRARY.mallopt(M_MMAP_THRESHOLD, 2 ** 17)  # fixed, else it grows with what is freed
     cells.IN_PLACE = options.in_place

@@ -11,13 +11,16 @@ Needs PyTorch and NumPy, nothing else.
 import argparse
 import gzip
 import json
+import os
 import resource
 import sys
 import time
 
-import numpy as np
-import torch
-import torch.nn.functional as F
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin at barriers cost a busy machine several times the seconds
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
 
 DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 

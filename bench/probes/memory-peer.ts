@@ -6,7 +6,7 @@ import type { Gpu } from '../../src/node.ts';
 import { table } from '../report.ts';
 import { type AdjointName, bytesAt, CHANNELS, type Row, voxels } from './memory-rows.ts';
 import { FULL, HALF, QUARTER, type Size } from './sizes.ts';
-import { pythonWithTorch } from '../peers/process.ts';
+import { pythonWithTorch, torchThreads } from '../peers/process.ts';
 import { agreement, runTwin } from './twin.ts';
 
 const STEPS = 12;
@@ -44,7 +44,8 @@ export async function againstTorch(
     return [
       '## Against PyTorch',
       `\`bench/peers/torch_deqreg.py\`: the same cell, loss, weights, images and optimiser in PyTorch ${same.torch} (${same.device}), with autograd for T = ${STEPS} ` +
-        "unrolled steps, and for one step from Anderson's fixed point (JFB). In place: its leaky ReLUs overwrite what they read.",
+        "unrolled steps, and for one step from Anderson's fixed point (JFB). In place: its leaky ReLUs overwrite what they read. " +
+        `PyTorch has all cores: \`${torchThreads().join(' ')}\`.`,
       `That it is the same function, on ${QUARTER.join(' × ')} voxels, with random numbers of σ = 0.1 in the last layer. Of f(u), the largest difference in voxels ` +
         `(f(u) reaches ${float64.fMax.toFixed(2)}); of the gradients, the largest over all layers of ‖difference‖/‖gradient‖:`,
       table(

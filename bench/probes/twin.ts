@@ -22,6 +22,7 @@ import { normal } from '../../src/models/parameters.ts';
 import { phantom } from '../../src/register/phantom.ts';
 import { axpby } from '../../src/ops/index.ts';
 import { seededRandom } from '../../src/ops/random.ts';
+import { torchThreads } from '../peers/process.ts';
 import type { Size } from './sizes.ts';
 
 const SCRIPT = 'bench/peers/torch_deqreg.py';
@@ -59,7 +60,8 @@ export interface TwinRun {
   loss: number;
 }
 
-function ask<T>(python: string, args: string[]): T {
+function ask<T>(python: string, wanted: string[]): T {
+  const args = [...wanted, ...torchThreads()];
   const { status, stdout, stderr } = spawnSync(python, [SCRIPT, ...args], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`${python} ${SCRIPT} ${args.join(' ')}: ${stderr}`);
   return JSON.parse(stdout);
