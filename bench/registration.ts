@@ -58,7 +58,7 @@ export async function main(args: string[]): Promise<void> {
     throw new Error(`no pairs${pairs && ` with "${pairs}"`} in ${dataFolder}; set DEQREG_DATA to a folder with brain/, lung/ and cardiac/`);
   if (values['install-peers']) await installItkWasm();
   const { peers, missing } = findPeers({ script: values.script, args: values['script-args']?.split(' ').filter(Boolean), device });
-  const named = wanted?.split(',');
+  const named = wanted?.split(/,(?!\d)/); // the levels in a name are no names
   const methods = [...ownMethods(), ...peers].filter(({ name, slow }) => named?.includes(name) ?? !(quick && slow));
   const left = peers.filter(({ name }) => !methods.some((method) => method.name === name)).map(({ name }) => name);
   if (!methods.length) throw new Error(`--methods: none of ${[...ownMethods(), ...peers].map(({ name }) => name).join(', ')}`);

@@ -116,6 +116,12 @@ const twinOptions: Record<string, string[]> = {
 };
 /** The twin's own default. */
 const TWIN_ITERATIONS = '60,60,60';
+/** Of the twin where `equilibrium` refines at full resolution: a few steps there too, and the same window. */
+const FULL_LEVELS = '8,4,2,1';
+const fullOptions = `--levels ${FULL_LEVELS} --iterations ${TWIN_ITERATIONS},4 --window 11`.split(' ');
+
+const twinName = (device: string | undefined, levels = '') =>
+  `PyTorch${levels && ` ${levels}`}${device && device !== 'cpu' ? ` (${device})` : ''}`;
 
 /** PyTorch's twin: our own script, or another that takes FIXED MOVING --out FIELD and writes the field in any of the known forms. */
 function torchMethod(program: string, script: string, extra: readonly string[] | undefined, device: string | undefined): Method {
@@ -124,7 +130,7 @@ function torchMethod(program: string, script: string, extra: readonly string[] |
   const optionsFor = (c: Case) => extra ?? (own ? (twinOptions[kindOf(c)] ?? []) : []);
   const field = (out: string) => join(out, 'field.nii');
   return {
-    name: own ? `PyTorch${device && device !== 'cpu' ? ` (${device})` : ''}` : basename(script),
+    name: own ? twinName(device) : basename(script),
     peer: true,
     shares: own ? [0.125, 0.25, 0.5, 2] : [],
     fits: () => true,
@@ -152,6 +158,15 @@ function torchMethod(program: string, script: string, extra: readonly string[] |
   };
 }
 
+/** PyTorch's twin of what `equilibrium` does on brains, which it refines by default. */
+const torchAtFullResolution = (program: string, device: string | undefined): Method => ({
+  ...torchMethod(program, TWIN, fullOptions, device),
+  name: twinName(device, FULL_LEVELS),
+  shares: [],
+  fits: (c) => kindOf(c) === 'brain',
+  told: `the same on the brains, which equilibrium refines at full resolution, with a few steps there and the window that deqreg has: \`${fullOptions.join(' ')}\`, λ and rate as above.`,
+});
+
 export interface PeerOptions {
   /** Another script in the twin's place. */
   script?: string;
@@ -165,8 +180,10 @@ export function findPeers({ script = TWIN, args, device }: PeerOptions): { peers
   const peers: Method[] = [],
     missing: Missing[] = [];
   const program = pythonWithTorch();
-  if (program) peers.push(torchMethod(program, script, args, device));
-  else missing.push({ name: 'PyTorch', install: 'apt-get install python3-torch python3-numpy' });
+  if (program) {
+    peers.push(torchMethod(program, script, args, device));
+    if (script === TWIN && !args) peers.push(torchAtFullResolution(program, device));
+  } else missing.push({ name: 'PyTorch', install: 'apt-get install python3-torch python3-numpy' });
   const common = { peer: true, fits: () => true, shares: [0.25, 0.5] };
   const files =
     'the parameter files `bench/peers/elastix_*.txt`: B-splines behind an affine transform, which the brains do without; of the settings tried on these pairs those that were best for it';
