@@ -25,7 +25,7 @@ export async function readField(path: string, fixed: Grid): Promise<Float32Array
   throw new Error(refused[0]);
 }
 
-/** Dice 0…1, HD95 and TRE in mm, folds in % and SDlogJ inside the fixed labels; what the pair has nothing to measure by is missing. */
+/** Dice 0…1, HD95 and TRE in mm, folds in %, SDlogJ and Learn2Reg's figure for it inside the fixed labels; what the pair has nothing to measure by is missing. */
 export interface Figures {
   diceBefore?: number;
   dice?: number;
@@ -34,6 +34,7 @@ export interface Figures {
   tre?: number;
   folds: number;
   sdLogJ: number;
+  sdLogJLearn2Reg: number;
 }
 
 /** Everything about a displacement u [3, D, H, W] in voxels of the fixed grid. */
@@ -50,6 +51,7 @@ export function figuresOf(inputs: Inputs, u: Float32Array): Figures {
     tre: tre?.after,
     folds: mask.foldingPercent,
     sdLogJ: mask.sdLogJ,
+    sdLogJLearn2Reg: mask.sdLogJLearn2Reg,
   };
 }
 
