@@ -186,6 +186,8 @@ const flat = ({ proof, error, ...row }: Row) => ({
   ...Object.fromEntries(measures.map(({ key, column }) => [column, row[key]])),
   dice_before: row.diceBefore,
   tre_before_mm: row.treBefore,
+  tre_before_sd_mm: row.treBeforeSd,
+  tre_sd_mm: row.treSd,
   planned_gpu_mib: row.plannedMiB,
   iterations: row.iterations,
   rms_residual_voxel: row.residuals,

@@ -111,6 +111,7 @@ test('the figures of the true field: all labels overlap, all landmarks meet, not
   assert.is(figures.dice, 1);
   assert.is(figures.hd95, 0);
   assert.ok(figures.tre! < 1e-4, `TRE ${figures.tre}`);
+  assert.ok(figures.treSd! < 1e-4 && figures.treBeforeSd! > 0.1, `TRE before ± ${figures.treBeforeSd}, after ± ${figures.treSd}`);
   assert.is(figures.folds, 0);
   assert.ok(figures.diceBefore! < 0.9, `before ${figures.diceBefore}`);
   const backwards = figuresOf(

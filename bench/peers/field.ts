@@ -5,7 +5,7 @@ import { applyAffine, voxelToVoxel } from '../../src/io/affine.ts';
 import { convertDisplacement, displacementForms, type DisplacementForm } from '../../src/io/displacement.ts';
 import { readDisplacement } from '../../src/io/files.ts';
 import { type Grid, sameGrid, type Volume, voxelCount } from '../../src/io/volume.ts';
-import { jacobianStats } from '../../src/register/metrics.ts';
+import { jacobianStats, tre as targetError } from '../../src/register/metrics.ts';
 
 /**
  * A displacement file in any of the `displacementForms`, told apart by their headers, as [3, D, H, W] in voxels of the fixed grid.
@@ -32,6 +32,9 @@ export interface Figures {
   hd95?: number;
   treBefore?: number;
   tre?: number;
+  /** Over the landmarks. */
+  treBeforeSd?: number;
+  treSd?: number;
   folds: number;
   sdLogJ: number;
   sdLogJLearn2Reg: number;
@@ -41,14 +44,19 @@ export interface Figures {
 export function figuresOf(inputs: Inputs, u: Float32Array): Figures {
   const bad = u.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) throw new Error(`displacement: value ${bad} is ${u[bad]}`);
+  const { fixed, moving, segmentation, landmarks } = inputs;
   const { dice, hd95, tre } = accuracy(inputs, u, labelsWarpedBy(u, inputs));
-  const { grid, mask = grid } = jacobianStats(u, inputs.fixed.size, inputs.segmentation?.fixed.data);
+  const spread = (field: Float32Array | null) =>
+    landmarks && targetError(landmarks, field, fixed.size, voxelToVoxel(fixed.affine, moving.affine), moving).sd;
+  const { grid, mask = grid } = jacobianStats(u, fixed.size, segmentation?.fixed.data);
   return {
     diceBefore: dice?.before,
     dice: dice?.mean,
     hd95: hd95?.mean,
     treBefore: tre?.before,
     tre: tre?.after,
+    treBeforeSd: spread(null),
+    treSd: spread(u),
     folds: mask.foldingPercent,
     sdLogJ: mask.sdLogJ,
     sdLogJLearn2Reg: mask.sdLogJLearn2Reg,

@@ -158,7 +158,7 @@ export function means(rows: readonly Row[], software: boolean): string[] {
 /** A row a run. */
 export function pairTable(rows: readonly Row[]): string[] {
   const odd = rows.filter(({ gpuMiB, plannedMiB }) => plannedMiB !== undefined && plannedMiB !== gpuMiB);
-  const before = (value: number | undefined, digits: number) => show(value, digits);
+  const spread = (mean: number | undefined, sd: number | undefined) => (mean === undefined ? '' : `${mean.toFixed(2)} ± ${show(sd, 2)}`);
   return [
     table(
       [
@@ -173,13 +173,14 @@ export function pairTable(rows: readonly Row[]): string[] {
       rows.map((row) => [
         row.pair,
         `${row.method}${row.peer ? ' (peer)' : ''}`,
-        before(row.diceBefore, 4),
-        before(row.treBefore, 2),
-        ...measures.map(({ key, digits }) => show(row[key], digits)),
+        show(row.diceBefore, 4),
+        spread(row.treBefore, row.treBeforeSd),
+        ...measures.map(({ key, digits }) => (key === 'tre' ? spread(row.tre, row.treSd) : show(row[key], digits))),
         row.iterations?.join(', ') ?? '',
         row.residuals?.map((residual) => show(residual, 4)).join(', ') ?? '',
       ]),
     ),
+    ...(rows.some(({ tre }) => tre !== undefined) ? ['TRE: mean ± standard deviation over the landmarks.'] : []),
     ...odd.map(
       ({ pair, method, gpuMiB, plannedMiB }) => `**${method} on ${pair}: planned ${plannedMiB} MiB, but measured ${gpuMiB} MiB.**`,
     ),
