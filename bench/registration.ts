@@ -140,13 +140,13 @@ async function runOne(method: Method, c: Case, inputs: Inputs, scratch: string, 
   const row = { pair: c.name, kind: kindOf(c), method: method.name, peer: method.peer, share };
   const out = mkdtempSync(join(scratch, 'run-'));
   try {
-    const { seconds, peakMiB, gpuMiB, plannedMiB, iterations, residuals } = await method.register(c, inputs, out, share);
+    const { seconds, peakMiB, gpuMiB, plannedMiB, iterations, residuals, solved, converged } = await method.register(c, inputs, out, share);
     const { u, proof } = await method.field(c, inputs, out);
     const figures = figuresOf(inputs, u);
     console.error(
       `${c.name}, ${method.name}${share === 1 ? '' : ` × ${share}`}: Dice ${figures.dice?.toFixed(4)}, ${seconds.toFixed(1)} s`,
     );
-    return { ...row, ...figures, seconds, peakMiB, gpuMiB, plannedMiB, iterations, residuals, proof };
+    return { ...row, ...figures, seconds, peakMiB, gpuMiB, plannedMiB, iterations, residuals, solved, converged, proof };
   } catch (error) {
     if (!method.peer) throw error;
     console.error(`${c.name}, ${method.name}: ${(error as Error).message}`);
@@ -191,6 +191,8 @@ const flat = ({ proof, error, ...row }: Row) => ({
   planned_gpu_mib: row.plannedMiB,
   iterations: row.iterations,
   rms_residual_voxel: row.residuals,
+  levels_solved: row.solved,
+  levels_converged: row.converged,
   proof_image_mean_percent: proof?.image.mean,
   proof_dice_of_peer: proof?.theirDice,
   proof_dice: proof?.ourDice,

@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { fieldOf, parseParameters } from '../bench/peers/elastix_transform.ts';
 import { figuresOf, readField, warpedDifference } from '../bench/peers/field.ts';
 import { command } from '../bench/peers/process.ts';
+import { findings, means, pairTable } from '../bench/peers/report.ts';
+import type { Row } from '../bench/registration.ts';
 import { type Affine, applyAffine, invertAffine } from '../src/io/affine.ts';
 import type { Grid, Volume } from '../src/io/volume.ts';
 import { makeNifti } from './io-make-nifti.ts';
@@ -198,6 +200,25 @@ test('a command is timed, its memory seen, and its failure told', async () => {
       () => assert.unreachable(),
       (error) => assert.match((error as Error).message, what),
     );
+});
+
+test('what the report says of its rows: the best of each figure, the levels that converged, the time against each peer', () => {
+  const row = (method: string, of: Partial<Row>): Row => ({ pair: 'lung', kind: 'lung', method, peer: false, share: 1, ...of });
+  const rows = [
+    row('equilibrium', { sdLogJ: 0.5, sdLogJLearn2Reg: 0.12, tre: 1.5, treSd: 1.1, solved: 3, converged: 2 }),
+    row('adam', { sdLogJ: 0.4, sdLogJLearn2Reg: 0.13, tre: 1.4, treSd: 1.2, solved: 0, converged: 0 }),
+    row('PyTorch', { peer: true, sdLogJ: 2, sdLogJLearn2Reg: 0.11, tre: 1.6, treSd: 1.3 }),
+    row('PyTorch 8,4,2,1', { peer: true, sdLogJ: 3, sdLogJLearn2Reg: 0.14, tre: 1.7, treSd: 1.4 }),
+  ];
+  const turns = rows.filter(({ method }) => method !== 'adam').map(({ method, peer }, i) => ({ method, peer, seconds: [i + 1, i + 1] }));
+  const [told] = findings(rows, turns, [], []) as [string];
+  assert.match(told, /SDlogJ 0\.400 by adam \(best peer: PyTorch, 2\.000\); SDlogJ of Learn2Reg 0\.1100 by PyTorch\./);
+  assert.match(told, /lung, levels of equilibrium that converged:\*\* 2 of 3\./);
+  assert.match(told, /equilibrium against PyTorch:\*\* .*lower SDlogJ on 1 of 1, lower SDlogJ of Learn2Reg on 0 of 1\./);
+  assert.match(told, /medians of 2 runs in turn:\*\* 0\.50 of PyTorch's, 0\.33 of PyTorch 8,4,2,1's\./);
+  const [lines] = means(rows, true) as [string];
+  assert.match(lines, /\| equilibrium \| 1 \| 1\.50 \| 0\.500 \| 0\.1200 \| 2 of 3 \|\n\| adam \| 1 \| 1\.40 \| 0\.400 \| 0\.1300 \|  \|/);
+  assert.match(pairTable(rows).join('\n'), / 1\.50 ± 1\.10 /);
 });
 
 test.run();

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Inputs } from '../../src/cli/inputs.ts';
 import { classicalMethods, type RegisterOptions, resolveOptions } from '../../src/register/options.ts';
+import type { Registration } from '../../src/register/register.ts';
 import type { Case } from '../../test/data.ts';
 import { ELASTIX, elastixField, elastixVersion, hasElastix, runElastix } from './elastix.ts';
 import { readField, type Proof } from './field.ts';
@@ -21,6 +22,9 @@ export interface Timed {
   iterations?: number[];
   /** RMS residual of each level in its voxels. */
   residuals?: number[];
+  /** Levels that have a tolerance, without the refinement, and those of them that converged to it. */
+  solved?: number;
+  converged?: number;
 }
 
 export interface Method {
@@ -66,7 +70,8 @@ export async function deqreg(
   ]);
   const json = jsonOf(finished);
   const { planned, measured: held } = json.memory;
-  const levels: { iterations: number; residual: number }[] = json.solver.levels;
+  const levels: Registration['levels'] = json.solver.levels;
+  const solved = levels.filter(({ stage, tolerance }) => !stage && tolerance > 0);
   return {
     json,
     seconds: finished.seconds,
@@ -75,6 +80,8 @@ export async function deqreg(
     plannedMiB: planned.total / 2 ** 20,
     iterations: levels.map(({ iterations }) => iterations),
     residuals: levels.map(({ residual }) => residual),
+    solved: solved.length,
+    converged: solved.filter(({ result }) => result === 'converged').length,
   };
 }
 

@@ -40,6 +40,8 @@ interface Mean {
   peer: boolean;
   runs: number;
   values: Partial<Record<Measure, number>>;
+  /** How many levels of how many, over all pairs; empty where none has a tolerance. */
+  converged: string;
 }
 
 /** Means over the pairs of a kind, of the methods that did all of them. */
@@ -52,7 +54,9 @@ export function meansOf(rows: readonly Row[], kind: string): Mean[] {
       const found = done.map((row) => row[key]).filter((value) => typeof value === 'number');
       if (found.length && found.length === done.length) values[key] = found.reduce((a, b) => a + b) / found.length;
     }
-    return { method, peer: own.find((row) => row.method === method)!.peer, runs: done.length, values };
+    const total = (key: 'converged' | 'solved') => done.reduce((sum, row) => sum + (row[key] ?? 0), 0);
+    const converged = total('solved') ? `${total('converged')} of ${total('solved')}` : '';
+    return { method, peer: own.find((row) => row.method === method)!.peer, runs: done.length, values, converged };
   });
 }
 
@@ -77,7 +81,11 @@ export function findings(rows: readonly Row[], turns: readonly Turn[], missing: 
       const behind = peer && !equal.includes(peer) ? ` (best peer: ${peer.method}, ${value(peer)})` : '';
       return [`${measure.title.replace(/ (mm|%|MiB)$/, '')} ${value(first)} by ${equal.map(({ method }) => method).join(', ')}${behind}`];
     });
-    return [`- **${kind}, ${counted(pairsOf(rows, kind).length)}, best means:** ${best.join('; ')}.`];
+    const ours = meansOf(rows, kind).find(({ peer }) => !peer);
+    return [
+      `- **${kind}, ${counted(pairsOf(rows, kind).length)}, best means:** ${best.join('; ')}.`,
+      ...(ours?.converged ? [`- **${kind}, levels of ${ours.method} that converged:** ${ours.converged}.`] : []),
+    ];
   });
   const [ours, ...others] = turns;
   const inTurn =
@@ -139,17 +147,18 @@ export function means(rows: readonly Row[], software: boolean): string[] {
   const tables = kindsOf(rows).map((kind) => {
     const all = meansOf(rows, kind);
     const shown = measures.filter(({ key }) => all.some(({ values }) => values[key] !== undefined));
-    const lines = all.map(({ method, peer, runs, values }) => [
+    const lines = all.map(({ method, peer, runs, values, converged }) => [
       `${method}${peer ? ' (peer)' : ''}`,
       runs,
       ...shown.map(({ key, digits }) => show(values[key], digits)),
+      converged,
     ]);
-    return table([kind, 'pairs', ...shown.map(({ title }) => title)], lines);
+    return table([kind, 'pairs', ...shown.map(({ title }) => title), 'levels converged'], lines);
   });
   const holds = software ? '; under this software adapter it holds deqreg’s GPU memory too' : '';
   return [
     ...tables,
-    `One run a pair. Seconds: the whole command. Peak memory: the process’s largest resident set${holds}. GPU MiB: of deqreg what was planned, which is what was measured. Folds and SDlogJ inside the fixed labels.`,
+    `One run a pair. Seconds: the whole command. Peak memory: the process’s largest resident set${holds}. GPU MiB: of deqreg what was planned, which is what was measured. Folds and SDlogJ inside the fixed labels. Levels converged: to their tolerance, of the levels of all pairs; without refinements, and without adam, which has no tolerance.`,
     'SDlogJ is the standard deviation of log J, J clipped at 1e-9: a fold counts as −20.7, so that a few of them outweigh all else, and a method without any looks the smoother for it. ' +
       'Learn2Reg’s is that of log(J + 3), J + 3 clipped to 1e-9 … 1e9: folds weigh little, and without them it is about a quarter. In both lower is smoother.',
   ];
