@@ -1,7 +1,11 @@
 // One chart: curves over a common axis, on a ground that may be marked; drawn by uPlot.
 import uPlot from 'uplot';
 
-export const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'];
+/** Okabe and Ito's without yellow, and four dark ones; no two are closer to the colour-blind than two of the former. */
+export const COLOURS = [
+  ...['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9'],
+  ...['#a50026', '#332288', '#44546a', '#000000'],
+];
 export const SIZE = { width: 604, height: 280 };
 
 /** How all axes look. */
