@@ -62,7 +62,8 @@ export function chart({ title, x, y, series, marks = [], width = 720, height = 4
     textStyle: { fontFamily: 'system-ui, sans-serif' },
     color: COLOURS,
     title: { text: title, left: 'center', textStyle: { fontSize: 15 } },
-    legend: { bottom: 0, type: 'plain', itemGap: 26, data: labels },
+    // keys long enough, and their points small enough, for dashes to show
+    legend: { bottom: 0, type: 'plain', itemGap: 20, itemWidth: 33, itemHeight: 8, data: labels },
     grid: { left: 70, right: 30, top: 42, bottom: 52 + 24 * Math.ceil(labels.reduce((n, label) => n + label.length + 8, 0) / 100) },
     xAxis: axis(x, 28),
     yAxis: axis(y, 48),
@@ -73,7 +74,7 @@ export function chart({ title, x, y, series, marks = [], width = 720, height = 4
       showSymbol: as === 'curve' || as === 'points',
       symbol: 'circle',
       symbolSize: 6,
-      lineStyle: { width: as === 'points' ? 0 : 2, type: as === 'dashed' ? ('dashed' as const) : ('solid' as const) },
+      lineStyle: { width: as === 'points' ? 0 : 2, type: as === 'dashed' ? [5, 4] : ('solid' as const) },
       ...(colour !== undefined && { color: COLOURS[colour % COLOURS.length]! }),
       ...(i === 0 &&
         marks.length && {
