@@ -49,7 +49,7 @@ const config = {
 };
 writeFileSync(at('config.json'), JSON.stringify(config));
 const train = (out: string, ...more: string[]) => ['train', '--data', 'data.json', '--config', 'config.json', '--out', out, ...more];
-const lines = (out: string): { step: number; dice?: number }[] =>
+const lines = (out: string): { step: number; dice?: number; start?: Record<string, number> }[] =>
   existsSync(at(out, 'log.jsonl'))
     ? readFileSync(at(out, 'log.jsonl'), 'utf8').split('\n').filter((line) => line.endsWith('}')).map((line) => JSON.parse(line)) // prettier-ignore
     : [];
@@ -81,13 +81,16 @@ async function killedAt(step: number, args: string[]): Promise<void> {
 test('a run: log, model with its card, curves, checkpoint', async () => {
   const { code, stdout, stderr } = await deqreg(folder, train('whole', '--name', 'small'));
   assert.is(code, 0, stderr);
-  assert.match(stdout, /12 steps in .*best at step \d+: dice 0\.\d+.*model: whole\/model\.safetensors/s);
+  assert.match(stdout, /12 steps in .*best at step \d+, levels 2,1: dice 0\.\d+.*model: whole\/model\.safetensors/s);
   const log = lines('whole') as unknown as Record<string, number>[];
   assert.equal(log.map(({ step }) => step), Array.from({ length: 12 }, (_, i) => i + 1)); // prettier-ignore
   for (const record of log)
     for (const field of ['loss', 'solverSteps', 'residual', 'seconds', 'peakBytes', 'gradientNorm', 'rate'])
       assert.ok(Number.isFinite(record[field]), field);
   assert.equal(log.filter(({ dice }) => dice !== undefined).map(({ step }) => step), [4, 6, 8, 12]); // prettier-ignore
+  const starts = lines('whole').filter(({ start }) => start);
+  assert.equal(starts.map(({ step }) => step), [1, 7]); // prettier-ignore
+  assert.ok(starts.every(({ start }) => start!.dice > 0.3 && start!.foldingPercent >= 0));
   const { model, card } = parseModel('model', readFileSync(at('whole', 'model.safetensors')));
   assert.equal([card.name, card.licence, card.seed, card.adjoint], ['small', 'synthetic', 1, 'jfb']);
   assert.match(card.data, /^phantoms: 4 images \(4 with labels\)$/);
@@ -123,7 +126,8 @@ test('killed three times and gone on with: the weights of an undisturbed run, bi
   assert.is(code, 0, stderr);
   assert.ok(stderr.includes(`goes on after step ${kept}/12`), stderr);
   assert.equal(await weights('killed'), await weights('whole'));
-  assert.equal(lines('killed').map(({ step, dice }) => [step, dice]), lines('whole').map(({ step, dice }) => [step, dice])); // prettier-ignore
+  const figures = (out: string) => lines(out).map(({ step, dice, start }) => [step, dice, start]);
+  assert.equal(figures('killed'), figures('whole'));
 });
 
 test('a signal ends it after the step, with a checkpoint from which it goes on', async () => {

@@ -29,7 +29,7 @@ test('a line that is too long loses what matters least', () => {
   );
 });
 
-test('lines elsewhere than on a terminal: every ten steps, at a new stage, at validations, and the last', () => {
+test('lines elsewhere than on a terminal: every ten steps, at a new stage, at validations, and the last; none mixes stages', () => {
   const lines: string[] = [];
   const { error } = console,
     { isTTY } = process.stderr;
@@ -40,16 +40,19 @@ test('lines elsewhere than on a terminal: every ten steps, at a new stage, at va
       { levels: [8, 4], steps: 30 },
       { levels: [8, 4, 2], steps: 30 },
     ];
+    const record = (step: number) => ({
+      ...{ step, levels: step <= 30 ? [8, 4] : [8, 4, 2], loss: -step / 100, solverSteps: 10, residual: 0.0123 },
+      ...{ seconds: step <= 30 ? 0.5 : 3, peakBytes: step * 2 ** 20 },
+      ...(step === 33 ? { validation: { dice: 0.71 } } : {}),
+    });
     const progress = trainProgress(false, stages, 17);
-    for (let step = 18; step <= 42; step++)
-      progress.step({
-        ...{ step, levels: step <= 30 ? [8, 4] : [8, 4, 2], loss: -step / 100, solverSteps: 10, residual: 0.0123 },
-        ...{ seconds: step <= 30 ? 0.5 : 3, peakBytes: step * 2 ** 20 },
-        ...(step === 33 ? { validation: { dice: 0.71 } } : {}),
-      });
+    for (let step = 18; step <= 42; step++) progress.step(record(step));
     progress.rollback({ step: 45, to: 40, loss: NaN, rateScale: 0.5 });
     progress.note('a note');
     progress.end();
+    const other = trainProgress(false, stages, 0);
+    other.step({ ...record(31), start: { dice: 0.69 } });
+    other.step(record(30)); // after a rollback
     trainProgress(true, [], 3).note('quiet');
   } finally {
     console.error = error;
@@ -57,13 +60,18 @@ test('lines elsewhere than on a terminal: every ten steps, at a new stage, at va
   }
   assert.equal(
     lines.map((line) => /^step \d+/.exec(line)?.[0] ?? line),
-    ['goes on after step 17/60', 'step 18', 'step 20', 'step 30', 'step 31', 'step 33', 'step 40', 'step 45', 'a note', 'step 42'],
+    [
+      ...['goes on after step 17/60', 'step 18', 'step 20', 'step 30', 'step 31', 'step 33', 'step 40', 'step 45', 'a note', 'step 42'],
+      ...['step 31', 'step 30'],
+    ],
   );
   assert.match(
     lines[4],
     /^step 31\/60, levels 8,4,2, loss -0\.310 \(mean\), 10 evaluations, residual 0\.012, 3 s\/step, 31 MiB, 1 min left$/,
   );
   assert.match(lines[5], /, loss -0\.320 \(mean\), Dice 0\.710 at 33, /);
+  assert.match(lines[10], /, loss -0\.310 \(mean\), Dice 0\.690 at 30, /);
+  assert.match(lines[11], /, loss -0\.300 \(mean\), 10 evaluations, /);
   assert.is(lines[7], 'step 45: loss not finite, back to step 40, learning rate × 0.5');
 });
 

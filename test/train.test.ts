@@ -129,15 +129,24 @@ test('a loss that is no number, or stays far above those before: back to the che
   const options = resolveTrainOptions({ ...small, cell: 'gradirn', stages: [{ levels: [2], steps: 40 }], rate: 1, warmUp: 0, clip: 1e6 });
   const events: { step: number; to: number; rateScale: number }[] = [];
   const kept: Checkpoint[] = [];
+  const starts: (number | undefined)[] = [];
+  let validations = 0;
   try {
     await train(device, set, labels, options, {
       onRollback: (event) => events.push(event),
       onCheckpoint: async (one) => void kept.push(one),
+      onStep: ({ step, start }) => step === 1 && starts.push(start?.dice),
+      validate: async () => ({ score: 0, figures: { dice: ++validations } }),
     });
   } catch (error) {
     assert.match((error as Error).message, /^train: diverged at step \d+ \(loss .*\) after 5 rollbacks; choose a lower rate$/);
   }
   assert.ok(events.length >= 1, 'a rate of 1 diverges');
+  assert.ok(
+    events.some(({ to }) => to === 0),
+    'and goes back to the start',
+  );
+  assert.ok(starts.length > 1 && starts.every((dice) => dice === 1), `validated once, not at each of ${starts}`);
   events.forEach(({ step, to, rateScale }, i) => {
     assert.ok(to < step);
     assert.is(rateScale, 0.5 ** (i + 1));
@@ -190,20 +199,46 @@ test('pairs with labels, whose loss is larger, are no divergence among those wit
   assert.is(look([labelled, ...Array(5).fill({ ...labelled, gradientNorm: Infinity })]).indexOf(true), 5);
 });
 
-test('the best validation is kept; scores of other levels do not count', async () => {
-  const scores = [0.9, 0.5, 0.7, 0.6];
-  const seen: string[] = [];
+/** A run that validates by these scores, one after the other, and stops after some steps to go on from the file of its checkpoint. */
+async function validatedBy(scores: readonly number[], stops: readonly number[] = []) {
   const options = resolveTrainOptions({ ...small, validateEvery: 2 });
-  const { best } = await train(device, set, labels, options, {
-    async validate(values, levels) {
-      assert.is(values.size, 12);
-      seen.push(levels.join());
-      return { score: scores[seen.length - 1] ?? 0, figures: { dice: 0.1 } };
-    },
-  });
-  // At steps 2 and 3 (the end of the stage), before the second stage, at its steps 4 and 6.
-  assert.equal(seen, ['2', '2', '2,1', '2,1', '2,1']);
-  assert.equal([best!.step, best!.score, best!.levels], [3, 0.7, [2, 1]]);
+  const seen: string[] = [];
+  const records: StepRecord[] = [];
+  let kept: Checkpoint | undefined;
+  do {
+    const hooks: TrainHooks = {
+      onStep: (record) => void records.push(record),
+      async validate(values, levels) {
+        assert.is(values.size, 12);
+        const score = scores[seen.push(levels.join()) - 1] ?? 0;
+        return { score, figures: { dice: score } };
+      },
+      stop: () => stops.includes(records.at(-1)!.step),
+    };
+    kept = await train(device, set, labels, options, hooks, kept && parseCheckpoint('kept', encodeCheckpoint(kept)));
+  } while (kept.step < 6);
+  return { seen, best: kept.best!, logged: records.map(({ step, start, dice }) => [step, start?.dice, dice]) };
+}
+
+test('what a stage begins with is validated; the best is kept, and scores of other levels do not count', async () => {
+  const scores = [0.8, 0.9, 0.5, 0.7, 0.6, 0.4];
+  const { seen, best, logged } = await validatedBy(scores);
+  assert.equal(seen, ['2', '2', '2', '2,1', '2,1', '2,1']);
+  assert.equal([best.step, best.score, best.levels], [3, 0.7, [2, 1]]);
+  const none = undefined;
+  assert.equal(logged, [[1, 0.8, none], [2, none, 0.9], [3, none, 0.5], [4, 0.7, 0.6], [5, none, none], [6, none, 0.4]]); // prettier-ignore
+  assert.equal(await validatedBy(scores, [1, 2, 3, 4, 6]), { seen, best, logged });
+});
+
+test('the best weights are never worse than what their stage began with; a start without a score is refused', async () => {
+  const options = resolveTrainOptions({ ...small, stages: [{ levels: [2], steps: 2 }] });
+  const scores = [0.9, 0.5];
+  const { best } = await train(device, set, labels, options, { validate: async () => ({ score: scores.shift()!, figures: {} }) });
+  assert.equal([best!.step, best!.score], [0, 0.9]);
+  let steps = 0;
+  const hooks: TrainHooks = { validate: async () => ({ score: NaN, figures: { tre: NaN } }), onStep: () => void steps++ };
+  const refused = await train(device, set, labels, options, hooks).catch(({ message }) => message);
+  assert.equal([refused, steps], ['train: the validation after step 0 has no score: {"tre":null}', 0]);
 });
 
 test('coarser sets: means of intensities, majorities of labels', async () => {

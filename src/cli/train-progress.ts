@@ -15,6 +15,8 @@ export interface ProgressRecord {
   /** At validations only. */
   dice?: number;
   validation?: Record<string, number>;
+  /** At a stage's first step: of the weights before it. */
+  start?: Record<string, number>;
 }
 
 export interface TrainProgress {
@@ -117,11 +119,14 @@ function describer(stages: readonly Stage[]): Describe {
   const seconds = stages.map((): number[] => []);
   let losses: number[] = [],
     levels = '',
-    validated = '',
+    validated: string | undefined,
     before: number | undefined;
   return (record) => {
     const stage = stageOf(stages, record.step);
-    if (record.levels.join() !== levels) losses = [];
+    if (record.levels.join() !== levels) {
+      losses = [];
+      validated = undefined; // on other levels
+    }
     // Between two steps lies all that a step takes, validation too; before the first of a stage also what is made once, so it tells itself.
     const now = performance.now(),
       first = before === undefined || record.levels.join() !== levels;
@@ -129,7 +134,7 @@ function describer(stages: readonly Stage[]): Describe {
     before = now;
     levels = record.levels.join();
     if (Number.isFinite(record.loss)) losses = [...losses, record.loss].slice(-WINDOW);
-    validated = validation(record) ?? validated;
+    validated = validation(record) ?? (record.start && validation({ step: record.step - 1, validation: record.start })) ?? validated;
 
     const left = secondsLeft(
       stages,
@@ -141,7 +146,7 @@ function describer(stages: readonly Stage[]): Describe {
       [`step ${record.step}/${steps}`, 0],
       [`levels ${levels}`, 3],
       [loss, 1],
-      [validated, 2],
+      [validated ?? '', 2],
       [`${record.solverSteps} evaluations`, 5],
       [record.residual === undefined ? '' : `residual ${short(record.residual)}`, 6],
       [`${short(mean(seconds[stage].slice(-WINDOW))!)} s/step`, 4],
@@ -153,7 +158,7 @@ function describer(stages: readonly Stage[]): Describe {
 }
 
 /** The figure of a validation, if the step has one. */
-function validation({ step, dice, validation = {} }: ProgressRecord): string | undefined {
+function validation({ step, dice, validation = {} }: Pick<ProgressRecord, 'step' | 'dice' | 'validation'>): string | undefined {
   const overlap = dice ?? validation.dice;
   if (overlap !== undefined) return `Dice ${overlap.toFixed(3)} at ${step}`;
   if (validation.tre !== undefined) return `TRE ${validation.tre.toFixed(2)} mm at ${step}`;

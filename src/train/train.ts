@@ -34,6 +34,8 @@ export interface StepRecord {
   /** Of a validation after this step: mean Dice of the validation pairs. */
   dice?: number;
   validation?: Record<string, number>;
+  /** Of a stage's first step: a validation of the weights that the stage begins with, on its levels. */
+  start?: Record<string, number>;
 }
 
 export interface TrainHooks {
@@ -131,12 +133,22 @@ export async function train(
       else anchor = next = now = { ...now, tensors: await readState(schedule, traced) };
       const validate = async (step: number): Promise<Score> => {
         const values = valuesOf(await readState(schedule, traced), 'average');
-        return { step, levels: stage.levels, values, ...(await hooks.validate!(values, stage.levels)) };
+        const found = await hooks.validate!(values, stage.levels);
+        if (!Number.isFinite(found.score))
+          throw new Error(`train: the validation after step ${step} has no score: ${JSON.stringify(found.figures)}`);
+        return { step, levels: stage.levels, values, ...found };
       };
       let { step, best, watch } = now;
+      let start: Score | undefined;
       if (step === stageStart) {
         watch = { bad: 0 }; // losses and scores on other levels do not compare
-        if (hooks.validate && step > 0) best = await validate(step); // what the stages before have made is the first candidate of this one
+        // What the stage begins with is its first candidate; after a rollback to here it is that already.
+        if (hooks.validate) {
+          const validated = best?.step === step && `${best.levels}` === `${stage.levels}`;
+          start = best = validated ? best! : await validate(step);
+          now = { ...now, best };
+          if (next) next = now;
+        }
       }
       while (step < stageEnd) {
         const begun = performance.now();
@@ -172,14 +184,14 @@ export async function train(
           seconds,
           peakBytes: gpu.ledger.live.total,
           ...figuresOf(outcome),
+          ...(start && { start: start.figures }),
         };
         if (hooks.validate && (step % options.validateEvery === 0 || step === stageEnd)) {
           const found = await validate(step);
-          if (!Number.isFinite(found.score))
-            throw new Error(`train: the validation after step ${step} has no score: ${JSON.stringify(found.figures)}`);
           if (!best || found.score > best.score) best = found;
           Object.assign(record, { dice: found.figures.dice, validation: found.figures });
         }
+        start = undefined;
         hooks.onStep?.(record);
         const stop = hooks.stop?.();
         const regular = isRegular({ step, watch }, options);

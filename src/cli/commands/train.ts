@@ -273,7 +273,7 @@ function factsOf(
     [
       'Best',
       best
-        ? `step ${best.step}: ${Object.entries(best.figures)
+        ? `step ${best.step}, levels ${best.levels}: ${Object.entries(best.figures)
             .map(([key, value]) => `${key} ${value.toPrecision(4)}`)
             .join(', ')}`
         : 'not validated',
@@ -285,7 +285,7 @@ function told({ step, hours, best }: Checkpoint, model: string, page: string): s
   const figures = best && Object.entries(best.figures).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
   return [
     `${step} steps in ${(hours * 60).toFixed(1)} min`,
-    ...(figures ? [`best at step ${best.step}: ${figures.join(', ')}`] : []),
+    ...(figures ? [`best at step ${best.step}, levels ${best.levels}: ${figures.join(', ')}`] : []),
     `model: ${model}`,
     `curves: ${page}`,
   ].join('\n');
