@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { limits, runningMean } from '../src/cli/report/series.ts';
+import { axisOfZeros, limits, runningMean } from '../src/cli/report/series.ts';
 import { type Rollback, type StepRecord, type TrainingContent, trainingPage } from '../src/cli/report/training.ts';
 import { browser, contentOf, opened, references } from './pages.ts';
 
@@ -20,6 +20,7 @@ const record = (step: number, more: Partial<StepRecord> = {}): StepRecord => ({
   seconds: step <= 30 ? 0.5 : 3,
   peakBytes: step * 2 ** 20,
   ...(step % 20 ? {} : { dice: 0.5 + step / 1000, validation: { dice: 0.5 + step / 1000, lncc: 0.4, foldingPercent: 0, residual: 0.02 } }),
+  ...(step % 30 === 1 ? { start: { dice: step === 1 ? 0.4 : 0.53, lncc: 0.3, foldingPercent: 0, residual: 0.03 } } : {}),
   ...more,
 });
 const records = (from: number, to: number, more?: Partial<StepRecord>) =>
@@ -45,15 +46,17 @@ test('columns, stages and validations of the steps', () => {
   assert.equal([steps.length, steps[0], steps[59]], [60, 1, 60]);
   assert.equal([columns.loss[9], columns.solverSteps[9], columns.gradientNorm[2]], [-0.1, 10, 0.333333]);
   assert.equal(stages, [
-    { levels: '8, 4', first: 0, last: 29, peakBytes: 30 * 2 ** 20 },
-    { levels: '8, 4, 2', first: 30, last: 59, peakBytes: 60 * 2 ** 20 },
+    { levels: '8,4', first: 0, last: 29, peakBytes: 30 * 2 ** 20 },
+    { levels: '8,4,2', first: 30, last: 59, peakBytes: 60 * 2 ** 20 },
   ]);
   assert.equal(
-    validations.map(({ at, figures }) => [at, figures.dice, figures.residual]),
+    validations.map(({ at, stage, figures }) => [at, stage, figures.dice, figures.residual]),
     [
-      [19, 0.52, 0.02],
-      [39, 0.54, 0.02],
-      [59, 0.56, 0.02],
+      [-1, 0, 0.4, 0.03],
+      [19, 0, 0.52, 0.02],
+      [29, 1, 0.53, 0.03],
+      [39, 1, 0.54, 0.02],
+      [59, 1, 0.56, 0.02],
     ],
   );
   assert.is(seconds, 105);
@@ -61,7 +64,10 @@ test('columns, stages and validations of the steps', () => {
 
 test('what is missing or not finite is a gap', () => {
   const { columns, rollbacks, validations } = content(
-    [record(1, { loss: NaN, residual: undefined }), record(2, { loss: null, gradientNorm: Infinity, validation: { tre: NaN } })],
+    [
+      record(1, { loss: NaN, residual: undefined, start: undefined }),
+      record(2, { loss: null, gradientNorm: Infinity, validation: { tre: NaN } }),
+    ],
     [rollback],
   );
   assert.equal(
@@ -74,7 +80,7 @@ test('what is missing or not finite is a gap', () => {
   );
   assert.is(columns.gradientNorm[1], null);
   assert.is(rollbacks[0].loss, null);
-  assert.equal(validations, [{ at: 1, figures: { tre: null } }]);
+  assert.equal(validations, [{ at: 1, stage: 0, figures: { tre: null } }]);
   assert.equal(content([]).stages, []);
 });
 
@@ -87,6 +93,11 @@ test('a step done again takes the place of itself and all after it', () => {
 
 test('running means begin anew with a stage and pass over gaps', () => {
   assert.equal(runningMean([2, 4, null, 6, 10, 20, 30], [0, 5], 3), [2, 3, null, 5, 8, 20, 25]);
+});
+
+test('where all is 0 the axis ends at 1', () => {
+  assert.equal(axisOfZeros([[0, null, 0], [null]]), [0, 1]);
+  assert.is(axisOfZeros([[0, null], [0.2]]), undefined);
 });
 
 test('a value far off is left outside, the spread of the others is not', () => {
@@ -106,7 +117,8 @@ else
     try {
       for (const [html, charts] of [
         [page([]), 0],
-        [page([record(1)]), 7],
+        [page([record(1, { start: undefined })]), 7],
+        [page([record(1)]), 10],
         [page(records(1, 60, { softDice: 0.5 }), [rollback], hostile), 11],
       ] as const) {
         await writeFile(join(folder, 'page.html'), html);
@@ -114,7 +126,12 @@ else
         assert.equal(console, []);
         assert.match(dom, /<body data-state="ready">/);
         assert.is(dom.match(/class="uplot /g)?.length ?? 0, charts);
-        if (charts === 11) assert.match(dom, /<b>&lt;\/script&gt;&lt;img alt=x/);
+        if (charts !== 11) continue;
+        assert.match(dom, /<b>&lt;\/script&gt;&lt;img alt=x/);
+        const text = dom.replace(/<[^>]*>/g, '|').replace(/\|+/g, '|');
+        assert.ok(text.includes('|Dice, levels 8,4,2|0.530 → 0.560|best 0.560 at 60|'), 'of the last stage alone');
+        assert.ok(text.includes('|Loss, levels 8,4,2|−0.330 → −0.580|mean of 5 steps|'));
+        assert.ok(text.includes('|8,4|First|0|0.4000|'), 'the untrained weights');
       }
     } finally {
       await rm(folder, { recursive: true });

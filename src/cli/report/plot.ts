@@ -1,5 +1,6 @@
 // One chart: curves over a common axis, on a ground that may be marked; drawn by uPlot.
 import uPlot from 'uplot';
+import { axisOfZeros } from './series.ts';
 
 /** Okabe and Ito's without yellow, and four dark ones; no two are closer to the colour-blind than two of the former. */
 export const COLOURS = [
@@ -79,11 +80,12 @@ export function plot(into: HTMLElement, { title, x, log, curves, bands = [], mar
     }
     ctx.restore();
   };
+  const range = axisOfZeros(curves.map(({ values }) => values));
   new uPlot(
     {
       ...SIZE,
       title,
-      scales: { x: { time: false, range: x.range }, y: log ? { distr: 3 } : {} },
+      scales: { x: { time: false, range: x.range }, y: log ? { distr: 3 } : range ? { range } : {} },
       axes: [
         { ...axis, label: x.label, labelSize: 20, size: 34, incrs: WHOLE },
         {

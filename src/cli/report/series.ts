@@ -21,6 +21,9 @@ export function mean(values: Row): number | null {
   return there.length ? there.reduce((sum, value) => sum + value, 0) / there.length : null;
 }
 
+/** The ends of an axis on which all is 0, as a chart by itself would make it 0 to 100; undefined for any other. */
+export const axisOfZeros = (rows: readonly Row[]): [number, number] | undefined => (rows.flat().some(Boolean) ? undefined : [0, 1]);
+
 /** Over how many steps a running mean of `count` steps goes: smooth enough to read, short enough to show a change. */
 export const windowOf = (count: number) => Math.min(Math.max(Math.round(count / 40), 5), 100);
 

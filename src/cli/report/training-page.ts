@@ -11,6 +11,8 @@ const [OURS, VALIDATION] = COLOURS as [string, string];
 const ROLLBACK = '#c00000';
 const stageColour = (n: number) => `${COLOURS[(n + 2) % COLOURS.length]}18`;
 const window = windowOf(steps.length);
+/** The x of all charts: the steps, and the one before them, where there may be a validation. */
+const along = steps.length ? [steps[0] - 1, ...steps] : [];
 const starts = stages.map(({ first }) => first);
 const plural = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
 
@@ -28,13 +30,16 @@ function order(name: string): number {
   return at < 0 ? Infinity : at;
 }
 const titleOf = (name: string) => known[name]?.title ?? name;
-const value = (name: string, n: number) => validations.at(n)?.figures[name];
-/** The index of the validation that served best: the largest Dice, or else the smallest TRE. */
+const stage = stages.at(-1);
+/** The validations of the last stage; those on other levels do not compare. */
+const latest = validations.filter((validation) => validation.stage === stages.length - 1);
+const stepOf = ({ at }: (typeof validations)[number]) => along[at + 1];
+/** Of the last stage, the validation that served best: the largest Dice, or else the smallest TRE. */
 const best = (() => {
   const name = ['dice', 'tre'].find((name) => measured.includes(name));
-  if (!name) return undefined;
-  const worth = validations.map(({ figures }) => (figures[name] ?? Infinity) * (name === 'dice' && figures[name] != null ? -1 : 1));
-  return { name, at: worth.indexOf(Math.min(...worth)) };
+  if (!name || !latest.length) return undefined;
+  const worth = latest.map(({ figures }) => (figures[name] ?? Infinity) * (name === 'dice' && figures[name] != null ? -1 : 1));
+  return { name, validation: latest[worth.indexOf(Math.min(...worth))] };
 })();
 
 /** Charts are drawn once their places are on the page. */
@@ -49,7 +54,7 @@ function chart(title: string, curves: Curve[], more: Pick<Chart, 'log'> = {}): H
   drawings.push(() =>
     plot(at, {
       title,
-      x: { label: 'step', values: steps, range: [Math.min(...ends) - 1, Math.max(...far) + 1] },
+      x: { label: 'step', values: along, range: [Math.min(...ends) - 1, Math.max(...far) + 1] },
       curves: shown,
       bands:
         stages.length < 2
@@ -66,11 +71,11 @@ function chart(title: string, curves: Curve[], more: Pick<Chart, 'log'> = {}): H
   return [at];
 }
 
+/** A curve of a value each step. */
+const each = (label: string, values: Row, as: Curve['as']): Curve => ({ label, colour: OURS, values: [null, ...values], as });
+
 /** Each step as a dot, and the running mean. */
-const eachAndMean = (values: Row): Curve[] => [
-  { label: 'step', colour: OURS, values, as: 'dots' },
-  { label: 'mean', colour: OURS, values: runningMean(values, starts, window), as: 'line' },
-];
+const eachAndMean = (values: Row) => [each('step', values, 'dots'), each('mean', runningMean(values, starts, window), 'line')];
 
 /** A chart of each step and the running mean, both without the few values that would flatten all others; its title tells how many. */
 function training(title: string, values: Row): HTMLElement[] {
@@ -90,27 +95,34 @@ function logarithmic(title: string, curves: Curve[]): HTMLElement[] {
   );
 }
 
-function validated(name: string): Curve {
-  const values: Row = steps.map(() => null);
-  for (const { at, figures } of validations) values[at] = figures[name] ?? null;
-  return { label: titleOf(name), colour: VALIDATION, values, as: 'joined' };
-}
+/** A curve a stage. */
+const validated = (name: string): Curve[] =>
+  stages.map((_, n) => {
+    const values: Row = along.map(() => null);
+    for (const { at, stage, figures } of validations) if (stage === n) values[at + 1] = figures[name] ?? null;
+    return { label: titleOf(name), colour: VALIDATION, values, as: 'joined' };
+  });
 
-/** The means of the first steps and of the last. */
+/** The means of the last stage's first steps and of its last. */
 function thenAndNow(values: Row): [number | null, number | null] {
-  return [mean(values.slice(0, window)), mean(values.slice(-window))];
+  const own = values.slice(stage?.first);
+  return [mean(own.slice(0, window)), mean(own.slice(-window))];
 }
 
 function head(): HTMLElement {
-  const arrow = ([from, to]: [number | null | undefined, number | null | undefined], decimals: number) =>
-    steps.length > window ? `${fixed(from, decimals)} → ${fixed(to, decimals)}` : fixed(to, decimals);
-  const means = steps.length ? `mean of ${plural(Math.min(window, steps.length), 'step')}` : '';
-  const stage = stages.at(-1);
+  /** What a stage, the last, began with and has now: figures of other levels do not compare. */
+  const arrow = (from: number | null | undefined, to: number | null | undefined, decimals: number, several: boolean) =>
+    `${several ? `${fixed(from, decimals)} → ` : ''}${fixed(to, decimals)}`;
+  const own = stage ? stage.last - stage.first + 1 : 0;
+  const means = stage ? `mean of ${plural(Math.min(window, own), 'step')}` : '';
+  const on = stage ? `, levels ${stage.levels}` : '';
   const validation = (name: string, decimals: number, unit = '') => {
-    if (!measured.includes(name)) return [];
-    const range = validations.length > 1 ? `${fixed(value(name, 0), decimals)} → ` : '';
-    const more = best?.name === name ? `best ${fixed(value(name, best.at), decimals)} at ${steps[validations[best.at].at]}` : 'validation';
-    return [figure(titleOf(name).replace(/ \(.*/, ''), `${range}${fixed(value(name, -1), decimals)}${unit}`, more)];
+    const values = latest.map(({ figures }) => figures[name]);
+    if (!latest.some(({ figures }) => name in figures)) return [];
+    const more =
+      best?.name === name ? `best ${fixed(best.validation.figures[name], decimals)} at ${stepOf(best.validation)}` : 'validation';
+    const range = arrow(values[0], values.at(-1), decimals, values.length > 1);
+    return [figure(`${titleOf(name).replace(/ \(.*/, '')}${on}`, `${range}${unit}`, more)];
   };
   return element(
     'header',
@@ -121,7 +133,7 @@ function head(): HTMLElement {
     div(
       'figures',
       figure('Step', steps.length ? String(steps.at(-1)) : '–', stage ? `levels ${stage.levels}` : 'none yet'),
-      figure('Loss', arrow(thenAndNow(columns.loss), 3), means),
+      figure(`Loss${on}`, arrow(...thenAndNow(columns.loss), 3, own > window), means),
       ...validation('dice', 3),
       ...validation('tre', 2, ' mm'),
       ...validation('lncc', 3),
@@ -183,15 +195,23 @@ const key = () =>
   );
 
 function validationTable(): HTMLElement {
-  const titles = new Map<number, string>();
-  for (const [title, at] of [['First', 0], ...(best ? [['Best', best.at] as const] : []), ['Last', validations.length - 1]] as const)
-    titles.set(at, titles.has(at) ? `${titles.get(at)}, ${title.toLowerCase()}` : title);
+  const titles = new Map<(typeof validations)[number], string>();
+  for (const n of stages.keys()) {
+    const own = validations.filter(({ stage }) => stage === n);
+    for (const [title, validation] of [
+      ['First', own[0]],
+      ['Best', n === stages.length - 1 ? best?.validation : undefined],
+      ['Last', own.at(-1)],
+    ] as const)
+      if (validation) titles.set(validation, titles.has(validation) ? `${titles.get(validation)}, ${title.toLowerCase()}` : title);
+  }
   return table(
-    ['Validation', 'Step', ...measured.map(titleOf)],
-    [...titles].map(([at, title]) => [
+    ['Levels', 'Validation', 'Step', ...measured.map(titleOf)],
+    [...titles].map(([validation, title]) => [
+      stages[validation.stage].levels,
       title,
-      String(steps[validations[at].at]),
-      ...measured.map((name) => fixed(value(name, at), known[name]?.decimals ?? 4)),
+      String(stepOf(validation)),
+      ...measured.map((name) => fixed(validation.figures[name], known[name]?.decimals ?? 4)),
     ]),
   );
 }
@@ -212,9 +232,11 @@ const sections = steps.length
       ),
       section(
         'Validation',
-        validations.length ? 'Pairs that are not trained on.' : 'None yet.',
+        validations.length
+          ? 'Pairs that are not trained on; each stage begins with the weights before its first step, on its levels.'
+          : 'None yet.',
         ...(validations.length ? [validationTable()] : []),
-        div('charts', ...measured.filter((name) => name !== 'residual').flatMap((name) => chart(titleOf(name), [validated(name)]))),
+        div('charts', ...measured.filter((name) => name !== 'residual').flatMap((name) => chart(titleOf(name), validated(name)))),
       ),
       section(
         'Solver and optimizer',
@@ -222,9 +244,9 @@ const sections = steps.length
         div(
           'charts',
           ...chart('Evaluations', eachAndMean(columns.solverSteps)),
-          ...logarithmic('Residual', [...eachAndMean(columns.residual), validated('residual')]),
+          ...logarithmic('Residual', [...eachAndMean(columns.residual), ...validated('residual')]),
           ...logarithmic('Norm of the gradient', eachAndMean(columns.gradientNorm)),
-          ...logarithmic('Learning rate', [{ label: 'rate', colour: OURS, values: columns.rate, as: steps.length > 1 ? 'line' : 'dots' }]),
+          ...logarithmic('Learning rate', [each('rate', columns.rate, steps.length > 1 ? 'line' : 'dots')]),
         ),
       ),
     ]

@@ -21,6 +21,8 @@ export interface StepRecord {
   /** At validations only. */
   dice?: number | null;
   validation?: Record<string, number | null>;
+  /** At a stage's first step: of the weights before it. */
+  start?: Record<string, number | null>;
 }
 
 /** The weights went back to those of an earlier step. */
@@ -53,8 +55,8 @@ export interface TrainingContent {
   columns: Record<(typeof columns)[number], Row>;
   /** Steps of the same levels, one after the other, by their indices in `steps`. */
   stages: { levels: string; first: number; last: number; peakBytes: number }[];
-  /** By the indices of their steps. */
-  validations: { at: number; figures: Record<string, number | null> }[];
+  /** By the indices of their steps and of their stages; what a stage begins with is at the step before its first, the first stage at −1. */
+  validations: { at: number; stage: number; figures: Record<string, number | null> }[];
   rollbacks: Omit<Rollback, 'event'>[];
   /** Of all steps, also those that were taken back. */
   seconds: number;
@@ -70,7 +72,7 @@ export function trainingContent({ title, command, records, events, facts }: Trai
   const stages: TrainingContent['stages'] = [];
   kept.forEach(({ levels, peakBytes }, n) => {
     const last = stages.at(-1),
-      name = levels.join(', ');
+      name = levels.join();
     if (last?.levels === name) Object.assign(last, { last: n, peakBytes: Math.max(last.peakBytes, peakBytes) });
     else stages.push({ levels: name, first: n, last: n, peakBytes });
   });
@@ -82,10 +84,13 @@ export function trainingContent({ title, command, records, events, facts }: Trai
     steps: kept.map(({ step }) => step),
     columns: Object.fromEntries(columns.map((name) => [name, kept.map((record) => number(record[name]))])) as TrainingContent['columns'],
     stages,
-    validations: kept.flatMap(({ dice, validation }, at) => {
-      if (dice === undefined && !validation) return [];
-      const figures = { ...(dice === undefined ? {} : { dice }), ...validation };
-      return [{ at, figures: Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, number(value)])) }];
+    validations: kept.flatMap(({ dice, validation, start }, at) => {
+      const stage = stages.findIndex(({ last }) => at <= last);
+      const after = dice === undefined ? validation : { dice, ...validation };
+      return [
+        ...(start ? [{ at: at - 1, stage, figures: numbers(start) }] : []),
+        ...(after ? [{ at, stage, figures: numbers(after) }] : []),
+      ];
     }),
     rollbacks: events.map(({ step, to, loss, rateScale }) => ({ step, to, loss: number(loss), rateScale })),
     seconds: records.reduce((sum, { seconds }) => sum + (number(seconds) ?? 0), 0),
@@ -106,3 +111,5 @@ function course(records: readonly StepRecord[]): StepRecord[] {
 /** To six digits, as no chart shows more. */
 const number = (value: number | null | undefined) =>
   typeof value === 'number' && Number.isFinite(value) ? Number(value.toPrecision(6)) : null;
+const numbers = (figures: Record<string, number | null>) =>
+  Object.fromEntries(Object.entries(figures).map(([name, value]) => [name, number(value)]));
