@@ -60,7 +60,7 @@ export async function main(args: string[]): Promise<void> {
   const { peers, missing } = findPeers({ script: values.script, args: values['script-args']?.split(' ').filter(Boolean), device });
   const named = wanted?.split(/,(?!\d)/); // the levels in a name are no names
   const methods = [...ownMethods(), ...peers].filter(({ name, slow }) => named?.includes(name) ?? !(quick && slow));
-  const left = peers.filter(({ name }) => !methods.some((method) => method.name === name)).map(({ name }) => name);
+  const left = peers.filter((peer) => cases.some(peer.fits) && !methods.includes(peer)).map(({ name }) => name);
   if (!methods.length) throw new Error(`--methods: none of ${[...ownMethods(), ...peers].map(({ name }) => name).join(', ')}`);
   const gpu = await openGpu();
   const { info } = gpu;

@@ -41,7 +41,7 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
       'affine',
       affine.mode === 'none'
         ? `none (${affine.requested === 'auto' ? 'the images start close together' : 'as asked'})`
-        : `${affine.mode}${affine.requested === 'auto' ? ' (the images start far apart)' : ''}: NCC ${affine.ncc.before.toFixed(3)} → ${affine.ncc.after.toFixed(3)}, ${affine.motion.toFixed(1)} mm on average`,
+        : `${affine.mode}${affine.requested === 'auto' ? ' (the images start far apart)' : affine.requested === affine.mode ? '' : ' (an affine fit went astray)'}: NCC ${affine.ncc.before.toFixed(3)} → ${affine.ncc.after.toFixed(3)}, ${affine.motion.toFixed(1)} mm on average`,
     ],
     ...(coverage < 1 - NEGLIGIBLE
       ? [['coverage', `${(100 * (1 - coverage)).toFixed(0)} % of the fixed grid lies outside the moving image and was not compared`]]
