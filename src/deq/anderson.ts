@@ -83,7 +83,8 @@ const andersonOp: Op<AndersonOptions> = {
       })),
     ];
   },
-  overwrites: ([, , gram, , ...rings]) => [gram!, ...rings], // read as far as the state says that they are filled
+  // read as far as the state says that they are filled; the first finite f(z) is the best so far
+  overwrites: ([, best, gram, , ...rings]) => [best!, gram!, ...rings],
 };
 
 /** Declares what an iteration over a state variable needs, rings in parts of at most `most` bytes. Trace `resetAnderson` in the phase that sets z. */
