@@ -22,15 +22,14 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   var sums: array<f32, SUMS>;
   let share = (params.count + groups.x - 1u) / groups.x; // of a workgroup, in one piece
   for (var i = group.x * share + local; i < min((group.x + 1u) * share, params.count); i += WG) {
-    var older: array<item, WINDOW>; // all loads before the first store, so that none waits for another; 0 where the ring holds none
-    for (var j = 0u; j < WINDOW; j++) {
-      if (j < filled && j != slot) { older[j] = residuals[j * params.count + i]; }
-    }
     let value = f[params.first + i];
     let g = value - z[params.first + i];
     values[slot * params.count + i] = value;
     residuals[slot * params.count + i] = g;
-    for (var j = 0u; j < WINDOW; j++) { sums[j] += inner(g, select(older[j], g, j == slot)); }
+    for (var j = 0u; j < WINDOW; j++) {
+      if (j == slot) { sums[j] += inner(g, g); }
+      else if (j < filled) { sums[j] += inner(g, residuals[j * params.count + i]); }
+    }
     sums[WINDOW] += inner(value, value);
   }
   let total = workgroup_sums(sums, local);
