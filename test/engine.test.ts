@@ -3,7 +3,10 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   adam,
+  add,
   adamState,
+  anderson,
+  andersonState,
   assign,
   cast,
   ema,
@@ -14,7 +17,9 @@ import {
   mul,
   numel,
   type Op,
+  reset,
   resetAdam,
+  resetAnderson,
   sameShape,
   scale,
   Schedule,
@@ -129,6 +134,27 @@ test('a schedule that is destroyed does nothing more, and disturbs no other', as
   here.run('all');
   assert.equal([...(await here.read(y))], [2, 2, 2, 2]);
   here.destroy();
+});
+
+test('Anderson acceleration by hand needs a start and a reset, no more', async () => {
+  const graph = new Graph();
+  const b = graph.input('b', [8]);
+  const state = andersonState(graph.variable('z', [8]), 3);
+  graph.phase('start', () => {
+    reset(state.z);
+    resetAnderson(state);
+  });
+  graph.phase('step', () => {
+    anderson(state, add(scale(state.z, 0.5), b), { window: 3, beta: 1, ridge: 1e-3 }); // z = z/2 + b at 2b
+    graph.output(state.best);
+  });
+  const schedule = await Schedule.build(await gpu(), graph);
+  schedule.upload(b, Float32Array.of(0, 1, 2, 3, 4, 5, 6, 7));
+  assert.throws(() => schedule.run('step'), /^phase step reads (z|z\.state) \[\d+\], which nothing has written yet/);
+  schedule.run('start');
+  for (let k = 0; k < 12; k++) schedule.run('step');
+  assert.ok((await schedule.read(state.best)).every((value, i) => Math.abs(value - 2 * i) < 1e-4));
+  schedule.destroy();
 });
 
 test('a variable that is changed must still be there, one that is overwritten need not', async () => {
