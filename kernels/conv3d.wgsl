@@ -1,10 +1,10 @@
 // 3-D convolution: y[n,o,p] = f(b[o] + Σ_{i,k} w[o,i,k]·x[n,i,STRIDE·p + k − PAD]), f an activation where ACTIVATE, else the identity.
-// Beyond the border x is 0, or its last voxel where REPLICATE. Layout [N, C, D, H, W]. w lies as conv3d_pack.wgsl leaves it: for each input i
-// and tap k, VECTORS vec4f, each the weights of four output channels. Where they are read from, lib/weights0 and lib/weights1.wgsl tell.
+// Beyond the border x is 0, or its last voxel where REPLICATE. Layout [N, C, D, H, W]. w lies as conv3d_pack.wgsl leaves it: a line of taps for
+// each input i, kd and kh, K·VECTORS vec4f, each the weights of four output channels. lib/weights0 and lib/weights1.wgsl tell where it is read.
 // One invocation computes RUN voxels along W for 4·VECTORS output channels from `first_out` on, so that a value of x, loaded once, serves
 // many products. One pass covers `channels` inputs from `first_in` on; every pass but the first ACCUMULATEs on y.
-// x and y are read and written LANES values at a time: 4 where their widths allow it, else 1 (conv3d-passes.ts). The ends of the line that an
-// invocation reads, before FIRST and from LAST on, are read one by one.
+// x and y are read and written LANES values at a time: 4 where their widths allow it, else 1 (conv3d-passes.ts). Of the SPAN values of a line that
+// an invocation reads, those before FIRST and from LAST on are read one by one.
 // @use index
 // @use activation
 // @use place
@@ -15,20 +15,14 @@ struct Params {
   count: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32,
   inputs: u32, outputs: u32, first_in: u32, channels: u32, first_out: u32,
 }
+alias Line = array<vec4f, K * VECTORS>;
 @group(0) @binding(0) var<storage, read> x: array<real>;
 @group(0) @binding(1) var<storage, read> x_lanes: array<reals>; // x again
-@group(0) @binding(2) var<uniform> w: array<vec4f, WEIGHTS>;
-@group(0) @binding(3) var<storage, read> w_all: array<vec4f>; // w again
+@group(0) @binding(2) var<uniform> w: array<Line, WEIGHT_LINES>;
+@group(0) @binding(3) var<storage, read> w_all: array<Line>; // w again
 @group(0) @binding(4) var<storage, read> b: array<f32>;
 @group(0) @binding(5) var<storage, read_write> y: array<reals>;
 @group(0) @binding(6) var<uniform> params: Params;
-
-const SPAN = (RUN - 1u) * STRIDE + K; // values of a line that an invocation reads
-const FIRST = select(0u, u32(PAD), LANES > 1u); // those up to LAST as x_lanes
-const LAST = FIRST + (SPAN - FIRST) / LANES * LANES;
-
-var<private> values: array<f32, SPAN>;
-var<private> sum: array<array<vec4f, VECTORS>, RUN>;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(workgroup_id) group: vec3u,
@@ -38,65 +32,67 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let runs = (params.w + RUN - 1u) / RUN;
   let p = vec3u(index % runs * RUN, index / runs % params.h, index / (runs * params.h));
   var columns: array<Place, SPAN>;
-  for (var s = 0u; s < SPAN; s++) { columns[s] = place(p.x * STRIDE + s, params.x_w); }
+  for (var s = 0u; s < SPAN; s++) { // @unroll
+    columns[s] = place(p.x * STRIDE + s, params.x_w);
+  }
 
+  var sum: array<array<vec4f, VECTORS>, RUN>;
   // Lines [i, kd, kh] of taps, LINES at a time, in one loop: on a CPU adapter every nested loop copies all sums once more.
   for (var t = 0u; t < params.channels * K * K; t += LINES) {
     let first = stage(t, local);
     let slice = place(p.z * STRIDE + t / K % K, params.x_d);
     let channel = group.z * params.inputs + params.first_in + t / (K * K);
-    for (var u = 0u; u < LINES; u++) {
+    for (var u = 0u; u < LINES; u++) { // @unroll
       let row = place(p.y * STRIDE + (t + u) % K, params.x_h);
       let line = ((channel * params.x_d + slice.at) * params.x_h + row.at) * params.x_w;
       let factor = slice.factor * row.factor;
-      for (var s = 0u; s < FIRST; s++) { values[s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor); }
-      for (var s = FIRST; s < LAST; s += LANES) {
-        let several = x_lanes[(line + columns[s].at) / LANES];
-        for (var i = 0u; i < LANES; i++) { values[s + i] = lane(several, i) * (columns[s + i].factor * factor); }
+      var values: array<f32, SPAN>;
+      for (var s = 0u; s < FIRST; s++) { // @unroll
+        values[s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor);
       }
-      for (var s = LAST; s < SPAN; s++) { values[s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor); }
-      let weights = first + u * K * VECTORS;
-      multiply(weights, 0u);
-      if (VECTORS > 1u) { multiply(weights, 1u); } // not a loop: Mesa unrolls small ones only, and sums must not be indexed by a variable
-      if (VECTORS > 2u) { multiply(weights, 2u); }
-      if (VECTORS > 3u) { multiply(weights, 3u); }
+      for (var s = FIRST; s < LAST; s += LANES) { // @unroll
+        let several = x_lanes[(line + columns[s].at) / LANES];
+        for (var i = 0u; i < LANES; i++) { // @unroll
+          values[s + i] = lane(several, i) * (columns[s + i].factor * factor);
+        }
+      }
+      for (var s = LAST; s < SPAN; s++) { // @unroll
+        values[s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor);
+      }
+      for (var v = 0u; v < VECTORS; v++) { // @unroll
+        var weights: array<vec4f, K>; // stay in registers for all voxels
+        for (var kw = 0u; kw < K; kw++) { // @unroll
+          weights[kw] = weight(first + u, kw * VECTORS + v);
+        }
+        for (var r = 0u; r < RUN; r++) { // @unroll
+          for (var kw = 0u; kw < K; kw++) { // @unroll
+            sum[r][v] = fma(vec4f(values[r * STRIDE + kw]), weights[kw], sum[r][v]);
+          }
+        }
+      }
     }
   }
 
   if (index >= params.count) { return; }
-  write(group.z, p, 0u);
-  if (VECTORS > 1u) { write(group.z, p, 1u); }
-  if (VECTORS > 2u) { write(group.z, p, 2u); }
-  if (VECTORS > 3u) { write(group.z, p, 3u); }
-}
-
-// Adds to the four channels of vector v what the values give with the K weights of a line, which stay in registers for all voxels.
-fn multiply(first: u32, v: u32) {
-  var weights: array<vec4f, K>;
-  for (var kw = 0u; kw < K; kw++) { weights[kw] = weight(first + kw * VECTORS + v); }
-  for (var r = 0u; r < RUN; r++) {
-    var total = sum[r][v];
-    for (var kw = 0u; kw < K; kw++) { total = fma(vec4f(values[r * STRIDE + kw]), weights[kw], total); }
-    sum[r][v] = total;
-  }
-}
-
-fn write(n: u32, p: vec3u, v: u32) {
-  var totals: array<vec4f, RUN>; // a copy that may be indexed by a variable
-  for (var r = 0u; r < RUN; r++) { totals[r] = sum[r][v]; }
-  for (var r = 0u; r < RUN && p.x + r < params.w; r += LANES) {
-    for (var c = 0u; c < 4u; c++) {
-      let o = params.first_out + 4u * v + c;
-      if (o >= params.outputs) { break; }
-      let at = ((((n * params.outputs + o) * params.d + p.z) * params.h + p.y) * params.w + p.x + r) / LANES;
-      var results: array<f32, LANES>;
-      for (var i = 0u; i < LANES; i++) {
-        results[i] = totals[r + i][c];
-        if (BIAS) { results[i] += b[o]; }
-        if (ACCUMULATE) { results[i] += lane(y[at], i); }
-        if (ACTIVATE) { results[i] = activate(results[i]); }
+  var totals: array<vec4f, RUN>; // a copy that may be indexed by a variable: written out, what follows would take longer to compile than the rest
+  for (var v = 0u; v < VECTORS; v++) { // @unroll
+    for (var r = 0u; r < RUN; r++) { // @unroll
+      totals[r] = sum[r][v];
+    }
+    for (var r = 0u; r < RUN && p.x + r < params.w; r += LANES) {
+      for (var c = 0u; c < 4u; c++) {
+        let o = params.first_out + 4u * v + c;
+        if (o >= params.outputs) { break; }
+        let at = ((((group.z * params.outputs + o) * params.d + p.z) * params.h + p.y) * params.w + p.x + r) / LANES;
+        var results: array<f32, LANES>;
+        for (var i = 0u; i < LANES; i++) {
+          results[i] = totals[r + i][c];
+          if (BIAS) { results[i] += b[o]; }
+          if (ACCUMULATE) { results[i] += lane(y[at], i); }
+          if (ACTIVATE) { results[i] = activate(results[i]); }
+        }
+        y[at] = reals_of(results);
       }
-      y[at] = reals_of(results);
     }
   }
 }

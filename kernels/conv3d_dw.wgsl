@@ -3,9 +3,8 @@
 // conv3d_dw_sum.wgsl adds the chunks. Workgroup x: 4 outputs o × TILE inputs i × one kd × all kh and kw; workgroup y: a chunk.
 // One invocation walks down ACROSS neighbouring columns at once (`columns` counts such groups) and keeps the K rows of x that the taps need in
 // registers: loads and loop steps cost more than products, and so each step brings every sum ACROSS products. The sums of a workgroup are
-// then added in a fixed order. dy, and x but for the ends of a row, are read LANES values at a time: 4 where W of both is a multiple of 4.
-// The calls for i, kh and s are written out instead of looped over: an array stays in registers only where the compiler knows its indices, and
-// drivers do not unroll long loops.
+// then added in a fixed order. dy, and x but for the ends of a row (of ROW values, those before FIRST and from LAST on), are read LANES values at a
+// time: 4 where W of both is a multiple of 4. KEPT of the K rows move up from step to step.
 // @use place
 // @use reals$LANES
 alias real = f32; // storage
@@ -19,50 +18,6 @@ struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u
 const VALUES = TILE * K * K; // weights of one output in a workgroup
 const_assert VALUES < WG;
 var<workgroup> shared_sums: array<f32, WG * (VALUES + 1u)>;
-const ROW = (ACROSS - 1u) * STRIDE + K; // what a row of x holds for the columns' taps
-
-const FIRST = select(0u, u32(PAD), LANES > 1u); // those of a row up to LAST as x_lanes
-const LAST = select(0u, FIRST + ACROSS, LANES > 1u);
-
-var<private> sum: array<array<array<vec4f, K>, K>, TILE>; // [i][kh][kw]
-var<private> rows: array<array<array<f32, ROW>, K>, TILE>; // [i][kh]
-var<private> x_columns: array<Place, ROW>;
-var<private> g: array<vec4f, ACROSS>;
-
-// Reads the row `kh` of input i, which begins at `line` of x.
-fn read_row(i: u32, kh: u32, line: u32, factor: f32) {
-  for (var s = 0u; s < FIRST; s++) { rows[i][kh][s] = f32(x[line + x_columns[s].at]) * (factor * x_columns[s].factor); }
-  for (var s = FIRST; s < LAST; s += LANES) {
-    let several = x_lanes[(line + x_columns[s].at) / LANES];
-    for (var l = 0u; l < LANES; l++) { rows[i][kh][s + l] = lane(several, l) * (factor * x_columns[s + l].factor); }
-  }
-  for (var s = LAST; s < ROW; s++) { rows[i][kh][s] = f32(x[line + x_columns[s].at]) * (factor * x_columns[s].factor); }
-}
-
-// The rows of input i for the next step: those that it shares with the last one move up, STRIDE are read.
-fn step_input(i: u32, h: i32, channel: u32) {
-  for (var kh = 0u; kh + STRIDE < K; kh++) { rows[i][kh] = rows[i][kh + STRIDE]; }
-  for (var kh = max(K, STRIDE) - STRIDE; kh < K; kh++) {
-    let row = place(u32(h * i32(STRIDE) + i32(kh)), params.x_h);
-    read_row(i, kh, channel + row.at * params.x_w, row.factor);
-  }
-}
-
-fn multiply_input(i: u32) {
-  multiply_row(i, 0u);
-  if (K > 1u) { multiply_row(i, 1u); multiply_row(i, 2u); }
-  if (K > 3u) { multiply_row(i, 3u); multiply_row(i, 4u); }
-}
-
-fn multiply_row(i: u32, kh: u32) {
-  multiply_column(i, kh, 0u);
-  if (ACROSS > 1u) { multiply_column(i, kh, 1u); }
-  if (ACROSS > 2u) { multiply_column(i, kh, 2u); multiply_column(i, kh, 3u); }
-}
-
-fn multiply_column(i: u32, kh: u32, s: u32) {
-  for (var kw = 0u; kw < K; kw++) { sum[i][kh][kw] = fma(vec4f(rows[i][kh][s * STRIDE + kw]), g[s], sum[i][kh][kw]); }
-}
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -74,6 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let plane = params.w * params.h;
   let steps = (params.w + ACROSS - 1u) / ACROSS;
 
+  var sum: array<array<array<vec4f, K>, K>, TILE>; // [i][kh][kw]
   var bias = vec4f();
   for (var c = group.y * WG + local; c < params.columns; c += groups.y * WG) {
     let w = c % steps * ACROSS;
@@ -81,51 +37,81 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let n = c / (steps * params.d);
     // Where the columns of x and dy begin: computed once, a CPU adapter computes anew what it finds in the loop.
     let slice = place(d * STRIDE + kd, params.x_d);
-    for (var s = 0u; s < ROW; s++) {
+    var x_columns: array<Place, ROW>;
+    for (var s = 0u; s < ROW; s++) { // @unroll
       x_columns[s] = place(w * STRIDE + s, params.x_w);
       x_columns[s].factor *= slice.factor;
     }
     let origin = (n * params.inputs * params.x_d + slice.at) * x_plane;
     let channel = params.x_d * x_plane;
     var dy_columns: array<Place, ACROSS>;
-    for (var s = 0u; s < ACROSS; s++) { dy_columns[s] = Place(min(w + s, params.w - 1u), select(0.0, 1.0, w + s < params.w)); }
+    for (var s = 0u; s < ACROSS; s++) { // @unroll
+      dy_columns[s] = Place(min(w + s, params.w - 1u), select(0.0, 1.0, w + s < params.w));
+    }
     var dy_channels: array<u32, 4>;
-    for (var o = 0u; o < 4u; o++) {
+    for (var o = 0u; o < 4u; o++) { // @unroll
       dy_channels[o] = ((n * params.outputs + min(first_o + o, params.outputs - 1u)) * params.d + d) * plane;
     }
 
+    var rows: array<array<array<f32, ROW>, K>, TILE>; // [i][kh]
     for (var h = -i32((K - 1u) / STRIDE); h < i32(params.h); h++) { // steps before h = 0 fill the rows that move up later
-      step_input(0u, h, origin + min(first_i, params.inputs - 1u) * channel);
-      if (TILE > 1u) { step_input(1u, h, origin + min(first_i + 1u, params.inputs - 1u) * channel); }
-      if (TILE > 2u) {
-        step_input(2u, h, origin + min(first_i + 2u, params.inputs - 1u) * channel);
-        step_input(3u, h, origin + min(first_i + 3u, params.inputs - 1u) * channel);
-      }
-      if (h < 0) { continue; }
-      for (var s = 0u; s < ACROSS; s += LANES) {
-        let at = u32(h) * params.w + dy_columns[s].at;
-        for (var o = 0u; o < 4u; o++) {
-          let values = dy[(dy_channels[o] + at) / LANES];
-          for (var i = 0u; i < LANES; i++) { g[s + i][o] = lane(values, i); }
+      for (var i = 0u; i < TILE; i++) { // @unroll
+        let input = origin + min(first_i + i, params.inputs - 1u) * channel;
+        for (var kh = 0u; kh < KEPT; kh++) { // @unroll
+          rows[i][kh] = rows[i][kh + STRIDE];
+        }
+        for (var kh = KEPT; kh < K; kh++) { // @unroll
+          let row = place(u32(h * i32(STRIDE) + i32(kh)), params.x_h);
+          let line = input + row.at * params.x_w;
+          for (var s = 0u; s < FIRST; s++) { // @unroll
+            rows[i][kh][s] = f32(x[line + x_columns[s].at]) * (row.factor * x_columns[s].factor);
+          }
+          for (var s = FIRST; s < LAST; s += LANES) { // @unroll
+            let several = x_lanes[(line + x_columns[s].at) / LANES];
+            for (var l = 0u; l < LANES; l++) { // @unroll
+              rows[i][kh][s + l] = lane(several, l) * (row.factor * x_columns[s + l].factor);
+            }
+          }
+          for (var s = LAST; s < ROW; s++) { // @unroll
+            rows[i][kh][s] = f32(x[line + x_columns[s].at]) * (row.factor * x_columns[s].factor);
+          }
         }
       }
-      for (var s = 0u; s < ACROSS; s++) {
+      if (h < 0) { continue; }
+      var g: array<vec4f, ACROSS>;
+      for (var s = 0u; s < ACROSS; s += LANES) { // @unroll
+        let at = u32(h) * params.w + dy_columns[s].at;
+        for (var o = 0u; o < 4u; o++) { // @unroll
+          let values = dy[(dy_channels[o] + at) / LANES];
+          for (var i = 0u; i < LANES; i++) { // @unroll
+            g[s + i][o] = lane(values, i);
+          }
+        }
+      }
+      for (var s = 0u; s < ACROSS; s++) { // @unroll
         g[s] *= dy_columns[s].factor;
         bias += g[s];
       }
-      multiply_input(0u);
-      if (TILE > 1u) { multiply_input(1u); }
-      if (TILE > 2u) { multiply_input(2u); multiply_input(3u); }
+      for (var i = 0u; i < TILE; i++) { // @unroll
+        for (var kh = 0u; kh < K; kh++) { // @unroll
+          for (var s = 0u; s < ACROSS; s++) { // @unroll
+            for (var kw = 0u; kw < K; kw++) { // @unroll
+              sum[i][kh][kw] = fma(vec4f(rows[i][kh][s * STRIDE + kw]), g[s], sum[i][kh][kw]);
+            }
+          }
+        }
+      }
     }
   }
 
   let weights = params.row * K * K * K;
   let chunk = group.y * params.outputs * (weights + 1u);
-  var totals = sum; // a copy that may be indexed by a variable
-  for (var o = 0u; o < 4u; o++) {
-    for (var i = 0u; i < TILE; i++) {
-      for (var kh = 0u; kh < K; kh++) {
-        for (var kw = 0u; kw < K; kw++) { shared_sums[local * (VALUES + 1u) + (i * K + kh) * K + kw] = totals[i][kh][kw][o]; }
+  for (var o = 0u; o < 4u; o++) { // @unroll
+    for (var i = 0u; i < TILE; i++) { // @unroll
+      for (var kh = 0u; kh < K; kh++) { // @unroll
+        for (var kw = 0u; kw < K; kw++) { // @unroll
+          shared_sums[local * (VALUES + 1u) + (i * K + kh) * K + kw] = sum[i][kh][kw][o];
+        }
       }
     }
     shared_sums[local * (VALUES + 1u) + VALUES] = bias[o];

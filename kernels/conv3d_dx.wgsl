@@ -9,7 +9,7 @@ struct Params {
   count: u32, w: u32, h: u32, d: u32, y_w: u32, y_h: u32, y_d: u32, inputs: u32, outputs: u32, first_in: u32, channels: u32, first_out: u32,
 }
 @group(0) @binding(0) var<storage, read> dy: array<real>;
-@group(0) @binding(1) var<uniform> w: array<vec4f, WEIGHTS>;
+@group(0) @binding(1) var<uniform> w: array<array<vec4f, K * VECTORS>, WEIGHT_LINES>;
 @group(0) @binding(2) var<storage, read_write> dx: array<real>;
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -36,23 +36,22 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         for (var i = 0u; i < params.channels; i++) {
           let slice = (n * params.inputs + params.first_in + i) * params.y_d + p.z;
           var values: array<f32, RUN>;
-          for (var r = 0u; r < RUN; r++) {
+          for (var r = 0u; r < RUN; r++) { // @unroll
             values[r] = 0.0; // said again: lavapipe 25.0 leaves the value of the round before
             if (inside && p.y + r < params.y_h) { values[r] = f32(dy[(slice * params.y_h + p.y + r) * params.y_w + p.x]); }
           }
-          for (var v = 0u; v < VECTORS; v++) {
-            let weight = w[(((i * K + kd) * K + kh) * K + kw) * VECTORS + v];
-            for (var r = 0u; r < RUN; r++) { sum[r][v] = fma(vec4f(values[r]), weight, sum[r][v]); }
+          for (var v = 0u; v < VECTORS; v++) { // @unroll
+            let weight = w[(i * K + kd) * K + kh][kw * VECTORS + v];
+            for (var r = 0u; r < RUN; r++) { // @unroll
+              sum[r][v] = fma(vec4f(values[r]), weight, sum[r][v]);
+            }
           }
         }
       }
     }
   }
 
-  var totals: array<array<vec4f, VECTORS>, RUN>; // a copy that may be indexed by a variable: the sums must not, for Mesa
-  for (var r = 0u; r < RUN; r++) {
-    for (var v = 0u; v < VECTORS; v++) { totals[r][v] = sum[r][v]; }
-  }
+  var totals = sum; // a copy that may be indexed by a variable
   for (var r = 0u; r < RUN; r++) {
     for (var v = 0u; v < VECTORS; v++) {
       for (var lane = 0u; lane < 4u; lane++) { store(n, params.first_out + 4u * v + lane, q + vec3u(0u, 2u * r, 0u), totals[r][v][lane]); }

@@ -8,6 +8,8 @@
 // @use local
 // @use fields$BESIDE
 // @use fields
+// @use column
+// @use walk$PARALLEL
 // @use lncc
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
 @group(0) @binding(0) var<storage, read> t: array<f32>;
@@ -20,35 +22,36 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, ra
 @group(0) @binding(7) var<storage, read_write> partial_sums: array<f32>;
 @group(0) @binding(8) var<uniform> params: Params;
 
+var<private> similarity: f32;
+
+struct Own { a: f32, b: f32, mean: f32, variance: f32, share: f32, gradient: vec3f }
+
+fn own(i: u32) -> Own {
+  let voxels = column.plane * params.d;
+  let p = column.n * voxels + voxel(i);
+  let first = p + column.n * voxels; // of 2 channels
+  let o = first + column.n * voxels; // of 3
+  var share = 1.0;
+  if (WEIGHTED) { share = weight[p]; }
+  return Own(a[p], b[p], statistics[first], statistics[first + voxels], share,
+    vec3f(gradient[o], gradient[o + voxels], gradient[o + 2u * voxels]));
+}
+
+fn visit(i: u32, sum: vec3f, own: Own) {
+  let x = window_of(sum, count_at(i), own.mean, own.variance);
+  let g = own.share * 2.0 * x.c / x.q * (own.a - x.mean_a - x.c / (x.var_b + FLAT) * (own.b - x.mean_b));
+  let voxels = column.plane * params.d;
+  let o = 3u * column.n * voxels + voxel(i);
+  force[o] = g * own.gradient.x;
+  force[o + voxels] = g * own.gradient.y;
+  force[o + 2u * voxels] = g * own.gradient.z;
+  similarity += own.share * x.c * x.c / x.q;
+}
+
 @compute @workgroup_size(WG_X, WG_Y, 1)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= params.lines || id.y >= params.runs) { return; }
-  let plane = params.w * params.h;
-  let voxels = plane * params.d;
-  let n = id.x / plane;
-  let column = id.x % plane;
-  let r = params.radius_d;
-  let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
-  let step = plane_step();
-  let first = column_of(n, column) + late(params.radius_w); // W and D are stored late
-  let start = id.y * RUN;
-  var sum = vec3f();
-  var similarity = 0.0;
-  for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += three(first + (i + r) * step); }
-  for (var i = start; i < min(start + RUN, params.d); i++) {
-    if (i + r < params.d) { sum += three(first + (i + 2u * r) * step); }
-    let p = i * plane + column;
-    let x = window_at(sum, in_column * inside(i, params.d, r), n, p);
-    let at = n * voxels + p;
-    var share = 1.0;
-    if (WEIGHTED) { share = weight[at]; }
-    let g = share * 2.0 * x.c / x.q * (a[at] - x.mean_a - x.c / (x.var_b + FLAT) * (b[at] - x.mean_b));
-    let o = 3u * n * voxels + p;
-    force[o] = g * gradient[o];
-    force[o + voxels] = g * gradient[o + voxels];
-    force[o + 2u * voxels] = g * gradient[o + 2u * voxels];
-    similarity += share * x.c * x.c / x.q;
-    if (i >= r) { sum -= three(first + i * step); }
-  }
-  partial_sums[id.y * params.lines + id.x] = similarity;
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
+  let exists = id.x < params.lines && id.y < params.runs;
+  take_column(id.x);
+  walk_line(column.first, plane_step(), select(0u, params.d, exists), params.radius_d, id.y, local);
+  if (exists) { partial_sums[id.y * params.lines + id.x] = similarity; }
 }

@@ -7,7 +7,8 @@
 // @use fields$BESIDE
 // @use fields
 // @use fields_set
-// @use in_place
+// @use column
+// @use walk$PARALLEL
 // @use lncc
 struct Params { lines: u32, w: u32, h: u32, d: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
 @group(0) @binding(0) var<storage, read_write> t: array<f32>;
@@ -19,45 +20,35 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, radius_w: u32, radius_h: u32
 @group(0) @binding(6) var<storage, read_write> db: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
+struct Own { a: f32, b: f32, mean: f32, variance: f32, cotangent: f32 }
+
+fn own(i: u32) -> Own {
+  let voxels = column.plane * params.d;
+  let p = column.n * voxels + voxel(i);
+  let first = p + column.n * voxels; // of 2 channels
+  let o = first + column.n * voxels; // of 3
+  let next = o + voxels;
+  let last = next + voxels;
+  return Own(a[p], b[p], statistics[first], statistics[first + voxels],
+    dforce[o] * gradient[o] + dforce[next] * gradient[next] + dforce[last] * gradient[last]);
+}
+
+fn visit(i: u32, sum: vec3f, own: Own) {
+  let x = window_of(sum, count_at(i), own.mean, own.variance);
+  let f = x.var_b + FLAT;
+  let ratio = x.c / f;
+  let beta = own.b - x.mean_b;
+  let h = own.a - x.mean_a - ratio * beta;
+  let factor = 2.0 * own.cotangent / x.q;
+  let of_c = factor * (h - ratio * beta);
+  let of_var = factor * x.c * (ratio * beta / f - x.var_a * h / x.q);
+  let of_own = -factor * x.c * ratio;
+  db[column.n * column.plane * params.d + voxel(i)] = of_own;
+  set_three(column.first + i * plane_step(), vec3f(of_c, of_var, of_c * x.mean_a + 2.0 * of_var * x.mean_b + of_own) / x.count);
+}
+
 @compute @workgroup_size(WG_X, WG_Y, 1)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= params.lines) { return; }
-  let plane = params.w * params.h;
-  let voxels = plane * params.d;
-  let n = id.x / plane;
-  let column = id.x % plane;
-  let r = params.radius_d;
-  let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
-  let step = plane_step();
-  let first = column_of(n, column) + late(params.radius_w); // W and D are stored late
-  for (var start = 0u; start < params.d; start += RUN) { // sums are begun anew
-    var sum = vec3f();
-    for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += three(first + (i + r) * step); }
-    for (var ahead = start; ahead < min(start + RUN, params.d); ahead += AHEAD) {
-      look_ahead(first, step, ahead, params.d, r);
-      for (var k = 0u; k < AHEAD; k++) {
-        if (ahead + k >= params.d) { break; }
-        let i = ahead + k;
-        sum += entering[k];
-        let p = i * plane + column;
-        let x = window_at(sum, in_column * inside(i, params.d, r), n, p);
-        let at = n * voxels + p;
-        let o = 3u * n * voxels + p;
-        let next = o + voxels;
-        let last = next + voxels;
-        let cotangent = dforce[o] * gradient[o] + dforce[next] * gradient[next] + dforce[last] * gradient[last];
-        let f = x.var_b + FLAT;
-        let ratio = x.c / f;
-        let beta = b[at] - x.mean_b;
-        let h = a[at] - x.mean_a - ratio * beta;
-        let factor = 2.0 * cotangent / x.q;
-        let of_c = factor * (h - ratio * beta);
-        let of_var = factor * x.c * (ratio * beta / f - x.var_a * h / x.q);
-        let of_own = -factor * x.c * ratio;
-        db[at] = of_own;
-        set_three(first + i * step, vec3f(of_c, of_var, of_c * x.mean_a + 2.0 * of_var * x.mean_b + of_own) / x.count);
-        if (i >= r) { sum -= leaving[k]; }
-      }
-    }
-  }
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
+  take_column(id.x);
+  walk_line(column.first, plane_step(), select(0u, params.d, id.x < params.lines), params.radius_d, id.y, local);
 }

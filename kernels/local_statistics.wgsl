@@ -3,32 +3,27 @@
 // @use local
 // @use fields$BESIDE
 // @use fields
+// @use column
+// @use walk$PARALLEL
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32 }
 @group(0) @binding(0) var<storage, read> t: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
+struct Own { nothing: u32 }
+fn own(i: u32) -> Own { return Own(); }
+
+fn visit(i: u32, sum: vec3f, own: Own) {
+  let count = count_at(i);
+  let mean_a = mean(sum.x, count);
+  let voxels = column.plane * params.d;
+  y[2u * column.n * voxels + voxel(i)] = mean_a;
+  y[(2u * column.n + 1u) * voxels + voxel(i)] = max(0.0, mean(sum.y, count) - mean_a * mean_a);
+}
+
 @compute @workgroup_size(WG_X, WG_Y, 1)
-fn main(@builtin(global_invocation_id) id: vec3u) {
-  if (id.x >= params.lines || id.y >= params.runs) { return; }
-  let plane = params.w * params.h;
-  let voxels = plane * params.d;
-  let n = id.x / plane;
-  let column = id.x % plane;
-  let r = params.radius_d;
-  let in_column = column_count(column, params.w, params.h, params.radius_w, params.radius_h);
-  let step = plane_step();
-  let first = column_of(n, column) + late(params.radius_w); // W and D are stored late
-  let start = id.y * RUN;
-  var sum = vec3f();
-  for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += three(first + (i + r) * step); }
-  for (var i = start; i < min(start + RUN, params.d); i++) {
-    if (i + r < params.d) { sum += three(first + (i + 2u * r) * step); }
-    let p = i * plane + column;
-    let count = in_column * inside(i, params.d, r);
-    let mean_a = mean(sum.x, count);
-    y[2u * n * voxels + p] = mean_a;
-    y[(2u * n + 1u) * voxels + p] = max(0.0, mean(sum.y, count) - mean_a * mean_a);
-    if (i >= r) { sum -= three(first + i * step); }
-  }
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
+  let exists = id.x < params.lines && id.y < params.runs;
+  take_column(id.x);
+  walk_line(column.first, plane_step(), select(0u, params.d, exists), params.radius_d, id.y, local);
 }

@@ -1,8 +1,10 @@
 // partial[g] = Σ over the items of workgroup g of x (SUM), x·y (DOT) or max |x| (LARGEST; of NaN, NaN). Items are dealt to workgroups
 // in a fixed order, so that the result is the same in every run. A second launch over the partials ends it. Partials start at `offset`.
+// x and y are read in `count` items of LANES values.
+// @use items$LANES
 struct Params { count: u32, offset: u32, scale: f32 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> y: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<item>;
+@group(0) @binding(1) var<storage, read> y: array<item>;
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -13,9 +15,14 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   let share = (params.count + groups.x - 1u) / groups.x; // of a workgroup, in one piece
   var value = 0.0;
   for (var i = group.x * share + local; i < min((group.x + 1u) * share, params.count); i += WG) {
-    if (MODE == LARGEST) { value = larger(value, abs(x[i])); }
-    else if (MODE == DOT) { value += x[i] * y[i]; }
-    else { value += x[i]; }
+    let taken = x[i];
+    if (MODE == DOT) {
+      value += inner(taken, y[i]);
+    } else {
+      for (var k = 0u; k < LANES; k++) { // @unroll
+        if (MODE == LARGEST) { value = larger(value, abs(lane(taken, k))); } else { value += lane(taken, k); }
+      }
+    }
   }
   values[local] = value;
   workgroupBarrier(); // one, no tree: where a CPU computes, a barrier costs as much as a hundred loads

@@ -8,13 +8,17 @@ const LEAST = 3;
 const MOST = 1000;
 /** So many in one submit that it takes as long: a GPU that waits for the CPU in between lowers its clock. */
 const SUBMIT_MS = 20;
+/** What is timed runs for so long before it counts: a GPU that has been idle raises its clock slowly. */
+const WARM_MS = 300;
 
-/** Best time of every dispatch of a phase over repetitions of the whole, after one that does not count; each dispatch in a pass of its own. */
+/** Best time of every dispatch of a phase over repetitions of the whole, after those that do not count; each dispatch in a pass of its own. */
 export async function bestTimes(schedule: Schedule, phase: string, seconds: number): Promise<Timing[]> {
   await schedule.profile(phase);
   const first = await schedule.profile(phase);
   const once = first.reduce((sum, { ms }) => sum + ms, 0);
   const repeats = Math.max(1, Math.min(MOST, Math.floor(SUBMIT_MS / once), Math.floor(MOST_PASSES / first.length)));
+  const warm = performance.now();
+  while (performance.now() - warm < WARM_MS && once < WARM_MS) await schedule.profile(phase, repeats);
   const started = performance.now();
   let best: Timing[] | undefined;
   for (let i = 0; i < LEAST || (i * repeats < MOST && performance.now() - started < 1e3 * seconds); i++) {

@@ -5,7 +5,7 @@ import solveSource from '../../kernels/anderson_solve.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, show, type Tensor } from '../graph/graph.ts';
 import { LEAST_BINDING } from '../graph/plan.ts';
-import { flat, WG } from '../ops/launch.ts';
+import { flat, SUMMING } from '../ops/launch.ts';
 import { partialsOf } from '../ops/reduce.ts';
 import { reset } from '../ops/index.ts';
 
@@ -64,20 +64,21 @@ const andersonOp: Op<AndersonOptions> = {
       return part;
     });
     const partials = node.workspace('partials', [rows, window + 1]);
-    const constants = { WG, WINDOW: window };
+    const constants = { WINDOW: window };
+    const summing = { ...constants, WG: SUMMING[node.processor] };
     return [
       ...parts.map(({ values, residuals, count, first, groups, row }): Dispatch => ({
         kernel: pushKernel,
-        constants: { ...constants, LANES: lanes },
+        constants: { ...summing, LANES: lanes },
         groups: [groups, 1, 1],
         params: { count, first, row },
         bindings: { f: f!, z: z!, state: state!, values, residuals, partials },
       })),
-      { kernel: solveKernel, constants, groups: [1, 1, 1], bindings: { partials, gram: gram!, state: state! }, params: { rows, ridge } },
+      { kernel: solveKernel, constants: summing, groups: [1, 1, 1], bindings: { partials, gram: gram!, state: state! }, params: { rows, ridge } },
       ...parts.map(({ values, residuals, count, first }): Dispatch => ({
         kernel: mixKernel,
-        ...flat(count),
-        constants: { ...constants, LANES: lanes, DAMPED: String(beta < 1) },
+        groups: flat(count).groups,
+        constants: { ...constants, ...flat(count).constants, LANES: lanes, DAMPED: String(beta < 1) },
         params: { count, first, undo: 1 - beta },
         bindings: { values, residuals, state: state!, z: z!, best: best! },
       })),

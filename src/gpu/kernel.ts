@@ -12,7 +12,9 @@ import fields1 from '../../kernels/lib/fields1.wgsl';
 import fields3 from '../../kernels/lib/fields3.wgsl';
 import fields from '../../kernels/lib/fields.wgsl';
 import fieldsSet from '../../kernels/lib/fields_set.wgsl';
-import inPlace from '../../kernels/lib/in_place.wgsl';
+import column from '../../kernels/lib/column.wgsl';
+import walk0 from '../../kernels/lib/walk0.wgsl';
+import walk1 from '../../kernels/lib/walk1.wgsl';
 import planeSums from '../../kernels/lib/plane_sums.wgsl';
 import lnccGather from '../../kernels/lib/lncc_gather.wgsl';
 import lncc from '../../kernels/lib/lncc.wgsl';
@@ -26,6 +28,7 @@ import reals1 from '../../kernels/lib/reals1.wgsl';
 import reals4 from '../../kernels/lib/reals4.wgsl';
 import weights0 from '../../kernels/lib/weights0.wgsl';
 import weights1 from '../../kernels/lib/weights1.wgsl';
+import { unroll } from './unroll.ts';
 
 /** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file. */
 const libraries: Record<string, string> = {
@@ -40,7 +43,9 @@ const libraries: Record<string, string> = {
   fields1,
   fields3,
   fields_set: fieldsSet,
-  in_place: inPlace,
+  column,
+  walk0,
+  walk1,
   plane_sums: planeSums,
   lncc_gather: lnccGather,
   lncc,
@@ -119,9 +124,12 @@ export function kernel(name: string, source: string): Kernel {
   return { name, source, bindings, params };
 }
 
-/** The WGSL that is compiled: constants on the line of the file's first line (error lines stay the file's), libraries at the end. */
+/**
+ * The WGSL that is compiled: constants on the line of the file's first line (error lines stay the file's), libraries at the end, loops written
+ * out that ask for it.
+ */
 export function specialise(k: Kernel, { real = 'f32', ...constants }: Constants): string {
-  const source = k.source.replace('alias real = f32;', `alias real = ${real};`);
+  const source = unroll(k.name, k.source, constants).replace('alias real = f32;', `alias real = ${real};`);
   const header = Object.entries(constants).map(([name, value]) => {
     if (typeof value === 'number' && !(Number.isInteger(value) && value >= 0)) {
       throw new Error(`kernels/${k.name}.wgsl: constant ${name} = ${value} is not a whole number; pass a string such as "0.5f"`);
@@ -129,7 +137,7 @@ export function specialise(k: Kernel, { real = 'f32', ...constants }: Constants)
     return `const ${name} = ${typeof value === 'number' ? `${value}u` : value};`;
   });
   if (real === 'f16') header.unshift('enable f16;');
-  return [`${header.join(' ')} ${source}`, ...librariesOf(k, constants).map((name) => libraries[name])].join('\n');
+  return [`${header.join(' ')} ${source}`, ...librariesOf(k, constants).map((name) => unroll(`lib/${name}`, libraries[name]!, constants))].join('\n');
 }
 
 /** File and line of a line of the specialised text, for error messages. */

@@ -100,6 +100,8 @@ export function convolve(
   return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {
     const from = volume('conv3d', 'x', pass.x.shape);
     const fours = to.w % 4 === 0 && from.w === to.w * stride && (to.w % run === 0 || !replicate);
+    const span = (run - 1) * stride + k;
+    const first = fours ? pad : 0; // read one by one, as what is left at the end
     return {
       kernel: convKernel,
       groups,
@@ -112,6 +114,9 @@ export function convolve(
         PAD: `${pad}i`,
         RUN: run,
         LANES: fours ? 4 : 1,
+        SPAN: span,
+        FIRST: first,
+        LAST: fours ? first + 4 * Math.floor((span - first) / 4) : span,
         STAGED: stage ? 1 : 0,
         STAGE: stage * k * k,
         LINES: lines,
@@ -188,7 +193,7 @@ function passes(
             x,
             last: i === parts.length - 1,
             params: { first_in, channels, first_out },
-            constants: { VECTORS: vectors, WEIGHTS: count, ACCUMULATE: String(i > 0) },
+            constants: { VECTORS: vectors, WEIGHT_LINES: count / (vectors * w.shape[2]!), ACCUMULATE: String(i > 0) },
           },
           packed,
         ),

@@ -163,6 +163,8 @@ const convDwOp: Op<Attrs & { k: number }> = {
     const to = volume('conv3d', 'dy', dy!.shape);
     const { inputs: tile } = TILES[node.processor][k]!;
     const across = ACROSS[k]! / Math.min(ACROSS[k]!, stride); // a stride spreads what they read of x
+    const lanes = across === 4 && to.w % 4 === 0 ? 4 : 1;
+    const row = (across - 1) * stride + k; // of x, for the columns' taps
     const columns = to.n * to.d * Math.ceil(to.w / across),
       groups = Math.ceil(columns / WG);
     const chunksOn = (processor: Processor) => Math.ceil(groups / Math.max(LEAST[processor], Math.ceil(groups / CHUNKS)));
@@ -188,7 +190,11 @@ const convDwOp: Op<Attrs & { k: number }> = {
           PAD: `${k >> 1}i`,
           TILE: tile,
           ACROSS: across,
-          LANES: across === 4 && to.w % 4 === 0 ? 4 : 1,
+          LANES: lanes,
+          ROW: row,
+          FIRST: lanes > 1 ? k >> 1 : 0,
+          LAST: lanes > 1 ? (k >> 1) + across : 0,
+          KEPT: Math.max(0, k - stride),
           REPLICATE: String(padding === 'replicate'),
         },
         params: {

@@ -1,12 +1,14 @@
 // How work is dealt to workgroups: over a volume's (w, h) plane, over a flat range, over lines along one axis.
 import fillSource from '../../kernels/fill.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, numel, show, type Shape, type Tensor } from '../graph/graph.ts';
+import { type Dispatch, numel, type Processor, show, type Shape, type Tensor } from '../graph/graph.ts';
 
 const fillKernel = kernel('fill', fillSource);
 
 /** Invocations of a workgroup that runs over a flat range. */
 export const WG = 64;
+/** The same of one that sums what its invocations find: as many partial sums keep a GPU four times as busy. */
+export const SUMMING: Record<Processor, number> = { cpu: WG, gpu: 4 * WG };
 /** Outputs in a row that one invocation of a line kernel makes. */
 export const RUN = 32;
 

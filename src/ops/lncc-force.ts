@@ -66,12 +66,13 @@ const lnccForceGradientOp: Op<LnccAttrs> = {
     } = node;
     const images = { a: a!, b: b!, statistics: moments! };
     const { t, passes } = forcePasses(node, images, dforce!, dgradient!);
-    const { params, ...over } = wholeColumns(processor, a!.shape, window);
+    const { params, constants, groups } = wholeColumns(processor, a!.shape, window);
     return [
       ...passes,
       {
         kernel: forceTermsKernel,
-        ...over,
+        constants,
+        groups,
         params: { ...params, epsilon },
         bindings: { t, ...images, gradient: gradient!, dforce: dforce!, db: db! },
       },

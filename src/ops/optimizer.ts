@@ -109,13 +109,13 @@ const gradientClipOp: Op<{ maxNorm: number }> = {
     if (!(maxNorm > 0)) throw new Error(`gradientClip: the largest norm must be above 0, got ${maxNorm}`);
     return [[2]];
   },
-  launch({ inputs, outputs: [clip], attrs: { maxNorm }, workspace }) {
+  launch({ inputs, outputs: [clip], attrs: { maxNorm }, workspace, processor }) {
     const counts = inputs.map((g) => partialsOf(numel(g.shape)));
     const total = counts.reduce((a, b) => a + b, 0);
     const squares = workspace('squares', [total]);
     let at = 0;
     return [
-      ...inputs.map((g, i) => reducePart('DOT', g, g, squares, (at += counts[i]!) - counts[i]!)),
+      ...inputs.map((g, i) => reducePart(processor, 'DOT', g, g, squares, (at += counts[i]!) - counts[i]!)),
       {
         kernel: clipScaleKernel,
         constants: { WG },

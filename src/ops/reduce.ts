@@ -3,8 +3,8 @@ import reduceSource from '../../kernels/reduce.wgsl';
 import spreadSource from '../../kernels/spread.wgsl';
 import sumRowsSource from '../../kernels/sum_rows.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, type Launch, numel, type Op, type Shape, type Tensor, trace } from '../graph/graph.ts';
-import { flat, WG } from './launch.ts';
+import { type Dispatch, type Launch, numel, type Op, type Processor, type Shape, type Tensor, trace } from '../graph/graph.ts';
+import { flat, SUMMING, WG } from './launch.ts';
 
 const reduceKernel = kernel('reduce', reduceSource);
 const spreadKernel = kernel('spread', spreadSource);
@@ -14,39 +14,51 @@ const sumRowsKernel = kernel('sum_rows', sumRowsSource);
 export const partialsOf = (count: number): number => Math.min(1024, Math.ceil(count / (16 * WG)));
 
 /** The second launch of a reduction: y[0] = scale · Σ partials (or their largest). */
-export function finish(partials: Tensor, y: Tensor, scale = 1, mode = 'SUM'): Dispatch {
+export function finish(processor: Processor, partials: Tensor, y: Tensor, scale = 1, mode = 'SUM'): Dispatch {
   return {
     kernel: reduceKernel,
-    constants: { WG, MODE: mode },
+    constants: { WG: SUMMING[processor], MODE: mode, LANES: 1 },
     groups: [1, 1, 1],
     bindings: { x: partials, y: partials, partials: y },
     params: { count: numel(partials.shape), offset: 0, scale },
   };
 }
 
-/** The first launch: partial sums of x (or of x·y, or largest), from `offset` on. */
-export function reducePart(mode: 'SUM' | 'DOT' | 'LARGEST', x: Tensor, y: Tensor, partials: Tensor, offset = 0): Dispatch {
-  const count = numel(x.shape);
+/** The first launch: partial sums of the first `count` values of x (or of x·y, or largest), from `offset` on. */
+export function reducePart(
+  processor: Processor,
+  mode: 'SUM' | 'DOT' | 'LARGEST',
+  x: Tensor,
+  y: Tensor,
+  partials: Tensor,
+  offset = 0,
+  count = numel(x.shape),
+): Dispatch {
+  const lanes = count % 4 === 0 ? 4 : 1;
   return {
     kernel: reduceKernel,
-    constants: { WG, MODE: mode },
-    groups: [partialsOf(count), 1, 1],
+    constants: { WG: SUMMING[processor], MODE: mode, LANES: lanes },
+    groups: [partialsOf(numel(x.shape)), 1, 1],
     bindings: { x, y, partials },
-    params: { count, offset, scale: 1 },
+    params: { count: count / lanes, offset, scale: 1 },
   };
 }
 
-/** Both launches of a reduction of x (or of x·y) to y[0]. */
+/** Both launches of a reduction of x (or of x·y), or its first `count` values, to y[0]. */
 export function reduceTo(
-  node: Pick<Launch<unknown>, 'workspace'>,
+  node: Pick<Launch<unknown>, 'workspace' | 'processor'>,
   mode: 'SUM' | 'DOT' | 'LARGEST',
   x: Tensor,
   other: Tensor,
   y: Tensor,
   scale = 1,
+  count = numel(x.shape),
 ): Dispatch[] {
   const partials = node.workspace('partials', [partialsOf(numel(x.shape))]);
-  return [reducePart(mode, x, other, partials), finish(partials, y, scale, mode === 'LARGEST' ? mode : 'SUM')];
+  return [
+    reducePart(node.processor, mode, x, other, partials, 0, count),
+    finish(node.processor, partials, y, scale, mode === 'LARGEST' ? mode : 'SUM'),
+  ];
 }
 
 /** One launch of y[j] = Σ_i x[i, j], x [rows, columns]: ends a reduction of several values at once. */

@@ -52,7 +52,7 @@ const diffusionOp: Op<DiffusionAttrs> = {
         bindings: { u: u!, partials },
         params: { ...diffusionParams(u!.shape, weights), runs },
       },
-      finish(partials, y!),
+      finish(node.processor, partials, y!),
     ];
   },
   vjp: ({ inputs: [u], cotangents: [dy], attrs }) => [trace(diffusionDuOp, [u!, dy!], attrs)],

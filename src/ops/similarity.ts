@@ -5,7 +5,7 @@ import sampleMeanSource from '../../kernels/sample_mean.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
 import { checkWindow, type PerAxis, perAxis } from './filter.ts';
-import { volume, WG } from './launch.ts';
+import { SUMMING, volume } from './launch.ts';
 import { div, mul, scale, sqrt, square, sub, subtractScalar } from './pointwise.ts';
 import { mean, reduceTo } from './reduce.ts';
 import { columns, fields, gatherTerms, products, termSums, wholeColumns } from './window-sums.ts';
@@ -30,7 +30,7 @@ const centreOp: Op<object> = {
     while (x!.shape.slice(-2).some((n) => gcd(stride, n) > 1)) stride += 2;
     const level = node.workspace('level', [1]);
     return [
-      { kernel: sampleMeanKernel, constants: { WG }, groups: [1, 1, 1], bindings: { x: x!, y: level }, params: { count, stride } },
+      { kernel: sampleMeanKernel, constants: { WG: SUMMING[node.processor] }, groups: [1, 1, 1], bindings: { x: x!, y: level }, params: { count, stride } },
       subtractScalar(x!, level, y!),
     ];
   },
@@ -102,8 +102,9 @@ const lnccOp: Op<LnccAttrs> = {
       used,
       processor,
     } = node;
-    const { params, ...over } = wholeColumns(processor, a!.shape, window);
-    const partials = node.workspace('similarities', [params.lines]);
+    const { params, partials: walked, ...over } = wholeColumns(processor, a!.shape, window);
+    const [most] = (['cpu', 'gpu'] as const).map((p) => wholeColumns(p, a!.shape, window).partials).sort((x, y) => y - x);
+    const partials = node.workspace('similarities', [most!]); // memory does not depend on the processor
     return [
       ...products(processor, a!, b!, window, terms!),
       {
@@ -113,7 +114,7 @@ const lnccOp: Op<LnccAttrs> = {
         bindings: { t: terms!, statistics: moments!, partial_sums: partials },
       },
       ...(used[1] ? termSums(processor, terms!, a!.shape, window) : []),
-      ...reduceTo(node, 'SUM', partials, partials, y!, 1 / numel(a!.shape)),
+      ...reduceTo(node, 'SUM', partials, partials, y!, 1 / numel(a!.shape), walked),
     ];
   },
   vjp({ inputs: [a, b], outputs: [, terms], cotangents: [dy], wanted, attrs }) {

@@ -15,18 +15,21 @@ const gradientKernel = kernel('lncc_gradient', gradientSource);
 const planeProductsKernel = kernel('lncc_plane_products', planeProductsSource);
 const planeGradientKernel = kernel('lncc_plane_gradient', planeGradientSource);
 
-/** Windows' worth of rows that one invocation of a pass over planes walks: it keeps the sums of one, and makes that many rows less a window. */
-const PLANE_WINDOWS = 3;
-/** Voxels of a line that a kernel loads before it writes over them: kernels/lib/in_place.wgsl. */
-const AHEAD: Record<Processor, number> = { cpu: 1, gpu: 8 };
+/** Rows that one invocation of a GPU's pass over planes makes; it sums a window's worth more. */
+const PLANE_RUN = 32;
+/** Voxels of a line that an invocation of a GPU walks, and those whose values it loads at a time: kernels/lib/walk1.wgsl. */
+const WALK_RUN = 32;
+const AHEAD = 4;
 /** How three fields lie in a buffer: kernels/lib/fields1.wgsl, fields3.wgsl. */
 const BESIDE: Record<Processor, number> = { cpu: 3, gpu: 1 };
+/** What every WebGPU device has of workgroup memory, in bytes, and the most invocations of a workgroup. */
+const WORKGROUP = { bytes: 16384, invocations: 256 };
 
 /** How LNCC is launched, as `deqreg info` tells it: [what, how]. */
 export const windowTiling = (processor: Processor): [string, string] => [
   'lncc',
   processor === 'gpu'
-    ? `windows along W and H in one pass, ${PLANE_WINDOWS} windows of rows an invocation; along D in place, ${AHEAD.gpu} voxels loaded ahead`
+    ? `windows along W and H in one pass, ${PLANE_RUN} rows an invocation; along D in place, runs of ${WALK_RUN} voxels, ${AHEAD} loaded ahead`
     : 'windows axis by axis, in place, three fields beside each other',
 ];
 
@@ -50,16 +53,47 @@ export function fields(shape: Shape, window: readonly number[]): Shape {
 
 /** Geometry that the kernels along D share: lines over the (n, h, w) columns, runs along d. */
 export function columns(processor: Processor, shape: Shape, window: readonly number[]) {
-  const { lines: count, ...sizes } = sizesOf(shape, window);
-  const { constants, groups, runs } = lines(count, sizes.d);
-  return { constants: { ...constants, RUN, BESIDE: BESIDE[processor] }, groups, params: { lines: count, ...sizes, runs } };
+  const sizes = sizesOf(shape, window);
+  const run = processor === 'gpu' ? WALK_RUN : RUN;
+  const { constants, groups, runs } = lines(sizes.lines, sizes.d, run);
+  return { constants: { ...constants, ...walks(processor, run, sizes.radius_d, false) }, groups, params: { ...sizes, runs } };
 }
 
-/** The same for kernels that write over their sums: an invocation walks a whole column. */
+/** The same for kernels that write over their sums; `partials`: invocations that walk. */
 export function wholeColumns(processor: Processor, shape: Shape, window: readonly number[]) {
   const params = sizesOf(shape, window);
-  const { constants, groups } = lines(params.lines, params.d, params.d);
-  return { constants: { ...constants, RUN, BESIDE: BESIDE[processor], AHEAD: AHEAD[processor] }, groups, params };
+  const { runs, ...over } = walksInPlace(processor, params.lines, params.d, params.radius_d);
+  return { ...over, params, partials: params.lines * runs };
+}
+
+const walks = (processor: Processor, run: number, radius: number, inPlace: boolean) => ({
+  RUN: run,
+  BESIDE: BESIDE[processor],
+  PARALLEL: processor === 'gpu' ? 1 : 0,
+  IN_PLACE: String(inPlace),
+  ...(processor === 'gpu' ? { AHEAD, REACH: 2 * radius } : {}),
+});
+
+/**
+ * Walks along `count` lines of n voxels that write over what they read. On a CPU an invocation walks a whole line; on a GPU a run of one, all runs of
+ * a line in one workgroup, which must hold their ends.
+ */
+function walksInPlace(processor: Processor, count: number, n: number, radius: number) {
+  if (processor === 'cpu') {
+    const { constants, groups } = lines(count, n, n);
+    return { constants: { ...constants, ...walks(processor, RUN, radius, true) }, groups, runs: 1 };
+  }
+  const fits = (runs: number) => (x: number) =>
+    x * runs <= WORKGROUP.invocations && 4 * 3 * 2 * radius * x * runs <= WORKGROUP.bytes;
+  let run = WALK_RUN;
+  while (run < n && !fits(Math.ceil(n / run))(8)) run *= 2; // fewer lines side by side would be read in too small pieces
+  const runs = Math.ceil(n / run);
+  const x = [32, 16, 8, 4, 2].find(fits(runs)) ?? 1;
+  return {
+    constants: { WG: x * runs, WG_X: x, WG_Y: runs, ...walks(processor, run, radius, true) },
+    groups: [Math.ceil(count / x), 1, 1] as [number, number, number],
+    runs,
+  };
 }
 
 /** Sums of (b, b², a·b) over the window along W and H into the fields t; they stay late along D, on a CPU along W too. */
@@ -116,11 +150,11 @@ export function gatherTerms(
 function planes(sizes: Sizes) {
   const { radius_w, radius_h, h, d } = sizes;
   const across = (sizes.lines / h) * d;
-  const run = PLANE_WINDOWS * (2 * radius_h + 1) - 2 * radius_h;
-  const { constants, groups } = lines(across, h, run);
+  const rows = 2 * radius_h + 1;
+  const wg = [64, 32, 16, 8, 4, 2].find((x) => 16 * rows * x <= WORKGROUP.bytes) ?? 1;
   return {
-    constants: { ...constants, RUN: run, RADIUS_W: radius_w, RADIUS_H: radius_h },
-    groups,
+    constants: { WG: wg, WG_X: wg, WG_Y: 1, RUN: PLANE_RUN, COLUMNS: 2 * radius_w + 1, ROWS: rows },
+    groups: [Math.ceil(across / wg), Math.ceil(h / PLANE_RUN), 1] as [number, number, number],
     params: { ...sizes, across },
   };
 }
@@ -149,14 +183,14 @@ function inPlace(
   processor: Processor,
   t: Tensor,
   sizes: Sizes,
-  line: { n: number; across: number } & Record<string, number>,
+  line: { n: number; radius: number } & Record<string, number>,
   back: boolean,
 ): Dispatch {
   const count = (sizes.lines * sizes.d) / line.n;
-  const { constants, groups } = lines(count, line.n, line.n);
+  const { constants, groups } = walksInPlace(processor, count, line.n, line.radius);
   return {
     kernel: inPlaceKernel,
-    constants: { ...constants, RUN, BACK: String(back), BESIDE: BESIDE[processor], AHEAD: AHEAD[processor] },
+    constants: { ...constants, BACK: String(back) },
     groups,
     bindings: { t },
     params: { ...sizes, ...line, lines: count },

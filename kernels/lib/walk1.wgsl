@@ -1,0 +1,51 @@
+// Running sums over the window along a line of n voxels, `step` apart from `first` on, stored late (lib/fields.wgsl), begun anew every RUN voxels so
+// that rounding does not pile up. The kernel gives own(i), what else it reads of voxel i, and visit(i, sum, own), which may write over t there.
+// For a GPU: an invocation walks run `run` of a line, and loads what AHEAD voxels need before it writes any of them, since it is kept busy by many
+// loads at a time. IN_PLACE, all runs of a line are one workgroup's, and each reads at first the REACH = 2r voxels that the next one writes over.
+var<workgroup> beyond: array<array<f32, WG>, select(1u, max(1u, 3u * REACH), IN_PLACE)>;
+
+fn walk_line(first: u32, step: u32, n: u32, r: u32, run: u32, local: u32) {
+  let start = min(run * RUN, n);
+  let end = min(start + RUN, n); // a line that does not exist has n = 0
+  var sum = vec3f();
+  for (var k = 0u; k < REACH; k++) { // @unroll
+    let at = start + k;
+    if (start < end && at >= r && at < n + r) { sum += three(first + at * step); }
+  }
+  if (IN_PLACE) {
+    for (var k = 0u; k < REACH; k++) {
+      var late = vec3f();
+      if (start < end && end + k < n + r) { late = three(first + (end + k) * step); }
+      beyond[3u * k][local] = late.x;
+      beyond[3u * k + 1u][local] = late.y;
+      beyond[3u * k + 2u][local] = late.z;
+    }
+    storageBarrier();
+  }
+  for (var ahead = start; ahead < end; ahead += AHEAD) {
+    var entering: array<vec3f, AHEAD>;
+    var leaving: array<vec3f, AHEAD>;
+    var owned: array<Own, AHEAD>;
+    for (var k = 0u; k < AHEAD; k++) { // @unroll
+      let i = min(ahead + k, end - 1u);
+      let at = i + REACH;
+      if (IN_PLACE && at >= end) {
+        let late = 3u * (at - end);
+        entering[k] = vec3f(beyond[late][local], beyond[late + 1u][local], beyond[late + 2u][local]);
+      } else if (at < n + r) {
+        entering[k] = three(first + at * step);
+      } else {
+        entering[k] = vec3f();
+      }
+      leaving[k] = three(first + i * step);
+      owned[k] = own(i);
+    }
+    for (var k = 0u; k < AHEAD; k++) { // @unroll
+      if (ahead + k < end) {
+        sum += entering[k];
+        visit(ahead + k, sum, owned[k]);
+        if (ahead + k >= r) { sum -= leaving[k]; } // of voxels from r on
+      }
+    }
+  }
+}

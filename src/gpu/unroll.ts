@@ -1,0 +1,43 @@
+// Loops that a kernel wants written out: `for (var i = 0u; i < RUN; i++) { // @unroll`. An array stays in registers only where every index is a
+// constant, and drivers unroll short loops alone. Start, end and step are whole numbers or names of header constants.
+import type { Constants } from './kernel.ts';
+
+const LOOP = /for \(var (\w+) = (\w+); \1 < (\w+); \1(?:\+\+| \+= (\w+))\) \{ \/\/ @unroll[^\n]*/g;
+
+/**
+ * The text with every `@unroll` loop written out, innermost first: each round a block of its own, in which the loop's variable is a number. Later
+ * lines keep their places, so that a driver's messages tell the file's.
+ */
+export function unroll(file: string, text: string, constants: Constants): string {
+  for (;;) {
+    const loop = [...text.matchAll(LOOP)].at(-1); // what comes last holds no other
+    if (!loop) return text;
+    const [head, name, start, end, step = '1'] = loop;
+    const open = loop.index + head.indexOf('{');
+    const close = closing(text, open);
+    const whole = text.slice(loop.index, close + 1);
+    const body = text
+      .slice(open + 1, close)
+      .replace(/\/\/.*$/gm, '')
+      .replace(/\s+/g, ' ');
+    const value = (word: string): number => {
+      const number = Number.parseInt(String(constants[word] ?? word), 10);
+      if (Number.isNaN(number)) throw new Error(`kernels/${file}.wgsl: @unroll: ${word} is no constant of its launch; there are ${Object.keys(constants).join(', ')}`);
+      return number;
+    };
+    const rounds: string[] = [];
+    for (let i = value(start!); i < value(end!); i += value(step)) rounds.push(`{${body.replace(new RegExp(`\\b${name}\\b`, 'g'), `${i}u`)}}`);
+    text = text.slice(0, loop.index) + rounds.join(' ') + whole.replace(/[^\n]/g, '') + text.slice(close + 1);
+  }
+}
+
+/** Where the brace at `open` closes. */
+function closing(text: string, open: number): number {
+  let depth = 0;
+  for (let i = open; i < text.length; i++) {
+    if (text.startsWith('//', i)) i = text.indexOf('\n', i);
+    else if (text[i] === '{') depth++;
+    else if (text[i] === '}' && --depth === 0) return i;
+  }
+  throw new Error(`@unroll: a loop that does not close: ${text.slice(open - 60, open + 1)}`);
+}
