@@ -4,20 +4,11 @@
 // SIDEWAYS, of the same line: so along W on a GPU, to read side by side.
 // TRANSPOSE divides x before the sum instead of y after it: the exact adjoint.
 // @use items$LANES
+// @use gaussian_norm
 struct Params { n: u32, step: u32, runs: u32, across: u32, apart: u32, plane: u32 }
 @group(0) @binding(0) var<storage, read> x: array<item>;
 @group(0) @binding(1) var<storage, read_write> y: array<item>;
 @group(0) @binding(2) var<uniform> params: Params;
-
-fn norm(i: i32) -> f32 {
-  let n = i32(params.n);
-  if (i >= RADIUS && i + RADIUS < n) { return 1.0; }
-  var sum = 0.0;
-  for (var k = -RADIUS; k <= RADIUS; k++) {
-    if (i + k >= 0 && i + k < n) { sum += WEIGHTS[k + RADIUS]; }
-  }
-  return sum;
-}
 
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u) {

@@ -25,7 +25,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   for (var i = max(start, r) - r; i < min(start + r, params.d); i++) { sum += three(first + i * step); }
   for (var i = start; i < min(start + RUN, params.d); i++) {
     if (i + r < params.d) { sum += three(first + (i + r) * step); }
-    gather((n * params.d + i) * plane + column, sum);
+    let p = (n * params.d + i) * plane + column;
+    gather(p, sum, a[p], b[p], gathered(p));
     if (i >= r) { sum -= three(first + (i - r) * step); }
   }
 }

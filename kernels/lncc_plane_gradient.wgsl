@@ -4,7 +4,7 @@
 // @use fields
 // @use plane_sums
 // @use lncc_gather
-struct Params { across: u32, lines: u32, w: u32, h: u32, d: u32, radius_w: u32, radius_h: u32, radius_d: u32, scale: f32 }
+struct Params { w: u32, h: u32, d: u32, lines: u32, radius_w: u32, radius_h: u32, radius_d: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> t: array<f32>;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
@@ -13,4 +13,7 @@ struct Params { across: u32, lines: u32, w: u32, h: u32, d: u32, radius_w: u32, 
 @group(0) @binding(5) var<uniform> params: Params;
 
 fn value(p: u32, n: u32) -> vec3f { return three(p + (n + 1u) * params.radius_d * params.h * params.w); }
-fn finish(p: u32, n: u32, sum: vec3f) { gather(p, sum); }
+
+struct Own { a: f32, b: f32, db: f32 }
+fn own(p: u32) -> Own { return Own(a[p], b[p], gathered(p)); }
+fn finish(p: u32, n: u32, sum: vec3f, own: Own) { gather(p, sum, own.a, own.b, own.db); }

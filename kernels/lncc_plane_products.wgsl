@@ -3,7 +3,7 @@
 // @use fields1
 // @use fields_set
 // @use plane_sums
-struct Params { across: u32, lines: u32, w: u32, h: u32, d: u32, radius_d: u32 }
+struct Params { w: u32, h: u32, d: u32, lines: u32, radius_d: u32 }
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 @group(0) @binding(2) var<storage, read_write> t: array<f32>;
@@ -11,4 +11,9 @@ struct Params { across: u32, lines: u32, w: u32, h: u32, d: u32, radius_d: u32 }
 
 fn value(p: u32, n: u32) -> vec3f { return vec3f(b[p], b[p] * b[p], a[p] * b[p]); }
 
-fn finish(p: u32, n: u32, sum: vec3f) { set_three(p + (n + 1u) * params.radius_d * params.h * params.w, sum); }
+struct Own { nothing: u32 }
+fn own(p: u32) -> Own { return Own(); }
+
+fn finish(p: u32, n: u32, sum: vec3f, own: Own) {
+  set_three(p + (n + 1u) * params.radius_d * params.h * params.w, sum);
+}

@@ -30,6 +30,15 @@ for (const size of [
       reference[op]!.vjp(inputs, attrs, dy).forEach((g, i) => wanted[i] && close(grads[i]!, g!, `gradient ${i}`));
     });
 
+test('lncc with a window wider than a workgroup', async () => {
+  const shape = [1, 1, 3, 4, 270];
+  const [a, b] = [uniform(shape, 1, 0, 1), uniform(shape, 2, 0, 1)];
+  const attrs = { window: [301, 3, 3], epsilon: 1e-3 };
+  const { y, grads } = await evaluate((xs) => gpuOps.lncc!(xs, attrs), [a, b], ndarray([1], [1]), [false, true]);
+  assert.ok(relativeError(y, reference.lncc!.forward([a, b], attrs).data) < 1e-5);
+  assert.ok(relativeError(grads[1]!, reference.lncc!.vjp([a, b], attrs, ndarray([1], [1]))[1]!.data) < 1e-5);
+});
+
 /** Buffers of a step, in volumes of the image, without what goes in and comes out. */
 function workspace(step: (fixed: Statistics, b: Tensor, gradient: Tensor, dy: Tensor) => Tensor[]): number {
   const graph = new Graph();

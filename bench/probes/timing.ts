@@ -18,7 +18,7 @@ export async function bestTimes(schedule: Schedule, phase: string, seconds: numb
   const once = first.reduce((sum, { ms }) => sum + ms, 0);
   const repeats = Math.max(1, Math.min(MOST, Math.floor(SUBMIT_MS / once), Math.floor(MOST_PASSES / first.length)));
   const warm = performance.now();
-  while (performance.now() - warm < WARM_MS && once < WARM_MS) await schedule.profile(phase, repeats);
+  while (seconds > 0 && performance.now() - warm < WARM_MS) await schedule.profile(phase, repeats);
   const started = performance.now();
   let best: Timing[] | undefined;
   for (let i = 0; i < LEAST || (i * repeats < MOST && performance.now() - started < 1e3 * seconds); i++) {

@@ -1,39 +1,48 @@
-// Σ value over the window along W and H, what lies outside being 0, for every voxel p = [N·D, H, W]. For a GPU: neighbours along
-// W read side by side, and nothing is written in between. One invocation: RUN voxels along H, by a running sum, begun anew every RUN rows so
-// that rounding does not pile up; `across` columns of all planes. The kernel gives value(p, n) and finish(p, n, sum), n the item of p.
-// A window has ROWS rows of COLUMNS voxels.
-const RADIUS_W = (COLUMNS - 1u) / 2u;
-const RADIUS_H = (ROWS - 1u) / 2u;
+// Σ value over the window along W and H, what lies outside being 0, for every voxel p = [N·D, H, W]. For a GPU. A workgroup takes WG columns of a
+// plane, RADIUS_W on either side for its neighbours' sake alone, and walks RUN rows down: every invocation keeps the running sum of its column over
+// the window along H, begun anew with every run so that rounding does not pile up, and adds those of the columns in the window along W.
+// The kernel gives value(p, n), n the item of p; own(p), what else it reads of voxel p; and finish(p, n, sum, own). What AHEAD rows need is loaded
+// before any is written.
+var<workgroup> columns: array<array<vec3f, WG>, 2>; // by turns, so that one barrier a row will do
 
-// The sums of the rows in the window, every invocation's own: in registers they would need a loop written out for each of them.
-var<workgroup> rows: array<array<vec3f, WG>, ROWS>;
-
-// Over the window along W, in the row that begins at `row`; 0 for a row outside.
-fn row_sum(row: u32, n: u32, w: u32, inside: bool) -> vec3f {
-  var sum = vec3f();
-  if (!inside) { return sum; }
-  for (var k = 0u; k < COLUMNS; k++) { // @unroll
-    let i = w + k - RADIUS_W; // to the left of 0 it goes round, to above params.w
-    if (i < params.w) { sum += value(row + i, n); }
-  }
-  return sum;
-}
-
-@compute @workgroup_size(WG_X, WG_Y, 1)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {
-  if (id.x >= params.across) { return; }
-  let w = id.x % params.w;
-  let n = id.x / (params.w * params.d);
-  let plane = id.x / params.w * params.h;
-  let start = id.y * RUN;
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+  let w = group.x * (WG - 2u * RADIUS_W) + local - RADIUS_W; // to the left of 0 it goes round, to above params.w
+  let exists = w < params.w;
+  let makes = exists && local >= RADIUS_W && local + RADIUS_W < WG;
+  let n = group.z / params.d;
+  let start = group.y * RUN;
   let end = min(start + RUN, params.h);
+  let first = group.z * params.h * params.w + min(w, params.w - 1u);
   var sum = vec3f();
-  for (var i = 0u; i < end - start + 2u * RADIUS_H; i++) {
-    let entering = start + i - RADIUS_H; // the last row of the window around `centre`
-    let row = row_sum((plane + entering) * params.w, n, w, entering < params.h);
-    let slot = i % ROWS;
-    sum += row - rows[slot][local]; // 0 at first
-    rows[slot][local] = row;
-    if (i >= 2u * RADIUS_H) { finish((plane + entering - RADIUS_H) * params.w + w, n, sum); }
+  for (var k = 0u; k < 2u * RADIUS_H; k++) { // the rows above, without the last of the first window
+    let row = start + k - RADIUS_H;
+    if (exists && row < params.h) { sum += value(first + row * params.w, n); }
+  }
+  for (var ahead = start; ahead < end; ahead += AHEAD) {
+    var entering: array<vec3f, AHEAD>;
+    var leaving: array<vec3f, AHEAD>;
+    var owned: array<Own, AHEAD>;
+    for (var k = 0u; k < AHEAD; k++) { // @unroll
+      let row = min(ahead + k, end - 1u);
+      let last = row + RADIUS_H;
+      let gone = row - RADIUS_H;
+      entering[k] = select(vec3f(), value(first + min(last, params.h - 1u) * params.w, n), exists && last < params.h);
+      leaving[k] = select(vec3f(), value(first + min(gone, params.h - 1u) * params.w, n), exists && gone < params.h);
+      owned[k] = own(first + row * params.w);
+    }
+    for (var k = 0u; k < AHEAD; k++) { // @unroll
+      if (ahead + k < end) { // of the whole workgroup
+        sum += entering[k];
+        columns[k % 2u][local] = sum;
+        workgroupBarrier();
+        if (makes) {
+          var total = vec3f();
+          for (var j = 0u; j <= 2u * RADIUS_W; j++) { total += columns[k % 2u][local + j - RADIUS_W]; }
+          finish(first + (ahead + k) * params.w, n, total, owned[k]);
+        }
+        sum -= leaving[k];
+      }
+    }
   }
 }

@@ -12,6 +12,7 @@ import fields1 from '../../kernels/lib/fields1.wgsl';
 import fields3 from '../../kernels/lib/fields3.wgsl';
 import fields from '../../kernels/lib/fields.wgsl';
 import fieldsSet from '../../kernels/lib/fields_set.wgsl';
+import gaussianNorm from '../../kernels/lib/gaussian_norm.wgsl';
 import column from '../../kernels/lib/column.wgsl';
 import walk0 from '../../kernels/lib/walk0.wgsl';
 import walk1 from '../../kernels/lib/walk1.wgsl';
@@ -43,6 +44,7 @@ const libraries: Record<string, string> = {
   fields1,
   fields3,
   fields_set: fieldsSet,
+  gaussian_norm: gaussianNorm,
   column,
   walk0,
   walk1,

@@ -1,6 +1,7 @@
 // Linear filters along the axes: resize, Gaussian smoothing, windowed sums. Each is a chain of one-axis passes; the adjoint
 // of a pass is the same kernel with TRANSPOSE (or itself), so gradients need no rule of their own for the chain.
 import gaussianSource from '../../kernels/gaussian.wgsl';
+import gaussianRowsSource from '../../kernels/gaussian_rows.wgsl';
 import resizeSource from '../../kernels/resize.wgsl';
 import windowSumSource from '../../kernels/window_sum.wgsl';
 import { kernel } from '../gpu/kernel.ts';
@@ -8,6 +9,7 @@ import { numel, oneDtype, type Op, type Processor, type Tensor, trace } from '..
 import { along, lines, planes, RUN, volume } from './launch.ts';
 
 const gaussianKernel = kernel('gaussian', gaussianSource);
+const gaussianRowsKernel = kernel('gaussian_rows', gaussianRowsSource);
 const resizeKernel = kernel('resize', resizeSource);
 const windowSumKernel = kernel('window_sum', windowSumSource);
 
@@ -100,6 +102,24 @@ const gaussianOp: Op<GaussianAttrs> = {
     const radius = Math.ceil(3 * sigma);
     const weights = Array.from({ length: 2 * radius + 1 }, (_, k) => Math.exp(-((k - radius) ** 2) / (2 * sigma * sigma)));
     const total = weights.reduce((a, b) => a + b);
+    const filter = {
+      RADIUS: `${radius}i`,
+      TRANSPOSE: String(transpose),
+      WEIGHTS: `array<f32, ${weights.length}>(${weights.map((v) => (v / total).toExponential(9)).join(', ')})`,
+    };
+    if (sideways && n % 4 === 0) {
+      const [items, across, reach] = [n / 4, along(x!.shape, 1).n, Math.ceil(radius / 4)];
+      const { constants, groups } = planes(items, across, numel(x!.shape) / (n * across));
+      return [
+        {
+          kernel: gaussianRowsKernel,
+          groups,
+          constants: { ...constants, ...filter, ITEMS: 2 * reach + 1, TAPS: weights.length, FIRST_TAP: 4 * reach - radius },
+          bindings: { x: x!, y: y! },
+          params: { n, items, across },
+        },
+      ];
+    }
     const lanes = inner % 4 === 0 ? 4 : 1;
     const step = inner / lanes;
     // Planes of lines side by side: along W the rows of a (w, h) plane, else all columns of a volume or plane.
@@ -118,9 +138,7 @@ const gaussianOp: Op<GaussianAttrs> = {
           LANES: lanes,
           RUN: `${run}i`,
           SIDEWAYS: String(sideways),
-          RADIUS: `${radius}i`,
-          TRANSPOSE: String(transpose),
-          WEIGHTS: `array<f32, ${weights.length}>(${weights.map((v) => (v / total).toExponential(9)).join(', ')})`,
+          ...filter,
         },
       },
     ];

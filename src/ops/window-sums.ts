@@ -15,8 +15,13 @@ const gradientKernel = kernel('lncc_gradient', gradientSource);
 const planeProductsKernel = kernel('lncc_plane_products', planeProductsSource);
 const planeGradientKernel = kernel('lncc_plane_gradient', planeGradientSource);
 
-/** Rows that one invocation of a GPU's pass over planes makes; it sums a window's worth more. */
+/** Rows that a workgroup of a GPU's pass over planes walks, and those whose values it loads at a time: kernels/lib/plane_sums.wgsl. */
 const PLANE_RUN = 32;
+const PLANE_AHEAD = 4;
+/** Its columns; those within half a window of either end only serve the others. */
+const PLANE_WIDTHS = [64, 96, 128, 160, 192, 224, 256];
+/** Voxels of a window along W that such a pass sums, at most. */
+const WIDEST = 192;
 /** Voxels of a line that an invocation of a GPU walks, and those whose values it loads at a time: kernels/lib/walk1.wgsl. */
 const WALK_RUN = 32;
 const AHEAD = 4;
@@ -29,7 +34,7 @@ const WORKGROUP = { bytes: 16384, invocations: 256 };
 export const windowTiling = (processor: Processor): [string, string] => [
   'lncc',
   processor === 'gpu'
-    ? `windows along W and H in one pass, ${PLANE_RUN} rows an invocation; along D in place, runs of ${WALK_RUN} voxels, ${AHEAD} loaded ahead`
+    ? `windows along W and H in one pass, ${PLANE_RUN} rows a workgroup; along D in place, runs of ${WALK_RUN} voxels, ${AHEAD} loaded ahead`
     : 'windows axis by axis, in place, three fields beside each other',
 ];
 
@@ -51,18 +56,22 @@ export function fields(shape: Shape, window: readonly number[]): Shape {
   return [shape[0]!, d + radius_d, h + radius_h, w + radius_w, 3];
 }
 
+/** Windows too wide for a workgroup are summed as on a CPU. */
+const wayOf = (processor: Processor, { radius_w }: Sizes): Processor => (2 * radius_w < WIDEST ? processor : 'cpu');
+
 /** Geometry that the kernels along D share: lines over the (n, h, w) columns, runs along d. */
 export function columns(processor: Processor, shape: Shape, window: readonly number[]) {
   const sizes = sizesOf(shape, window);
-  const run = processor === 'gpu' ? WALK_RUN : RUN;
+  const way = wayOf(processor, sizes);
+  const run = way === 'gpu' ? WALK_RUN : RUN;
   const { constants, groups, runs } = lines(sizes.lines, sizes.d, run);
-  return { constants: { ...constants, ...walks(processor, run, sizes.radius_d, false) }, groups, params: { ...sizes, runs } };
+  return { constants: { ...constants, ...walks(way, run, sizes.radius_d, false) }, groups, params: { ...sizes, runs } };
 }
 
 /** The same for kernels that write over their sums; `partials`: invocations that walk. */
 export function wholeColumns(processor: Processor, shape: Shape, window: readonly number[]) {
   const params = sizesOf(shape, window);
-  const { runs, ...over } = walksInPlace(processor, params.lines, params.d, params.radius_d);
+  const { runs, ...over } = walksInPlace(wayOf(processor, params), params.lines, params.d, params.radius_d);
   return { ...over, params, partials: params.lines * runs };
 }
 
@@ -99,10 +108,9 @@ function walksInPlace(processor: Processor, count: number, n: number, radius: nu
 /** Sums of (b, b², a·b) over the window along W and H into the fields t; they stay late along D, on a CPU along W too. */
 export function products(processor: Processor, a: Tensor, b: Tensor, window: readonly number[], t: Tensor): Dispatch[] {
   const sizes = sizesOf(a.shape, window);
-  if (processor === 'gpu') {
-    const { params, ...over } = planes(sizes);
-    const { across, lines, w, h, d, radius_d } = params;
-    return [{ kernel: planeProductsKernel, ...over, bindings: { a, b, t }, params: { across, lines, w, h, d, radius_d } }];
+  if (wayOf(processor, sizes) === 'gpu') {
+    const { lines, w, h, d, radius_d } = sizes;
+    return [{ kernel: planeProductsKernel, ...planes(sizes), bindings: { a, b, t }, params: { lines, w, h, d, radius_d } }];
   }
   const rows = numel(a.shape) / sizes.w;
   const { constants, groups, runs } = lines(rows, sizes.w);
@@ -119,7 +127,7 @@ export function products(processor: Processor, a: Tensor, b: Tensor, window: rea
 /** The first part of the sums of the terms that a kernel along D has left in t; `gatherTerms` does the rest. */
 export function termSums(processor: Processor, t: Tensor, shape: Shape, window: readonly number[]): Dispatch[] {
   const sizes = sizesOf(shape, window);
-  return processor === 'gpu' ? [sumsAlongD(t, sizes)] : [sumsAlongW(t, sizes), sumsAlongH(t, sizes, false)];
+  return wayOf(processor, sizes) === 'gpu' ? [sumsAlongD(t, sizes)] : [sumsAlongW(t, sizes), sumsAlongH(t, sizes, false)];
 }
 
 /**
@@ -134,9 +142,10 @@ export function gatherTerms(
   force: boolean,
 ): Dispatch {
   const { shape } = images.b;
+  const sizes = sizesOf(shape, window);
   const over =
-    processor === 'gpu'
-      ? { kernel: planeGradientKernel, ...planes(sizesOf(shape, window)) }
+    wayOf(processor, sizes) === 'gpu'
+      ? { kernel: planeGradientKernel, ...planes(sizes) }
       : { kernel: gradientKernel, ...columns(processor, shape, window) };
   return {
     ...over,
@@ -146,16 +155,15 @@ export function gatherTerms(
   };
 }
 
-/** A GPU's passes over planes: an invocation makes a run along H in one of the columns `across` all planes. */
+/** A GPU's passes over planes: a workgroup makes a run of rows in as many columns as it has invocations, without those on either side. */
 function planes(sizes: Sizes) {
-  const { radius_w, radius_h, h, d } = sizes;
-  const across = (sizes.lines / h) * d;
-  const rows = 2 * radius_h + 1;
-  const wg = [64, 32, 16, 8, 4, 2].find((x) => 16 * rows * x <= WORKGROUP.bytes) ?? 1;
+  const { radius_w, radius_h, w, h, d } = sizes;
+  const tiles = (wg: number) => Math.ceil(w / (wg - 2 * radius_w));
+  const wg = PLANE_WIDTHS.filter((width) => width > 2 * radius_w).reduce((best, width) => (tiles(width) * width < tiles(best) * best ? width : best));
   return {
-    constants: { WG: wg, WG_X: wg, WG_Y: 1, RUN: PLANE_RUN, COLUMNS: 2 * radius_w + 1, ROWS: rows },
-    groups: [Math.ceil(across / wg), Math.ceil(h / PLANE_RUN), 1] as [number, number, number],
-    params: { ...sizes, across },
+    constants: { WG: wg, RUN: PLANE_RUN, RADIUS_W: radius_w, RADIUS_H: radius_h, AHEAD: PLANE_AHEAD },
+    groups: [tiles(wg), Math.ceil(h / PLANE_RUN), (sizes.lines / (w * h)) * d] as [number, number, number],
+    params: sizes,
   };
 }
 
