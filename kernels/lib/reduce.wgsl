@@ -1,11 +1,18 @@
-// Sum over a workgroup of WG invocations, in an order that depends on nothing but WG. One barrier and no tree: where a CPU computes, a barrier
-// costs as much as a hundred loads. Before it is called again, a barrier.
+// Sum over a workgroup of WG invocations, in an order that depends on nothing but WG. Up to 64 one barrier and no tree: where a CPU computes, a
+// barrier costs as much as a hundred loads. Before it is called again, a barrier.
 var<workgroup> shared_sum: array<f32, WG>;
 
 fn workgroup_sum(value: f32, local: u32) -> f32 {
   shared_sum[local] = value;
+  var left = WG;
+  if (WG > 64u) {
+    for (; left > 1u; left /= 2u) {
+      workgroupBarrier();
+      if (local < left / 2u) { shared_sum[local] += shared_sum[local + left / 2u]; }
+    }
+  }
   workgroupBarrier();
   var total = 0.0;
-  for (var i = 0u; i < WG; i++) { total += shared_sum[i]; }
+  for (var i = 0u; i < left; i++) { total += shared_sum[i]; }
   return total;
 }

@@ -1,13 +1,22 @@
 // SUMS sums over a workgroup of WG invocations: the invocation `local` < SUMS gets the sum of all values[local], in an order that depends on
-// nothing but WG. One barrier for all: where a CPU computes, a barrier costs as much as a hundred loads.
+// nothing but WG. Up to 64 one barrier for all and no tree: where a CPU computes, a barrier costs as much as a hundred loads.
 var<workgroup> shared_sums: array<f32, WG * SUMS>;
 
 fn workgroup_sums(values: array<f32, SUMS>, local: u32) -> f32 {
   for (var k = 0u; k < SUMS; k++) { shared_sums[local * SUMS + k] = values[k]; }
+  var left = WG;
+  if (WG > 64u) {
+    for (; left > 1u; left /= 2u) {
+      workgroupBarrier();
+      if (local < left / 2u) {
+        for (var k = 0u; k < SUMS; k++) { shared_sums[local * SUMS + k] += shared_sums[(local + left / 2u) * SUMS + k]; }
+      }
+    }
+  }
   workgroupBarrier();
   var total = 0.0;
   if (local < SUMS) {
-    for (var i = 0u; i < WG; i++) { total += shared_sums[i * SUMS + local]; }
+    for (var i = 0u; i < left; i++) { total += shared_sums[i * SUMS + local]; }
   }
   return total;
 }

@@ -39,12 +39,15 @@ export function planes(
   return { constants: { WG, WG_X: x, WG_Y: WG / x }, groups: [Math.ceil(w / x), Math.ceil(h / (WG / x)), z] };
 }
 
+/** Invocations of a workgroup in a plane. */
+const PLANE_WG = 128;
+
 /** Workgroups for `count` items of a plane, one an invocation: x runs over the plane, row after row, z over everything outside. */
 export function plane(count: number, z: number): { constants: { WG: number }; groups: [number, number, number] } {
-  const groups = Math.ceil(count / WG);
+  const groups = Math.ceil(count / PLANE_WG);
   if (groups > MOST_GROUPS)
     throw new Error(`a plane of ${count} voxels needs ${groups} workgroups, at most ${MOST_GROUPS}; use a smaller volume`);
-  return { constants: { WG }, groups: [groups, 1, z] };
+  return { constants: { WG: PLANE_WG }, groups: [groups, 1, z] };
 }
 
 /** Workgroups for line kernels: x runs over the lines, y over the runs of `run` outputs in a line of `n`. */

@@ -16,7 +16,7 @@ const planeProductsKernel = kernel('lncc_plane_products', planeProductsSource);
 const planeGradientKernel = kernel('lncc_plane_gradient', planeGradientSource);
 
 /** Rows that a workgroup of a GPU's pass over planes walks, and those whose values it loads at a time: kernels/lib/plane_sums.wgsl. */
-const PLANE_RUN = 32;
+const PLANE_RUN = 16;
 const PLANE_AHEAD = 4;
 /** Its columns; those within half a window of either end only serve the others. */
 const PLANE_WIDTHS = [64, 96, 128, 160, 192, 224, 256];
@@ -24,7 +24,7 @@ const PLANE_WIDTHS = [64, 96, 128, 160, 192, 224, 256];
 const WIDEST = 192;
 /** Voxels of a line that an invocation of a GPU walks, and those whose values it loads at a time: kernels/lib/walk1.wgsl. */
 const WALK_RUN = 32;
-const AHEAD = 4;
+const AHEAD = 8;
 /** How three fields lie in a buffer: kernels/lib/fields1.wgsl, fields3.wgsl. */
 const BESIDE: Record<Processor, number> = { cpu: 3, gpu: 1 };
 /** What every WebGPU device has of workgroup memory, in bytes, and the most invocations of a workgroup. */
@@ -92,12 +92,14 @@ function walksInPlace(processor: Processor, count: number, n: number, radius: nu
     const { constants, groups } = lines(count, n, n);
     return { constants: { ...constants, ...walks(processor, RUN, radius, true) }, groups, runs: 1 };
   }
-  const fits = (runs: number) => (x: number) =>
+  const fits = (x: number, runs: number) =>
     x * runs <= WORKGROUP.invocations && 4 * 3 * 2 * radius * x * runs <= WORKGROUP.bytes;
-  let run = WALK_RUN;
-  while (run < n && !fits(Math.ceil(n / run))(8)) run *= 2; // fewer lines side by side would be read in too small pieces
+  // Side by side 32 lines, which are read in whole pieces; fewer only where runs would become longer than twice as long.
+  const longer = [1, 1.5, 2].map((factor) => factor * WALK_RUN).find((run) => fits(32, Math.ceil(n / run)));
+  let run = longer ?? WALK_RUN;
+  while (run < n && !fits(8, Math.ceil(n / run))) run *= 2;
   const runs = Math.ceil(n / run);
-  const x = [32, 16, 8, 4, 2].find(fits(runs)) ?? 1;
+  const x = [32, 16, 8, 4, 2].find((lines) => fits(lines, runs)) ?? 1;
   return {
     constants: { WG: x * runs, WG_X: x, WG_Y: runs, ...walks(processor, run, radius, true) },
     groups: [Math.ceil(count / x), 1, 1] as [number, number, number],
