@@ -1,10 +1,10 @@
 // 3-D convolution: y[n,o,p] = f(b[o] + Σ_{i,k} w[o,i,k]·x[n,i,STRIDE·p + k − PAD]), f an activation where ACTIVATE, else the identity.
 // Beyond the border x is 0, or its last voxel where REPLICATE. Layout [N, C, D, H, W]. w lies as conv3d_pack.wgsl leaves it: a line of taps for
 // each input i, kd and kh, K·VECTORS vec4f, each the weights of four output channels. lib/weights0 and lib/weights1.wgsl tell where it is read.
-// One invocation computes RUN voxels along W in ROWS rows, for 4·VECTORS output channels from `first_out` on, so that values of x and weights,
-// loaded once, serve many products. One pass covers `channels` inputs from `first_in` on; every pass but the first ACCUMULATEs on y.
+// One invocation computes RUN voxels along W for 4·VECTORS output channels from `first_out` on, so that a value of x, loaded once, serves
+// many products. One pass covers `channels` inputs from `first_in` on; every pass but the first ACCUMULATEs on y.
 // x and y are read and written LANES values at a time: 4 where their widths allow it, else 1 (conv3d-passes.ts). Of the SPAN values of a line that
-// an invocation reads, those before FIRST and from LAST on are read one by one.
+// an invocation reads, those before FIRST and from LAST on are read one by one; those between lie all INSIDE, or some may lie beyond the border.
 // @use index
 // @use activation
 // @use place
@@ -24,55 +24,62 @@ alias Line = array<vec4f, K * VECTORS>;
 @group(0) @binding(5) var<storage, read_write> y: array<reals>;
 @group(0) @binding(6) var<uniform> params: Params;
 
+var<private> columns: array<Place, SPAN>; // along W, of the values of a line
+// A line of x as it is stored, and the factor of all of it: 0 beyond the border.
+var<private> line: array<f32, SPAN>;
+var<private> factor: f32;
+
+// Reads the line of x that line t of taps, [i, kd, kh], meets at voxel p of item n.
+fn read_line(t: u32, p: vec3u, n: u32) {
+  let slice = place(p.z * STRIDE + t / K % K, params.x_d);
+  let row = place(p.y * STRIDE + t % K, params.x_h);
+  let channel = n * params.inputs + params.first_in + t / (K * K);
+  let start = ((channel * params.x_d + slice.at) * params.x_h + row.at) * params.x_w;
+  factor = slice.factor * row.factor;
+  for (var s = 0u; s < FIRST; s++) { // @unroll
+    line[s] = f32(x[start + columns[s].at]);
+  }
+  for (var s = FIRST; s < LAST; s += LANES) { // @unroll
+    let several = x_lanes[(start + columns[s].at) / LANES];
+    for (var i = 0u; i < LANES; i++) { // @unroll
+      line[s + i] = lane(several, i);
+    }
+  }
+  for (var s = LAST; s < SPAN; s++) { // @unroll
+    line[s] = f32(x[start + columns[s].at]);
+  }
+}
+
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(workgroup_id) group: vec3u,
         @builtin(local_invocation_index) local: u32) {
   if ((group.x + group.y * groups.x) * WG >= params.count) { return; } // a whole workgroup: a part of one could not wait for the rest
   let index = flat_index(id, groups);
   let runs = (params.w + RUN - 1u) / RUN;
-  let heights = (params.h + ROWS - 1u) / ROWS;
-  let p = vec3u(index % runs * RUN, index / runs % heights * ROWS, index / (runs * heights));
-  var columns: array<Place, SPAN>;
+  let p = vec3u(index % runs * RUN, index / runs % params.h, index / (runs * params.h));
   for (var s = 0u; s < SPAN; s++) { // @unroll
     columns[s] = place(p.x * STRIDE + s, params.x_w);
   }
 
-  var sum: array<array<array<vec4f, VECTORS>, RUN>, ROWS>;
-  // Lines [i, kd, kh] of taps, LINES at a time, in one loop: on a CPU adapter every nested loop copies all sums once more.
-  for (var t = 0u; t < params.channels * K * K; t += LINES) {
-    let first = stage(t, local);
-    let slice = place(p.z * STRIDE + t / K % K, params.x_d);
-    let channel = group.z * params.inputs + params.first_in + t / (K * K);
-    var values: array<array<f32, SPAN>, SPAN_H>; // the rows of x that LINES lines of taps meet in ROWS rows of y
-    for (var j = 0u; j < SPAN_H; j++) { // @unroll
-      let row = place(p.y * STRIDE + t % K + j, params.x_h);
-      let line = ((channel * params.x_d + slice.at) * params.x_h + row.at) * params.x_w;
-      let factor = slice.factor * row.factor;
-      for (var s = 0u; s < FIRST; s++) { // @unroll
-        values[j][s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor);
-      }
-      for (var s = FIRST; s < LAST; s += LANES) { // @unroll
-        let several = x_lanes[(line + columns[s].at) / LANES];
-        for (var i = 0u; i < LANES; i++) { // @unroll
-          values[j][s + i] = lane(several, i) * (columns[s + i].factor * factor);
-        }
-      }
-      for (var s = LAST; s < SPAN; s++) { // @unroll
-        values[j][s] = f32(x[line + columns[s].at]) * (columns[s].factor * factor);
-      }
+  var sum: array<array<vec4f, VECTORS>, RUN>;
+  let lines = params.channels * K * K;
+  if (AHEAD) { read_line(0u, p, group.z); }
+  for (var t = 0u; t < lines; t++) { // one loop: on a CPU adapter every nested one copies all sums once more
+    let weights_line = stage(t, local);
+    if (!AHEAD) { read_line(t, p, group.z); }
+    var values: array<f32, SPAN>;
+    for (var s = 0u; s < SPAN; s++) { // @unroll
+      values[s] = line[s] * select(columns[s].factor * factor, factor, INSIDE && s >= FIRST && s < LAST);
     }
-    for (var u = 0u; u < LINES; u++) { // @unroll
-      for (var v = 0u; v < VECTORS; v++) { // @unroll
-        var weights: array<vec4f, K>; // stay in registers for all voxels
+    if (AHEAD) { read_line(min(t + 1u, lines - 1u), p, group.z); } // on its way while this one is multiplied
+    for (var v = 0u; v < VECTORS; v++) { // @unroll
+      var weights: array<vec4f, K>; // stay in registers for all voxels
+      for (var kw = 0u; kw < K; kw++) { // @unroll
+        weights[kw] = weight(weights_line, kw * VECTORS + v);
+      }
+      for (var r = 0u; r < RUN; r++) { // @unroll
         for (var kw = 0u; kw < K; kw++) { // @unroll
-          weights[kw] = weight(first + u, kw * VECTORS + v);
-        }
-        for (var q = 0u; q < ROWS; q++) { // @unroll
-          for (var r = 0u; r < RUN; r++) { // @unroll
-            for (var kw = 0u; kw < K; kw++) { // @unroll
-              sum[q][r][v] = fma(vec4f(values[q * STRIDE + u][r * STRIDE + kw]), weights[kw], sum[q][r][v]);
-            }
-          }
+          sum[r][v] = fma(vec4f(values[r * STRIDE + kw]), weights[kw], sum[r][v]);
         }
       }
     }
@@ -80,25 +87,23 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 
   if (index >= params.count) { return; }
   var totals: array<vec4f, RUN>; // a copy that may be indexed by a variable: written out, what follows would take longer to compile than the rest
-  for (var q = 0u; q < ROWS; q++) { // @unroll
-    for (var v = 0u; v < VECTORS; v++) { // @unroll
-      for (var r = 0u; r < RUN; r++) { // @unroll
-        totals[r] = sum[q][r][v];
-      }
-      for (var r = 0u; r < RUN && p.x + r < params.w && p.y + q < params.h; r += LANES) {
-        for (var c = 0u; c < 4u; c++) {
-          let o = params.first_out + 4u * v + c;
-          if (o >= params.outputs) { break; }
-          let at = ((((group.z * params.outputs + o) * params.d + p.z) * params.h + p.y + q) * params.w + p.x + r) / LANES;
-          var results: array<f32, LANES>;
-          for (var i = 0u; i < LANES; i++) {
-            results[i] = totals[r + i][c];
-            if (BIAS) { results[i] += b[o]; }
-            if (ACCUMULATE) { results[i] += lane(y[at], i); }
-            if (ACTIVATE) { results[i] = activate(results[i]); }
-          }
-          y[at] = reals_of(results);
+  for (var v = 0u; v < VECTORS; v++) { // @unroll
+    for (var r = 0u; r < RUN; r++) { // @unroll
+      totals[r] = sum[r][v];
+    }
+    for (var r = 0u; r < RUN && p.x + r < params.w; r += LANES) {
+      for (var c = 0u; c < 4u; c++) {
+        let o = params.first_out + 4u * v + c;
+        if (o >= params.outputs) { break; }
+        let at = ((((group.z * params.outputs + o) * params.d + p.z) * params.h + p.y) * params.w + p.x + r) / LANES;
+        var results: array<f32, LANES>;
+        for (var i = 0u; i < LANES; i++) {
+          results[i] = totals[r + i][c];
+          if (BIAS) { results[i] += b[o]; }
+          if (ACCUMULATE) { results[i] += lane(y[at], i); }
+          if (ACTIVATE) { results[i] = activate(results[i]); }
         }
+        y[at] = reals_of(results);
       }
     }
   }

@@ -15,36 +15,34 @@ const packKernel = kernel('conv3d_pack', packSource);
 interface Tile {
   /** Voxels along W that an invocation computes, for up to CHANNELS output channels. */
   run: number;
-  /** Rows of them. */
-  rows: number;
-  /** Voxels along W for up to FEW output channels: fewer sums a voxel leave registers for more voxels. */
+  /** The same for up to FEW output channels: fewer sums a voxel leave registers for more voxels. */
   runOfFew: number;
   /** Input channels whose weights lie in workgroup memory at a time; 0: all are read from a uniform buffer. */
   stage: number;
-  /** Lines of taps that are unrolled: a divisor of the kernel size. */
-  lines: number;
   /** Input channels that a workgroup of the weight gradient covers. */
   inputs: number;
 }
 /** By kernel size, on a CPU: found on lavapipe. */
 const ON_CPU: Record<number, Tile> = {
-  1: { run: 8, rows: 1, runOfFew: 16, stage: 0, lines: 1, inputs: 4 },
-  3: { run: 16, rows: 1, runOfFew: 20, stage: 0, lines: 1, inputs: 2 },
-  5: { run: 4, rows: 1, runOfFew: 8, stage: 0, lines: 1, inputs: 1 },
+  1: { run: 8, runOfFew: 16, stage: 0, inputs: 4 },
+  3: { run: 16, runOfFew: 20, stage: 0, inputs: 2 },
+  5: { run: 4, runOfFew: 8, stage: 0, inputs: 1 },
 };
 /**
  * The same on a GPU: of 4, 8 and 16 voxels at 3³, 16 → 16, an H100 reached 32, 23 and 12 % of its peak while it read weights from a uniform
  * buffer; the other rows are by analogy: 8 voxels of 8 channels are as many sums. What weights by way of workgroup memory gain has not been measured.
  */
 const ON_GPU: Record<number, Tile> = {
-  1: { run: 4, rows: 1, runOfFew: 4, stage: 16, lines: 1, inputs: 4 },
-  3: { run: 4, rows: 2, runOfFew: 8, stage: 4, lines: 3, inputs: 2 },
-  5: { run: 4, rows: 1, runOfFew: 4, stage: 1, lines: 5, inputs: 1 },
+  1: { run: 4, runOfFew: 4, stage: 16, inputs: 4 },
+  3: { run: 4, runOfFew: 8, stage: 2, inputs: 2 },
+  5: { run: 4, runOfFew: 4, stage: 1, inputs: 1 },
 };
 export const TILES: Record<Processor, Record<number, Tile>> = { cpu: ON_CPU, gpu: ON_GPU };
 /** Columns side by side, of stride 1, that an invocation of the weight gradient walks along, by kernel size: memory depends on them. */
 export const ACROSS: Record<number, number> = { 1: 4, 3: 4, 5: 2 };
 const FEW = 8;
+/** Invocations of a workgroup. */
+const GROUP: Record<Processor, number> = { cpu: WG, gpu: 2 * WG };
 /** The longest run, by stride: Mesa unrolls short loops only, and an invocation reads (run − 1) · stride + K values. */
 const LONGEST_RUN: Record<number, number> = { 1: 20, 2: 12 };
 /** Voxels that an invocation of the input gradient of stride 2 makes, and those where there are few channels. */
@@ -58,10 +56,10 @@ const evenly = (n: number, most: number) => 4 * Math.ceil(n / Math.ceil(n / most
 
 /** How convolutions are launched, as `deqreg info` tells it: [what, how]. */
 export const tiling = (processor: Processor): [string, string][] =>
-  Object.entries(TILES[processor]).map(([k, { run, rows, runOfFew, stage, inputs }]) => [
+  Object.entries(TILES[processor]).map(([k, { run, runOfFew, stage, inputs }]) => [
     `conv3d ${k}×${k}×${k}`,
     [
-      `${CHANNELS} channels × up to ${run} voxels × ${rows} rows an invocation, ${FEW} or fewer × ${runOfFew}`,
+      `${CHANNELS} channels × up to ${run} voxels an invocation, ${FEW} or fewer × ${runOfFew}`,
       stage ? `weights of ${stage} channels in workgroup memory` : 'weights from a uniform buffer',
       `weight gradient ${inputs} × 4 channels × ${ACROSS[Number(k)]} columns`,
     ].join('; '),
@@ -95,10 +93,10 @@ export function convolve(
 ): Dispatch[] {
   const to = volume('conv3d', 'y', y.shape);
   const k = w.shape[2]!;
-  const { run: ofMany, rows, runOfFew, stage, lines } = TILES[node.processor][k]!;
+  const { run: ofMany, runOfFew, stage } = TILES[node.processor][k]!;
   const run = evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, LONGEST_RUN[stride]!));
-  const count = Math.ceil(to.w / run) * Math.ceil(to.h / rows) * to.d;
-  const { constants, groups } = flat(count, to.n, WG);
+  const count = Math.ceil(to.w / run) * to.h * to.d;
+  const { constants, groups } = flat(count, to.n, GROUP[node.processor]);
   return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {
     const from = volume('conv3d', 'x', pass.x.shape);
     const fours = to.w % 4 === 0 && from.w === to.w * stride && (to.w % run === 0 || !replicate);
@@ -116,14 +114,13 @@ export function convolve(
         PAD: `${pad}i`,
         RUN: run,
         LANES: fours ? 4 : 1,
-        ROWS: rows,
         SPAN: span,
-        SPAN_H: (rows - 1) * stride + lines,
         FIRST: first,
         LAST: fours ? first + 4 * Math.floor((span - first) / 4) : span,
+        INSIDE: String(fours && to.w % run === 0),
+        AHEAD: String(node.processor === 'gpu'),
         STAGED: stage ? 1 : 0,
         STAGE: stage * k * k,
-        LINES: lines,
         REPLICATE: String(replicate),
         BIAS: String(bias !== undefined && pass.last),
         ACTIVATE: String(activation !== undefined && pass.last),
