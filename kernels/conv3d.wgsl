@@ -4,7 +4,7 @@
 // One invocation computes RUN voxels along W for 4·VECTORS output channels from `first_out` on, so that a value of x, loaded once, serves
 // many products. One pass covers `channels` inputs from `first_in` on; every pass but the first ACCUMULATEs on y.
 // x and y are read and written LANES values at a time: 4 where their widths allow it, else 1 (conv3d-passes.ts). Of the SPAN values of a line that
-// an invocation reads, those before FIRST and from LAST on are read one by one; those between lie all INSIDE, or some may lie beyond the border.
+// an invocation reads, those before FIRST and from LAST on are read one by one.
 // @use index
 // @use activation
 // @use place
@@ -69,7 +69,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if (!AHEAD) { read_line(t, p, group.z); }
     var values: array<f32, SPAN>;
     for (var s = 0u; s < SPAN; s++) { // @unroll
-      values[s] = line[s] * select(columns[s].factor * factor, factor, INSIDE && s >= FIRST && s < LAST);
+      values[s] = line[s] * (columns[s].factor * factor);
     }
     if (AHEAD) { read_line(min(t + 1u, lines - 1u), p, group.z); } // on its way while this one is multiplied
     for (var v = 0u; v < VECTORS; v++) { // @unroll

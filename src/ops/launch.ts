@@ -33,10 +33,14 @@ export function planes(
   w: number,
   h: number,
   z: number,
+  invocations = w * h * z < MANY ? WG : 4 * WG,
 ): { constants: { WG: number; WG_X: number; WG_Y: number }; groups: [number, number, number] } {
-  const padded = (x: number) => Math.ceil(w / x) * x * Math.ceil(h / (WG / x)) * (WG / x);
+  const padded = (x: number) => Math.ceil(w / x) * x * Math.ceil(h / (invocations / x)) * (invocations / x);
   const x = [64, 32, 16, 8].reduce((best, candidate) => (padded(candidate) < padded(best) ? candidate : best));
-  return { constants: { WG, WG_X: x, WG_Y: WG / x }, groups: [Math.ceil(w / x), Math.ceil(h / (WG / x)), z] };
+  return {
+    constants: { WG: invocations, WG_X: x, WG_Y: invocations / x },
+    groups: [Math.ceil(w / x), Math.ceil(h / (invocations / x)), z],
+  };
 }
 
 /** Invocations of a workgroup in a plane. */

@@ -8,7 +8,7 @@ import jacobianDuSource from '../../kernels/jacobian_determinant_du.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Op, type Shape, type Tensor, trace } from '../graph/graph.ts';
 import { type PerAxis, perAxis } from './filter.ts';
-import { planes, RUN, volume } from './launch.ts';
+import { planes, RUN, volume, WG } from './launch.ts';
 import { finish } from './reduce.ts';
 
 const diffusionKernel = kernel('diffusion', diffusionSource);
@@ -42,7 +42,7 @@ const diffusionOp: Op<DiffusionAttrs> = {
     } = node;
     const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
     const runs = Math.ceil(d / RUN);
-    const { constants, groups } = planes(w, h, n * c * runs);
+    const { constants, groups } = planes(w, h, n * c * runs, WG); // sums of larger workgroups take more barriers
     const partials = node.workspace('partials', [groups[0] * groups[1] * groups[2]]);
     return [
       {
