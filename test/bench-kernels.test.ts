@@ -13,6 +13,8 @@ import { ndarray, relativeError } from './reference/ndarray.ts';
 import { at } from './root.ts';
 
 const SIZE: Size = [9, 6, 7];
+/** Rows of whole vectors of four. */
+const OF_FOURS: Size = [12, 5, 7];
 const VOXELS = 9 * 6 * 7;
 const row = (name: string, pass: Row['pass'] = 'forward', channels?: readonly [number, number], dtype?: 'f32' | 'f16') =>
   families[name]!(SIZE, channels, dtype).find((r) => r.pass === pass)!;
@@ -21,7 +23,7 @@ const row = (name: string, pass: Row['pass'] = 'forward', channels?: readonly [n
 const EXEMPT = ['clip_scale', 'weight_norm', 'weight_norm_dv'];
 
 test('every kernel is launched by a row, but those that only see weights', () => {
-  const rows = Object.values(families).flatMap((family) => family(SIZE));
+  const rows = Object.values(families).flatMap((family) => [...family(SIZE), ...family(OF_FOURS)]);
   const phases = (['cpu', 'gpu'] as const).flatMap((processor) => rows.flatMap((row) => describe(row, processor).plan.phases));
   const launched = new Set(phases.flatMap(({ dispatches }) => dispatches.map((d) => d.kernel.name)));
   const files = readdirSync(at('kernels')).filter((file) => file.endsWith('.wgsl'));

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readdirSync, readFileSync } from 'node:fs';
+import { unroll } from '../src/gpu/unroll.ts';
 import { kernel, packParams, specialise, type Constants, type Kernel } from '../src/gpu/kernel.ts';
 import { resolveOptions } from '../src/register/options.ts';
 import { traceAffine } from '../src/register/affine.ts';
@@ -224,6 +225,28 @@ test('specialise: constants stand on line 1, libraries at the end, and what cann
   );
   assert.throws(() => specialise(k, { WG: 64.5, LANES: 4 }), /constant WG = 64.5 is not a whole number/);
   assert.throws(() => specialise(k, { WG: -1, LANES: 4 }), /constant WG = -1/);
+});
+
+test('@unroll writes loops out: rounds with numbers in them, lines where they were', () => {
+  const text = [
+    'a',
+    'for (var i = 0u; i < N; i++) { // @unroll: said why',
+    '  f(i); // not i',
+    '  for (var ij = 1u; ij < 6u; ij += STEP) { // @unroll',
+    '    g(i, ij, { i });',
+    '  }',
+    '}',
+    'for (var k = 0u; k < N; k++) { h(k); }',
+  ];
+  const code = unroll('k', text.join('\n'), { N: 2, STEP: '3i' }).split('\n');
+  assert.equal(code.length, text.length);
+  assert.is(code[1]!.replace(/\s/g, ''), '{f(0u);{g(0u,1u,{0u});}{g(0u,4u,{0u});}}{f(1u);{g(1u,1u,{1u});}{g(1u,4u,{1u});}}');
+  assert.equal([code[0], code.at(-1)], [text[0], text.at(-1)]);
+  const loop = (head: string) => () => unroll('k', `${head} { // @unroll\n f(i); }`, { N: 0, STEP: 0 });
+  assert.is(loop('for (var i = 0u; i < N; i++)')().trim(), '');
+  assert.throws(loop('for (var i = 0u; i < M; i++)'), /kernels\/k\.wgsl: @unroll: M is no constant of its launch, as N, STEP are/);
+  assert.throws(loop('for (var i = 0u; i < 4u; i += STEP)'), /steps of STEP = 0/);
+  assert.throws(loop('for (var i = 0u; i <= N; i++)'), /@unroll takes .*got "for \(var i = 0u; i <= N; i\+\+\) \{ \/\/ @unroll"/);
 });
 
 test('an error in a kernel is reported with its file and line', async () => {

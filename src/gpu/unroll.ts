@@ -11,7 +11,7 @@ const LOOP = /for \(var (\w+) = (\w+); \1 < (\w+); \1(?:\+\+| \+= (\w+))\) \{ \/
 export function unroll(file: string, text: string, constants: Constants): string {
   for (;;) {
     const loop = [...text.matchAll(LOOP)].at(-1); // what comes last holds no other
-    if (!loop) return text;
+    if (!loop) break;
     const [head, name, start, end, step = '1'] = loop;
     const open = loop.index + head.indexOf('{');
     const close = closing(text, open);
@@ -20,15 +20,20 @@ export function unroll(file: string, text: string, constants: Constants): string
       .slice(open + 1, close)
       .replace(/\/\/.*$/gm, '')
       .replace(/\s+/g, ' ');
-    const value = (word: string): number => {
+    const [from, to, by] = [start!, end!, step].map((word) => {
       const number = Number.parseInt(String(constants[word] ?? word), 10);
-      if (Number.isNaN(number)) throw new Error(`kernels/${file}.wgsl: @unroll: ${word} is no constant of its launch; there are ${Object.keys(constants).join(', ')}`);
+      if (Number.isNaN(number))
+        throw new Error(`kernels/${file}.wgsl: @unroll: ${word} is no constant of its launch, as ${Object.keys(constants).join(', ')} are`);
       return number;
-    };
+    }) as [number, number, number];
+    if (by < 1) throw new Error(`kernels/${file}.wgsl: @unroll: a loop by steps of ${step} = ${by}`);
     const rounds: string[] = [];
-    for (let i = value(start!); i < value(end!); i += value(step)) rounds.push(`{${body.replace(new RegExp(`\\b${name}\\b`, 'g'), `${i}u`)}}`);
+    for (let i = from; i < to; i += by) rounds.push(`{${body.replace(new RegExp(`\\b${name}\\b`, 'g'), `${i}u`)}}`);
     text = text.slice(0, loop.index) + rounds.join(' ') + whole.replace(/[^\n]/g, '') + text.slice(close + 1);
   }
+  const other = /^.*\{ \/\/ @unroll/m.exec(text)?.[0].trim();
+  if (other) throw new Error(`kernels/${file}.wgsl: @unroll takes "for (var i = 0u; i < N; i++) {" or "i += STEP", got "${other}"`);
+  return text;
 }
 
 /** Where the brace at `open` closes. */
