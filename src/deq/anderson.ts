@@ -74,7 +74,13 @@ const andersonOp: Op<AndersonOptions> = {
         params: { count, first, row },
         bindings: { f: f!, z: z!, state: state!, values, residuals, partials },
       })),
-      { kernel: solveKernel, constants: summing, groups: [1, 1, 1], bindings: { partials, gram: gram!, state: state! }, params: { rows, ridge } },
+      {
+        kernel: solveKernel,
+        constants: summing,
+        groups: [1, 1, 1],
+        bindings: { partials, gram: gram!, state: state! },
+        params: { rows, ridge },
+      },
       ...parts.map(({ values, residuals, count, first }): Dispatch => ({
         kernel: mixKernel,
         groups: flat(count).groups,

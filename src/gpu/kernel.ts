@@ -139,7 +139,10 @@ export function specialise(k: Kernel, { real = 'f32', ...constants }: Constants)
     return `const ${name} = ${typeof value === 'number' ? `${value}u` : value};`;
   });
   if (real === 'f16') header.unshift('enable f16;');
-  return [`${header.join(' ')} ${source}`, ...librariesOf(k, constants).map((name) => unroll(`lib/${name}`, libraries[name]!, constants))].join('\n');
+  return [
+    `${header.join(' ')} ${source}`,
+    ...librariesOf(k, constants).map((name) => unroll(`lib/${name}`, libraries[name]!, constants)),
+  ].join('\n');
 }
 
 /** File and line of a line of the specialised text, for error messages. */

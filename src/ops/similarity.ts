@@ -30,7 +30,13 @@ const centreOp: Op<object> = {
     while (x!.shape.slice(-2).some((n) => gcd(stride, n) > 1)) stride += 2;
     const level = node.workspace('level', [1]);
     return [
-      { kernel: sampleMeanKernel, constants: { WG: SUMMING[node.processor] }, groups: [1, 1, 1], bindings: { x: x!, y: level }, params: { count, stride } },
+      {
+        kernel: sampleMeanKernel,
+        constants: { WG: SUMMING[node.processor] },
+        groups: [1, 1, 1],
+        bindings: { x: x!, y: level },
+        params: { count, stride },
+      },
       subtractScalar(x!, level, y!),
     ];
   },

@@ -92,8 +92,7 @@ function walksInPlace(processor: Processor, count: number, n: number, radius: nu
     const { constants, groups } = lines(count, n, n);
     return { constants: { ...constants, ...walks(processor, RUN, radius, true) }, groups, runs: 1 };
   }
-  const fits = (x: number, runs: number) =>
-    x * runs <= WORKGROUP.invocations && 4 * 3 * 2 * radius * x * runs <= WORKGROUP.bytes;
+  const fits = (x: number, runs: number) => x * runs <= WORKGROUP.invocations && 4 * 3 * 2 * radius * x * runs <= WORKGROUP.bytes;
   // Side by side 32 lines, which are read in whole pieces; fewer only where runs would become longer than twice as long.
   const longer = [1, 1.5, 2].map((factor) => factor * WALK_RUN).find((run) => fits(32, Math.ceil(n / run)));
   let run = longer ?? WALK_RUN;
@@ -161,7 +160,9 @@ export function gatherTerms(
 function planes(sizes: Sizes) {
   const { radius_w, radius_h, w, h, d } = sizes;
   const tiles = (wg: number) => Math.ceil(w / (wg - 2 * radius_w));
-  const wg = PLANE_WIDTHS.filter((width) => width > 2 * radius_w).reduce((best, width) => (tiles(width) * width < tiles(best) * best ? width : best));
+  const wg = PLANE_WIDTHS.filter((width) => width > 2 * radius_w).reduce((best, width) =>
+    tiles(width) * width < tiles(best) * best ? width : best,
+  );
   return {
     constants: { WG: wg, RUN: PLANE_RUN, RADIUS_W: radius_w, RADIUS_H: radius_h, AHEAD: PLANE_AHEAD },
     groups: [tiles(wg), Math.ceil(h / PLANE_RUN), (sizes.lines / (w * h)) * d] as [number, number, number],
