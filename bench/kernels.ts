@@ -163,8 +163,9 @@ interface Found {
   peak: Pick<Peak, 'gflops' | 'gbps'> & Partial<Peak>;
   rows: Result[];
   skipped?: string[];
-  dispatch: { encode: number; done: number };
-  costs: SizeCost[];
+  /** These two are missing where a machine was given back before they were measured. */
+  dispatch?: { encode: number; done: number };
+  costs?: SizeCost[];
   /** The section of `--peer`. */
   peer?: string[];
 }
@@ -210,7 +211,7 @@ export async function main(args: string[]): Promise<void> {
     `node build.mjs bench kernels${given}${values.peer ? ' --peer' : ''}`,
     [
       finding(results),
-      'GPU time from unquantised timestamps, each dispatch in a pass of its own: after a warm-up the best of up to 1000 repetitions, several a submit, ' +
+      'GPU time from unquantised timestamps, each dispatch in a pass of its own: after 0.3 s of warm-up the best of up to 1000 repetitions, several a submit, ' +
         `which go on for ${seconds} s; an op's dispatches are added. FLOP: 2 · Ci · Co · K³ · output voxels. Bytes: what goes in once, what comes out ` +
         'once; for lncc, lnccForce and localStatistics also what passes write and read in between, so that a chain of n other passes reaches 1/n ' +
         'of the peak at most. Per cent of peak: of the multiply-adds (FMA) or of the copy, whichever is larger. Volumes of a quarter fit into ' +
@@ -225,15 +226,23 @@ export async function main(args: string[]): Promise<void> {
       rowTable(results),
       ...(skipped.length ? ['Left out:', skipped.map((line) => `- ${line}`).join('\n')] : []),
       ...peer,
-      '## A dispatch',
-      `In a phase of 1000 that do next to nothing: ${dispatch.encode.toFixed(1)} µs of CPU time to encode and submit, ${dispatch.done.toFixed(1)} µs until done.`,
-      '## Cost against size',
-      'One iteration of the classical cell under Anderson with a window of 5, default options, the best of 4 rounds of 5.',
-      table(
-        ['size', 'voxels', 'ms an iteration', 'ns a voxel'],
-        costs.map(({ size: at, voxels, ms }) => [at.join(' × '), voxels, ms.toFixed(2), ((1e6 * ms) / voxels).toFixed(1)]),
-      ),
-      `Slope of log(time) against log(voxels): **${slope(costs).toFixed(3)}**; 1 is a cost in proportion to the size.`,
+      ...(dispatch
+        ? [
+            '## A dispatch',
+            `In a phase of 1000 that do next to nothing: ${dispatch.encode.toFixed(1)} µs of CPU time to encode and submit, ${dispatch.done.toFixed(1)} µs until done.`,
+          ]
+        : []),
+      ...(costs
+        ? [
+            '## Cost against size',
+            'One iteration of the classical cell under Anderson with a window of 5, default options, the best of 4 rounds of 5.',
+            table(
+              ['size', 'voxels', 'ms an iteration', 'ns a voxel'],
+              costs.map(({ size: at, voxels, ms }) => [at.join(' × '), voxels, ms.toFixed(2), ((1e6 * ms) / voxels).toFixed(1)]),
+            ),
+            `Slope of log(time) against log(voxels): **${slope(costs).toFixed(3)}**; 1 is a cost in proportion to the size.`,
+          ]
+        : []),
     ],
     {},
     found.run,
