@@ -25,18 +25,18 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
     }
   }
   values[local] = value;
-  var left = WG;
   if (WG > 64u) { // a tree for a GPU: where a CPU computes, a barrier costs as much as a hundred loads
-    for (; left > 1u; left /= 2u) {
+    for (var half = WG / 2u; half > 0u; half /= 2u) {
       workgroupBarrier();
-      if (local < left / 2u) { values[local] = joined_values(values[local], values[local + left / 2u]); }
+      if (local < half) { values[local] = joined_values(values[local], values[local + half]); }
     }
+    value = values[0];
+  } else {
+    workgroupBarrier();
+    if (local != 0u) { return; }
+    for (var i = 1u; i < WG; i++) { value = joined_values(value, values[i]); }
   }
-  workgroupBarrier();
-  if (local != 0u) { return; }
-  value = values[0];
-  for (var i = 1u; i < left; i++) { value = joined_values(value, values[i]); }
-  partials[params.offset + group.x] = select(params.scale * value, value, MODE == LARGEST);
+  if (local == 0u) { partials[params.offset + group.x] = select(params.scale * value, value, MODE == LARGEST); }
 }
 
 fn joined_values(a: f32, b: f32) -> f32 {

@@ -4,15 +4,16 @@ var<workgroup> shared_sum: array<f32, WG>;
 
 fn workgroup_sum(value: f32, local: u32) -> f32 {
   shared_sum[local] = value;
-  var left = WG;
-  if (WG > 64u) {
-    for (; left > 1u; left /= 2u) {
-      workgroupBarrier();
-      if (local < left / 2u) { shared_sum[local] += shared_sum[local + left / 2u]; }
-    }
+  if (WG <= 64u) {
+    workgroupBarrier();
+    var total = 0.0;
+    for (var i = 0u; i < WG; i++) { total += shared_sum[i]; }
+    return total;
+  }
+  for (var half = WG / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (local < half) { shared_sum[local] += shared_sum[local + half]; }
   }
   workgroupBarrier();
-  var total = 0.0;
-  for (var i = 0u; i < left; i++) { total += shared_sum[i]; }
-  return total;
+  return shared_sum[0];
 }

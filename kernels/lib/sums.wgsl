@@ -4,19 +4,20 @@ var<workgroup> shared_sums: array<f32, WG * SUMS>;
 
 fn workgroup_sums(values: array<f32, SUMS>, local: u32) -> f32 {
   for (var k = 0u; k < SUMS; k++) { shared_sums[local * SUMS + k] = values[k]; }
-  var left = WG;
-  if (WG > 64u) {
-    for (; left > 1u; left /= 2u) {
-      workgroupBarrier();
-      if (local < left / 2u) {
-        for (var k = 0u; k < SUMS; k++) { shared_sums[local * SUMS + k] += shared_sums[(local + left / 2u) * SUMS + k]; }
-      }
+  if (WG <= 64u) {
+    workgroupBarrier();
+    var total = 0.0;
+    if (local < SUMS) {
+      for (var i = 0u; i < WG; i++) { total += shared_sums[i * SUMS + local]; }
+    }
+    return total;
+  }
+  for (var half = WG / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (local < half) {
+      for (var k = 0u; k < SUMS; k++) { shared_sums[local * SUMS + k] += shared_sums[(local + half) * SUMS + k]; }
     }
   }
   workgroupBarrier();
-  var total = 0.0;
-  if (local < SUMS) {
-    for (var i = 0u; i < left; i++) { total += shared_sums[i * SUMS + local]; }
-  }
-  return total;
+  return shared_sums[min(local, SUMS - 1u)];
 }

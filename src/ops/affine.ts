@@ -21,8 +21,9 @@ const affineFieldOp: Op<{ size: readonly [number, number, number] }> = {
     attrs: {
       size: [d, h, w],
     },
+    processor,
   }) {
-    return [{ kernel: fieldKernel, ...planes(w, h, d), bindings: { m: m!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: fieldKernel, ...planes(w, h, d, processor), bindings: { m: m!, y: y! }, params: { w, h, d } }];
   },
   vjp: ({ cotangents: [dy] }) => [trace(affineFieldDmOp, [dy!], {})],
 };

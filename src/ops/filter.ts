@@ -39,12 +39,12 @@ const resizeOp: Op<ResizeAttrs> = {
     if (!Number.isInteger(length) || length < 1) throw new Error(`resize: a size must be a whole number above 0, got ${length}`);
     return [x!.map((n, i) => (i === 4 - axis ? length : n))];
   },
-  launch({ inputs: [x], outputs: [y], attrs: { axis, transpose } }) {
+  launch({ inputs: [x], outputs: [y], attrs: { axis, transpose }, processor }) {
     const { n, c, d, h, w } = volume('resize', 'y', y!.shape);
     const [from, to] = [along(x!.shape, axis).n, along(y!.shape, axis).n];
     const [n_in, n_out] = transpose ? [to, from] : [from, to];
     const lanes = axis > 0 && w % 4 === 0 ? 4 : 1;
-    const { constants, groups } = planes(w / lanes, h, n * c * d);
+    const { constants, groups } = planes(w / lanes, h, n * c * d, processor);
     return [
       {
         kernel: resizeKernel,
@@ -109,7 +109,7 @@ const gaussianOp: Op<GaussianAttrs> = {
     };
     if (sideways && n % 4 === 0) {
       const [items, across, reach] = [n / 4, along(x!.shape, 1).n, Math.ceil(radius / 4)];
-      const { constants, groups } = planes(items, across, numel(x!.shape) / (n * across));
+      const { constants, groups } = planes(items, across, numel(x!.shape) / (n * across), processor);
       return [
         {
           kernel: gaussianRowsKernel,
@@ -126,7 +126,7 @@ const gaussianOp: Op<GaussianAttrs> = {
     const [across, apart] = axis === 0 ? [along(x!.shape, 1).n, n] : [step, 1];
     const [plane, runs] = [across * n, Math.ceil(n / run)];
     const [width, height] = sideways ? [runs, across] : [across, runs];
-    const { constants, groups } = planes(width, height, numel(x!.shape) / lanes / plane);
+    const { constants, groups } = planes(width, height, numel(x!.shape) / lanes / plane, processor);
     return [
       {
         kernel: gaussianKernel,

@@ -14,7 +14,7 @@ export const RUN = 32;
 
 const MOST_GROUPS = 65535;
 
-/** From so many items on, larger workgroups: a GPU starts one in a nanosecond, and one of 64 that copy an item each is done sooner. */
+/** From so many items on, larger workgroups: a GPU starts one in a nanosecond, and 64 invocations that copy an item each are done sooner. */
 const MANY = 2 ** 18;
 
 /** Workgroups (and their constant) for a flat range of `count` items, with `z` copies of it along z. */
@@ -24,17 +24,18 @@ export function flat(
   invocations = count < MANY ? WG : 4 * WG,
 ): { constants: { WG: number }; groups: [number, number, number] } {
   const groups = Math.ceil(count / invocations);
-  const x = Math.min(groups, MOST_GROUPS);
-  return { constants: { WG: invocations }, groups: [x, Math.ceil(groups / x), z] };
+  const rows = Math.ceil(groups / MOST_GROUPS) || 1;
+  return { constants: { WG: invocations }, groups: [Math.ceil(groups / rows), rows, z] }; // as long as each other: few too many
 }
 
-/** Workgroups for one invocation a voxel: x runs over w, y over h, z over everything outside. */
+/** Workgroups for one invocation a voxel: x runs over w, y over h, z over everything outside. Larger ones for many voxels on a GPU. */
 export function planes(
   w: number,
   h: number,
   z: number,
-  invocations = w * h * z < MANY ? WG : 4 * WG,
+  processor: Processor = 'cpu',
 ): { constants: { WG: number; WG_X: number; WG_Y: number }; groups: [number, number, number] } {
+  const invocations = processor === 'cpu' || w * h * z < MANY ? WG : 4 * WG;
   const padded = (x: number) => Math.ceil(w / x) * x * Math.ceil(h / (invocations / x)) * (invocations / x);
   const x = [64, 32, 16, 8].reduce((best, candidate) => (padded(candidate) < padded(best) ? candidate : best));
   return {

@@ -8,7 +8,7 @@ import jacobianDuSource from '../../kernels/jacobian_determinant_du.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Op, type Shape, type Tensor, trace } from '../graph/graph.ts';
 import { type PerAxis, perAxis } from './filter.ts';
-import { planes, RUN, volume, WG } from './launch.ts';
+import { planes, RUN, volume } from './launch.ts';
 import { finish } from './reduce.ts';
 
 const diffusionKernel = kernel('diffusion', diffusionSource);
@@ -42,7 +42,7 @@ const diffusionOp: Op<DiffusionAttrs> = {
     } = node;
     const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
     const runs = Math.ceil(d / RUN);
-    const { constants, groups } = planes(w, h, n * c * runs, WG); // sums of larger workgroups take more barriers
+    const { constants, groups } = planes(w, h, n * c * runs);
     const partials = node.workspace('partials', [groups[0] * groups[1] * groups[2]]);
     return [
       {
@@ -61,12 +61,12 @@ const diffusionOp: Op<DiffusionAttrs> = {
 const diffusionDuOp: Op<DiffusionAttrs> = {
   name: 'diffusionDu',
   shape: ([u]) => [u!],
-  launch({ inputs: [u, dy], outputs: [du], attrs: { weights } }) {
+  launch({ inputs: [u, dy], outputs: [du], attrs: { weights }, processor }) {
     const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
     return [
       {
         kernel: diffusionDuKernel,
-        ...planes(w, h, n * c * d),
+        ...planes(w, h, n * c * d, processor),
         bindings: { u: u!, dy: dy!, du: du! },
         params: diffusionParams(u!.shape, weights),
       },
@@ -83,9 +83,9 @@ const gradientOp: Op<object> = {
     const { n, c, d, h, w } = volume('gradient', 'x', x!);
     return [[n, 3 * c, d, h, w]];
   },
-  launch({ inputs: [x], outputs: [y] }) {
+  launch({ inputs: [x], outputs: [y], processor }) {
     const { n, c, d, h, w } = volume('gradient', 'x', x!.shape);
-    return [{ kernel: gradientKernel, ...planes(w, h, n * c * d), bindings: { x: x!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: gradientKernel, ...planes(w, h, n * c * d, processor), bindings: { x: x!, y: y! }, params: { w, h, d } }];
   },
   vjp: ({ cotangents: [dy] }) => [trace(gradientDxOp, [dy!], {})],
 };
@@ -96,9 +96,9 @@ const gradientDxOp: Op<object> = {
     const { n, c, d, h, w } = volume('gradientDx', 'dy', dy!);
     return [[n, c / 3, d, h, w]];
   },
-  launch({ inputs: [dy], outputs: [dx] }) {
+  launch({ inputs: [dy], outputs: [dx], processor }) {
     const { n, c, d, h, w } = volume('gradientDx', 'dx', dx!.shape);
-    return [{ kernel: gradientDxKernel, ...planes(w, h, n * c * d), bindings: { dy: dy!, dx: dx! }, params: { w, h, d } }];
+    return [{ kernel: gradientDxKernel, ...planes(w, h, n * c * d, processor), bindings: { dy: dy!, dx: dx! }, params: { w, h, d } }];
   },
   vjp: ({ cotangents: [dx] }) => [trace(gradientOp, [dx!], {})],
 };
@@ -112,9 +112,9 @@ const jacobianOp: Op<object> = {
     const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!, 3);
     return [[n, 1, d, h, w]];
   },
-  launch({ inputs: [u], outputs: [y] }) {
+  launch({ inputs: [u], outputs: [y], processor }) {
     const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!.shape);
-    return [{ kernel: jacobianKernel, ...planes(w, h, n * d), bindings: { u: u!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: jacobianKernel, ...planes(w, h, n * d, processor), bindings: { u: u!, y: y! }, params: { w, h, d } }];
   },
   vjp: ({ inputs: [u], cotangents: [dy] }) => [trace(jacobianDuOp, [u!, dy!], {})],
 };
@@ -122,9 +122,9 @@ const jacobianOp: Op<object> = {
 const jacobianDuOp: Op<object> = {
   name: 'jacobianDeterminantDu',
   shape: ([u]) => [u!],
-  launch({ inputs: [u, dy], outputs: [du] }) {
+  launch({ inputs: [u, dy], outputs: [du], processor }) {
     const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!.shape);
-    return [{ kernel: jacobianDuKernel, ...planes(w, h, n * d), bindings: { u: u!, dy: dy!, du: du! }, params: { w, h, d } }];
+    return [{ kernel: jacobianDuKernel, ...planes(w, h, n * d, processor), bindings: { u: u!, dy: dy!, du: du! }, params: { w, h, d } }];
   },
 };
 

@@ -17,9 +17,9 @@ const withGradientOp: Op<object> = {
     const { n, d, h, w } = volume('withGradient', 'image', x!, 1);
     return [[n, d, h, w, 4]];
   },
-  launch({ inputs: [x], outputs: [y] }) {
+  launch({ inputs: [x], outputs: [y], processor }) {
     const { n, d, h, w } = volume('withGradient', 'image', x!.shape);
-    return [{ kernel: withGradientKernel, ...planes(w, h, n * d), bindings: { x: x!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: withGradientKernel, ...planes(w, h, n * d, processor), bindings: { x: x!, y: y! }, params: { w, h, d } }];
   },
 };
 
