@@ -42,7 +42,7 @@ export const TILES: Record<Processor, Record<number, Tile>> = { cpu: ON_CPU, gpu
 /** Columns side by side, of stride 1, that an invocation of the weight gradient walks along, by kernel size: memory depends on them. */
 export const ACROSS: Record<number, number> = { 1: 4, 3: 4, 5: 2 };
 const FEW = 8;
-/** Invocations of a workgroup. */
+/** Invocations of a workgroup of the forward kernel. */
 const GROUP: Record<Processor, number> = { cpu: WG, gpu: 2 * WG };
 /** The longest run, by stride: Mesa unrolls short loops only, and an invocation reads (run − 1) · stride + K values. */
 const LONGEST_RUN: Record<number, number> = { 1: 20, 2: 12 };

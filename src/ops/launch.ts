@@ -7,7 +7,7 @@ const fillKernel = kernel('fill', fillSource);
 
 /** Invocations of a workgroup that runs over a flat range. */
 export const WG = 64;
-/** The same of one that sums what its invocations find: as many partial sums keep a GPU four times as busy. */
+/** Invocations of a workgroup that sums many values: on a GPU more, so that more loads are on their way for as many partial sums. */
 export const SUMMING: Record<Processor, number> = { cpu: WG, gpu: 4 * WG };
 /** Outputs in a row that one invocation of a line kernel makes. */
 export const RUN = 32;
@@ -25,7 +25,7 @@ export function flat(
 ): { constants: { WG: number }; groups: [number, number, number] } {
   const groups = Math.ceil(count / invocations);
   const rows = Math.ceil(groups / MOST_GROUPS) || 1;
-  return { constants: { WG: invocations }, groups: [Math.ceil(groups / rows), rows, z] }; // as long as each other: few too many
+  return { constants: { WG: invocations }, groups: [Math.ceil(groups / rows), rows, z] }; // rows of one length: few workgroups have nothing to do
 }
 
 /** Workgroups for one invocation a voxel: x runs over w, y over h, z over everything outside. Larger ones for many voxels on a GPU. */
