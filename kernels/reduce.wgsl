@@ -8,6 +8,7 @@ struct Params { count: u32, offset: u32, scale: f32 }
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
+const_assert WG <= 64u || (WG & (WG - 1u)) == 0u; // a tree halves
 var<workgroup> values: array<f32, WG>;
 
 @compute @workgroup_size(WG)

@@ -1,5 +1,6 @@
 // Sum over a workgroup of WG invocations, in an order that depends on nothing but WG. Up to 64 one barrier and no tree: where a CPU computes, a
 // barrier costs as much as a hundred loads. Before it is called again, a barrier.
+const_assert WG <= 64u || (WG & (WG - 1u)) == 0u; // a tree halves
 var<workgroup> shared_sum: array<f32, WG>;
 
 fn workgroup_sum(value: f32, local: u32) -> f32 {

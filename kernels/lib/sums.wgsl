@@ -1,5 +1,6 @@
 // SUMS sums over a workgroup of WG invocations: the invocation `local` < SUMS gets the sum of all values[local], in an order that depends on
 // nothing but WG. Up to 64 one barrier for all and no tree: where a CPU computes, a barrier costs as much as a hundred loads.
+const_assert WG <= 64u || (WG & (WG - 1u)) == 0u; // a tree halves
 var<workgroup> shared_sums: array<f32, WG * SUMS>;
 
 fn workgroup_sums(values: array<f32, SUMS>, local: u32) -> f32 {
