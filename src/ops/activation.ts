@@ -22,6 +22,12 @@ export const activationConstants = ({ f, negative }: Activation): Constants => (
   NEGATIVE: `${negative.toExponential(9)}f`,
 });
 
+/** Items of four values where that leaves no rest. */
+function items({ shape }: Tensor): { count: number; lanes: number } {
+  const lanes = numel(shape) % 4 === 0 ? 4 : 1;
+  return { count: numel(shape) / lanes, lanes };
+}
+
 const activationOp: Op<Activation> = {
   name: 'activation',
   dtype: oneDtype,
@@ -31,12 +37,12 @@ const activationOp: Op<Activation> = {
     return [x!];
   },
   launch({ inputs: [x], outputs: [y], attrs }) {
-    const count = numel(x!.shape);
+    const { count, lanes } = items(x!);
     const { constants, groups } = flat(count);
     return [
       {
         kernel: activationKernel,
-        constants: { ...constants, ...activationConstants(attrs) },
+        constants: { ...constants, ...activationConstants(attrs), LANES: lanes },
         groups,
         bindings: { x: x!, y: y! },
         params: { count },
@@ -51,12 +57,12 @@ const activationDxOp: Op<Activation> = {
   dtype: oneDtype,
   shape: ([y]) => [y!],
   launch({ inputs: [y, dy], outputs: [dx], attrs }) {
-    const count = numel(y!.shape);
+    const { count, lanes } = items(y!);
     const { constants, groups } = flat(count);
     return [
       {
         kernel: activationDxKernel,
-        constants: { ...constants, ...activationConstants(attrs), IN_PLACE: 0 },
+        constants: { ...constants, ...activationConstants(attrs), LANES: lanes, IN_PLACE: 0 },
         groups,
         bindings: { y: y!, dy: dy!, dx: dx! },
         params: { count },
