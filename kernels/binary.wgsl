@@ -1,12 +1,13 @@
 // y[n,c,s] = f(a, b), f chosen by the constant OP. Each operand is FULL [N, C, S], CHANNEL [N, 1, S] (the same for all channels)
 // or SCALAR [1]. `alpha` and `beta` belong to axpby: alpha·a + beta·b. IN_PLACE: a (1) or b (2) is
-// FULL and lies in y. One invocation: one value; z runs over N·C.
+// FULL and lies in y. One invocation: LANES values in a row, one where an operand is SCALAR; `spatial` such items; z runs over N·C.
 // @use index
+// @use reals$LANES
 alias real = f32; // storage
 struct Params { spatial: u32, channels: u32, alpha: f32, beta: f32 }
-@group(0) @binding(0) var<storage, read> a: array<real>;
-@group(0) @binding(1) var<storage, read> b: array<real>;
-@group(0) @binding(2) var<storage, read_write> y: array<real>;
+@group(0) @binding(0) var<storage, read> a: array<reals>;
+@group(0) @binding(1) var<storage, read> b: array<reals>;
+@group(0) @binding(2) var<storage, read_write> y: array<reals>;
 @group(0) @binding(3) var<uniform> params: Params;
 
 const FULL = 0u;
@@ -31,9 +32,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let s = flat_index(id, groups);
   if (s >= params.spatial) { return; }
   let i = id.z * params.spatial + s;
-  var p: real;
-  var q: real;
+  var p: reals;
+  var q: reals;
   if (IN_PLACE == 1u) { p = y[i]; } else { p = a[place(KIND_A, s, id.z)]; }
   if (IN_PLACE == 2u) { q = y[i]; } else { q = b[place(KIND_B, s, id.z)]; }
-  y[i] = real(f(f32(p), f32(q)));
+  var results: array<f32, LANES>;
+  for (var k = 0u; k < LANES; k++) { // @unroll
+    results[k] = f(lane(p, k), lane(q, k));
+  }
+  y[i] = reals_of(results);
 }

@@ -1,8 +1,9 @@
-// average ← decay·average + (1 − decay)·x. One invocation: one value.
+// average ← decay·average + (1 − decay)·x. One invocation: an item of LANES values, `count` of them.
 // @use index
+// @use items$LANES
 struct Params { count: u32, decay: f32 }
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> average: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<item>;
+@group(0) @binding(1) var<storage, read_write> average: array<item>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 @compute @workgroup_size(WG)

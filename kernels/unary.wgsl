@@ -1,10 +1,11 @@
 // y[i] = f(x[i]), f chosen by the constant OP; `factor` and `offset` belong to scale, factor·x + offset, and to window, the same
-// cut to 0…1. One invocation: one value.
+// cut to 0…1. One invocation: LANES values in a row; `count` such items.
 // @use index
+// @use reals$LANES
 alias real = f32; // storage
 struct Params { count: u32, factor: f32, offset: f32 }
-@group(0) @binding(0) var<storage, read> x: array<real>;
-@group(0) @binding(1) var<storage, read_write> y: array<real>;
+@group(0) @binding(0) var<storage, read> x: array<reals>;
+@group(0) @binding(1) var<storage, read_write> y: array<reals>;
 @group(0) @binding(2) var<uniform> params: Params;
 
 fn f(v: f32) -> f32 {
@@ -26,5 +27,11 @@ fn f(v: f32) -> f32 {
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = flat_index(id, groups);
-  if (i < params.count) { y[i] = real(f(f32(x[i]))); }
+  if (i >= params.count) { return; }
+  let values = x[i];
+  var results: array<f32, LANES>;
+  for (var k = 0u; k < LANES; k++) { // @unroll
+    results[k] = f(lane(values, k));
+  }
+  y[i] = reals_of(results);
 }

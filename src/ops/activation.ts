@@ -3,7 +3,7 @@ import activationSource from '../../kernels/activation.wgsl';
 import activationDxSource from '../../kernels/activation_dx.wgsl';
 import { type Constants, kernel } from '../gpu/kernel.ts';
 import { numel, oneDtype, type Op, type Tensor, trace } from '../graph/graph.ts';
-import { flat } from './launch.ts';
+import { flat, items } from './launch.ts';
 
 const activationKernel = kernel('activation', activationSource);
 const activationDxKernel = kernel('activation_dx', activationDxSource);
@@ -22,12 +22,6 @@ export const activationConstants = ({ f, negative }: Activation): Constants => (
   NEGATIVE: `${negative.toExponential(9)}f`,
 });
 
-/** Items of four values where that leaves no rest. */
-function items({ shape }: Tensor): { count: number; lanes: number } {
-  const lanes = numel(shape) % 4 === 0 ? 4 : 1;
-  return { count: numel(shape) / lanes, lanes };
-}
-
 const activationOp: Op<Activation> = {
   name: 'activation',
   dtype: oneDtype,
@@ -37,7 +31,7 @@ const activationOp: Op<Activation> = {
     return [x!];
   },
   launch({ inputs: [x], outputs: [y], attrs }) {
-    const { count, lanes } = items(x!);
+    const { count, lanes } = items(numel(x!.shape));
     const { constants, groups } = flat(count);
     return [
       {
@@ -57,7 +51,7 @@ const activationDxOp: Op<Activation> = {
   dtype: oneDtype,
   shape: ([y]) => [y!],
   launch({ inputs: [y, dy], outputs: [dx], attrs }) {
-    const { count, lanes } = items(y!);
+    const { count, lanes } = items(numel(y!.shape));
     const { constants, groups } = flat(count);
     return [
       {

@@ -3,7 +3,7 @@ import binarySource from '../../kernels/binary.wgsl';
 import unarySource from '../../kernels/unary.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, type Graph, numel, oneDtype, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
-import { fillWith, flat } from './launch.ts';
+import { fillWith, flat, items } from './launch.ts';
 import { concat, copy, split, sumChannels } from './channels.ts';
 import { reduceTo, sum } from './reduce.ts';
 
@@ -19,9 +19,17 @@ interface UnaryAttrs {
   offset: number;
 }
 
-function unaryLaunch(f: Function, count: number) {
+/** One launch of y = f(x). */
+function unaryLaunch(x: Tensor, y: Tensor, f: Function, factor: number, offset: number): Dispatch {
+  const { count, lanes } = items(numel(x.shape));
   const { constants, groups } = flat(count);
-  return { constants: { ...constants, OP: functions.indexOf(f) }, groups };
+  return {
+    kernel: unaryKernel,
+    constants: { ...constants, OP: functions.indexOf(f), LANES: lanes },
+    groups,
+    bindings: { x, y },
+    params: { count, factor, offset },
+  };
 }
 
 const unaryOp: Op<UnaryAttrs> = {
@@ -29,10 +37,7 @@ const unaryOp: Op<UnaryAttrs> = {
   dtype: oneDtype,
   recompute: true,
   shape: ([x]) => [x!],
-  launch({ inputs: [x], outputs: [y], attrs: { f, factor, offset } }) {
-    const count = numel(x!.shape);
-    return [{ kernel: unaryKernel, ...unaryLaunch(f, count), bindings: { x: x!, y: y! }, params: { count, factor, offset } }];
-  },
+  launch: ({ inputs: [x], outputs: [y], attrs: { f, factor, offset } }) => [unaryLaunch(x!, y!, f, factor, offset)],
   vjp({ inputs: [x], outputs: [y], cotangents: [dy], attrs: { f, factor } }) {
     switch (f) {
       case 'scale':
@@ -77,7 +82,7 @@ export function subtractScalar(x: Tensor, s: Tensor, y: Tensor): Dispatch {
   return {
     kernel: binaryKernel,
     groups,
-    constants: { ...constants, OP: 0, KIND_A: 0, KIND_B: 2, IN_PLACE: 0 },
+    constants: { ...constants, OP: 0, KIND_A: 0, KIND_B: 2, IN_PLACE: 0, LANES: 1 },
     bindings: { a: x, b: s, y },
     params: { spatial, channels: 1, alpha: 1, beta: -1 },
   };
@@ -87,10 +92,7 @@ const detachOp: Op<object> = {
   name: 'detach',
   constant: true,
   shape: ([x]) => [x!],
-  launch({ inputs: [x], outputs: [y] }) {
-    const count = numel(x!.shape);
-    return [{ kernel: unaryKernel, ...unaryLaunch('scale', count), bindings: { x: x!, y: y! }, params: { count, factor: 1, offset: 0 } }];
-  },
+  launch: ({ inputs: [x], outputs: [y] }) => [unaryLaunch(x!, y!, 'scale', 1, 0)],
 };
 
 /** x, counted as a constant: gradients stop here. */
@@ -125,7 +127,8 @@ const binaryOp: Op<BinaryAttrs> = {
     const kinds = [broadcast(x!.shape, out!.shape)!, broadcast(y!.shape, out!.shape)!];
     const split = kinds.includes('CHANNEL');
     const z = split ? out!.shape[0]! * out!.shape[1]! : 1;
-    const spatial = numel(out!.shape) / z;
+    const values = numel(out!.shape) / z;
+    const { count: spatial, lanes } = kinds.includes('SCALAR') ? { count: values, lanes: 1 } : items(values);
     const { constants, groups } = flat(spatial, z);
     const code = (kind: string) => ['FULL', 'CHANNEL', 'SCALAR'].indexOf(kind);
     return [
@@ -138,6 +141,7 @@ const binaryOp: Op<BinaryAttrs> = {
           KIND_A: code(kinds[0]!),
           KIND_B: code(kinds[1]!),
           IN_PLACE: 0,
+          LANES: lanes,
         },
         bindings: { a: x!, b: y!, y: out! },
         params: { spatial, channels: split ? out!.shape[1]! : 1, alpha: a, beta: b },
