@@ -1,9 +1,9 @@
 // One op at one shape: proved against the float64 reference, then timed; with other values of the constants that its launch is made of, ranked.
 //   node build.mjs bench playground OP [--size W,H,D] [--channels in,out] [--dtype f16] [--pass forward|dx|dw] [--set NAME=a,b,c …] [--seconds S]
 // NAME is a number at the top of a file of src/ops, or a field of a table there: WG (invocations of a workgroup), RUN (outputs of a line
-// kernel), GAUSSIAN_RUN (along H and D), PLANE_WINDOWS (LNCC on a GPU); for convolutions run, runOfFew, stage, lines and inputs (of TILES), CHANNELS, FEW, DX_RUN, DX_RUN_OF_FEW, CHUNKS. The
-// engine is built again with each value, so grids, parameters and memory follow by the op's own rules; nothing in src is changed. An unknown
-// NAME is told all of them.
+// kernel), GAUSSIAN_RUN (along H and D), PLANE_RUN, PLANE_AHEAD and AHEAD (LNCC on a GPU); for convolutions run, runOfFew, stage and inputs
+// (of TILES), CHANNELS, FEW, DX_RUN, DX_RUN_OF_FEW, CHUNKS. The engine is built again with each value, so grids, parameters and memory
+// follow by the op's own rules; nothing in src is changed. An unknown NAME is told all of them.
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -1,5 +1,4 @@
-// y[i] = f(x[i]), f an activation chosen by the constant ACTIVATION. One invocation: LANES
-// values in a row; `count` such items.
+// y[i] = f(x[i]), f an activation chosen by the constant ACTIVATION. One invocation: LANES values in a row; `count` such items.
 // @use index
 // @use activation
 // @use reals$LANES

@@ -1,7 +1,6 @@
 // Along an axis, t[i] ← Σ_{|k| ≤ R} of the late values of i + k (lib/fields.wgsl), 0 outside. BACK does the reverse: from values stored at i to
-// sums stored late, at i + R. Lines of n values, `step` apart; `across` of them `apart` from each other in
-// each of the planes, which lie from `first` on; a line goes through `depth` of them. One
-// invocation: a line, or a run of one (lib/walk0, lib/walk1.wgsl).
+// sums stored late, at i + R. Lines of n values, `step` apart; `across` of them `apart` from each other in each of the planes, which lie from `first`
+// on; a line goes through `depth` of them. One invocation: a line, or a run of one (lib/walk0, lib/walk1.wgsl).
 // @use fields$BESIDE
 // @use fields
 // @use fields_set

@@ -246,6 +246,10 @@ test('@unroll writes loops out: rounds with numbers in them, lines where they we
   assert.is(loop('for (var i = 0u; i < N; i++)')().trim(), '');
   assert.throws(loop('for (var i = 0u; i < M; i++)'), /kernels\/k\.wgsl: @unroll: M is no constant of its launch, as N, STEP are/);
   assert.throws(loop('for (var i = 0u; i < 4u; i += STEP)'), /steps of STEP = 0/);
+  assert.throws(
+    () => unroll('k', 'for (var i = 0u; i < N; i++) { // @unroll\n { // no end', { N: 2 }),
+    /kernels\/k\.wgsl: @unroll: a loop does not close: for/,
+  );
   assert.throws(loop('for (var i = 0u; i <= N; i++)'), /@unroll takes .*got "for \(var i = 0u; i <= N; i\+\+\) \{ \/\/ @unroll"/);
 });
 

@@ -3,6 +3,7 @@
 // the window along H, begun anew with every run so that rounding does not pile up, and adds those of the columns in the window along W.
 // The kernel gives value(p, n), n the item of p; own(p), what else it reads of voxel p; and finish(p, n, sum, own). What AHEAD rows need is loaded
 // before any is written.
+const_assert AHEAD % 2u == 0u;
 var<workgroup> columns: array<array<vec3f, WG>, 2>; // by turns, so that one barrier a row will do
 
 @compute @workgroup_size(WG)

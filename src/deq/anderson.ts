@@ -64,8 +64,7 @@ const andersonOp: Op<AndersonOptions> = {
       return part;
     });
     const partials = node.workspace('partials', [rows, window + 1]);
-    const constants = { WINDOW: window };
-    const summing = { ...constants, WG: SUMMING[node.processor] };
+    const summing = { WINDOW: window, WG: SUMMING[node.processor] };
     return [
       ...parts.map(({ values, residuals, count, first, groups, row }): Dispatch => ({
         kernel: pushKernel,
@@ -84,7 +83,7 @@ const andersonOp: Op<AndersonOptions> = {
       ...parts.map(({ values, residuals, count, first }): Dispatch => ({
         kernel: mixKernel,
         groups: flat(count).groups,
-        constants: { ...constants, ...flat(count).constants, LANES: lanes, DAMPED: String(beta < 1) },
+        constants: { ...flat(count).constants, WINDOW: window, LANES: lanes, DAMPED: String(beta < 1) },
         params: { count, first, undo: 1 - beta },
         bindings: { values, residuals, state: state!, z: z!, best: best! },
       })),

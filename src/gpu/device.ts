@@ -99,18 +99,18 @@ export class Gpu {
 
   /** Compiles a kernel for one set of constants, once; explicit layout from the kernel's own bindings. */
   pipeline(kernel: Kernel, constants: Constants = {}): Promise<Pipeline> {
-    const code = specialise(kernel, constants);
-    const key = `${kernel.name}\n${code}`;
+    const key = [kernel.name, JSON.stringify(constants), kernel.source].join('\n');
     let made = this.pipelines.get(key);
     if (made) return made;
-    made = this.compile(kernel, constants, code);
+    made = this.compile(kernel, constants);
     this.pipelines.set(key, made);
     made.catch(() => this.pipelines.delete(key)); // what failed may be tried again
     return made;
   }
 
-  private async compile(kernel: Kernel, constants: Constants, code: string): Promise<Pipeline> {
+  private async compile(kernel: Kernel, constants: Constants): Promise<Pipeline> {
     const label = kernel.name;
+    const code = specialise(kernel, constants);
     this.device.pushErrorScope('validation'); // told below with file and line, once
     const module = this.device.createShaderModule({ label, code });
     this.device.popErrorScope().catch(() => {}); // rejected where the device is lost, which is told elsewhere

@@ -14,7 +14,7 @@ export function unroll(file: string, text: string, constants: Constants): string
     if (!loop) break;
     const [head, name, start, end, step = '1'] = loop;
     const open = loop.index + head.indexOf('{');
-    const close = closing(text, open);
+    const close = closing(file, text, open);
     const whole = text.slice(loop.index, close + 1);
     const body = text
       .slice(open + 1, close)
@@ -37,12 +37,12 @@ export function unroll(file: string, text: string, constants: Constants): string
 }
 
 /** Where the brace at `open` closes. */
-function closing(text: string, open: number): number {
+function closing(file: string, text: string, open: number): number {
   let depth = 0;
   for (let i = open; i < text.length; i++) {
-    if (text.startsWith('//', i)) i = text.indexOf('\n', i);
+    if (text.startsWith('//', i)) i = text.indexOf('\n', i) < 0 ? text.length : text.indexOf('\n', i);
     else if (text[i] === '{') depth++;
     else if (text[i] === '}' && --depth === 0) return i;
   }
-  throw new Error(`@unroll: a loop that does not close: ${text.slice(open - 60, open + 1)}`);
+  throw new Error(`kernels/${file}.wgsl: @unroll: a loop does not close: ${text.slice(text.lastIndexOf('\n', open) + 1, open + 1).trim()}`);
 }

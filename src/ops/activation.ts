@@ -3,7 +3,7 @@ import activationSource from '../../kernels/activation.wgsl';
 import activationDxSource from '../../kernels/activation_dx.wgsl';
 import { type Constants, kernel } from '../gpu/kernel.ts';
 import { numel, oneDtype, type Op, type Tensor, trace } from '../graph/graph.ts';
-import { flat, items } from './launch.ts';
+import { flatItems } from './launch.ts';
 
 const activationKernel = kernel('activation', activationSource);
 const activationDxKernel = kernel('activation_dx', activationDxSource);
@@ -31,12 +31,11 @@ const activationOp: Op<Activation> = {
     return [x!];
   },
   launch({ inputs: [x], outputs: [y], attrs }) {
-    const { count, lanes } = items(numel(x!.shape));
-    const { constants, groups } = flat(count);
+    const { constants, groups, count } = flatItems(numel(x!.shape));
     return [
       {
         kernel: activationKernel,
-        constants: { ...constants, ...activationConstants(attrs), LANES: lanes },
+        constants: { ...constants, ...activationConstants(attrs) },
         groups,
         bindings: { x: x!, y: y! },
         params: { count },
@@ -51,12 +50,11 @@ const activationDxOp: Op<Activation> = {
   dtype: oneDtype,
   shape: ([y]) => [y!],
   launch({ inputs: [y, dy], outputs: [dx], attrs }) {
-    const { count, lanes } = items(numel(y!.shape));
-    const { constants, groups } = flat(count);
+    const { constants, groups, count } = flatItems(numel(y!.shape));
     return [
       {
         kernel: activationDxKernel,
-        constants: { ...constants, ...activationConstants(attrs), LANES: lanes, IN_PLACE: 0 },
+        constants: { ...constants, ...activationConstants(attrs), IN_PLACE: 0 },
         groups,
         bindings: { y: y!, dy: dy!, dx: dx! },
         params: { count },

@@ -3,7 +3,7 @@ import copySource from '../../kernels/copy_channels.wgsl';
 import sumChannelsSource from '../../kernels/sum_channels.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
-import { fillWith, flat } from './launch.ts';
+import { fillWith, flat, flatItems } from './launch.ts';
 
 const copyKernel = kernel('copy_channels', copySource);
 const sumChannelsKernel = kernel('sum_channels', sumChannelsSource);
@@ -19,15 +19,14 @@ export function copy(
   count: number,
   expand = false,
 ): Dispatch {
-  const lanes = spatial % 4 === 0 ? 4 : 1;
-  const { constants, groups } = flat(spatial / lanes, n * count);
+  const { constants, groups, count: items } = flatItems(spatial, n * count);
   return {
     kernel: copyKernel,
-    constants: { ...constants, LANES: lanes, EXPAND: String(expand) },
+    constants: { ...constants, EXPAND: String(expand) },
     groups,
     bindings: { x, y },
     params: {
-      spatial: spatial / lanes,
+      spatial: items,
       count,
       from_channel: source.from,
       from_channels: source.of,

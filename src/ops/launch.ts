@@ -28,10 +28,11 @@ export function flat(
   return { constants: { WG: invocations }, groups: [Math.ceil(groups / rows), rows, z] }; // rows of one length: few workgroups have nothing to do
 }
 
-/** `count` values as items of LANES, four where that leaves no rest: what a CPU, above all, reads and writes faster. */
-export function items(count: number): { count: number; lanes: number } {
-  const lanes = count % 4 === 0 ? 4 : 1;
-  return { count: count / lanes, lanes };
+/** The same over values that are read in items of LANES, `count` of them: four where that leaves no rest, which is above all faster on a CPU. */
+export function flatItems(values: number, z = 1, lanes = values % 4 === 0 ? 4 : 1) {
+  const count = values / lanes;
+  const { constants, groups } = flat(count, z);
+  return { constants: { ...constants, LANES: lanes }, groups, count };
 }
 
 /** Workgroups for one invocation a voxel: x runs over w, y over h, z over everything outside. Larger ones for many voxels on a GPU. */

@@ -5,7 +5,7 @@ import clipScaleSource from '../../kernels/clip_scale.wgsl';
 import emaSource from '../../kernels/ema.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, show, type Tensor, trace } from '../graph/graph.ts';
-import { flat, items, WG } from './launch.ts';
+import { flatItems, WG } from './launch.ts';
 import { reset } from './pointwise.ts';
 import { partialsOf, reducePart } from './reduce.ts';
 
@@ -59,8 +59,7 @@ const adamOp: Op<AdamAttrs> = {
     updates: [p, m, v, t],
     attrs: { scheduled, clipped, beta1, beta2, rate, epsilon, weightDecay },
   }): Dispatch[] {
-    const { count, lanes } = items(numel(g!.shape));
-    const { constants, groups } = flat(count);
+    const { constants, groups, count } = flatItems(numel(g!.shape));
     const [rates, clip] = [scheduled ? rest[0]! : g!, clipped ? rest.at(-1)! : g!];
     return [
       {
@@ -72,7 +71,7 @@ const adamOp: Op<AdamAttrs> = {
       },
       {
         kernel: adamKernel,
-        constants: { ...constants, LANES: lanes, SCHEDULED: String(scheduled), CLIPPED: String(clipped) },
+        constants: { ...constants, SCHEDULED: String(scheduled), CLIPPED: String(clipped) },
         groups,
         bindings: { g: g!, t: t!, rates, clip, p: p!, m: m!, v: v! },
         params: { count, rate, beta1, beta2, epsilon, decay: weightDecay },
@@ -141,13 +140,11 @@ const emaOp: Op<{ decay: number }> = {
     return [];
   },
   launch({ inputs: [x], updates: [average], attrs: { decay } }) {
-    const { count, lanes } = items(numel(x!.shape));
-    const { constants, groups } = flat(count);
+    const { count, ...over } = flatItems(numel(x!.shape));
     return [
       {
         kernel: emaKernel,
-        constants: { ...constants, LANES: lanes },
-        groups,
+        ...over,
         bindings: { x: x!, average: average! },
         params: { count, decay },
       },

@@ -3,7 +3,7 @@ import binarySource from '../../kernels/binary.wgsl';
 import unarySource from '../../kernels/unary.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, type Graph, numel, oneDtype, type Op, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
-import { fillWith, flat, items } from './launch.ts';
+import { fillWith, flat, flatItems } from './launch.ts';
 import { concat, copy, split, sumChannels } from './channels.ts';
 import { reduceTo, sum } from './reduce.ts';
 
@@ -21,11 +21,10 @@ interface UnaryAttrs {
 
 /** One launch of y = f(x). */
 function unaryLaunch(x: Tensor, y: Tensor, f: Function, factor: number, offset: number): Dispatch {
-  const { count, lanes } = items(numel(x.shape));
-  const { constants, groups } = flat(count);
+  const { constants, groups, count } = flatItems(numel(x.shape));
   return {
     kernel: unaryKernel,
-    constants: { ...constants, OP: functions.indexOf(f), LANES: lanes },
+    constants: { ...constants, OP: functions.indexOf(f) },
     groups,
     bindings: { x, y },
     params: { count, factor, offset },
@@ -127,9 +126,7 @@ const binaryOp: Op<BinaryAttrs> = {
     const kinds = [broadcast(x!.shape, out!.shape)!, broadcast(y!.shape, out!.shape)!];
     const split = kinds.includes('CHANNEL');
     const z = split ? out!.shape[0]! * out!.shape[1]! : 1;
-    const values = numel(out!.shape) / z;
-    const { count: spatial, lanes } = kinds.includes('SCALAR') ? { count: values, lanes: 1 } : items(values);
-    const { constants, groups } = flat(spatial, z);
+    const { constants, groups, count } = flatItems(numel(out!.shape) / z, z, kinds.includes('SCALAR') ? 1 : undefined);
     const code = (kind: string) => ['FULL', 'CHANNEL', 'SCALAR'].indexOf(kind);
     return [
       {
@@ -141,10 +138,9 @@ const binaryOp: Op<BinaryAttrs> = {
           KIND_A: code(kinds[0]!),
           KIND_B: code(kinds[1]!),
           IN_PLACE: 0,
-          LANES: lanes,
         },
         bindings: { a: x!, b: y!, y: out! },
-        params: { spatial, channels: split ? out!.shape[1]! : 1, alpha: a, beta: b },
+        params: { spatial: count, channels: split ? out!.shape[1]! : 1, alpha: a, beta: b },
         inPlace: {
           result: 'y',
           of: [

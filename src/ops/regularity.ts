@@ -42,7 +42,7 @@ const diffusionOp: Op<DiffusionAttrs> = {
     } = node;
     const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
     const runs = Math.ceil(d / RUN);
-    const { constants, groups } = planes(w, h, n * c * runs);
+    const { constants, groups } = planes(w, h, n * c * runs); // the same on every processor: each leaves a sum in memory
     const partials = node.workspace('partials', [groups[0] * groups[1] * groups[2]]);
     return [
       {

@@ -109,8 +109,8 @@ const lnccOp: Op<LnccAttrs> = {
       processor,
     } = node;
     const { params, partials: walked, ...over } = wholeColumns(processor, a!.shape, window);
-    const [most] = (['cpu', 'gpu'] as const).map((p) => wholeColumns(p, a!.shape, window).partials).sort((x, y) => y - x);
-    const partials = node.workspace('similarities', [most!]); // memory does not depend on the processor
+    // the most of them, so that memory does not depend on the processor
+    const partials = node.workspace('similarities', [wholeColumns('gpu', a!.shape, window).partials]);
     return [
       ...products(processor, a!, b!, window, terms!),
       {

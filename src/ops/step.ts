@@ -4,7 +4,7 @@ import softNormalizeDxSource from '../../kernels/soft_normalize_dx.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Op, type Shape, type Tensor, trace } from '../graph/graph.ts';
 import { type PerAxis, perAxis } from './filter.ts';
-import { flat, items, volume } from './launch.ts';
+import { flatItems, volume } from './launch.ts';
 
 const softNormalizeKernel = kernel('soft_normalize', softNormalizeSource);
 const softNormalizeDxKernel = kernel('soft_normalize_dx', softNormalizeDxSource);
@@ -17,9 +17,8 @@ interface SoftAttrs {
 
 function softParams(shape: Shape, { limit, epsilon, ratios: [ratio_w, ratio_h, ratio_d] }: SoftAttrs) {
   const { n, voxels } = volume('softNormalize', 'x', shape, 3);
-  const { count: spatial, lanes } = items(voxels);
-  const { constants, groups } = flat(spatial, n);
-  return { constants: { ...constants, LANES: lanes }, groups, params: { spatial, limit, epsilon, ratio_w, ratio_h, ratio_d } };
+  const { count: spatial, ...over } = flatItems(voxels, n);
+  return { ...over, params: { spatial, limit, epsilon, ratio_w, ratio_h, ratio_d } };
 }
 
 const softNormalizeOp: Op<SoftAttrs> = {

@@ -22,8 +22,7 @@ const PLANE_AHEAD = 4;
 const PLANE_WIDTHS = [64, 96, 128, 160, 192, 224, 256];
 /** Voxels of a window along W that such a pass sums, at most. */
 const WIDEST = 192;
-/** Voxels of a line that an invocation of a GPU walks, and those whose values it loads at a time: kernels/lib/walk1.wgsl. */
-const WALK_RUN = 32;
+/** Voxels of a run along D whose values an invocation of a GPU loads at a time: kernels/lib/walk1.wgsl. */
 const AHEAD = 8;
 /** How three fields lie in a buffer: kernels/lib/fields1.wgsl, fields3.wgsl. */
 const BESIDE: Record<Processor, number> = { cpu: 3, gpu: 1 };
@@ -34,7 +33,7 @@ const WORKGROUP = { bytes: 16384, invocations: 256 };
 export const windowTiling = (processor: Processor): [string, string] => [
   'lncc',
   processor === 'gpu'
-    ? `windows along W and H in one pass, ${PLANE_RUN} rows a workgroup; along D in place, runs of ${WALK_RUN} voxels, ${AHEAD} loaded ahead`
+    ? `windows along W and H in one pass, ${PLANE_RUN} rows a workgroup; along D in place, runs of ${RUN} voxels, ${AHEAD} loaded ahead`
     : 'windows axis by axis, in place, three fields beside each other',
 ];
 
@@ -62,10 +61,8 @@ const wayOf = (processor: Processor, { radius_w }: Sizes): Processor => (2 * rad
 /** Geometry that the kernels along D share: lines over the (n, h, w) columns, runs along d. */
 export function columns(processor: Processor, shape: Shape, window: readonly number[]) {
   const sizes = sizesOf(shape, window);
-  const way = wayOf(processor, sizes);
-  const run = way === 'gpu' ? WALK_RUN : RUN;
-  const { constants, groups, runs } = lines(sizes.lines, sizes.d, run);
-  return { constants: { ...constants, ...walks(way, run, sizes.radius_d, false) }, groups, params: { ...sizes, runs } };
+  const { constants, groups, runs } = lines(sizes.lines, sizes.d);
+  return { constants: { ...constants, ...walks(wayOf(processor, sizes), RUN, sizes.radius_d, false) }, groups, params: { ...sizes, runs } };
 }
 
 /** The same for kernels that write over their sums; `partials`: invocations that walk. */
@@ -94,8 +91,8 @@ function walksInPlace(processor: Processor, count: number, n: number, radius: nu
   }
   const fits = (x: number, runs: number) => x * runs <= WORKGROUP.invocations && 4 * 3 * 2 * radius * x * runs <= WORKGROUP.bytes;
   // Side by side 32 lines, which are read in whole pieces; fewer only where runs would become longer than twice as long.
-  const longer = [1, 1.5, 2].map((factor) => factor * WALK_RUN).find((run) => fits(32, Math.ceil(n / run)));
-  let run = longer ?? WALK_RUN;
+  const longer = [1, 1.5, 2].map((factor) => factor * RUN).find((run) => fits(32, Math.ceil(n / run)));
+  let run = longer ?? RUN;
   while (run < n && !fits(8, Math.ceil(n / run))) run *= 2;
   const runs = Math.ceil(n / run);
   const x = [32, 16, 8, 4, 2].find((lines) => fits(lines, runs)) ?? 1;
