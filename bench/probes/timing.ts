@@ -8,7 +8,7 @@ const LEAST = 3;
 const MOST = 1000;
 /** So many in one submit that it takes as long: a GPU that waits for the CPU in between lowers its clock. */
 const SUBMIT_MS = 20;
-/** What is timed runs for so long before it counts: a GPU that has been idle raises its clock slowly. */
+/** What is timed runs for so long before it counts: a GPU that has been idle may not have raised its clock yet. */
 const WARM_MS = 300;
 
 /** Best time of every dispatch of a phase over repetitions of the whole, after those that do not count; each dispatch in a pass of its own. */
