@@ -1,9 +1,10 @@
-// Anderson acceleration, 3 of 3: z = Σ_j a_j · (F_j − (1 − β)·G_j), one pass over the ring; and best = f(z) where the newest
-// residual is the smallest so far. Nothing moves after a non-finite residual. The ring's items are those of z from `first` on. One invocation: one item.
+// Anderson acceleration, 3 of 3: z = Σ_j a_j · values_j, one pass over the ring of f(z) − (1 − β)·g; and best = f(z) where the newest
+// residual g is the smallest so far. Nothing moves after a non-finite residual. The rings' items are those of z from `first` on.
+// One invocation: one item.
 // @use items$LANES
 // @use index
 // @use anderson
-struct Params { count: u32, first: u32, undo: f32 }
+struct Params { count: u32, first: u32, undo: f32 } // undo: 1 − β
 @group(0) @binding(0) var<storage, read> values: array<item>;
 @group(0) @binding(1) var<storage, read> residuals: array<item>;
 @group(0) @binding(2) var<storage, read> state: array<f32>;
@@ -17,10 +18,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   if (i >= params.count || state[FINITE] == 0.0) { return; }
   var sum = item();
   for (var j = 0u; j < u32(state[COUNT]); j++) {
-    let weight = state[WEIGHTS + j];
-    sum += weight * values[j * params.count + i];
-    if (DAMPED) { sum -= weight * params.undo * residuals[j * params.count + i]; }
+    sum += state[WEIGHTS + j] * values[j * params.count + i];
   }
   z[params.first + i] = sum;
-  if (state[IMPROVED] == 1.0) { best[params.first + i] = values[u32(state[SLOT]) * params.count + i]; }
+  if (state[IMPROVED] == 1.0) {
+    let newest = u32(state[SLOT]) * params.count + i;
+    var f = values[newest];
+    if (DAMPED) { f += params.undo * residuals[newest]; }
+    best[params.first + i] = f;
+  }
 }

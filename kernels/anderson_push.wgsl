@@ -1,10 +1,10 @@
-// Anderson acceleration, 1 of 3: puts f = f(z) and the residual g = f − z into the ring, and sums, per workgroup, the new row of
+// Anderson acceleration, 1 of 3: puts f(z) − (1 − β)·g and the residual g = f(z) − z into the rings, and sums, per workgroup, the new row of
 // the Gram matrix ⟨g, G_j⟩ over the ring's slots j (slot of g itself included) and ‖f‖². Rings hold WINDOW vectors of `count` items, those of
 // z from `first` on; sums go to `partials` from `row` on. Walker & Ni, SIAM J. Numer. Anal. 2011. A workgroup takes its share in one piece.
 // @use items$LANES
 // @use sums
 // @use anderson
-struct Params { count: u32, first: u32, row: u32 }
+struct Params { count: u32, first: u32, row: u32, undo: f32 } // undo: 1 − β
 @group(0) @binding(0) var<storage, read> f: array<item>;
 @group(0) @binding(1) var<storage, read> z: array<item>;
 @group(0) @binding(2) var<storage, read> state: array<f32>;
@@ -24,7 +24,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   for (var i = group.x * share + local; i < min((group.x + 1u) * share, params.count); i += WG) {
     let value = f[params.first + i];
     let g = value - z[params.first + i];
-    values[slot * params.count + i] = value;
+    values[slot * params.count + i] = value - params.undo * g;
     residuals[slot * params.count + i] = g;
     for (var j = 0u; j < WINDOW; j++) {
       if (j == slot) { sums[j] += inner(g, g); }

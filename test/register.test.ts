@@ -195,12 +195,12 @@ test('by default three levels, and a few evaluations on a finer one where it is 
     return refine && [refine.factor, refine.iterations, refine.lambda, refine.tolerance];
   };
   const whole = grid(160, 192, 224);
-  assert.equal(resolved(grid(128, 128, 128)), [[4, 2, 1], [40, 40, 20], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
-  assert.equal(resolved(whole), [[8, 4, 2], [40, 40, 20], [0.245, 0.18, 0.08], 1]); // prettier-ignore
-  assert.equal(resolved(grid(256, 256, 160)), [[8, 4, 2], [40, 40, 20], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(grid(128, 128, 128)), [[4, 2, 1], [150, 80, 50], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(whole), [[8, 4, 2], [150, 80, 50], [0.245, 0.18, 0.08], 1]); // prettier-ignore
+  assert.equal(resolved(grid(256, 256, 160)), [[8, 4, 2], [150, 80, 50], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
   assert.equal(refined(grid(1000, 1000, 8)), undefined, 'buffers too large with half a window around');
-  assert.equal(resolved(whole, { levels: [16, 4, 2, 1] }), [[16, 4, 2, 1], [40, 40, 20, 20], [0.245, 0.18, 0.08, 0.08], undefined]); // prettier-ignore
-  assert.equal(resolved(whole, { levels: [1] }), [[1], [20], [0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(whole, { levels: [16, 4, 2, 1] }), [[16, 4, 2, 1], [150, 80, 50, 50], [0.245, 0.18, 0.08, 0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(whole, { levels: [1] }), [[1], [50], [0.08], undefined]); // prettier-ignore
   assert.equal(resolved(whole, { method: 'adam' }), [[8, 4, 2], [60, 60, 40], [0.245, 0.18, 0.08], 1]); // prettier-ignore
   assert.equal(refined(whole), [1, 3, 0.1, 0.006]);
   assert.equal(refined(whole, { refine: 0 }), undefined);

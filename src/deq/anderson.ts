@@ -28,7 +28,7 @@ export interface AndersonState {
   best: Tensor;
   gram: Tensor;
   state: Tensor;
-  /** The rings of past f(z) and f(z) − z, each part [window, elements] of a stretch of z. */
+  /** The rings of past f(z) − (1 − β)·(f(z) − z) and f(z) − z, each part [window, elements] of a stretch of z. */
   values: readonly Tensor[];
   residuals: readonly Tensor[];
 }
@@ -70,7 +70,7 @@ const andersonOp: Op<AndersonOptions> = {
         kernel: pushKernel,
         constants: { ...summing, LANES: lanes },
         groups: [groups, 1, 1],
-        params: { count, first, row },
+        params: { count, first, row, undo: 1 - beta },
         bindings: { f: f!, z: z!, state: state!, values, residuals, partials },
       })),
       {

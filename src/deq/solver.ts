@@ -11,7 +11,10 @@ export function drawIterations(random: () => number, min: number, max: number): 
   return min + Math.floor(random() * (max - min + 1));
 }
 
-/** How an iteration is advanced: plain steps, damped, or Anderson acceleration. */
+/**
+ * How an iteration is advanced: plain steps, damped (default 1), or Anderson acceleration (by default window 5, β 1, ridge 1e-3). By β = 1, what
+ * the history does not span is multiplied by the map's Jacobian as it is: where that has eigenvalues below −1, a smaller β lets the iterate rest.
+ */
 export type Method = { method: 'picard'; damping?: number } | { method: 'anderson'; window?: number; beta?: number; ridge?: number };
 
 export interface StopRule {

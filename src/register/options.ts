@@ -71,7 +71,7 @@ export interface Refinement extends VariationalOptions {
 /** Found on brain MRI, lung CT and cardiac MRI together: one setting for all. Lists are for the default levels. */
 export const presets = {
   equilibrium: {
-    iterations: [40, 40, 20],
+    iterations: [150, 80, 50],
     tolerance: [0.002, 0.002, 0.006],
     lambda: [0.245, 0.18, 0.08],
     window: 11,

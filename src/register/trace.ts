@@ -62,9 +62,15 @@ export interface TraceSetting {
   model?: Model;
   /** RAS mm, fixed to moving points; it comes before the deformation: warped(x) = moving(transform(x + deformation(x))). */
   transform?: Affine;
-  /** How fixed points are sought, and whether a level ends at its best iterate or at its last. Default: Anderson, best; not of `adam`. */
+  /** How fixed points are sought, and whether a level ends at its best iterate or at its last. Default: SOLVER, best; not of `adam`. */
   solver?: { method: Method; ends: 'best' | 'last' };
 }
+
+/**
+ * How a level's fixed point is sought. Where the similarity's force is steep, steps along it overshoot: with β = 1 the iterates of some pairs
+ * wander off again after a hundred evaluations, with 0.5 they come to rest, and are as fast up to there.
+ */
+export const SOLVER: Method = { method: 'anderson', beta: 0.5 };
 
 /** Phases beside the levels' own. */
 export const PREPARE = 'prepare';
@@ -78,7 +84,7 @@ export function traceRegistration(
   fixedGrid: Grid,
   movingGrid: Grid,
   options: ResolvedOptions,
-  { windows, masks: given, model, transform, solver = { method: { method: 'anderson' }, ends: 'best' } }: TraceSetting,
+  { windows, masks: given, model, transform, solver = { method: SOLVER, ends: 'best' } }: TraceSetting,
 ): TracedRegistration {
   const graph = new Graph();
   const fixed = graph.input('fixed', [1, 1, ...shapeOf(fixedGrid)]);
@@ -139,7 +145,7 @@ export function traceRegistration(
     const grid = grids.fixed[i]!;
     const name = 'refine';
     const prepared = prepare(name, i, refine.window);
-    const method = shortened({ method: 'anderson' }, maxIterations - 1);
+    const method = shortened({ method: 'anderson', beta: 1 }, maxIterations - 1); // undamped: too few to overshoot
     const shape = [1, 3, ...shapeOf(grid)];
     const iteration = traceIteration(graph, name, method, shape, variationalCell(prepared, refine), from(levels.at(-1), i));
     levels.push({ factor, stage: 'refine', maxIterations, tolerance, grid, images: prepared, iteration, value: iteration.best });
