@@ -209,6 +209,16 @@ test('Anderson needs a fraction of the plain evaluations on an ill-conditioned m
   assert.ok(accelerated * 4 < plain, `${accelerated} against ${plain}`);
 });
 
+test('β below 1 rests where the map is steep, which drives β = 1 away', async () => {
+  const shape = [1, 1, 1, 15, 17];
+  const slopes = uniform(shape, 7, -8, 0.2),
+    b = uniform(shape, 8);
+  const run = (beta: number) =>
+    solve({ method: 'anderson', beta }, zeros(shape), (z, [d, b]) => add(mul(z, d!), b!), rule(100, { atol: 1e-4 }), [slopes, b]);
+  const [undamped, damped] = [await run(1), await run(0.5)];
+  assert.equal([undamped.result, damped.result], ['diverged', 'converged']);
+});
+
 test('a ring in parts is one ring', async () => {
   const graph = new Graph();
   const n = 1000,
