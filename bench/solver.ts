@@ -35,15 +35,18 @@ interface Curve {
 export async function main(): Promise<void> {
   const gpu = await openGpu();
   const sections: string[] = [],
-    told: string[] = [];
+    told: string[] = [],
+    all: Curve[][] = [];
   for (const { name, fixed, moving } of await pairs()) {
     sections.push(`## ${name}`);
     for (const { factor, curves } of await solve(gpu, fixed, moving)) {
       sections.push(`### Level ${factor}`, summary(curves));
       told.push(finding(`${name}, level ${factor}`, curves));
+      all.push(curves);
     }
   }
   writeReport('solver', 'Anderson acceleration against plain iteration', gpu.info, 'node build.mjs bench solver', [
+    damping(all),
     told.join('\n'),
     `λ, window and step as by default, ${EVALUATIONS} evaluations a solver and level; window of Anderson 5. Every solver starts a level from the result of Anderson with β = 0.5, ` +
       `which is the one that registrations use, on the coarser one. Residual: RMS of f(u) − u in voxels of the level; in the end: the median of the last ${LAST}. Similarity: mean LNCC at u.`,
@@ -51,13 +54,15 @@ export async function main(): Promise<void> {
   ]);
 }
 
-/** The first real pair of each kind, or a phantom. */
+/** The first real pair of each kind, and all hearts, which are small and the hardest; or a phantom. */
 async function pairs(): Promise<{ name: string; fixed: Volume; moving: Volume }[]> {
   const kind = (name: string) => name.split(' ')[0];
-  const first = realCases().filter(({ name }, i, all) => all.findIndex((other) => kind(other.name) === kind(name)) === i);
-  if (!first.length) return [{ name: 'the phantom brain', ...phantom('brain', [80, 96, 112], 1) }];
+  const some = realCases().filter(
+    ({ name }, i, all) => kind(name) === 'cardiac' || all.findIndex((other) => kind(other.name) === kind(name)) === i,
+  );
+  if (!some.length) return [{ name: 'the phantom brain', ...phantom('brain', [80, 96, 112], 1) }];
   return Promise.all(
-    first.map(async ({ name, fixed, moving }) => ({ name, fixed: await readVolume(fixed), moving: await readVolume(moving) })),
+    some.map(async ({ name, fixed, moving }) => ({ name, fixed: await readVolume(fixed), moving: await readVolume(moving) })),
   );
 }
 
@@ -130,6 +135,14 @@ function finding(where: string, [anderson, undamped, ...plain]: Curve[]): string
     `- **${where}**: the smallest residual of any plain iteration is ${voxels(least(best))} voxel (${best.solver}, ${to(best)} evaluations). ` +
     `Anderson takes ${to(anderson!)} to it, comes to ${voxels(least(anderson!))}, and ends at ${voxels(ending(anderson!))}; with β = 1 at ${voxels(ending(undamped!))}.`
   );
+}
+
+/** Both dampings of Anderson over all levels. */
+function damping(all: Curve[][]): string {
+  const ends = all.map(([damped, undamped]) => [ending(damped!), ending(undamped!)] as const);
+  const lower = ends.filter(([damped, undamped]) => damped < undamped).length;
+  const worst = [0, 1].map((i) => voxels(Math.max(...ends.map((both) => both[i]!))));
+  return `**After ${EVALUATIONS} evaluations Anderson with β = 0.5 has the lower residual on ${lower} of ${ends.length} levels; the highest is ${worst[0]} voxel, with β = 1 ${worst[1]}.**`;
 }
 
 function summary(curves: Curve[]): string {

@@ -174,8 +174,8 @@ function protocol(levels: readonly number[], models: readonly Subject[]): string
     `A registration on levels ${levels.join(', ')} (multiples of the finest spacing), coarse to fine, in which every level takes exactly k times the evaluations of the cell that it had in training: ` +
     `${trained.join(', ')} (T of the unrolled twins; the largest budget of the DEQ's solver; the classical cell is not trained: the default budget of its finest level). ` +
     `Weights: ${models.flatMap((model) => (model.step ? [`${named(model)}, of training step ${model.step}`] : [])).join('; ')}.${untouched} ` +
-    'No tolerance ends a level. The result of Anderson is its best iterate, as in every registration (beside it: the iterate at the last evaluation), that of plain steps the last one, as in the training of the twins. Each multiple is a registration of its own, since coarser levels move the start of finer ones. ' +
-    'Plain: u ← f(u). Anderson: a window of 5. Dice: mean over the labels at full resolution; folds inside the labels. Residual: RMS of f(u) − u on the finest level, in its voxels. ' +
+    'No tolerance ends a level. The result of Anderson is its best iterate, and its window and damping are those of every registration (beside it: the iterate at the last evaluation), that of plain steps the last one, as in the training of the twins. Each multiple is a registration of its own, since coarser levels move the start of finer ones. ' +
+    'Plain: u ← f(u). Anderson: a window of 5, β = 0.5. Dice: mean over the labels at full resolution; folds inside the labels. Residual: RMS of f(u) − u on the finest level, in its voxels. ' +
     `Converged: the residual is at the model's own tolerance at this and every later multiple. Degraded: Dice ends more than ${SPREAD} below its best.`
   );
 }

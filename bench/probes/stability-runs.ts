@@ -17,11 +17,11 @@ import { dice, jacobianStats, presentLabels, warpLabels } from '../../src/regist
 import type { ModelCard } from '../../src/register/model.ts';
 import { resolveOptions, type ResolvedOptions } from '../../src/register/options.ts';
 import { shapeOf } from '../../src/register/pyramid.ts';
-import { FINISH, PREPARE, traceRegistration } from '../../src/register/trace.ts';
+import { FINISH, PREPARE, SOLVER, traceRegistration } from '../../src/register/trace.ts';
 import { brainGroups, type Case, realCases } from '../../test/data.ts';
 import { CLASSICAL, type Row } from '../claims.ts';
 
-export const SOLVERS: Record<Row['solver'], Method> = { Anderson: { method: 'anderson' }, plain: { method: 'picard' } };
+export const SOLVERS: Record<Row['solver'], Method> = { Anderson: SOLVER, plain: { method: 'picard' } };
 /** Levels that models are trained for, where they do not say; of `--quick`, the first two. */
 export const LEVELS = [8, 4, 2];
 const SHIPPED = 'weights/brain-mri.safetensors';
