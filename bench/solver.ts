@@ -1,6 +1,6 @@
 // Anderson acceleration against plain iteration at three dampings, on the classical cell and real images of every kind: evaluations of the
 // cell to the same residual and to the same similarity, and whether the iterates rest. Every solver starts each level from the same field.
-import { type Iteration, iterate, type Method, traceIteration } from '../src/deq/solver.ts';
+import { andersonOptions, type Iteration, iterate, type Method, traceIteration } from '../src/deq/solver.ts';
 import { Graph, type Tensor } from '../src/graph/graph.ts';
 import { Schedule } from '../src/graph/schedule.ts';
 import type { Volume } from '../src/io/volume.ts';
@@ -13,13 +13,16 @@ import { phantom } from '../src/register/phantom.ts';
 import { type Level, levelGrid, levelSpacing, matrixBetween, resizeDisplacement, shapeOf, spacingRatios } from '../src/register/pyramid.ts';
 import { SOLVER } from '../src/register/trace.ts';
 import { realCases } from '../test/data.ts';
+import { kindOf } from './peers/methods.ts';
+import { median } from './peers/report.ts';
 import { table, writeReport } from './report.ts';
 
 const EVALUATIONS = 200;
 /** Of the last ones: at rest, their residuals are about the smallest. */
 const LAST = 20;
+const { window: WINDOW, beta: BETA } = andersonOptions(SOLVER);
 const solvers: [string, Method][] = [
-  ['Anderson, β = 0.5', SOLVER],
+  [`Anderson, β = ${BETA}`, SOLVER],
   ['Anderson, β = 1', { method: 'anderson' }],
   ['plain, β = 1', { method: 'picard', damping: 1 }],
   ['plain, β = 0.7', { method: 'picard', damping: 0.7 }],
@@ -48,7 +51,7 @@ export async function main(): Promise<void> {
   writeReport('solver', 'Anderson acceleration against plain iteration', gpu.info, 'node build.mjs bench solver', [
     damping(all),
     told.join('\n'),
-    `λ, window and step as by default, ${EVALUATIONS} evaluations a solver and level; window of Anderson 5. Every solver starts a level from the result of Anderson with β = 0.5, ` +
+    `λ, window and step as by default, ${EVALUATIONS} evaluations a solver and level; window of Anderson ${WINDOW}. Every solver starts a level from the result of Anderson with β = ${BETA}, ` +
       `which is the one that registrations use, on the coarser one. Residual: RMS of f(u) − u in voxels of the level; in the end: the median of the last ${LAST}. Similarity: mean LNCC at u.`,
     ...sections,
   ]);
@@ -56,10 +59,7 @@ export async function main(): Promise<void> {
 
 /** The first real pair of each kind, and all hearts, which are small and the hardest; or a phantom. */
 async function pairs(): Promise<{ name: string; fixed: Volume; moving: Volume }[]> {
-  const kind = (name: string) => name.split(' ')[0];
-  const some = realCases().filter(
-    ({ name }, i, all) => kind(name) === 'cardiac' || all.findIndex((other) => kind(other.name) === kind(name)) === i,
-  );
+  const some = realCases().filter((c, i, all) => kindOf(c) === 'cardiac' || all.findIndex((other) => kindOf(other) === kindOf(c)) === i);
   if (!some.length) return [{ name: 'the phantom brain', ...phantom('brain', [80, 96, 112], 1) }];
   return Promise.all(
     some.map(async ({ name, fixed, moving }) => ({ name, fixed: await readVolume(fixed), moving: await readVolume(moving) })),
@@ -124,7 +124,7 @@ const reached = (values: number[], good: (v: number) => boolean) => {
   return i < 0 ? `> ${values.length}` : i + 1;
 };
 const least = ({ residuals }: Curve) => Math.min(...residuals);
-const ending = ({ residuals }: Curve) => residuals.slice(-LAST).sort((a, b) => a - b)[LAST / 2]!;
+const ending = ({ residuals }: Curve) => median(residuals.slice(-LAST));
 const voxels = (residual: number) => residual.toPrecision(2);
 
 /** To the smallest residual that any plain iteration reaches: its evaluations, and Anderson's; and where both dampings of Anderson end. */
@@ -142,7 +142,7 @@ function damping(all: Curve[][]): string {
   const ends = all.map(([damped, undamped]) => [ending(damped!), ending(undamped!)] as const);
   const lower = ends.filter(([damped, undamped]) => damped < undamped).length;
   const worst = [0, 1].map((i) => voxels(Math.max(...ends.map((both) => both[i]!))));
-  return `**After ${EVALUATIONS} evaluations Anderson with β = 0.5 has the lower residual on ${lower} of ${ends.length} levels; the highest is ${worst[0]} voxel, with β = 1 ${worst[1]}.**`;
+  return `**After ${EVALUATIONS} evaluations Anderson with β = ${BETA} has the lower residual on ${lower} of ${ends.length} levels; the highest is ${worst[0]} voxel, with β = 1 ${worst[1]}.**`;
 }
 
 function summary(curves: Curve[]): string {

@@ -6,6 +6,7 @@
 // name, such as "DEQ (jfb), Anderson", or several of them, as "Anderson|T = 6, plain". Other levels than the whole pyramid make a report of their own.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { andersonOptions } from '../src/deq/solver.ts';
 import { openGpu } from '../src/node.ts';
 import { dataFolder } from '../test/data.ts';
 import { chart, type Series } from './chart.ts';
@@ -165,6 +166,7 @@ const named = ({ kind, seed }: Subject) => `${kind}, seed ${seed}`;
 
 /** How it was done, for the report. */
 function protocol(levels: readonly number[], models: readonly Subject[]): string {
+  const { window, beta } = andersonOptions(SOLVERS.Anderson);
   const trained = groups(models, ({ kind }) => kind).map(([{ kind, trained }]) => `${kind} ${trained}`);
   const coarser = models.filter(({ finest }) => finest !== undefined && finest > levels.at(-1)!);
   const untouched = coarser.length
@@ -175,7 +177,7 @@ function protocol(levels: readonly number[], models: readonly Subject[]): string
     `${trained.join(', ')} (T of the unrolled twins; the largest budget of the DEQ's solver; the classical cell is not trained: the default budget of its finest level). ` +
     `Weights: ${models.flatMap((model) => (model.step ? [`${named(model)}, of training step ${model.step}`] : [])).join('; ')}.${untouched} ` +
     'No tolerance ends a level. The result of Anderson is its best iterate, and its window and damping are those of every registration (beside it: the iterate at the last evaluation), that of plain steps the last one, as in the training of the twins. Each multiple is a registration of its own, since coarser levels move the start of finer ones. ' +
-    'Plain: u ← f(u). Anderson: a window of 5, β = 0.5. Dice: mean over the labels at full resolution; folds inside the labels. Residual: RMS of f(u) − u on the finest level, in its voxels. ' +
+    `Plain: u ← f(u). Anderson: a window of ${window}, β = ${beta}. Dice: mean over the labels at full resolution; folds inside the labels. Residual: RMS of f(u) − u on the finest level, in its voxels. ` +
     `Converged: the residual is at the model's own tolerance at this and every later multiple. Degraded: Dice ends more than ${SPREAD} below its best.`
   );
 }
