@@ -30,16 +30,64 @@ test("a device of the caller's own is used with its limits, and outlives the eng
   await (await gpu()).idle();
 });
 
-test('an error of the device is told at the next await, in one line, and from then on, until another program begins', async () => {
-  const broken = await openGpu();
-  broken.device.createBuffer({ label: 'bad buffer', size: 16, usage: 0xffff });
-  for (let twice = 0; twice < 2; twice++) assert.match(await rejection(broken.idle()), /^WebGPU: .*bad buffer[^\n]*$/);
+/** A buffer of 8 values that cannot be used: the device refuses it, which only its users' calls tell. */
+function unusable(device: GPUDevice): GPUBuffer {
+  device.pushErrorScope('validation');
+  const buffer = device.createBuffer({ label: 'bad buffer', size: 32, usage: 0xffff });
+  void device.popErrorScope();
+  return buffer;
+}
+
+test('an error of the device is told at the next read, in one line and from then on, to the schedule that caused it and to no other', async () => {
+  const device = await gpu();
   const { graph, x, y } = doubling();
-  const schedule = await Schedule.build(broken, graph);
-  schedule.upload(x, new Float32Array(8).fill(2));
+  const failed = await Schedule.build(device, graph);
+  failed.upload(x, unusable(device.device));
+  const healthy = await Schedule.build(device, graph);
+  healthy.upload(x, new Float32Array(8).fill(2));
+  for (const schedule of [failed, healthy]) schedule.run('all');
+  for (let twice = 0; twice < 2; twice++) {
+    assert.match(await rejection(failed.read(y)), /^upload x: WebGPU, validation: .*bad buffer[^\n]*$/);
+    assert.match(await rejection(failed.runAndRead('all', [y])), /^upload x: WebGPU/);
+  }
+  assert.equal([...(await healthy.read(y))], Array(8).fill(4));
+  for (const schedule of [failed, healthy]) schedule.destroy();
+});
+
+test("the caller's own error scopes catch the caller's own errors, and none of a schedule's", async () => {
+  const device = await gpu();
+  const { graph, x, y } = doubling();
+  device.device.pushErrorScope('validation');
+  const schedule = await Schedule.build(device, graph);
+  schedule.upload(x, unusable(device.device));
   schedule.run('all');
-  assert.equal([...(await schedule.read(y))], Array(8).fill(4));
-  broken.close();
+  assert.match(await rejection(schedule.read(y)), /^upload x: WebGPU, validation/);
+  assert.is(await device.device.popErrorScope(), null);
+  device.device.pushErrorScope('validation');
+  device.device.createBuffer({ label: 'not ours', size: 16, usage: 0xffff });
+  assert.match((await device.device.popErrorScope())!.message, /not ours/);
+  schedule.destroy();
+});
+
+/** The device as if its memory were full: of each three scopes popped the first has caught that. */
+function full(device: GPUDevice): GPUDevice {
+  let popped = 0;
+  const popErrorScope = async () => (((await device.popErrorScope()) ?? popped++ % 3) ? null : { message: 'no memory left' });
+  return new Proxy(device, {
+    get: (_, name: keyof GPUDevice) => {
+      const value = name === 'popErrorScope' ? popErrorScope : device[name];
+      return typeof value === 'function' ? (value as () => unknown).bind(device) : value;
+    },
+  });
+}
+
+test('memory that the device does not have is told by the build that asks for it, and nothing of it stays', async () => {
+  const short = await Gpu.open({ device: full((await gpu()).device) });
+  assert.match(
+    await rejection(Schedule.build(short, doubling().graph)),
+    /^a schedule's .* MiB on .*: WebGPU, out-of-memory: no memory left; use a smaller volume or coarser levels$/,
+  );
+  assert.is(short.ledger.live.total, 0);
 });
 
 test('a lost device is told to those who wait and to those who come', async () => {

@@ -1,4 +1,4 @@
-// The device: limits, buffers with their ledger, pipelines, readback, and errors that surface at the next await.
+// The device: limits, buffers with their ledger, pipelines, readback, and whose errors are whose.
 import { Ledger, type Tag } from './ledger.ts';
 import { placeOf, specialise, type Constants, type Kernel } from './kernel.ts';
 
@@ -25,6 +25,9 @@ const wantedFeatures = ['timestamp-query', 'shader-f16'] as const;
 /** Reads a large buffer back through a window of this many bytes at most. */
 export const STAGING_BYTES = 16 * 2 ** 20;
 
+/** What can be wrong with calls: what does not fit is told before what is invalid for that reason. */
+const ERROR_KINDS = ['out-of-memory', 'validation', 'internal'] as const;
+
 /** How the host waits for the device: returns what `work` does. */
 export type Waiting = <T>(work: Promise<T>) => Promise<T>;
 
@@ -36,15 +39,13 @@ interface Opened {
 }
 
 /**
- * One WebGPU device with everything the engine keeps beside it. Made by `Gpu.open`, ended by `close`. A device of the caller's own lives on; its
- * uncaptured errors end the program that runs here, whosever they are.
+ * One WebGPU device with everything the engine keeps beside it. Made by `Gpu.open`, ended by `close`. A device of the caller's own lives on, and
+ * its error scopes and uncaptured errors are the caller's: the engine catches those of its own calls, and no others.
  */
 export class Gpu {
   readonly ledger = new Ledger();
   private readonly pipelines = new Map<string, Promise<Pipeline>>();
   private lost: Error | undefined;
-  /** The first error that the device has reported since the last `begin`. */
-  private error: Error | undefined;
   private closed = false;
 
   private constructor(
@@ -53,7 +54,6 @@ export class Gpu {
     private readonly owned: boolean,
     private readonly waiting: Waiting,
   ) {
-    device.addEventListener('uncapturederror', this.uncaptured);
     void device.lost.then((lost) => {
       if (!this.closed)
         this.lost = new Error(`the GPU device was lost: ${lost.message || lost.reason}; run again, or choose another adapter`);
@@ -111,9 +111,7 @@ export class Gpu {
   private async compile(kernel: Kernel, constants: Constants): Promise<Pipeline> {
     const label = kernel.name;
     const code = specialise(kernel, constants);
-    this.device.pushErrorScope('validation'); // told below with file and line, once
-    const module = this.device.createShaderModule({ label, code });
-    this.device.popErrorScope().catch(() => {}); // rejected where the device is lost, which is told elsewhere
+    const { result: module } = this.scoped(() => this.device.createShaderModule({ label, code })); // told below, with file and line
     const problems = (await module.getCompilationInfo()).messages.filter((m) => m.type === 'error');
     if (problems.length) {
       throw new Error(problems.map((m) => `${placeOf(kernel, constants, m.lineNum)}:${m.linePos} ${oneLine(m.message)}`).join('\n'));
@@ -124,27 +122,29 @@ export class Gpu {
         `kernels/${label}.wgsl binds ${storage} buffers; ${this.info.description} allows ${this.limits.maxStorageBuffersPerShaderStage}`,
       );
     }
-    const layout = this.device.createBindGroupLayout({
-      label,
-      entries: kernel.bindings.map(({ index, access }) => ({
-        binding: index,
-        visibility: 4 /* compute */,
-        buffer: { type: access === 'read' ? 'read-only-storage' : access === 'read_write' ? 'storage' : 'uniform' },
-      })),
+    const { result: made } = this.scoped(() => {
+      const layout = this.device.createBindGroupLayout({
+        label,
+        entries: kernel.bindings.map(({ index, access }) => ({
+          binding: index,
+          visibility: 4 /* compute */,
+          buffer: { type: access === 'read' ? 'read-only-storage' : access === 'read_write' ? 'storage' : 'uniform' },
+        })),
+      });
+      const descriptor = {
+        label,
+        layout: this.device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+        compute: { module, entryPoint: 'main' },
+      };
+      return { layout, pipeline: this.device.createComputePipelineAsync(descriptor) };
     });
     const pipeline = await this.waiting(
-      this.device
-        .createComputePipelineAsync({
-          label,
-          layout: this.device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
-          compute: { module, entryPoint: 'main' },
-        })
-        .catch((error: Error) => {
-          // valid WGSL that the driver does not compile
-          throw new Error(`kernels/${label}.wgsl (${JSON.stringify(constants)}) on ${this.info.description}: ${oneLine(error.message)}`);
-        }),
+      made.pipeline.catch((error: Error) => {
+        // valid WGSL that the driver does not compile
+        throw new Error(`kernels/${label}.wgsl (${JSON.stringify(constants)}) on ${this.info.description}: ${oneLine(error.message)}`);
+      }),
     );
-    return { pipeline, layout };
+    return { pipeline, layout: made.layout };
   }
 
   /** Copies `bytes` of a buffer to the CPU, in windows of the given staging buffer. */
@@ -152,40 +152,61 @@ export class Gpu {
     const result = new Uint8Array(bytes);
     for (let offset = 0; offset < bytes; offset += staging.size) {
       const size = Math.min(staging.size, bytes - offset);
-      const encoder = this.device.createCommandEncoder({ label: `read ${source.label}` });
-      encoder.copyBufferToBuffer(source, offset, staging, 0, size);
-      this.device.queue.submit([encoder.finish()]);
-      await this.map(staging, size);
-      result.set(new Uint8Array(staging.getMappedRange(0, size)), offset);
-      staging.unmap();
+      const { failure } = this.scoped(() => {
+        const encoder = this.device.createCommandEncoder({ label: `read ${source.label}` });
+        encoder.copyBufferToBuffer(source, offset, staging, 0, size);
+        this.device.queue.submit([encoder.finish()]);
+      });
+      await this.mapped(staging, size, (window) => result.set(window, offset));
+      const failed = await failure;
+      if (failed) throw failed;
     }
     return result.buffer;
   }
 
-  /** Waits until a staging buffer can be read; this is where GPU errors surface. */
-  async map(staging: GPUBuffer, size: number): Promise<void> {
+  /** Waits until a staging buffer can be read, and gives its bytes to `use` for as long as that takes. */
+  async mapped<T>(staging: GPUBuffer, size: number, use: (bytes: Uint8Array) => T): Promise<T> {
     this.check();
     try {
       await this.waiting(staging.mapAsync(1 /* read */, 0, size));
     } catch (error) {
-      await Promise.resolve();
+      // a lost device's own word may come a little after
+      await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, 100))]);
       this.check();
       throw error;
     }
-    this.check();
+    try {
+      this.check();
+      return use(new Uint8Array(staging.getMappedRange(0, size)));
+    } finally {
+      staging.unmap();
+    }
   }
 
-  /** Throws where the device is closed or lost, or has reported an error since the last program began. */
+  /**
+   * Makes `calls` and tells what the device finds wrong with these, and only these. They must not wait for anything: error scopes are the
+   * whole device's.
+   */
+  scoped<T>(calls: () => T): { result: T; failure: Promise<Error | undefined> } {
+    const popped = async () => {
+      const errors = await Promise.all(ERROR_KINDS.map(() => this.device.popErrorScope()));
+      const found = errors.findIndex(Boolean);
+      return found < 0 ? undefined : new Error(`WebGPU, ${ERROR_KINDS[found]}: ${oneLine(errors[found]!.message)}`);
+    };
+    const lost = () => undefined; // is told where one waits for the device
+    for (const kind of [...ERROR_KINDS].reverse()) this.device.pushErrorScope(kind);
+    try {
+      return { result: calls(), failure: popped().catch(lost) };
+    } catch (error) {
+      void popped().catch(lost);
+      throw error;
+    }
+  }
+
+  /** Throws where the device is closed or lost. */
   check(): void {
     if (this.closed) throw new Error('the GPU device is closed');
     if (this.lost) throw this.lost;
-    if (this.error) throw this.error;
-  }
-
-  /** A new program begins: errors of those before, such as memory that was full, are not its own. */
-  begin(): void {
-    this.error = undefined;
-    this.check();
   }
 
   /** Waits for all submitted work. */
@@ -196,13 +217,8 @@ export class Gpu {
 
   close(): void {
     this.closed = true;
-    this.device.removeEventListener('uncapturederror', this.uncaptured);
     if (this.owned) this.device.destroy();
   }
-
-  private readonly uncaptured = (event: Event): void => {
-    this.error ??= new Error(`WebGPU: ${oneLine((event as GPUUncapturedErrorEvent).error.message)}`);
-  };
 }
 
 /** Whether a driver computes on the CPU. */

@@ -16,16 +16,20 @@ export async function timePasses(gpu: Gpu, bodies: ((pass: GPUComputePassEncoder
   const resolved = gpu.buffer('timestamps', 8 * count, usage.queryResolve | usage.copySrc, 'staging');
   const staging = gpu.buffer('timestamps', 8 * count, usage.mapRead | usage.copyDst, 'staging');
   try {
-    const encoder = device.createCommandEncoder({ label: 'timed' });
-    bodies.forEach((body, i) => {
-      const pass = encoder.beginComputePass({
-        timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
+    const { failure } = gpu.scoped(() => {
+      const encoder = device.createCommandEncoder({ label: 'timed' });
+      bodies.forEach((body, i) => {
+        const pass = encoder.beginComputePass({
+          timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 },
+        });
+        body(pass);
+        pass.end();
       });
-      body(pass);
-      pass.end();
+      encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
+      device.queue.submit([encoder.finish()]);
     });
-    encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
-    device.queue.submit([encoder.finish()]);
+    const failed = await failure;
+    if (failed) throw failed;
     const ns = new BigUint64Array(await gpu.read(resolved, 8 * count, staging));
     return bodies.map((_, i) => Number(ns[2 * i + 1]! - ns[2 * i]!) / 1e6);
   } finally {

@@ -1,5 +1,5 @@
 // A schedule: a plan with its buffers, bind groups and pipelines on a device. Made once, its phases replayed many times.
-import { type Gpu, type Pipeline, usage } from '../gpu/device.ts';
+import { type Gpu, mebibytes, type Pipeline, usage } from '../gpu/device.ts';
 import { type Access, packParams } from '../gpu/kernel.ts';
 import type { Tag } from '../gpu/ledger.ts';
 import { timePasses } from '../gpu/timestamps.ts';
@@ -35,6 +35,8 @@ export class Schedule {
   private readonly staging: GPUBuffer | undefined;
   private reading = false;
   private destroyed = false;
+  /** What the device found wrong with what this schedule has asked of it so far. */
+  private failure: Promise<Error | undefined> = Promise.resolve(undefined);
 
   private constructor(
     readonly gpu: Gpu,
@@ -51,15 +53,25 @@ export class Schedule {
 
   /** Plans the graph, checks the adapter's limits, compiles all pipelines in parallel, makes buffers and bind groups. */
   static async build(gpu: Gpu, graph: Graph, planned: Plan = plan(graph, processorOf(gpu.info))): Promise<Schedule> {
-    gpu.begin();
+    gpu.check();
     checkLimits(planned, gpu.limits, gpu.info.description);
     const dispatches = planned.phases.flatMap((phase) => phase.dispatches);
     const half = dispatches.find(({ constants }) => constants?.real === 'f16');
     if (half && !gpu.device.features.has('shader-f16'))
       throw new Error(`${half.kernel.name} stores f16, but ${gpu.info.description} has no shader-f16; use f32, or another adapter`);
     const pipelines = await Promise.all(dispatches.map((d) => gpu.pipeline(d.kernel, d.constants)));
-    const schedule = new Schedule(gpu, graph, planned);
-    schedule.bind(pipelines);
+    const { result: schedule, failure } = gpu.scoped(() => {
+      const schedule = new Schedule(gpu, graph, planned);
+      schedule.bind(pipelines);
+      return schedule;
+    });
+    const failed = await failure;
+    if (failed) {
+      schedule.destroy();
+      throw new Error(
+        `a schedule's ${mebibytes(planned.peak.total)} on ${gpu.info.description}: ${failed.message}; use a smaller volume or coarser levels`,
+      );
+    }
     return schedule;
   }
 
@@ -104,25 +116,27 @@ export class Schedule {
 
   /** Fills an input or a variable, from the CPU or from the beginning of another buffer of this device (with usage COPY_SRC). */
   upload(tensor: Tensor, source: Float32Array | GPUBuffer): void {
-    this.check();
+    this.check('upload');
     const { label, shape, kind } = tensor;
     const refuse = (why: string) => new Error(`upload ${label} ${show(shape)}: ${why}`);
     if (tensor.graph !== this.graph) throw refuse('it belongs to another graph than this schedule');
     if (kind !== 'input' && kind !== 'variable') throw refuse(`only inputs and variables are uploaded, it is a ${kind}`);
-    const values = ArrayBuffer.isView(source);
-    if (values && !(source instanceof Float32Array)) throw refuse(`takes a Float32Array, got ${(source as object).constructor.name}`);
+    const values = source instanceof Float32Array;
+    if (!values && typeof source?.usage !== 'number')
+      throw refuse(`takes a Float32Array or a GPUBuffer, got ${source === null ? source : (Object(source) as object).constructor.name}`);
     const given = values ? source.length : source.size / 4;
     if (values ? given !== numel(shape) : given < numel(shape)) throw refuse(`got ${given} values`);
+    if (!values && !(source.usage & usage.copySrc)) throw refuse(`the buffer ${source.label} lacks usage COPY_SRC`);
     if (!this.plan.slotOf.has(tensor)) return; // nothing reads it
     const { device } = this.gpu;
     const slot = this.slotOf(tensor),
       buffer = this.buffers.get(slot)!;
-    if (values) device.queue.writeBuffer(buffer, 0, source as Float32Array<ArrayBuffer>);
-    else {
+    this.asked(`upload ${label}`, () => {
+      if (values) return device.queue.writeBuffer(buffer, 0, source as Float32Array<ArrayBuffer>);
       const encoder = device.createCommandEncoder({ label: `upload ${label}` });
       encoder.copyBufferToBuffer(source, 0, buffer, 0, bytesOf(tensor));
       device.queue.submit([encoder.finish()]);
-    }
+    });
     this.held.set(slot, tensor);
   }
 
@@ -131,7 +145,7 @@ export class Schedule {
    * schedule's: what is not an output (or persistent) may be overwritten by a later phase, and all are gone with `destroy`.
    */
   buffer(tensor: Tensor): GPUBuffer {
-    this.check();
+    this.check('buffer');
     return this.bufferOf(tensor, 'buffer');
   }
 
@@ -140,8 +154,8 @@ export class Schedule {
    * overwritten because a later phase (in the order of tracing) has run since.
    */
   run(phase: string): void {
-    const encoder = this.encode(phase);
-    this.gpu.device.queue.submit([encoder.finish()]);
+    this.check(`phase ${phase}`);
+    this.asked(`phase ${phase}`, () => this.gpu.device.queue.submit([this.encode(phase).finish()]));
   }
 
   /**
@@ -149,6 +163,7 @@ export class Schedule {
    * later, while further phases run; at most 8 may be under way.
    */
   async runAndRead(phase: string, tensors: readonly Tensor[]): Promise<Float32Array[]> {
+    this.check('runAndRead');
     let end = 0;
     const ends = tensors.map((t) => (end += bytesOf(f32(t))));
     const bytes = end;
@@ -159,26 +174,33 @@ export class Schedule {
     const readback = this.readbacks.pop();
     if (!readback) throw new Error(`runAndRead: ${READBACKS} reads are under way already; await one first`);
     try {
-      const encoder = this.encode(phase);
-      tensors.forEach((t, i) => encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, readback, ends[i]! - bytesOf(t), bytesOf(t)));
-      this.gpu.device.queue.submit([encoder.finish()]);
-      await this.gpu.map(readback, bytes);
-      const data = new Float32Array(readback.getMappedRange(0, bytes).slice(0));
-      readback.unmap();
+      this.asked(`phase ${phase}`, () => {
+        const encoder = this.encode(phase);
+        tensors.forEach((t, i) =>
+          encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, readback, ends[i]! - bytesOf(t), bytesOf(t)),
+        );
+        this.gpu.device.queue.submit([encoder.finish()]);
+      });
+      const data = await this.gpu.mapped(readback, bytes, (window) => new Float32Array(window.slice().buffer));
+      await this.settled();
       return tensors.map((t, i) => data.slice((ends[i]! - bytesOf(t)) / 4, ends[i]! / 4));
     } finally {
       this.readbacks.push(readback);
     }
   }
 
-  /** Waits for the work submitted so far and reads a tensor marked as output (or a variable or input that is live). One at a time. */
+  /**
+   * Waits for the work submitted so far and reads a tensor marked as output (or a variable or input that is live). Large ones come in pieces, so
+   * nothing else may be asked of the schedule until the promise settles.
+   */
   async read(tensor: Tensor): Promise<Float32Array> {
-    this.check();
+    this.check(`read ${tensor.label}`);
     if (!this.staging) throw new Error(`read ${tensor.label}: the graph marks no output`);
-    if (this.reading) throw new Error(`read ${tensor.label}: another read is under way; await it first`);
     this.reading = true;
     try {
-      return new Float32Array(await this.gpu.read(this.bufferOf(f32(tensor), 'read'), bytesOf(tensor), this.staging));
+      const bytes = await this.gpu.read(this.bufferOf(f32(tensor), 'read'), bytesOf(tensor), this.staging);
+      await this.settled();
+      return new Float32Array(bytes);
     } finally {
       this.reading = false;
     }
@@ -189,6 +211,7 @@ export class Schedule {
    * in one submit, so that a GPU need not wait for the CPU and keeps its clock; the shortest time of each dispatch counts.
    */
   async profile(phase: string, repeats = 1): Promise<Timing[]> {
+    this.check('profile');
     const { commands, leaves } = this.phaseOf(phase);
     leaves.forEach((tensor, slot) => this.held.set(slot, tensor));
     const once = commands.map((c) => (pass: GPUComputePassEncoder) => dispatch(pass, c));
@@ -215,12 +238,24 @@ export class Schedule {
     return encoder;
   }
 
-  private check(): void {
+  /** Calls the device for `what`; its errors are told by the next read. */
+  private asked(what: string, calls: () => void): void {
+    const { failure } = this.gpu.scoped(calls);
+    this.failure = Promise.all([this.failure, failure]).then(([before, now]) => before ?? (now && new Error(`${what}: ${now.message}`)));
+  }
+
+  /** Throws the first error of all that was asked so far: what is read after it cannot be trusted, then or later. */
+  private async settled(): Promise<void> {
+    const failed = await this.failure;
+    if (failed) throw failed;
+  }
+
+  private check(what: string): void {
     if (this.destroyed) throw new Error('this schedule is destroyed; build another');
+    if (this.reading) throw new Error(`${what}: a read is under way; await it first`);
   }
 
   private phaseOf(name: string): Phase {
-    this.check();
     const phase = this.phases.get(name);
     if (!phase) throw new Error(`no phase ${name}; there are ${[...this.phases.keys()].join(', ')}`);
     return phase;
