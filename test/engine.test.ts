@@ -114,7 +114,12 @@ test('what is uploaded is an input or a variable of this graph, as f32; what is 
     assert.throws(() => schedule.upload(tensor, data as Float32Array), message);
   refused(other.input('x', [4]), new Float32Array(4), /^upload x \[4\]: it belongs to another graph/);
   refused(y!, new Float32Array(4), /^upload \S+ \[4\]: only inputs and variables are uploaded, it is a result/);
-  refused(x, new Int32Array(4), /^upload x \[4\]: takes a Float32Array, got Int32Array/);
+  refused(x, new Int32Array(4), /^upload x \[4\]: takes a Float32Array or a GPUBuffer, got Int32Array/);
+  refused(x, [1, 2, 3, 4], /got Array$/);
+  refused(x, null, /got null$/);
+  const sealed = schedule.gpu.device.createBuffer({ label: 'sealed', size: 16, usage: 8 /* copy destination */ });
+  refused(x, sealed, /^upload x \[4\]: the buffer sealed lacks usage COPY_SRC/);
+  sealed.destroy();
   refused(x, new Float32Array(3), /^upload x \[4\]: got 3 values/);
   assert.match(await rejection(schedule.read(half!)), /is f16; cast it to f32 to read it/);
   schedule.destroy();

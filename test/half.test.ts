@@ -2,7 +2,7 @@
 import { create } from 'webgpu';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { add, cast, concat, conv3d, gaussian, Gpu, Graph, leakyRelu, plan, resize, Schedule, type Tensor } from '../src/index.ts';
+import { add, cast, concat, conv3d, detach, gaussian, Gpu, Graph, leakyRelu, plan, resize, Schedule, type Tensor } from '../src/index.ts';
 import { evaluate, gpu } from './gpu.ts';
 import { type NdArray, relativeError, uniform } from './reference/ndarray.ts';
 
@@ -17,6 +17,7 @@ const weights = (k: number) => [uniform([6, 20, k, k, k], 3), uniform([6], 4)];
 type Network = (xs: Tensor[], dtype: 'f32' | 'f16') => Tensor;
 const cases: Record<string, { inputs: NdArray[]; f: Network }> = {
   resize: { inputs: [xs[0]!], f: ([x], to) => resize(cast(x!, to), [5, 14, 10]) },
+  'a sum of which one part is constant': { inputs: [xs[0]!], f: ([x], to) => add(cast(x!, to), detach(cast(x!, to))) },
   'leaky ReLU, added': { inputs: [xs[0]!], f: ([x], to) => add(leakyRelu(cast(x!, to)), cast(x!, to)) },
 };
 for (const [k, stride, padding] of [

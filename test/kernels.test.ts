@@ -250,6 +250,9 @@ test('@unroll writes loops out: rounds with numbers in them, lines where they we
     () => unroll('k', 'for (var i = 0u; i < N; i++) { // @unroll\n { // no end', { N: 2 }),
     /kernels\/k\.wgsl: @unroll: a loop does not close: for/,
   );
+  const body = (text: string) => unroll('k', `for (var i = 0u; i < 2; i++) { // @unroll\n ${text} }`, {});
+  assert.match(body('for (var j = 0u; j < i; j++) { if (j == 2u) { break; } } f(i);'), /break.*break/);
+  assert.throws(() => body('loop { break; } if (i == 1u) { continue; } f(i);'), /@unroll: continue would leave a loop that is written out/);
   assert.throws(loop('for (var i = 0u; i <= N; i++)'), /@unroll takes .*got "for \(var i = 0u; i <= N; i\+\+\) \{ \/\/ @unroll"/);
 });
 

@@ -3,11 +3,28 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { kernel } from '../src/gpu/kernel.ts';
 import type { Op } from '../src/graph/graph.ts';
-import { add, assign, checkLimits, Graph, mul, plan, reset, scale, Schedule, type Shape, slice, type Tensor, vjp } from '../src/index.ts';
+import {
+  add,
+  assign,
+  checkLimits,
+  concat,
+  gradientClip,
+  Graph,
+  mul,
+  plan,
+  spread,
+  reset,
+  scale,
+  Schedule,
+  type Shape,
+  slice,
+  type Tensor,
+  vjp,
+} from '../src/index.ts';
 import { gpu } from './gpu.ts';
 import { rejection } from './rejection.ts';
 
-test('a schedule refuses what is not there, and a second read before the first has ended', async () => {
+test('a schedule refuses what is not there, and all else before a read has ended', async () => {
   const graph = new Graph();
   const x = graph.input('x', [8]),
     state = graph.variable('state', [8]);
@@ -20,7 +37,9 @@ test('a schedule refuses what is not there, and a second read before the first h
   schedule.upload(x, new Float32Array(8).fill(3));
   schedule.run('a');
   const first = schedule.read(y);
-  assert.match(await rejection(schedule.read(y)), /^read .*: another read is under way; await it first/);
+  assert.match(await rejection(schedule.read(y)), /^read \w+: a read is under way; await it first/);
+  assert.throws(() => schedule.run('a'), /^phase a: a read is under way; await it first/);
+  assert.throws(() => schedule.upload(x, new Float32Array(8)), /^upload: a read is under way/);
   assert.equal([...(await first)], Array(8).fill(6));
   assert.match(await rejection(schedule.read(state)), /^read reads state \[8\], which nothing has written yet/);
   assert.match(
@@ -28,6 +47,16 @@ test('a schedule refuses what is not there, and a second read before the first h
     /have 260 bytes together, at most 256/,
   );
   schedule.destroy();
+});
+
+test('ops refuse no tensors at all, and many values where one belongs', () => {
+  const graph = new Graph();
+  const x = graph.input('x', [3]);
+  graph.phase('all', () => {
+    assert.throws(() => concat(), /^concat: needs at least one tensor/);
+    assert.throws(() => gradientClip([], 1), /^gradientClip: needs at least one tensor/);
+    assert.throws(() => spread(x, [4]), /^spread: takes one value, of shape \[1\], got \[3\]/);
+  });
 });
 
 /** An op that binds its operands as it is told. */

@@ -10,6 +10,7 @@ fn unite(a: Moments, b: Moments) -> Moments {
   return Moments(count, a.mean + difference * share, a.squares + b.squares + difference * difference * a.count * share);
 }
 
+const_assert (WG & (WG - 1u)) == 0u; // a tree halves
 var<workgroup> shared_moments: array<Moments, WG>;
 
 fn workgroup_moments(value: Moments, local: u32) -> Moments {

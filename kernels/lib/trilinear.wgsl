@@ -3,7 +3,7 @@ struct Cell {
   base: u32,      // index of the cell's first voxel in a [D, H, W] volume
   step: vec3u,    // index distance to the next voxel along w, h, d; 0 along an axis of one voxel
   at: vec3f,      // position inside the cell, 0 to 1
-  free: vec3f,    // 1 where the position was not clamped, else 0: the factor of the derivative
+  free: vec3f,    // 1 strictly inside of the volume, else 0: the factor of the derivative
 }
 
 fn locate(x: vec3f, size: vec3u) -> Cell {

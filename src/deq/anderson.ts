@@ -2,7 +2,7 @@
 import mixSource from '../../kernels/anderson_mix.wgsl';
 import pushSource from '../../kernels/anderson_push.wgsl';
 import solveSource from '../../kernels/anderson_solve.wgsl';
-import { kernel } from '../gpu/kernel.ts';
+import { constantsOf, kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, show, type Tensor } from '../graph/graph.ts';
 import { LEAST_BINDING } from '../graph/plan.ts';
 import { flat, SUMMING } from '../ops/launch.ts';
@@ -33,8 +33,8 @@ export interface AndersonState {
   residuals: readonly Tensor[];
 }
 
-/** Length of the state buffer, in f32; fields as in kernels/lib/anderson.wgsl. */
-const STATE = 32;
+/** The state buffer's length in f32, and where in it which field is. */
+const { STATE, RESIDUAL, MAGNITUDE, FINITE } = constantsOf('anderson') as Record<'STATE' | 'RESIDUAL' | 'MAGNITUDE' | 'FINITE', number>;
 
 const andersonOp: Op<AndersonOptions> = {
   name: 'anderson',
@@ -130,7 +130,7 @@ export interface StepStatistics {
 }
 
 export const readStatistics = (state: Float32Array): StepStatistics => ({
-  residual: state[3]!,
-  magnitude: state[4]!,
-  finite: state[8] === 1,
+  residual: state[RESIDUAL]!,
+  magnitude: state[MAGNITUDE]!,
+  finite: state[FINITE] === 1,
 });

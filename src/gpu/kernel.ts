@@ -1,69 +1,6 @@
 // A kernel is a .wgsl file: this reads its bindings and parameters from the text, so that names and order have one source.
-import activation from '../../kernels/lib/activation.wgsl';
-import batch from '../../kernels/lib/batch.wgsl';
-import index from '../../kernels/lib/index.wgsl';
-import place from '../../kernels/lib/place.wgsl';
-import reduce from '../../kernels/lib/reduce.wgsl';
-import trilinear from '../../kernels/lib/trilinear.wgsl';
-import matrix from '../../kernels/lib/matrix.wgsl';
-import difference from '../../kernels/lib/difference.wgsl';
-import local from '../../kernels/lib/local.wgsl';
-import fields1 from '../../kernels/lib/fields1.wgsl';
-import fields3 from '../../kernels/lib/fields3.wgsl';
-import fields from '../../kernels/lib/fields.wgsl';
-import fieldsSet from '../../kernels/lib/fields_set.wgsl';
-import gaussianNorm from '../../kernels/lib/gaussian_norm.wgsl';
-import column from '../../kernels/lib/column.wgsl';
-import walk0 from '../../kernels/lib/walk0.wgsl';
-import walk1 from '../../kernels/lib/walk1.wgsl';
-import planeSums from '../../kernels/lib/plane_sums.wgsl';
-import lnccGather from '../../kernels/lib/lncc_gather.wgsl';
-import lncc from '../../kernels/lib/lncc.wgsl';
-import jacobian from '../../kernels/lib/jacobian.wgsl';
-import anderson from '../../kernels/lib/anderson.wgsl';
-import sums from '../../kernels/lib/sums.wgsl';
-import moments from '../../kernels/lib/moments.wgsl';
-import items1 from '../../kernels/lib/items1.wgsl';
-import items4 from '../../kernels/lib/items4.wgsl';
-import reals1 from '../../kernels/lib/reals1.wgsl';
-import reals4 from '../../kernels/lib/reals4.wgsl';
-import weights0 from '../../kernels/lib/weights0.wgsl';
-import weights1 from '../../kernels/lib/weights1.wgsl';
+import { libraries } from './libraries.ts';
 import { unroll } from './unroll.ts';
-
-/** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file. */
-const libraries: Record<string, string> = {
-  index,
-  batch,
-  reduce,
-  trilinear,
-  matrix,
-  difference,
-  local,
-  fields,
-  fields1,
-  fields3,
-  fields_set: fieldsSet,
-  gaussian_norm: gaussianNorm,
-  column,
-  walk0,
-  walk1,
-  plane_sums: planeSums,
-  lncc_gather: lnccGather,
-  lncc,
-  jacobian,
-  anderson,
-  activation,
-  moments,
-  place,
-  sums,
-  items1,
-  items4,
-  reals1,
-  reals4,
-  weights0,
-  weights1,
-};
 
 /** `params`: the parameters. `uniform`: a tensor that is read through a uniform binding, at most UNIFORM_BYTES. */
 export type Access = 'read' | 'read_write' | 'uniform' | 'params';
@@ -164,6 +101,10 @@ function librariesOf(k: Kernel, constants: Constants): string[] {
     return library;
   });
 }
+
+/** The constants that a library names, `const NAME = 1u;`, for what it shares with the CPU. */
+export const constantsOf = (library: string): Record<string, number> =>
+  Object.fromEntries([...libraries[library]!.matchAll(/^const (\w+) = (\d+)u;/gm)].map(([, name, value]) => [name, Number(value)]));
 
 /** Packs named values in the order of the kernel's `struct Params`. Every field must be given, and nothing else. */
 export function packParams(k: Kernel, values: Record<string, number>): ArrayBuffer {

@@ -1,5 +1,6 @@
 // Loops that a kernel wants written out: `for (var i = 0u; i < RUN; i++) { // @unroll`. An array stays in registers only where every index is a
-// constant, and drivers unroll short loops alone. Start, end and step are whole numbers or names of header constants.
+// constant, and drivers unroll short loops alone. Start, end and step are whole numbers or names of header constants; no `break` or
+// `continue` but of loops inside.
 import type { Constants } from './kernel.ts';
 
 const LOOP = /for \(var (\w+) = (\w+); \1 < (\w+); \1(?:\+\+| \+= (\w+))\) \{ \/\/ @unroll[^\n]*/g;
@@ -27,12 +28,21 @@ export function unroll(file: string, text: string, constants: Constants): string
       return number;
     }) as [number, number, number];
     if (by < 1) throw new Error(`kernels/${file}.wgsl: @unroll: a loop by steps of ${step} = ${by}`);
+    const jump = /\b(?:break|continue)\b/.exec(withoutLoops(file, body))?.[0];
+    if (jump) throw new Error(`kernels/${file}.wgsl: @unroll: ${jump} would leave a loop that is written out`);
     const rounds: string[] = [];
     for (let i = from; i < to; i += by) rounds.push(`{${body.replace(new RegExp(`\\b${name}\\b`, 'g'), `${i}u`)}}`);
     text = text.slice(0, loop.index) + rounds.join(' ') + whole.replace(/[^\n]/g, '') + text.slice(close + 1);
   }
   const other = /^.*\{ \/\/ @unroll/m.exec(text)?.[0].trim();
   if (other) throw new Error(`kernels/${file}.wgsl: @unroll takes "for (var i = 0u; i < N; i++) {" or "i += STEP", got "${other}"`);
+  return text;
+}
+
+/** The text less the loops in it. */
+function withoutLoops(file: string, text: string): string {
+  for (let loop; (loop = /\b(?:for|while|loop)\b[^{]*\{/.exec(text));)
+    text = text.slice(0, loop.index) + text.slice(closing(file, text, loop.index + loop[0].length - 1) + 1);
   return text;
 }
 

@@ -100,8 +100,8 @@ export class Graph {
   readonly nodes: Node[] = [];
   readonly phases: string[] = [];
   readonly outputs = new Set<Tensor>();
-  readonly tensors: Tensor[] = [];
   private current = -1;
+  private made = 0;
 
   input(label: string, shape: Shape, tag: Tag = 'input'): Tensor {
     return this.tensor('input', label, shape, tag, 'f32');
@@ -159,9 +159,7 @@ export class Graph {
   tensor(kind: Tensor['kind'], label: string, shape: Shape, tag: Tag, dtype: DType, persistent = false): Tensor {
     if (!shape.length || !shape.every((n) => Number.isInteger(n) && n > 0))
       throw new Error(`${label}: a shape needs whole sizes above 0, got ${show(shape)}`);
-    const made: Tensor = { graph: this, id: this.tensors.length, label, shape: [...shape], dtype, tag, kind, persistent };
-    this.tensors.push(made);
-    return made;
+    return { graph: this, id: this.made++, label, shape: [...shape], dtype, tag, kind, persistent };
   }
 }
 
@@ -179,5 +177,6 @@ export function oneDtype(dtypes: readonly DType[]): DType {
 
 /** Traces an op with one output. */
 export function trace<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor {
+  if (!inputs.length) throw new Error(`${op.name}: needs at least one tensor`);
   return inputs[0]!.graph.apply(op, inputs, attrs)[0]!;
 }

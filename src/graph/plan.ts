@@ -39,7 +39,7 @@ export interface Plan {
 /** Small values (solver statistics) read while later steps run: this many may be under way at once. */
 export const READBACKS = 8;
 export const READBACK_BYTES = 256;
-/** Every dispatch has its own parameter slot, because writes to a buffer precede all commands not yet submitted. */
+/** Parameters never change: each dispatch has a slot of its own, at an offset that every device takes, written once when the schedule is built. */
 export const PARAM_ALIGNMENT = 256;
 
 /** A dispatch in its place: the phase and the op that it belongs to, by their numbers in order. */

@@ -89,6 +89,7 @@ export function subtractScalar(x: Tensor, s: Tensor, y: Tensor): Dispatch {
 
 const detachOp: Op<object> = {
   name: 'detach',
+  dtype: oneDtype,
   constant: true,
   shape: ([x]) => [x!],
   launch: ({ inputs: [x], outputs: [y] }) => [unaryLaunch(x!, y!, 'scale', 1, 0)],

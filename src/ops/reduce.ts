@@ -3,7 +3,18 @@ import reduceSource from '../../kernels/reduce.wgsl';
 import spreadSource from '../../kernels/spread.wgsl';
 import sumRowsSource from '../../kernels/sum_rows.wgsl';
 import { kernel } from '../gpu/kernel.ts';
-import { type Dispatch, type Launch, numel, type Op, type Processor, type Shape, type Tensor, trace } from '../graph/graph.ts';
+import {
+  type Dispatch,
+  type Launch,
+  numel,
+  type Op,
+  type Processor,
+  sameShape,
+  type Shape,
+  show,
+  type Tensor,
+  trace,
+} from '../graph/graph.ts';
 import { flat, SUMMING, WG } from './launch.ts';
 
 const reduceKernel = kernel('reduce', reduceSource);
@@ -84,7 +95,10 @@ export const mean = (x: Tensor): Tensor => trace(sumOp, [x], { scale: 1 / numel(
 
 const spreadOp: Op<{ shape: Shape; factor: number }> = {
   name: 'spread',
-  shape: (_, { shape }) => [shape],
+  shape([s], { shape }) {
+    if (!sameShape(s!, [1])) throw new Error(`spread: takes one value, of shape [1], got ${show(s!)}`);
+    return [shape];
+  },
   launch({ inputs: [s], outputs: [y], attrs: { factor } }) {
     const count = numel(y!.shape);
     return [{ kernel: spreadKernel, ...flat(count), bindings: { s: s!, y: y! }, params: { count, factor } }];
