@@ -35,9 +35,9 @@ export {
   traceIteration,
   type Verdict,
 } from './deq/solver.ts';
-export { planRegistration, register, type LevelResult, type Progress, type Registration } from './register/register.ts';
+export { planRegistration, register, type Evaluation, type LevelResult, type Progress, type Registration } from './register/register.ts';
 export type { RegisterOptions, RegistrationMethod, ResolvedOptions } from './register/options.ts';
-export type { AffineMode, AffineResult } from './register/affine.ts';
+export type { AffineMode, AffineResult, Memory } from './register/affine.ts';
 export type { IntensityWindow, Modality } from './register/intensity.ts';
 export { applyDisplacement, type Interpolation } from './register/apply.ts';
 export { encodeModel, type ModelCard, parseModel } from './register/model.ts';
@@ -64,7 +64,7 @@ export type { Affine, Vec3 } from './io/affine.ts';
 export { type DisplacementForm, fromPhysical, toPhysical } from './io/displacement.ts';
 export type { Landmarks } from './io/landmarks.ts';
 export { type DisplacementField, encodeDisplacement, encodeNifti, type NiftiImage, parseDisplacement, parseNifti } from './io/nifti.ts';
-export type { Grid, MaskedVolume, Volume } from './io/volume.ts';
+export type { Float32Volume, Grid, MaskedVolume, Volume } from './io/volume.ts';
 export {
   type Cell,
   type CellOptions,

@@ -106,7 +106,7 @@ test('displacement in mm, folds and log J; a moving image on another grid', asyn
   const window = { modality: 'mri' as const, low: 0, high: 20 };
   const made = await pictures(
     { paths: { fixed: '', moving: '' }, fixed, moving, warnings: [] },
-    { displacement, warped: fixed, intensities: { fixed: window, moving: window } },
+    { displacement, warped: { ...fixed, dtype: 'float32' }, intensities: { fixed: window, moving: window } },
     jacobianDeterminants(displacement, fixed.size),
   );
   const row = (layer: Layer, x: number, y: number) =>

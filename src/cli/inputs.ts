@@ -2,7 +2,7 @@
 import { voxelToVoxel } from '../io/affine.ts';
 import { readLandmarks, readVolume } from '../io/files.ts';
 import type { Landmarks } from '../io/landmarks.ts';
-import { checkFinite, checkNotConstant, furthest, type Grid, type MaskedVolume, sameGrid, type Volume } from '../io/volume.ts';
+import { checkFinite, checkNotConstant, furthest, type Grid, insideOf, type MaskedVolume, sameGrid, type Volume } from '../io/volume.ts';
 import type { AffineMode } from '../register/affine.ts';
 import { presentLabels, tre } from '../register/metrics.ts';
 import { checkOverlap } from '../register/overlap.ts';
@@ -106,9 +106,7 @@ export async function readMasked(path: string, maskPath: string | undefined): Pr
 /** 1 where the mask is above 0, else 0. */
 export function maskOf(path: string, mask: Volume, imagePath: string, image: Grid): Float32Array {
   checkGrid(path, mask, imagePath, image);
-  const inside = mask.data.map((value) => (value > 0 ? 1 : 0));
-  if (!inside.includes(1)) throw new Error(`${path}: an empty mask: no voxel is above 0`);
-  return inside;
+  return insideOf(path, mask.data);
 }
 
 export function checkLabels(path: string, map: Volume, imagePath: string, image: Grid): void {

@@ -1,6 +1,6 @@
 // What a registration tells while it runs, on stderr: one line that is updated on a terminal, a line a level elsewhere.
 import { clearLine, cursorTo } from 'node:readline';
-import type { Progress } from '../register/register.ts';
+import type { Evaluation, Progress } from '../register/register.ts';
 import { duration } from './duration.ts';
 import { warn } from './inputs.ts';
 
@@ -27,13 +27,14 @@ function updatedLine(): Reporter {
   };
   return {
     show(progress) {
-      const { level, levels, iteration, maxIterations, fraction } = progress;
-      first ??= { time: performance.now(), fraction };
-      const done = fraction - first.fraction;
-      const left = ((performance.now() - first.time) / 1e3) * ((1 - fraction) / done);
-      const line =
-        `level ${level}/${levels}, iteration ${iteration}/${maxIterations}, ${figures(progress)}` +
-        (fraction < TELLING || done <= 0 ? '' : `, ${duration(left)} left`);
+      const { fraction } = progress;
+      let line = stageOf(progress);
+      if ('level' in progress) {
+        first ??= { time: performance.now(), fraction };
+        const done = fraction - first.fraction;
+        const left = ((performance.now() - first.time) / 1e3) * ((1 - fraction) / done);
+        line += `, ${figures(progress)}${fraction < TELLING || done <= 0 ? '' : `, ${duration(left)} left`}`;
+      }
       clear();
       stream.write(line.slice(0, (stream.columns || 80) - 1));
     },
@@ -83,12 +84,11 @@ export function runsReporter(quiet: boolean, total: number): RunsReporter {
   return {
     begin(of, before) {
       [label, began, done, fraction] = [of, performance.now(), before, 0];
-      update('reading and aligning');
+      update('reading');
     },
     show(progress) {
       fraction = progress.fraction;
-      const { level, levels, iteration, maxIterations } = progress;
-      update(`level ${level}/${levels}, iteration ${iteration}/${maxIterations}`);
+      update(stageOf(progress));
     },
     warn(lines) {
       clear();
@@ -107,7 +107,7 @@ export function runsReporter(quiet: boolean, total: number): RunsReporter {
 
 function lineALevel(): Reporter {
   const started = performance.now();
-  let last: Progress | undefined;
+  let last: Evaluation | undefined;
   const finish = () => {
     if (!last) return;
     const seconds = (performance.now() - started) / 1e3;
@@ -115,6 +115,7 @@ function lineALevel(): Reporter {
   };
   return {
     show(progress) {
+      if (!('level' in progress)) return;
       if (last?.level !== progress.level) {
         finish();
         console.error(`level ${progress.level}/${progress.levels}: ${resolution(progress)}, at most ${progress.maxIterations} iterations`);
@@ -125,6 +126,11 @@ function lineALevel(): Reporter {
   };
 }
 
-const figures = ({ residual, similarity }: Progress) => `residual ${residual.toFixed(4)} voxel, LNCC ${similarity.toFixed(3)}`;
-const resolution = ({ factor, stage }: Progress) =>
-  `${stage ? `${stage} at ` : ''}${factor === 1 ? 'full resolution' : `1/${factor} resolution`}`;
+const STAGES = { affine: 'aligning', prepare: 'preparing', finish: 'warping' };
+const stageOf = (progress: Progress) =>
+  'level' in progress
+    ? `level ${progress.level}/${progress.levels}, iteration ${progress.iteration}/${progress.maxIterations}`
+    : STAGES[progress.stage];
+const figures = ({ residual, similarity }: Evaluation) => `residual ${residual.toFixed(4)} voxel, LNCC ${similarity.toFixed(3)}`;
+const resolution = ({ factor, stage }: Evaluation) =>
+  `${stage === 'refine' ? 'refine at ' : ''}${factor === 1 ? 'full resolution' : `1/${factor} resolution`}`;

@@ -1,7 +1,7 @@
 // A schedule: a plan with its buffers, bind groups and pipelines on a device. Made once, its phases replayed many times.
 import { type Gpu, mebibytes, type Pipeline, usage } from '../gpu/device.ts';
 import { type Access, packParams } from '../gpu/kernel.ts';
-import type { Tag } from '../gpu/ledger.ts';
+import { noBytes, type Tag } from '../gpu/ledger.ts';
 import { timePasses } from '../gpu/timestamps.ts';
 import { bytesOf, type Dispatch, f32, type Graph, numel, show, type Tensor } from './graph.ts';
 import { checkLimits, PARAM_ALIGNMENT, plan, processorOf, READBACK_BYTES, READBACKS, type Plan, type Slot } from './plan.ts';
@@ -26,6 +26,8 @@ export interface Timing {
 }
 
 export class Schedule {
+  /** What its buffers take on the device, all of them from `build` to `destroy`. */
+  readonly allocated = noBytes();
   private readonly phases = new Map<string, Phase>();
   private readonly buffers = new Map<Slot, GPUBuffer>();
   /** Whose value each buffer holds: a slot serves many tensors, and phases may be run in any order. */
@@ -52,8 +54,11 @@ export class Schedule {
   }
 
   /** Plans the graph, checks the adapter's limits, compiles all pipelines in parallel, makes buffers and bind groups. */
-  static async build(gpu: Gpu, graph: Graph, planned: Plan = plan(graph, processorOf(gpu.info))): Promise<Schedule> {
+  static async build(gpu: Gpu, graph: Graph, given?: Plan): Promise<Schedule> {
+    if (typeof gpu?.check !== 'function')
+      throw new Error('gpu is no opened Gpu; give what `await openGpu()` or `await Gpu.open(…)` returns');
     gpu.check();
+    const planned = given ?? plan(graph, processorOf(gpu.info));
     checkLimits(planned, gpu.limits, gpu.info.description);
     const dispatches = planned.phases.flatMap((phase) => phase.dispatches);
     const half = dispatches.find(({ constants }) => constants?.real === 'f16');
@@ -283,6 +288,8 @@ export class Schedule {
   private own(label: string, bytes: number, flags: number, tag: Tag): GPUBuffer {
     const buffer = this.gpu.buffer(label, bytes, flags, tag);
     this.owned.push([buffer, tag]);
+    this.allocated.byTag[tag] += buffer.size;
+    this.allocated.total += buffer.size;
     return buffer;
   }
 }

@@ -36,23 +36,31 @@ const ARRAYS = {
   float64: Float64Array,
 };
 
+/** The content of a file. */
+export type Bytes = ArrayBuffer | Uint8Array;
+
+/** Bytes as a buffer that begins and ends with them: the one they are in, or a copy. */
+function bufferOf(name: string, bytes: Bytes): ArrayBuffer {
+  if (bytes instanceof ArrayBuffer) return bytes;
+  if (!(bytes instanceof Uint8Array)) throw new Error(`${name}: bytes must be an ArrayBuffer or a Uint8Array, got ${typeof bytes}`);
+  const { buffer } = bytes;
+  return buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength ? buffer : new Uint8Array(bytes).buffer;
+}
+
 /**
  * A 3-D NIfTI-1 or NIfTI-2 image from decompressed bytes: a single file, or a header and its `image` (.hdr, .img).
  * `data` may be a view of the given bytes. Throws with `name` at the start: what is wrong, with values.
  */
-export function parseNifti(name: string, buffer: ArrayBuffer, image?: ArrayBuffer): Volume {
+export function parseNifti(name: string, bytes: Bytes, imageBytes?: Bytes): Volume {
+  const [buffer, image] = [bufferOf(name, bytes), imageBytes && bufferOf(name, imageBytes)];
   const header = parseHeader(name, buffer);
   const { affine, doubt, dtype } = header;
   return { size: volumeSize(name, header), affine, data: readVoxels(name, header, buffer, image), dtype, ...(doubt && { doubt }) };
 }
 
 /** A displacement field in one of the `displacementForms`. The values are returned as stored. */
-export function parseDisplacement(
-  name: string,
-  buffer: ArrayBuffer,
-  image?: ArrayBuffer,
-  form: DisplacementForm = 'itk',
-): DisplacementField {
+export function parseDisplacement(name: string, bytes: Bytes, imageBytes?: Bytes, form: DisplacementForm = 'itk'): DisplacementField {
+  const [buffer, image] = [bufferOf(name, bytes), imageBytes && bufferOf(name, imageBytes)];
   const header = parseHeader(name, buffer);
   const { affine, doubt } = header;
   return { size: displacementSize(name, header, form), affine, data: readVoxels(name, header, buffer, image), ...(doubt && { doubt }) };
@@ -136,19 +144,20 @@ function swapBytes(bytes: Uint8Array, width: number): void {
   }
 }
 
+const STORED = ['float32', 'uint8', 'int16', 'uint16', 'int32'] as const;
 export interface NiftiImage extends Grid {
   data: ArrayLike<number>;
-  dtype: 'float32' | 'uint8' | 'int16' | 'uint16' | 'int32';
+  dtype: (typeof STORED)[number];
   description?: string;
 }
 
 /** A single-file NIfTI-1, little-endian, unscaled. Values are rounded for integer types; one that does not fit throws. */
-export function encodeNifti({ size, affine, data, dtype, description }: NiftiImage): Uint8Array {
+export function encodeNifti({ size, affine, data, dtype, description }: NiftiImage): Uint8Array<ArrayBuffer> {
   return encode(size, affine, [...size], dtype, data, 0, description ?? '');
 }
 
 /** A displacement field in one of the `displacementForms`, float32; `data` is [3, D, H, W] in that form's unit. */
-export function encodeDisplacement({ size, affine, data }: DisplacementField, form: DisplacementForm = 'itk'): Uint8Array {
+export function encodeDisplacement({ size, affine, data }: DisplacementField, form: DisplacementForm = 'itk'): Uint8Array<ArrayBuffer> {
   const {
     more,
     intents: [intent],
@@ -165,7 +174,8 @@ function encode(
   data: ArrayLike<number>,
   intent: number,
   description: string,
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
+  if (!STORED.includes(dtype)) throw new Error(`encodeNifti: dtype must be one of ${STORED.join(', ')}; got ${dtype}`);
   const count = extents.reduce((product, n) => product * n, 1);
   if (!size.every((n) => Number.isInteger(n) && n >= 1 && n <= 32767)) {
     throw new Error(`NIfTI-1 stores extents from 1 to 32767, got ${size.join('×')}`);

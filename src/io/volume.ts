@@ -1,4 +1,5 @@
 import { applyAffine, voxelSpacing, type Affine, type Vec3 } from './affine.ts';
+import type { Dtype } from './nifti-header.ts';
 
 /** Where the voxels are: extents along i, j, k (W, H, D) and the affine voxel → RAS mm. */
 export interface Grid {
@@ -9,18 +10,63 @@ export interface Grid {
 /** A scalar image, [D, H, W] with W (= i) fastest. `dtype` is the type on disk; `data` holds the scaled values. */
 export interface Volume extends Grid {
   data: Float32Array;
-  dtype: string;
+  dtype: Dtype;
   /** Why its voxels may be elsewhere in space than `affine` says: what its file leaves open or contradicts. */
   doubt?: string;
 }
 
-/** A volume with, where it matters, a mask on its grid: 1 where it counts, 0 where it does not. */
+/** A volume that was computed. */
+export type Float32Volume = Volume & { dtype: 'float32' };
+
+/** A volume with, where it matters, a mask on its grid: it counts where that is above 0. */
 export interface MaskedVolume extends Volume {
   mask?: Float32Array;
 }
 
 export function voxelCount({ size: [w, h, d] }: Grid): number {
   return w * h * d;
+}
+
+/** Throws on what is no grid. `name` starts the message, usually the file's path. */
+export function checkGeometry(name: string, { size, affine }: Grid): void {
+  if (size?.length !== 3 || !size.every((n) => Number.isInteger(n) && n > 0))
+    throw new Error(`${name}: size must be three whole numbers above 0 (W, H, D), got ${show(size)}`);
+  if (affine?.length !== 12 || !affine.every(Number.isFinite))
+    throw new Error(`${name}: affine must be twelve numbers, the three rows that lead from voxels to RAS mm, got ${show(affine)}`);
+}
+
+/** Throws where a grid has not `channels` values a voxel as a Float32Array: one of an image, three of a displacement. */
+export function checkValues(name: string, grid: Grid & { data: Float32Array }, channels: 1 | 3, what: 'data' | 'mask' = 'data'): void {
+  checkGeometry(name, grid);
+  const values: unknown = (grid as MaskedVolume)[what];
+  if (!(values instanceof Float32Array)) throw new Error(`${name}: ${what} must be a Float32Array, got ${show(values)}`);
+  const shape = [...(channels === 3 ? [3] : []), ...grid.size].join('×');
+  if (values.length !== channels * voxelCount(grid))
+    throw new Error(`${name}: ${what} must have ${shape} = ${channels * voxelCount(grid)} values, got ${values.length}`);
+}
+
+/** A value as it is told in a message: its type, or a short list as it is. */
+const show = (value: unknown): string =>
+  Array.isArray(value) && value.length <= 16 ? `[${value}]` : value instanceof Object ? value.constructor.name : `${value}`;
+
+/** A volume that can be registered, with its mask as 1 where it is above 0, else 0. Throws on any other. */
+export function checkedImage(name: string, volume: MaskedVolume): MaskedVolume {
+  checkValues(name, volume, 1);
+  checkFinite(name, volume);
+  let { mask } = volume;
+  if (mask !== undefined) {
+    checkValues(name, volume, 1, 'mask');
+    mask = insideOf(`${name}: mask`, mask);
+  }
+  checkNotConstant(name, { data: volume.data, mask });
+  return { ...volume, mask };
+}
+
+/** 1 where a mask is above 0, else 0. Throws where it is so nowhere. */
+export function insideOf(name: string, mask: Float32Array): Float32Array {
+  const inside = mask.map((value) => (value > 0 ? 1 : 0));
+  if (!inside.includes(1)) throw new Error(`${name}: an empty mask: no voxel is above 0`);
+  return inside;
 }
 
 /** Same size, and every corner at the same place within a hundredth of a voxel (affines are often rounded by the tools that write them). */

@@ -4,6 +4,7 @@ import { Schedule } from '../graph/schedule.ts';
 import { Graph, numel, type Tensor } from '../graph/graph.ts';
 import { plan, type Plan } from '../graph/plan.ts';
 import type { Gpu } from '../gpu/device.ts';
+import type { Bytes } from '../gpu/ledger.ts';
 import { type Affine, composeAffine, identityAffine, invertAffine, voxelSpacing } from '../io/affine.ts';
 import type { Grid, MaskedVolume } from '../io/volume.ts';
 import { affineField, grad, intensityWindow as windowed, mul, ncc, resize, warp } from '../ops/index.ts';
@@ -29,6 +30,12 @@ export interface AffineResult {
   motion: number;
   /** Evaluations of NCC and its gradient. */
   evaluations: number;
+}
+
+/** GPU memory, bytes: what the plan foretold and what was allocated. */
+export interface Memory {
+  planned: Bytes;
+  measured: Bytes;
 }
 
 /** `auto` aligns first when a coarse rigid alignment of the whole images moves the mass by more than this share of its radius … */
@@ -102,7 +109,8 @@ export async function alignAffine(
   moving: MaskedVolume,
   setting: AffineSetting,
   requested: AffineMode,
-): Promise<AffineResult> {
+  signal?: AbortSignal,
+): Promise<AffineResult & { memory?: Memory }> {
   const nothing: AffineResult = {
     requested,
     mode: 'none',
@@ -114,6 +122,7 @@ export async function alignAffine(
   if (requested === 'none') return nothing;
   const traced = traceAffine(fixed, moving, setting);
   const schedule = await Schedule.build(gpu, traced.graph);
+  const memory = { planned: schedule.plan.peak, measured: schedule.allocated };
   const last = traced.levels.length - 1;
   const massOf = (volume: MaskedVolume, mask?: Float32Array) =>
     moments({ ...volume, mask }, volume === fixed ? setting.windows.fixed : setting.windows.moving);
@@ -140,6 +149,7 @@ export async function alignAffine(
       const { phase, matrix, reads, fixed: grid } = traced.levels[level]!;
       const toGrid = invertAffine(grid.affine);
       const evaluate = async (at: Transform): Promise<Point<Transform>> => {
+        signal?.throwIfAborted();
         evaluations++;
         schedule.upload(matrix, Float32Array.from(composeAffine(toGrid, composeAffine(toAffine(at, c), grid.affine))));
         const [similarity, g] = await schedule.runAndRead(phase, reads);
@@ -229,7 +239,7 @@ export async function alignAffine(
     // of whole images: the deformation is there for what a small mask has to move
     if (requested === 'auto' && !(await apart(shared({})))) {
       const { ncc } = await judge(shared(own), identityAffine);
-      return { ...nothing, ncc, evaluations };
+      return { ...nothing, ncc, evaluations, memory };
     }
     const mode = requested === 'auto' ? 'affine' : requested;
     const found = [await align(shared(own), mode), ...(partial ? [await align(own, mode)] : [])];
@@ -237,7 +247,7 @@ export async function alignAffine(
     const judged = [];
     for (const one of together.length ? together : found) judged.push({ ...one, ...(await judge(shared(own, one.matrix), one.matrix)) });
     const best = judged.reduce((a, b) => (Math.abs(b.ncc.after) > Math.abs(a.ncc.after) ? b : a));
-    return { requested, ...best, evaluations };
+    return { requested, ...best, evaluations, memory };
   } finally {
     schedule.destroy();
   }

@@ -5,7 +5,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { voxelToVoxel } from '../io/affine.ts';
 import { fromPhysical } from '../io/displacement.ts';
 import type { DisplacementField } from '../io/nifti.ts';
-import { type Volume, voxelCount } from '../io/volume.ts';
+import { checkValues, type Float32Volume, type Volume, voxelCount } from '../io/volume.ts';
 import { warp } from '../ops/index.ts';
 import { checkReach } from './fields.ts';
 import { blankBeyond } from './overlap.ts';
@@ -26,7 +26,11 @@ export async function applyDisplacement(
   moving: Volume,
   displacement: DisplacementField,
   interpolation: Interpolation = 'linear',
-): Promise<Volume> {
+): Promise<Float32Volume> {
+  if (!interpolations.includes(interpolation))
+    throw new Error(`interpolation must be one of ${interpolations.join(', ')}; got ${interpolation}`);
+  checkValues('moving', moving, 1);
+  checkValues('displacement', displacement, 3);
   checkReach(displacement, moving);
   const { size, affine } = displacement;
   const steps = fromPhysical(displacement.data, displacement);

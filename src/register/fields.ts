@@ -8,7 +8,7 @@ import { runOnce, Schedule } from '../graph/schedule.ts';
 import { applyAffine, determinant, identityAffine, invertAffine } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
 import type { DisplacementField } from '../io/nifti.ts';
-import { type Grid, type Volume, voxelCount } from '../io/volume.ts';
+import { checkGeometry, checkValues, type Float32Volume, type Grid, voxelCount } from '../io/volume.ts';
 import { add, concat, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
 import { followedBy, nearestAffine, withoutAffine } from './nearest-affine.ts';
 import { contains } from './overlap.ts';
@@ -19,7 +19,8 @@ import { cut, paste, slabOf, slabs } from './slabs.ts';
  * det of the map's derivative at every voxel: the local change of volume, no unit; ≤ 0 is a fold. Central differences.
  * @param field LPS mm, as `toPhysical` and `readDisplacement` give
  */
-export async function jacobian(gpu: Gpu, field: DisplacementField): Promise<Volume> {
+export async function jacobian(gpu: Gpu, field: DisplacementField): Promise<Float32Volume> {
+  checkValues('field', field, 3);
   const data = new Float32Array(voxelCount(field));
   const u = fromPhysical(field.data, field);
   for (const slab of slabs(field)) {
@@ -39,6 +40,8 @@ export async function jacobian(gpu: Gpu, field: DisplacementField): Promise<Volu
  * one step. Throws when `second` maps to places outside the grid of `first` alone. All in LPS mm.
  */
 export async function composeFields(gpu: Gpu, first: DisplacementField, second: DisplacementField): Promise<DisplacementField> {
+  checkValues('first', first, 3);
+  checkValues('second', second, 3);
   checkReach(second, first);
   const data = new Float32Array(3 * voxelCount(second));
   const steps = fromPhysical(second.data, second);
@@ -60,7 +63,11 @@ export interface InvertOptions {
   tolerance?: number;
   /** Evaluations of f at most. Default 100. */
   maxIterations?: number;
+  /** Ends the inversion soon after it is aborted: the promise rejects with the signal's reason. */
+  signal?: AbortSignal;
 }
+
+const invertOptions = ['grid', 'tolerance', 'maxIterations', 'signal'];
 
 /** Lengths of u(p + v(p)) + v(p), which is 0 for the exact inverse. */
 export interface InverseResidual {
@@ -98,10 +105,14 @@ export async function invert(
   field: DisplacementField,
   options: InvertOptions = {},
 ): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
-  const { grid = field, tolerance = 0.005, maxIterations = 100 } = options;
+  const { grid = field, tolerance = 0.005, maxIterations = 100, signal } = options;
+  const unknown = Object.keys(options).filter((name) => !invertOptions.includes(name));
+  if (unknown.length) throw new Error(`invert: unknown option ${unknown.join(', ')}; there are ${invertOptions.join(', ')}`);
+  checkValues('field', field, 3);
+  checkGeometry('grid', grid);
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
   checkReach(field, grid);
-  const limits = { tolerance, maxIterations };
+  const limits = { tolerance, maxIterations, signal };
   const affine = nearestAffine(field);
   const turns = affine.some((x, i) => i % 4 !== 3 && Math.abs(x - identityAffine[i]!) > TURNED);
   if (!turns || Math.abs(determinant(affine)) < FLAT) return invertDeformation(gpu, field, grid, limits);
@@ -113,7 +124,7 @@ async function invertDeformation(
   gpu: Gpu,
   field: DisplacementField,
   grid: Grid,
-  { tolerance, maxIterations }: Required<Omit<InvertOptions, 'grid'>>,
+  { tolerance, maxIterations, signal }: Omit<InvertOptions, 'grid'> & { tolerance: number; maxIterations: number },
 ): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
   const data = new Float32Array(3 * voxelCount(grid));
   const inVoxels = tally(),
@@ -122,12 +133,8 @@ async function invertDeformation(
   const u = fromPhysical(field.data, { size: field.size, affine: grid.affine }); // in voxels of the inverse's grid
   for (const slab of slabs(grid)) {
     // the equation is one for every voxel
-    const { v, residual, outcome } = await invertSlab(gpu, field, u, slab.grid, {
-      maxIterations,
-      rtol: 0,
-      atol: tolerance,
-      patience: PATIENCE,
-    });
+    const rule = { maxIterations, rtol: 0, atol: tolerance, patience: PATIENCE };
+    const { v, residual, outcome } = await invertSlab(gpu, field, u, slab.grid, rule, signal);
     paste(data, toPhysical(v, slab.grid), grid, slab);
     inVoxels.count(residual);
     inMm.count(toPhysical(residual, slab.grid));
@@ -159,12 +166,12 @@ function traceSlab(field: Grid, slab: Grid) {
   return { graph, u, iteration, v, residual };
 }
 
-async function invertSlab(gpu: Gpu, field: Grid, data: Float32Array, slab: Grid, rule: StopRule) {
+async function invertSlab(gpu: Gpu, field: Grid, data: Float32Array, slab: Grid, rule: StopRule, signal?: AbortSignal) {
   const { graph, u, iteration, v, residual } = traceSlab(field, slab);
   const schedule = await Schedule.build(gpu, graph);
   try {
     for (const [component, values] of each(u, data)) schedule.upload(component, values);
-    const outcome = await iterate(schedule, iteration, rule);
+    const outcome = await iterate(schedule, iteration, rule, () => signal?.throwIfAborted());
     schedule.run('residual');
     return { v: await schedule.read(v), residual: await schedule.read(residual), outcome };
   } finally {

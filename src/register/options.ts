@@ -40,6 +40,8 @@ export interface RegisterOptions {
   affine?: AffineMode;
   /** How intensities are windowed; `auto` takes a volume with values below −500 for CT. */
   modality?: Modality | 'auto';
+  /** Ends the registration soon after it is aborted: the promise rejects with the signal's reason, and the GPU can be used on. */
+  signal?: AbortSignal;
 }
 
 /** Every option with its value; what metrics.json records. */
@@ -96,7 +98,19 @@ export const refining = { iterations: 3, lambda: 0.1 };
 /** Of models that do not say how they are to be solved: what the similarity's own short steps take on a pair of brains. */
 const solving = { iterations: [24, 24, 12], tolerance: [0.002, 0.002, 0.006] };
 
-const names = ['method', 'model', 'refine', 'levels', 'iterations', 'tolerance', 'lambda', 'window', 'affine', 'modality'] as const;
+const names = [
+  'method',
+  'model',
+  'refine',
+  'levels',
+  'iterations',
+  'tolerance',
+  'lambda',
+  'window',
+  'affine',
+  'modality',
+  'signal',
+] as const;
 
 /** Fills in defaults for a fixed grid and refuses what cannot work, naming the option. */
 export function resolveOptions(
@@ -105,12 +119,14 @@ export function resolveOptions(
 ): ResolvedOptions & { method: ClassicalMethod };
 export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedOptions;
 export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedOptions {
+  if (options === null || typeof options !== 'object')
+    throw new Error(`register: options must be an object such as { levels: [8, 4] }, got ${options === null ? options : typeof options}`);
   const unknown = Object.keys(options).filter((name) => !(names as readonly string[]).includes(name));
   if (unknown.length) throw new Error(`register: unknown option ${unknown.join(', ')}; there are ${names.join(', ')}`);
   const method = options.method ?? 'equilibrium';
   if (!methods.includes(method)) throw new Error(`method must be one of ${methods.join(', ')}, got ${method}`);
   const levels = options.levels ?? defaultLevels(fixed);
-  if (!levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1))
+  if (!levels.length || !levels.every((f) => typeof f === 'number' && Number.isInteger(Math.log2(f)) && f >= 1))
     throw new Error(`levels must be powers of two such as 8,4,2, got ${levels}`);
   if (levels.some((f, i) => i > 0 && f >= levels[i - 1]!)) throw new Error(`levels must go from coarse to fine, got ${levels}`);
   const affine = options.affine ?? 'auto';

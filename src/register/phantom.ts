@@ -31,7 +31,7 @@ interface Recipe {
   /** RAS directions of i, j and k. */
   axes: [Vec3, Vec3, Vec3];
   anatomy: (random: Random, voxel: number) => Anatomy;
-  dtype: string;
+  dtype: Volume['dtype'];
   range: [number, number];
   /** Standard deviation of the noise, amplitude of the bias, gains of fixed and moving, least intensity of a landmark's voxel. */
   noise: number;
@@ -100,7 +100,7 @@ export function phantom(kind: 'brain' | 'lung', size: Size, seed: number): Phant
   const [fixed, fixedSeg] = image(recipe, anatomy, random, size, spacing, gains[0], displacement);
   const [moving, movingSeg] = image(recipe, anatomy, random, size, spacing, gains[1]);
   const isLandmark = (v: number) => fixedSeg[v] > 0 && fixed[v] >= recipe.landmarksFrom;
-  const volume = (data: Float32Array, type: string): Volume => ({ size: [...size], affine, data, dtype: type });
+  const volume = (data: Float32Array, type: Volume['dtype']): Volume => ({ size: [...size], affine, data, dtype: type });
   return {
     fixed: volume(fixed, dtype),
     moving: volume(moving, dtype),

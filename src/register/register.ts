@@ -1,31 +1,39 @@
 // register(): two volumes in, a displacement out.
-import { iterate, type Outcome } from '../deq/solver.ts';
+import { iterate, type Outcome, type Step, type StopRule } from '../deq/solver.ts';
 import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { type Bytes, tags } from '../gpu/ledger.ts';
 import { type Affine, identityAffine } from '../io/affine.ts';
-import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, type Volume } from '../io/volume.ts';
-import { alignAffine, type AffineResult, planAffine } from './affine.ts';
+import { checkedImage, checkGeometry, type Float32Volume, type Grid, type MaskedVolume } from '../io/volume.ts';
+import { alignAffine, type AffineResult, type Memory, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
 import { blankBeyond, checkOverlap, covered, overlap, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
-/** Told of every evaluation of the update. Residual: RMS of f(u) − u in voxels of the level's grid; similarity: mean LNCC. */
-export interface Progress {
+/** Told when a stage begins, and of every evaluation of the update. `fraction`: how much is done, 0…1, which never falls. */
+export type Progress = { stage: 'affine' | 'prepare' | 'finish'; fraction: number } | Evaluation;
+
+/** Residual: RMS of f(u) − u in voxels of the level's grid; similarity: mean LNCC. */
+export interface Evaluation {
+  stage: 'level' | 'refine';
+  fraction: number;
   /** From 1; the refinement counts as one more level. */
   level: number;
   levels: number;
   factor: number;
-  stage?: 'refine';
   iteration: number;
   maxIterations: number;
   residual: number;
   similarity: number;
-  /** Work done so far, 0…1, if every level takes all its iterations. */
-  fraction: number;
 }
+
+/** What a level is taken to need, in evaluations, to foretell how much is left: most brains end at their tolerance after some so many. */
+const USUAL = 20;
+
+/** How far a level is, 0…1: by its evaluations, or by how far its residual has come on its way to the tolerance. */
+const levelFraction = ({ iteration, residual }: Step, first: number, { maxIterations, atol }: StopRule): number =>
+  Math.min(1, Math.max(iteration / maxIterations, atol > 0 && residual < first ? Math.log(residual / first) / Math.log(atol / first) : 0));
 
 export interface LevelResult extends Outcome {
   factor: number;
@@ -42,7 +50,7 @@ export interface Registration {
   /** [3, D, H, W], channels (i, j, k), in voxels of the fixed grid: warped(p) = moving(p + u(p)). */
   displacement: Float32Array;
   /** The moving image on the fixed grid, trilinear, intensities untouched; its smallest value where it has no voxels. */
-  warped: Volume;
+  warped: Float32Volume;
   levels: LevelResult[];
   /** The alignment before the deformation; `displacement` contains it. */
   affine: AffineResult;
@@ -53,8 +61,7 @@ export interface Registration {
   options: ResolvedOptions;
   intensities: { fixed: IntensityWindow; moving: IntensityWindow };
   seconds: { affine: number; prepare: number; solve: number; finish: number };
-  /** GPU memory, bytes: what the plan foretold and what was allocated. */
-  memory: { planned: Bytes; measured: Bytes };
+  memory: Memory;
 }
 
 /**
@@ -67,6 +74,8 @@ export function planRegistration(
   options: RegisterOptions = {},
   aligned: Affine = identityAffine,
 ): { plan: Plan; options: ResolvedOptions } {
+  checkGeometry('fixed', fixed);
+  checkGeometry('moving', moving);
   const resolved = resolveOptions(options, fixed);
   const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
   const windows = { fixed: any, moving: any },
@@ -83,32 +92,31 @@ export function planRegistration(
 
 /**
  * Registers a moving volume to a fixed one; masks tell where each counts. Throws on volumes that cannot be registered (non-finite, constant, not
- * overlapping) and on options out of range; how the solver ended is in `levels`, as data.
+ * overlapping) and on options out of range; how the solver ended is in `levels`, as data. The volumes are read until the promise settles. What
+ * `onProgress` throws ends the registration, as `signal` does.
  */
 export async function register(
   gpu: Gpu,
-  fixed: MaskedVolume,
-  moving: MaskedVolume,
+  fixedImage: MaskedVolume,
+  movingImage: MaskedVolume,
   options: RegisterOptions = {},
   onProgress?: (progress: Progress) => void,
 ): Promise<Registration> {
   const started = performance.now();
+  const [fixed, moving] = [checkedImage('fixed', fixedImage), checkedImage('moving', movingImage)];
   const resolved = resolveOptions(options, fixed);
-  for (const [name, volume] of [
-    ['fixed', fixed],
-    ['moving', moving],
-  ] as const) {
-    checkFinite(name, volume);
-    checkNotConstant(name, volume);
-  }
+  const { signal } = options;
+  const begin = (stage: 'affine' | 'prepare' | 'finish', fraction: number) => {
+    signal?.throwIfAborted();
+    onProgress?.({ stage, fraction });
+  };
   if (resolved.affine === 'auto' || resolved.affine === 'none') checkOverlap(fixed, moving);
   const windowOf = ({ data, mask }: MaskedVolume) => intensityWindow(data, resolved.modality, mask);
   const intensities = { fixed: windowOf(fixed), moving: windowOf(moving) };
   if (options.modality !== resolved.modality) checkModality(resolved, fixed, moving); // chosen by the model, not by the caller
-  gpu.ledger.reset();
-  const { live } = gpu.ledger;
-  const others = { total: live.total, byTag: { ...live.byTag } }; // what the caller holds beside this
-  const affine = await alignAffine(gpu, fixed, moving, { windows: intensities, factors: affineFactors(resolved) }, resolved.affine);
+  begin('affine', 0);
+  const setting = { windows: intensities, factors: affineFactors(resolved) };
+  const { memory: aligning, ...affine } = await alignAffine(gpu, fixed, moving, setting, resolved.affine, signal);
   const aligned = performance.now();
   const transform = resolved.affine === 'none' ? undefined : affine.matrix;
   // Beyond its border the moving image goes on as at the border, which looks like something to be matched: what is known to lie there is masked.
@@ -119,8 +127,10 @@ export async function register(
     model: options.model,
     transform,
   });
+  begin('prepare', 0);
   const schedule = await Schedule.build(gpu, traced.graph);
   try {
+    const solving = { planned: schedule.plan.peak, measured: schedule.allocated };
     schedule.upload(traced.fixed, fixed.data);
     schedule.upload(traced.moving, moving.data);
     if (mask) schedule.upload(traced.masks.fixed!, mask);
@@ -131,12 +141,12 @@ export async function register(
     const prepared = performance.now();
 
     const levels: LevelResult[] = [];
-    const work = traced.levels.map(({ iteration, maxIterations }) => iteration.size * maxIterations);
+    const work = traced.levels.map(({ iteration, maxIterations }) => iteration.size * Math.min(maxIterations, USUAL));
     const all = work.reduce((a, b) => a + b);
-    let done = 0;
+    let done = 0,
+      fraction = 0;
     for (const [i, { factor, stage, grid, iteration, maxIterations, tolerance }] of traced.levels.entries()) {
       const similarities: number[] = [];
-      const labelled = { factor, ...(stage && { stage }) };
       schedule.run(`${iteration.name}.images`);
       const rule = {
         maxIterations,
@@ -145,26 +155,32 @@ export async function register(
         patience: maxIterations,
         divergence: resolved.method === 'adam' ? Infinity : undefined,
       };
+      let first = 0;
       const outcome = await iterate(schedule, iteration, rule, (step) => {
+        signal?.throwIfAborted();
         similarities.push(step.monitor!);
+        if (step.iteration === 1) first = step.residual;
+        fraction = Math.max(fraction, (done + work[i]! * levelFraction(step, first, rule)) / all);
         onProgress?.({
+          stage: stage ?? 'level',
+          fraction,
           level: i + 1,
           levels: traced.levels.length,
-          ...labelled,
+          factor,
           iteration: step.iteration,
           maxIterations,
           residual: step.residual,
           similarity: step.monitor!,
-          fraction: (done + iteration.size * step.iteration) / all,
         });
       });
       done += work[i]!;
       // Adam's result is where it ended, the others' the iterate of the smallest residual.
       const residual = resolved.method === 'adam' ? outcome.residuals.at(-1)! : outcome.residual;
-      levels.push({ ...labelled, size: grid.size, maxIterations, tolerance, ...outcome, residual, similarities });
+      levels.push({ factor, ...(stage && { stage }), size: grid.size, maxIterations, tolerance, ...outcome, residual, similarities });
     }
     const solved = performance.now();
 
+    begin('finish', 1);
     schedule.run(FINISH);
     const displacement = new Float32Array(3 * fixed.data.length);
     for (const [c, component] of traced.displacement.entries()) displacement.set(await schedule.read(component), c * fixed.data.length);
@@ -187,7 +203,7 @@ export async function register(
         solve: (solved - prepared) / 1e3,
         finish: (performance.now() - solved) / 1e3,
       },
-      memory: { planned: planRegistration(fixed, moving, options, affine.matrix).plan.peak, measured: without(gpu.ledger.peak, others) },
+      memory: aligning && aligning.planned.total > solving.planned.total ? aligning : solving, // one stage after the other: the larger one counts
     };
   } finally {
     schedule.destroy();
@@ -205,8 +221,3 @@ function checkModality({ modality }: ResolvedOptions, fixed: MaskedVolume, movin
 
 /** The affine stage works on the two coarsest levels. */
 const affineFactors = ({ levels }: ResolvedOptions): readonly number[] => levels.slice(0, 2);
-
-const without = (bytes: Bytes, others: Bytes): Bytes => ({
-  total: bytes.total - others.total,
-  byTag: Object.fromEntries(tags.map((tag) => [tag, bytes.byTag[tag] - others.byTag[tag]])) as Bytes['byTag'],
-});
