@@ -1,10 +1,10 @@
-// Anderson acceleration, 3 of 3: z = Σ_j a_j · values_j, one pass over the ring of f(z) − (1 − β)·g; and best = f(z) where the newest
-// residual g is the smallest so far. Nothing moves after a non-finite residual. The rings' items are those of z from `first` on.
-// One invocation: one item.
+// Anderson acceleration, 3 of 3: z = Σ_j a_j · values_j, one pass over the ring of f(z) − (1 − β)·g; and where the newest residual g is the
+// smallest so far, best = the newest value + shift·g: f(z) by a shift of 1 − β, z itself by −β. Nothing moves after a non-finite residual. The
+// rings' items are those of z from `first` on. One invocation: one item.
 // @use items$LANES
 // @use index
 // @use anderson
-struct Params { count: u32, first: u32, undo: f32 } // undo: 1 − β
+struct Params { count: u32, first: u32, shift: f32 }
 @group(0) @binding(0) var<storage, read> values: array<item>;
 @group(0) @binding(1) var<storage, read> residuals: array<item>;
 @group(0) @binding(2) var<storage, read> state: array<f32>;
@@ -23,8 +23,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   z[params.first + i] = sum;
   if (state[IMPROVED] == 1.0) {
     let newest = u32(state[SLOT]) * params.count + i;
-    var f = values[newest];
-    if (DAMPED) { f += params.undo * residuals[newest]; }
-    best[params.first + i] = f;
+    var kept = values[newest];
+    if (SHIFTED) { kept += params.shift * residuals[newest]; }
+    best[params.first + i] = kept;
   }
 }

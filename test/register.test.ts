@@ -2,14 +2,26 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { existsSync } from 'node:fs';
-import { planRegistration, register, type Registration, type RegisterOptions, type Volume } from '../src/index.ts';
+import {
+  assign,
+  iterate,
+  planRegistration,
+  register,
+  type Registration,
+  type RegisterOptions,
+  Schedule,
+  type Volume,
+} from '../src/index.ts';
+import { readStatistics } from '../src/deq/anderson.ts';
 import { LEAST_BINDING } from '../src/graph/plan.ts';
 import { composeAffine, type Vec3, voxelToVoxel } from '../src/io/affine.ts';
 import { readVolume } from '../src/io/files.ts';
 import type { Grid } from '../src/io/volume.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { dice, jacobianStats, presentLabels, tre, warpLabels } from '../src/register/metrics.ts';
+import { resolveOptions } from '../src/register/options.ts';
 import { phantom } from '../src/register/phantom.ts';
+import { PREPARE, traceRegistration } from '../src/register/trace.ts';
 import { realCases } from './data.ts';
 import { gpu } from './gpu.ts';
 import { rejection } from './rejection.ts';
@@ -76,6 +88,25 @@ for (const method of methods) {
     assert.equal(b.levels, a.levels);
   });
 }
+
+test('the residual that a level tells is that of the field it ends with', async () => {
+  const options = resolveOptions({ levels: [4], iterations: 12 }, brain.fixed);
+  const windows = { fixed: intensityWindow(brain.fixed.data), moving: intensityWindow(brain.moving.data) };
+  const { graph, fixed, moving, levels } = traceRegistration(brain.fixed, brain.moving, options, { windows });
+  const { iteration, maxIterations } = levels[0]!;
+  graph.phase('again', () => assign(iteration.z, iteration.best));
+  const schedule = await Schedule.build(await gpu(), graph);
+  schedule.upload(fixed, brain.fixed.data);
+  schedule.upload(moving, brain.moving.data);
+  for (const phase of [PREPARE, `${iteration.name}.images`]) schedule.run(phase);
+  const rule = { maxIterations, rtol: 0, atol: 0, patience: maxIterations };
+  const { residual } = await iterate(schedule, iteration, rule);
+  schedule.run('again');
+  const [state] = await schedule.runAndRead(iteration.step, iteration.reads);
+  const again = readStatistics(state!).residual / Math.sqrt(iteration.size);
+  assert.ok(Math.abs(again / residual - 1) < 1e-3, `${residual} voxel told, ${again} of the field`);
+  schedule.destroy();
+});
 
 test('the phantom lung: landmarks come home', async () => {
   const lung = phantom('lung', [40, 48, 56], 1),

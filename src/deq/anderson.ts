@@ -20,6 +20,8 @@ export interface AndersonOptions {
   beta: number;
   /** Tikhonov ridge relative to the Gram matrix's diagonal. */
   ridge: number;
+  /** What is kept at the smallest residual f(z) − z: the `value` f(z), by default, or the `iterate` z, which that is the residual of. */
+  keeps?: 'value' | 'iterate';
 }
 
 /** The state z of a fixed-point iteration and what the accelerator remembers; 2·window + 2 volumes in all. */
@@ -50,7 +52,7 @@ const andersonOp: Op<AndersonOptions> = {
     const {
       inputs: [f],
       updates: [z, best, gram, state, ...rings],
-      attrs: { window, beta, ridge },
+      attrs: { window, beta, ridge, keeps = 'value' },
     } = node;
     const lanes = numel(f!.shape) % 4 === 0 ? 4 : 1;
     let first = 0;
@@ -64,6 +66,7 @@ const andersonOp: Op<AndersonOptions> = {
       return part;
     });
     const partials = node.workspace('partials', [rows, window + 1]);
+    const shift = keeps === 'value' ? 1 - beta : -beta;
     const summing = { WINDOW: window, WG: SUMMING[node.processor] };
     return [
       ...parts.map(({ values, residuals, count, first, groups, row }): Dispatch => ({
@@ -83,13 +86,13 @@ const andersonOp: Op<AndersonOptions> = {
       ...parts.map(({ values, residuals, count, first }): Dispatch => ({
         kernel: mixKernel,
         groups: flat(count).groups,
-        constants: { ...flat(count).constants, WINDOW: window, LANES: lanes, DAMPED: String(beta < 1) },
-        params: { count, first, undo: 1 - beta },
+        constants: { ...flat(count).constants, WINDOW: window, LANES: lanes, SHIFTED: String(shift !== 0) },
+        params: { count, first, shift },
         bindings: { values, residuals, state: state!, z: z!, best: best! },
       })),
     ];
   },
-  // read as far as the state says that they are filled; the first finite f(z) is the best so far
+  // read as far as the state says that they are filled; what comes of the first finite f(z) is the best so far
   overwrites: ([, best, gram, , ...rings]) => [best!, gram!, ...rings],
 };
 
@@ -116,7 +119,7 @@ export const resetAnderson = ({ state }: AndersonState): void => reset(state);
 
 /**
  * One step of Anderson acceleration (Walker & Ni, SIAM J. Numer. Anal. 2011): given f = f(z), replaces z by the mixture of past
- * values whose mixed residual is least, and keeps in `best` the f(z) of the smallest residual ‖f(z) − z‖ so far.
+ * values whose mixed residual is least, and keeps in `best` the f(z), or the z, of the smallest residual ‖f(z) − z‖ so far.
  */
 export function anderson({ z, best, gram, state, values, residuals }: AndersonState, f: Tensor, options: AndersonOptions): void {
   z.graph.apply(andersonOp, [f], options, [z, best, gram, state, ...values, ...residuals]);

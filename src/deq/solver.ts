@@ -14,8 +14,10 @@ export function drawIterations(random: () => number, min: number, max: number): 
 /**
  * How an iteration is advanced: plain steps, damped (default 1), or Anderson acceleration (by default window 5, β 1, ridge 1e-3). By β = 1, what
  * the history does not span is multiplied by the map's Jacobian as it is: where that has eigenvalues below −1, a smaller β lets the iterate rest.
+ * Of the step with the smallest residual f(z) − z, `best` is f(z), which every evaluation has made its way, or where it `keeps` the iterate, z, of
+ * which alone the residual is known: where the map is steep, that of f(z) is larger.
  */
-export type Method = { method: 'picard'; damping?: number } | { method: 'anderson'; window?: number; beta?: number; ridge?: number };
+export type Method = { method: 'picard'; damping?: number } | ({ method: 'anderson' } & Partial<AndersonOptions>);
 
 export interface StopRule {
   maxIterations: number;
@@ -30,8 +32,8 @@ export interface StopRule {
 
 /**
  * `converged`: the tolerance is met. `stagnated`: no progress for `patience` steps. `diverged`: the residual grew to
- * `divergence` times its smallest. `non-finite`: NaN or infinity. What is returned is always the f(z) of the smallest finite residual, or the
- * start where there is none.
+ * `divergence` times its smallest. `non-finite`: NaN or infinity. What is returned is always of the step with the smallest finite residual, or
+ * the start where there is none.
  */
 export type Verdict = 'converged' | 'max-iterations' | 'stagnated' | 'diverged' | 'non-finite';
 
@@ -41,7 +43,7 @@ export interface Outcome {
   iterations: number;
   /** RMS of f(z) − z after each evaluation, in the state's unit. */
   residuals: number[];
-  /** Smallest RMS residual, and ‖f(z) − z‖/‖f(z)‖ at that step: those of the returned iterate. */
+  /** Smallest RMS residual, and ‖f(z) − z‖/‖f(z)‖ at that step: of the z that is kept, or whose f(z) is. */
   residual: number;
   relativeResidual: number;
 }
@@ -55,7 +57,7 @@ export interface Mapped {
   monitor?: Tensor;
 }
 
-/** A traced iteration: its phases, the running iterate z, the best f(z), and what is read after each step. */
+/** A traced iteration: its phases, the running iterate z, the best of them (or of their f(z)), and what is read after each step. */
 export interface Iteration {
   name: string;
   start: string;
@@ -76,15 +78,15 @@ export interface Step {
 }
 
 /** Anderson's options for a method; plain iteration with damping τ is a window of one with β = τ. */
-export function andersonOptions(method: Method): AndersonOptions {
-  if (method.method === 'picard') return { window: 1, beta: method.damping ?? 1, ridge: 0 };
-  const { window = 5, beta = 1, ridge = 1e-3 } = method;
-  return { window, beta, ridge };
+export function andersonOptions(method: Method): Required<AndersonOptions> {
+  if (method.method === 'picard') return { window: 1, beta: method.damping ?? 1, ridge: 0, keeps: 'value' };
+  const { window = 5, beta = 1, ridge = 1e-3, keeps = 'value' } = method;
+  return { window, beta, ridge, keeps };
 }
 
 /**
  * Traces the phases `<name>.start` (z ← initial, or 0; the history forgotten; `atStart`) and `<name>.step` (one evaluation of `map`
- * and one update of z). `best` is the f(z) of the smallest residual.
+ * and one update of z). `best` is of the smallest residual, as the method keeps it.
  */
 export function traceIteration(
   graph: Graph,

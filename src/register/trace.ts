@@ -70,7 +70,10 @@ export interface TraceSetting {
  * How a level's fixed point is sought. Where the similarity's force is steep, steps along it overshoot: after 200 evaluations the highest residual of
  * five pairs' levels is 0.012 voxel, and with β = 1, by which some iterates leave their fixed point again, 0.024 (bench/results/solver.md).
  */
-export const SOLVER: Method = { method: 'anderson', beta: 0.5 };
+export const SOLVER: Method = { method: 'anderson', beta: 0.5, keeps: 'iterate' };
+
+/** Evaluations that are few: none of them is spent on a residual alone. */
+const FEW = 2;
 
 /** Phases beside the levels' own. */
 export const PREPARE = 'prepare';
@@ -133,8 +136,7 @@ export function traceRegistration(
     } else {
       const update =
         options.method === 'deq' ? trained!.monitored(prepared) : variationalCell(prepared, { ...options, lambda: options.lambda[i]! });
-      // The best of n values of f comes from a mixture of n − 1 at most: no longer a history is ever read.
-      const method = solver.ends === 'best' ? shortened(solver.method, level.maxIterations - 1) : solver.method;
+      const method = solver.ends === 'best' ? within(solver.method, level.maxIterations) : solver.method;
       const iteration = traceIteration(graph, name, method, shape, update, initial);
       levels.push({ ...level, iteration, value: solver.ends === 'best' ? iteration.best : iteration.z });
     }
@@ -145,7 +147,7 @@ export function traceRegistration(
     const grid = grids.fixed[i]!;
     const name = 'refine';
     const prepared = prepare(name, i, refine.window);
-    const method = shortened({ method: 'anderson', beta: 1 }, maxIterations - 1); // undamped: too few to overshoot
+    const method = within({ method: 'anderson', beta: 1 }, maxIterations); // undamped: too few to overshoot
     const shape = [1, 3, ...shapeOf(grid)];
     const iteration = traceIteration(graph, name, method, shape, variationalCell(prepared, refine), from(levels.at(-1), i));
     levels.push({ factor, stage: 'refine', maxIterations, tolerance, grid, images: prepared, iteration, value: iteration.best });
@@ -169,9 +171,15 @@ function cellOf(graph: Graph, model: Model | undefined): Cell {
   return cells[model.cell](graph, { channels: model.channels, similarity: 'exact' });
 }
 
-/** Anderson acceleration with a history of at most `most` values. */
-const shortened = (method: Method, most: number): Method =>
-  method.method === 'anderson' ? { ...method, window: Math.max(1, Math.min(andersonOptions(method).window, most)) } : method;
+/**
+ * A method for so many evaluations at most: what is best of n comes from a mixture of n − 1, and no longer a history is ever read; where they are few,
+ * none is spent on a residual alone.
+ */
+function within(method: Method, evaluations: number): Method {
+  if (method.method === 'picard') return method;
+  const { window, keeps } = andersonOptions(method);
+  return { ...method, window: Math.max(1, Math.min(window, evaluations - 1)), keeps: evaluations > FEW ? keeps : 'value' };
+}
 
 /** A transform of space (RAS mm) in voxels of a grid. */
 const voxelsOf = ({ affine }: Grid, transform: Affine): Matrix => composeAffine(invertAffine(affine), composeAffine(transform, affine));
