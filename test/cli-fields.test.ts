@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { applyAffine, composeAffine, invertAffine } from '../src/io/affine.ts';
-import { fromPhysical } from '../src/io/displacement.ts';
+import { convertDisplacement, fromPhysical } from '../src/io/displacement.ts';
 import { readDisplacement, readVolume, writeNifti } from '../src/io/files.ts';
 import { encodeDisplacement, encodeNifti } from '../src/io/nifti.ts';
 import { sameGrid } from '../src/io/volume.ts';
@@ -165,21 +165,22 @@ test('compose: warping in one step is warping in two', async () => {
 
 test('convert: round trips, byte for byte where nothing is computed', async () => {
   await succeed('convert --in o/displacement.nii.gz --out f/l.nii --from itk --to learn2reg');
-  await succeed('convert --in f/l.nii --out f/v.nii.gz --from learn2reg --to voxel --fixed p/fixed.nii.gz');
-  await succeed('convert --in f/v.nii.gz --out f/l2.nii --from voxel --to learn2reg');
-  await succeed('convert --in f/v.nii.gz --out f/i.nii.gz --from voxel --to itk');
+  await succeed('convert --in f/l.nii --out f/v.nii.gz --from learn2reg --to ras --fixed p/fixed.nii.gz');
+  await succeed('convert --in f/v.nii.gz --out f/l2.nii --from ras --to learn2reg');
+  await succeed('convert --in f/v.nii.gz --out f/i.nii.gz --from ras --to itk');
   await succeed('convert --in o/displacement.nii.gz --out f/same.nii.gz --from itk --to itk');
   const bytes = (name: string) => readFile(at(name));
-  assert.equal(await bytes('f/l2.nii'), await bytes('f/l.nii'));
   assert.equal(await bytes('f/same.nii.gz'), await bytes('o/displacement.nii.gz'));
   const [u, l, v, i] = await Promise.all([
     readDisplacement(at('o/displacement.nii.gz')),
     readDisplacement(at('f/l.nii'), 'learn2reg'),
-    readDisplacement(at('f/v.nii.gz'), 'voxel'),
+    readDisplacement(at('f/v.nii.gz'), 'ras'),
     readDisplacement(at('f/i.nii.gz')),
   ]);
   assert.equal(l.data, fromPhysical(u.data, u));
-  assert.equal(v.data, l.data);
+  assert.equal(v.data, convertDisplacement(l.data, u, 'learn2reg', 'ras'));
+  const again = await readDisplacement(at('f/l2.nii'), 'learn2reg');
+  assert.ok(again.data.every((value, n) => Math.abs(value - l.data[n]!) < 1e-4));
   assert.ok(i.data.every((value, n) => Math.abs(value - u.data[n]!) < 1e-4));
 });
 
@@ -187,8 +188,8 @@ test('refusals: one line, nothing written', async () => {
   const before = (await readdir(folder)).sort();
   const cases: [number, string, RegExp][] = [
     [2, 'jacobian --displacement o/displacement.nii.gz --out bad.mha', /--out: bad\.mha: the name must end in \.nii or \.nii\.gz/],
-    [2, 'convert --in f/v.nii.gz --out bad.nii --from ants --to itk', /--from: ants is none of itk, learn2reg, voxel/],
-    [2, 'convert --in f/v.nii.gz --out bad.nii --from itk', /--to itk\|learn2reg\|voxel is missing/],
+    [2, 'convert --in f/v.nii.gz --out bad.nii --from ants --to itk', /--from: ants is none of itk, learn2reg, ras/],
+    [2, 'convert --in f/v.nii.gz --out bad.nii --from itk', /--to itk\|learn2reg\|ras is missing/],
     [
       1,
       'jacobian --displacement p/fixed.nii.gz --out bad.nii',
@@ -197,7 +198,7 @@ test('refusals: one line, nothing written', async () => {
     [
       1,
       'invert --displacement f/v.nii.gz --out bad.nii',
-      /f\/v\.nii\.gz: not a displacement field: .* this is the form voxel, which `deqreg convert --from voxel` reads/,
+      /f\/v\.nii\.gz: not a displacement field: .* this is the form ras, which `deqreg convert --from ras` reads/,
     ],
     [
       1,
@@ -238,8 +239,8 @@ test('an input that --out names, by whatever path, is not replaced', async () =>
     [`invert --displacement ${u} --like moving.nii.gz`, './moving.nii.gz', 'like'],
     [`compose --first v.nii.gz --second ${u}`, 'v.nii.gz', 'first'],
     [`compose --first v.nii.gz --second ${u}`, at(u), 'second'],
-    [`convert --in ${u} --from itk --to voxel`, u, 'in'],
-    [`convert --in ${u} --from itk --to voxel --fixed p/fixed.nii.gz`, 'p/fixed.nii.gz', 'fixed'],
+    [`convert --in ${u} --from itk --to ras`, u, 'in'],
+    [`convert --in ${u} --from itk --to ras --fixed p/fixed.nii.gz`, 'p/fixed.nii.gz', 'fixed'],
   ]) {
     const { code, stderr } = await run(`${args} --out ${out}`);
     assert.equal([code, stderr], [2, `deqreg: ${out}: is the --${option} of this run, which would replace it; choose another --out\n`]);

@@ -58,7 +58,7 @@ test.before(async () => {
   await run('apply --moving p/moving.nii.gz --displacement o/displacement.nii.gz --out o/applied.nii');
   await run('jacobian --displacement o/displacement.nii.gz --out o/jacobian.nii.gz');
   await run('compose --first o/displacement.nii.gz --second o/inverse_displacement.nii.gz --out o/composed.nii.gz');
-  for (const form of ['learn2reg', 'voxel']) await run(`convert --in o/displacement.nii.gz --out o/${form}.nii.gz --from itk --to ${form}`);
+  for (const form of ['learn2reg', 'ras']) await run(`convert --in o/displacement.nii.gz --out o/${form}.nii.gz --from itk --to ${form}`);
 });
 test.after(() => rm(folder, { recursive: true }));
 

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { applyAffine, composeAffine, invertAffine, type Affine, type Vec3 } from '../src/io/affine.ts';
-import { convertDisplacement, toPhysical } from '../src/io/displacement.ts';
+import { convertDisplacement, fromPhysical, toPhysical } from '../src/io/displacement.ts';
 import { encodeDisplacement, parseDisplacement, type DisplacementField } from '../src/io/nifti.ts';
 import type { Grid } from '../src/io/volume.ts';
 import { composeFields, invert, jacobian, planInverse } from '../src/register/fields.ts';
@@ -246,7 +246,7 @@ test('fields that do not meet, and options out of range, are refused', async () 
 
 test('forms of a displacement: encoded and parsed back, and refused under another name', async () => {
   const field = fieldOf(oblique, linear(A));
-  const forms = ['itk', 'learn2reg', 'voxel'] as const;
+  const forms = ['itk', 'learn2reg', 'ras'] as const;
   for (const form of forms) {
     const bytes = encodeDisplacement({ ...field, data: convertDisplacement(field.data, field, 'itk', form) }, form).buffer as ArrayBuffer;
     const back = parseDisplacement('d.nii', bytes, undefined, form);
@@ -260,7 +260,12 @@ test('forms of a displacement: encoded and parsed back, and refused under anothe
       );
     }
   }
-  assert.is(convertDisplacement(field.data, field, 'learn2reg', 'voxel'), field.data);
+  const n = field.data.length / 3;
+  convertDisplacement(field.data, field, 'itk', 'ras').forEach((value, at) =>
+    assert.is(value, at < 2 * n ? -field.data[at]! : field.data[at]),
+  );
+  const voxels = fromPhysical(field.data, field);
+  assert.equal(convertDisplacement(voxels, field, 'learn2reg', 'ras'), convertDisplacement(toPhysical(voxels, field), field, 'itk', 'ras'));
 });
 
 test.run();

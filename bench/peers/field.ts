@@ -20,7 +20,7 @@ export async function readField(path: string, fixed: Grid): Promise<Float32Array
     });
     if (!field) continue;
     if (!sameGrid(field, fixed)) throw new Error(`${path}: its grid is not that of the fixed image`);
-    return convertDisplacement(field.data, fixed, form, 'voxel');
+    return convertDisplacement(field.data, fixed, form, 'learn2reg');
   }
   throw new Error(refused[0]);
 }

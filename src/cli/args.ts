@@ -1,5 +1,6 @@
 // A command's options, declared in one table: parsed strictly, checked by name, and printed as its help.
 import { parseArgs } from 'node:util';
+import { MAX_VOXELS } from '../io/nifti-header.ts';
 
 /** Wrong usage: exit code 2. The message names the option. */
 export class UsageError extends Error {}
@@ -56,7 +57,11 @@ export const oneOf =
 /** Voxels along (W, H, D) = (i, j, k). */
 export function size(value: string): [number, number, number] {
   const parsed = list(whole)(value);
-  return parsed.length === 3 ? (parsed as [number, number, number]) : fail(`three whole numbers W,H,D are needed, got ${value}`);
+  if (parsed.length !== 3) fail(`three whole numbers W,H,D are needed, got ${value}`);
+  const voxels = parsed.reduce((a, b) => a * b);
+  return voxels <= MAX_VOXELS
+    ? (parsed as [number, number, number])
+    : fail(`${value}: ${voxels} voxels; at most ${MAX_VOXELS} are supported`);
 }
 
 const UNITS = ['B', 'KB', 'MB', 'GB', 'TB'];

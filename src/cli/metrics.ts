@@ -107,7 +107,7 @@ export function report(
     options: { ...options, ...(inputs.segmentation && { labels: inputs.segmentation.labels }) },
     intensities,
     inputs: inputs.paths,
-    warnings: inputs.warnings,
+    warnings: [...inputs.warnings, ...registration.warnings],
   };
 }
 export type Report = ReturnType<typeof report>;

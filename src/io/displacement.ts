@@ -14,7 +14,7 @@ interface Form {
  * How displacement files are laid out. The values are [3, D, H, W] in all of them, the grid is the fixed image's:
  * - itk: LPS mm from the fixed point to the moving point, as ITK and ANTs write it;
  * - learn2reg: voxels along (i, j, k), for two images on one grid;
- * - voxel: the same under another intent code, so that nothing takes it for millimetres.
+ * - ras: RAS mm, as NIfTI defines its displacement vectors, which ITK (from 5.4 on), Slicer and FreeSurfer turn to their own axes.
  */
 export const displacementForms = {
   itk: {
@@ -24,11 +24,11 @@ export const displacementForms = {
     description: 'displacement, LPS mm, fixed to moving point',
   },
   learn2reg: { more: [3], intents: [0, 1006, 1007], layout: 'W×H×D×3', description: 'displacement, voxels i, j, k, fixed to moving point' },
-  voxel: {
+  ras: {
     more: [1, 3],
     intents: [1006],
     layout: 'W×H×D×1×3, intent 1006',
-    description: 'displacement, voxels i, j, k, fixed to moving point',
+    description: 'displacement, RAS mm, fixed to moving point',
   },
 } satisfies Record<string, Form>;
 export type DisplacementForm = keyof typeof displacementForms;
@@ -43,9 +43,13 @@ export function formOf(extents: readonly number[], intent: number): Displacement
 
 /** The values of one form as those of another, on the same grid; the same array where nothing changes. */
 export function convertDisplacement(data: Float32Array, grid: Grid, from: DisplacementForm, to: DisplacementForm): Float32Array {
-  if ((from === 'itk') === (to === 'itk')) return data;
-  return to === 'itk' ? toPhysical(data, grid) : fromPhysical(data, grid);
+  if (from === to) return data;
+  const itk = from === 'itk' ? data : from === 'ras' ? turned(data) : toPhysical(data, grid);
+  return to === 'itk' ? itk : to === 'ras' ? turned(itk) : fromPhysical(itk, grid);
 }
+
+/** RAS as LPS, or LPS as RAS: x and y negated. */
+const turned = (data: Float32Array): Float32Array => data.map((value, n) => (3 * n < 2 * data.length ? -value : value));
 
 /**
  * ITK's form of a displacement: u in voxels of `grid` (channels i, j, k) → the vector in LPS mm from the fixed point to the moving point.

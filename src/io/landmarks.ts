@@ -8,15 +8,15 @@ export interface Landmarks {
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 /**
- * A table with the columns [name,] fixed i, j, k, moving i, j, k, separated by tabs, semicolons or commas. The first line is a header when
- * none of its fields is a number. Throws `file:line: …` for a row that is not six numbers after an optional name.
+ * A table with the columns [name,] fixed i, j, k, moving i, j, k, separated by tabs, semicolons or commas. Fields may be
+ * quoted. The first line is a header when none of its fields is a number. Throws `file:line: …` for a row that is not six numbers after an optional name.
  */
 export function parseLandmarks(name: string, text: string): Landmarks {
   const lines = text.split(/\r\n|\n|\r/);
   const first = lines.find((line) => line.trim()) ?? '';
   const separator = ['\t', ';', ','].find((mark) => first.split(mark).length >= 6) ?? ',';
   const rows = lines
-    .map((line, n) => ({ line: n + 1, fields: line.split(separator).map((field) => field.trim()) }))
+    .map((line, n) => ({ line: n + 1, fields: line.split(separator).map((field) => field.trim().replace(/^"(.*)"$/, '$1')) }))
     .filter(({ fields }) => fields.some((field) => field));
   const header = rows.length && !rows[0].fields.some((field) => NUMBER.test(field)) ? rows.shift()!.fields : undefined;
   if (header) checkHeader(name, header);

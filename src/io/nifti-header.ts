@@ -44,7 +44,8 @@ const REFUSED: Record<number, string> = {
   2048: 'complex256',
   2304: 'RGBA',
 };
-const MAX_VOXELS = 2 ** 31;
+/** Of an image. */
+export const MAX_VOXELS = 2 ** 31;
 const MM_PER_UNIT: Record<number, number> = { [NIFTI1.UNITS_METER]: 1000, [NIFTI1.UNITS_MICRON]: 0.001 }; // else mm
 
 /**

@@ -86,7 +86,7 @@ export function parseSafetensors(file: string, bytes: Uint8Array): Safetensors {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(8, start));
     header = JSON.parse(text);
   } catch (error) {
-    fail(`the header is no JSON: ${(error as Error).message}`);
+    fail(`no .safetensors file, or a damaged one: its header is no JSON: ${(error as Error).message}`);
   }
   if (!isObject(header)) fail('the header is no JSON object');
   const twice = repeatedKey(text);

@@ -69,7 +69,7 @@ export interface InvertOptions {
 
 const invertOptions = ['grid', 'tolerance', 'maxIterations', 'signal'];
 
-/** Lengths of u(p + v(p)) + v(p), which is 0 for the exact inverse. */
+/** Lengths of u(p + v(p)) + v(p), which is 0 for the exact inverse; of a field with a large affine part, where v leads into its grid. */
 export interface InverseResidual {
   mean: number;
   rms: number;
@@ -116,8 +116,36 @@ export async function invert(
   const affine = nearestAffine(field);
   const turns = affine.some((x, i) => i % 4 !== 3 && Math.abs(x - identityAffine[i]!) > TURNED);
   if (!turns || Math.abs(determinant(affine)) < FLAT) return invertDeformation(gpu, field, grid, limits);
-  const { field: inverse, outcome } = await invertDeformation(gpu, withoutAffine(field, affine), grid, limits);
-  return { field: followedBy(inverse, invertAffine(affine)), outcome };
+  const { field: deformed, outcome } = await invertDeformation(gpu, withoutAffine(field, affine), grid, limits);
+  const inverse = followedBy(deformed, invertAffine(affine));
+  return { field: inverse, outcome: { ...outcome, ...(await residualOf(gpu, field, inverse)) } };
+}
+
+/** u(p + v(p)) + v(p) of the fields as they are, where v leads into the grid of u: what goes on beyond it as at its border turns no further. */
+async function residualOf(
+  gpu: Gpu,
+  field: DisplacementField,
+  inverse: DisplacementField,
+): Promise<Record<'voxels' | 'mm', InverseResidual>> {
+  const { data } = await composeFields(gpu, field, inverse);
+  const steps = fromPhysical(inverse.data, inverse);
+  const toField = matrixBetween(inverse, field);
+  const [w, h] = inverse.size;
+  const n = voxelCount(inverse);
+  const inside: number[] = [];
+  for (let p = 0; p < n; p++) {
+    const [i, j, k] = [p % w, Math.floor(p / w) % h, Math.floor(p / (w * h))];
+    const at = applyAffine(toField, [i + steps[p]!, j + steps[n + p]!, k + steps[2 * n + p]!]);
+    if (at.every((x, axis) => x >= 0 && x <= field.size[axis]! - 1)) inside.push(p); // between voxels, not beyond the last
+  }
+  const of = (values: Float32Array) => {
+    const lengths = tally();
+    lengths.count(
+      Float32Array.from({ length: 3 * inside.length }, (_, i) => values[Math.floor(i / inside.length) * n + inside[i % inside.length]!]!),
+    );
+    return lengths.lengths();
+  };
+  return { voxels: of(fromPhysical(data, inverse)), mm: of(data) };
 }
 
 async function invertDeformation(

@@ -19,7 +19,7 @@ export const modalities = ['auto', 'mri', 'ct'] as const;
 
 /**
  * `auto`: CT where a thousandth of the values lies below −500 (air). CT → HU window; MRI and everything else → from the smallest value to the
- * 99.5th percentile of those above it. With a mask, values inside it decide. Throws when CT is asked for and the values are no HU.
+ * 99.5th percentile of those above it; the smallest but for a few that lie far below all others, as a fill value does. With a mask, values inside it decide. Throws when CT is asked for and the values are no HU.
  */
 export function intensityWindow(data: Float32Array, modality: Modality | 'auto' = 'auto', mask?: Float32Array): IntensityWindow {
   const values = mask ? data.filter((_, v) => mask[v] !== 0) : data;
@@ -40,7 +40,21 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
       `modality ct: all values, ${low} to ${high}, are in a small part of its window of ${CT.low} to ${CT.high} HU; choose mri`,
     );
   if (modality === 'ct' || (modality === 'auto' && air >= CT_SHARE * values.length)) return { modality: 'ct', ...CT };
+  low = Math.max(low, lowest(values));
   return { modality: 'mri', low, high: percentile(values, 0.995, low, high) };
+}
+
+/** Values in a sample that tells what is far from all others, and the share of it, at either end, that may be. */
+const SAMPLE = 2 ** 15;
+const STRAY = 0.005;
+
+/** From where on values count: their 0.5th percentile where smaller ones lie further below it than the range to the 99.5th is wide; else −∞. */
+function lowest(values: Float32Array): number {
+  const stride = Math.ceil(values.length / SAMPLE);
+  const sample = Float32Array.from({ length: Math.ceil(values.length / stride) }, (_, i) => values[i * stride]!).sort();
+  const [bottom, top] = [STRAY, 1 - STRAY].map((share) => sample[Math.floor(share * (sample.length - 1))]!) as [number, number];
+  const least = bottom - (top - bottom);
+  return top > bottom && values.some((v) => v < least) ? bottom : -Infinity;
 }
 
 /**

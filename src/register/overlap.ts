@@ -33,7 +33,7 @@ export function checkOverlap(fixed: Grid, moving: Grid): void {
   const [fixedShare, movingShare] = shares.map((share) => `${(100 * share).toFixed(0)} %`);
   throw new Error(
     `the volumes do not overlap: ${fixedShare} of the fixed grid lies inside the moving one, ${movingShare} the other way round; ` +
-      "check the headers' affines (sform/qform), or, where they mean nothing, bring the volumes together by affine moments, rigid or affine",
+      "check the headers' affines (sform/qform), or, where they mean nothing, ask for an alignment by name: affine 'affine', 'rigid' or 'moments' ('auto' trusts them)",
   );
 }
 

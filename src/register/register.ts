@@ -8,7 +8,7 @@ import { checkedImage, checkGeometry, type Float32Volume, type Grid, type Masked
 import { alignAffine, type AffineResult, type Memory, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
-import { blankBeyond, checkOverlap, covered, overlap, reachesOut } from './overlap.ts';
+import { blankBeyond, checkOverlap, covered, LEAST_SHARED, overlap, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
 /** Told when a stage begins, and of every evaluation of the update. `fraction`: how much is done, 0…1, which never falls. */
@@ -60,6 +60,8 @@ export interface Registration {
   similarity: { before: number; after: number };
   options: ResolvedOptions;
   intensities: { fixed: IntensityWindow; moving: IntensityWindow };
+  /** Why the result may not be one, a sentence each: nothing to compare, images that fit no better than before, and the like. */
+  warnings: string[];
   seconds: { affine: number; prepare: number; solve: number; finish: number };
   memory: Memory;
 }
@@ -188,15 +190,18 @@ export async function register(
     blankBeyond(warped, displacement, fixed, moving);
     const [before] = await schedule.read(traced.similarity.before);
     const [after] = await schedule.read(traced.similarity.after);
+    const shared = overlap(fixed, moving, transform);
+    const similarity = { before: before!, after: after! };
     return {
       displacement,
       warped: { size: fixed.size, affine: fixed.affine, data: warped, dtype: 'float32' },
       levels,
       affine,
-      coverage: overlap(fixed, moving, transform),
-      similarity: { before: before!, after: after! },
+      coverage: shared,
+      similarity,
       options: resolved,
       intensities,
+      warnings: doubts({ coverage: shared, similarity, intensities, levels }),
       seconds: {
         affine: (aligned - started) / 1e3,
         prepare: (prepared - aligned) / 1e3,
@@ -208,6 +213,33 @@ export async function register(
   } finally {
     schedule.destroy();
   }
+}
+
+/** Mean LNCC below which two images have next to nothing in common. */
+const ALIKE = 0.05;
+
+/** What speaks against a result. */
+function doubts({
+  coverage,
+  similarity: { before, after },
+  intensities,
+  levels,
+}: Pick<Registration, 'coverage' | 'similarity' | 'intensities' | 'levels'>) {
+  const kinds = [intensities.fixed.modality, intensities.moving.modality].map((kind) => kind.toUpperCase());
+  const astray = levels.find(({ result }) => result === 'diverged' || result === 'non-finite');
+  return [
+    ...(kinds[0] === kinds[1]
+      ? []
+      : [
+          `the fixed image is taken for ${kinds[0]}, the moving one for ${kinds[1]}, by their values: LNCC compares images of one kind; name the modality`,
+        ]),
+    ...(coverage < LEAST_SHARED
+      ? [`${(100 * coverage).toFixed(0)} % of the fixed grid lies in the moving image: hardly anything was compared`]
+      : []),
+    ...(after < before ? [`the images are less alike than before: LNCC ${before.toFixed(3)} → ${after.toFixed(3)}`] : []),
+    ...(after < ALIKE ? [`the images have next to nothing in common: LNCC ${after.toFixed(3)}`] : []),
+    ...(astray ? [`the level at 1/${astray.factor} resolution is ${astray.result}`] : []),
+  ];
 }
 
 /** CT is known by its air; a model trained on something else would see it through a window that was never meant. */

@@ -9,7 +9,7 @@ import { outputName, readField } from '../fields.ts';
 import { doubts, warn } from '../inputs.ts';
 import { checkOutput, withOutputs } from '../outputs.ts';
 
-export const summary = 'convert a displacement between ITK or ANTs, Learn2Reg and voxels';
+export const summary = 'convert a displacement between ITK or ANTs (LPS mm), Learn2Reg (voxels) and NIfTI (RAS mm)';
 export const usage = 'deqreg convert --in D --out E --from FORM --to FORM [--fixed F]';
 const forms = Object.keys(displacementForms) as DisplacementForm[];
 export const options = {
@@ -20,7 +20,7 @@ export const options = {
     value: forms.join('|'),
     parse: oneOf(...forms),
     required: true,
-    help: 'learn2reg: W×H×D×3, voxels i, j, k; voxel: W×H×D×1×3, intent 1006, the same',
+    help: 'learn2reg: W×H×D×3, voxels i, j, k; ras: W×H×D×1×3, intent 1006, RAS mm',
   },
   fixed: {
     value: 'FILE',
@@ -36,11 +36,11 @@ export async function run(args: string[]): Promise<number> {
   if (grid && stored.size.some((n, axis) => n !== grid.size[axis])) {
     throw new Error(`${path}: ${stored.size.join('×')} voxels, but the fixed volume ${fixed} has ${grid.size.join('×')}`);
   }
-  if (grid && from === 'itk' && !sameGrid(stored, grid))
+  if (grid && from !== 'learn2reg' && !sameGrid(stored, grid))
     throw new Error(
       `${path}: its affine puts voxels up to ${furthest(stored, grid).toPrecision(3)} mm from where the fixed volume ${fixed} has them; pass the volume that it was made for`,
     );
-  if (!grid && from !== 'itk') warn(doubts([[path, stored]]).map((line) => `${line}; the fixed volume has one: --fixed FILE`));
+  if (!grid && from === 'learn2reg') warn(doubts([[path, stored]]).map((line) => `${line}; the fixed volume has one: --fixed FILE`));
   const { size, affine } = grid ?? stored;
   const data = convertDisplacement(stored.data, { size, affine }, from, to);
   await withOutputs(dirname(out), (write) => write(basename(out), encodeDisplacement({ size, affine, data }, to)));

@@ -153,6 +153,7 @@ async function runAll({ pairs, methods, labels, affine }: Jobs, journal: Journal
             progress.warn((await inputs).warnings);
           }
           const metrics = await registerPair(gpu, await inputs, options, read, progress.show);
+          progress.warn(metrics.warnings.slice((await inputs).warnings.length).map((line) => `${pair.name}, ${name}: ${line}`));
           done = { ...runOf(pair.name, name, metrics), metrics };
         } catch (error) {
           done = { pair: pair.name, method: name, error: (error as Error).message.trim().replace(/\s*\n\s*/g, ' ') };

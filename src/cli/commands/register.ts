@@ -185,6 +185,7 @@ async function registerInto(
   const progress = reporter(how.quiet);
   try {
     const registration = await register(gpu, fixed, moving, requested, progress.show).finally(progress.end);
+    if (!how.quiet) warn(registration.warnings);
     const {
       displacement,
       warped,
