@@ -87,14 +87,21 @@ export async function deqreg(
 
 const REFINE = '3';
 
-function deqregMethod(words: string[], shares: readonly number[]): Method {
+const ofBrains = (c: Case): boolean => kindOf(c) === 'brain';
+/** What the trained brain update knows of the pairs of brains here (bench/generalisation.ts has more of them). */
+const KNOWN = ' Of the brains, subA/subB chose its weights, both subjects of sub01/sub02 were trained on, and of sub03/sub08 one.';
+
+function deqregMethod(
+  words: string[],
+  shares: readonly number[],
+  fits = (c: Case) => words[0] !== 'deq' || kindOf(c) !== 'cardiac',
+): Method {
   const [method] = words as [RegisterOptions['method']];
   return {
     name: words.join(' '),
     peer: false,
     shares,
-    // the trained updates on what they were trained for
-    fits: (c) => method !== 'deq' || kindOf(c) !== 'cardiac',
+    fits, // the trained updates: what they were trained for
     async register(c, inputs, out, share = 1) {
       const { iterations } = share === 1 ? { iterations: [] } : resolveOptions({ method }, inputs.fixed);
       const less = (iterations as readonly number[]).map((n) => Math.max(1, Math.round(share * n)));
@@ -105,12 +112,13 @@ function deqregMethod(words: string[], shares: readonly number[]): Method {
       return timed;
     },
     field: async (_, { fixed }, out) => ({ u: await readField(join(out, 'displacement.nii.gz'), fixed) }),
-    told: `\`deqreg register --method ${words.join(' ')}\`, default options.`,
+    told: `\`deqreg register --method ${words.join(' ')}\`, default options${method === 'deq' ? `.${KNOWN}` : ', found on these pairs, one setting for all kinds; the peers have one for each.'}`,
   };
 }
 
 export const ownMethods = (): Method[] => [
   ...classicalMethods.map((method) => deqregMethod([method], [0.125, 0.25, 0.5])),
+  deqregMethod(['equilibrium', '--refine', '0'], [], ofBrains), // by default brains alone are refined
   deqregMethod(['deq'], []),
   deqregMethod(['deq', '--refine', REFINE], []),
 ];
@@ -170,8 +178,18 @@ const torchAtFullResolution = (program: string, device: string | undefined): Met
   ...torchMethod(program, TWIN, fullOptions, device),
   name: twinName(device, FULL_LEVELS),
   shares: [],
-  fits: (c) => kindOf(c) === 'brain',
+  fits: ofBrains,
   told: `the same on the brains, which equilibrium refines at full resolution, with a few steps there and the window that deqreg has: \`${fullOptions.join(' ')}\`, λ and rate as above.`,
+});
+
+/** The twin as smooth as it has to be for next to no folds. */
+const torchSmooth = (program: string, device: string | undefined): Method => ({
+  ...torchMethod(program, TWIN, ['--lam', '2'], device),
+  name: twinName(device, 'λ 2'),
+  shares: [],
+  slow: true,
+  fits: ofBrains,
+  told: 'the same on the brains with λ 2, so that its fields fold as little as others do.',
 });
 
 export interface PeerOptions {
@@ -189,7 +207,7 @@ export function findPeers({ script = TWIN, args, device }: PeerOptions): { peers
   const program = pythonWithTorch();
   if (program) {
     peers.push(torchMethod(program, script, args, device));
-    if (script === TWIN && !args) peers.push(torchAtFullResolution(program, device));
+    if (script === TWIN && !args) peers.push(torchAtFullResolution(program, device), torchSmooth(program, device));
   } else missing.push({ name: 'PyTorch', install: 'apt-get install python3-torch python3-numpy' });
   const common = { peer: true, fits: () => true, shares: [0.25, 0.5] };
   const files =
