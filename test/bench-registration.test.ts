@@ -105,6 +105,7 @@ test('the figures of the true field: all labels overlap, all landmarks meet, not
     fixed,
     moving,
     segmentation: { fixed, moving, labels: [1, 2] },
+    movingLabels: moving,
     landmarks,
     warnings: [],
   };

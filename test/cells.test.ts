@@ -1,4 +1,4 @@
-// The learned cells against PyTorch (golden/cells.py, float64): the update and all of its gradients; storage in f16; files of weights.
+// The cells against PyTorch (golden/cells.py, float64): the update and, of the learned ones, all of its gradients; storage in f16; files of weights.
 import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -9,18 +9,24 @@ import {
   gradirn,
   Graph,
   identity,
+  type LevelImages,
   localStatistics,
+  type Mapped,
   type ParameterValues,
   parseSafetensors,
+  resetAdam,
+  runOnce,
   Schedule,
   type Tensor,
   traceTrainingStep,
   type TrainingStepOptions,
   unitGrid,
+  variationalCell,
   vjp,
   withGradient,
 } from '../src/index.ts';
 import { cells } from '../src/models/cells.ts';
+import { composedAdam, composedAdamState } from '../src/models/composed-adam.ts';
 import { gpu } from './gpu.ts';
 import { dot, norm, relativeError } from './reference/ndarray.ts';
 import { at } from './root.ts';
@@ -154,6 +160,61 @@ for (const name of names) {
     });
   });
 }
+const classical = { lambda: 0.18, smoothing: 0.8 };
+const steady = { ...classical, step: 0.375, softness: 0.3 };
+/** f(u) of a cell without weights on the golden's level, and its monitor. */
+async function runClassical(masked: boolean, trace: (graph: Graph, images: LevelImages) => (u: Tensor) => Mapped) {
+  const graph = new Graph();
+  const keys = ['fixed', 'moving', 'u', ...(masked ? ['masks.fixed', 'masks.moving'] : [])];
+  const inputs = keys.map((key) => graph.input(key, of(key).shape));
+  const [fixed, moving, u, ...masks] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor];
+  const { next, monitor } = graph.phase('all', () => {
+    const mapped = trace(graph, {
+      fixed: localStatistics(fixed, WINDOW),
+      moving: withGradient(centre(moving)),
+      matrix: [...of('matrix').data],
+      ratios: [...of('ratios').data] as [number, number, number],
+      ...(masked && { masks: { fixed: masks[0], moving: masks[1] } }),
+    })(u);
+    return { next: graph.output(mapped.next), monitor: graph.output(mapped.monitor!) };
+  });
+  const schedule = await Schedule.build(device, graph);
+  inputs.forEach((t) => schedule.upload(t, of(t.label).data));
+  schedule.run('all');
+  const found = { next: await schedule.read(next), monitor: (await schedule.read(monitor))[0]! };
+  schedule.destroy();
+  return found;
+}
+
+test("the classical cell's update is PyTorch's, with masks and without, and so is the LNCC that it tells", async () => {
+  for (const [masked, golden] of [
+    [false, 'variational.f'],
+    [true, 'variational.masked.f'],
+  ] as const) {
+    const { next, monitor } = await runClassical(masked, (_, images) => variationalCell(images, steady));
+    close(minus(next, of('u').data), minus(of(golden).data, of('u').data), 5e-6, golden);
+    if (!masked) assert.ok(Math.abs(monitor / of('variational.lncc').data[0]! - 1) < 1e-5, `LNCC ${monitor}`);
+  }
+});
+
+test("the first of Adam's composed steps is PyTorch's", async () => {
+  const { next } = await runClassical(false, (graph, images) => {
+    const memory = composedAdamState(graph, 'adam', of('u').shape);
+    resetAdam(memory);
+    return composedAdam(images, memory, { ...classical, step: 0.5, softness: 0.1 });
+  });
+  close(minus(next, of('u').data), minus(of('adam.f').data, of('u').data), 5e-6, 'f(u) − u');
+});
+
+test('large images are centred by the same level as in PyTorch', async () => {
+  const graph = new Graph();
+  const x = graph.input('x', [1, 1, 30, 30, 25]);
+  const y = graph.phase('all', () => graph.output(centre(x)));
+  const values = Float32Array.from({ length: 30 * 30 * 25 }, (_, i) => i);
+  const centred = await runOnce(device, graph, [[x, values]], y);
+  assert.ok(Math.abs(centred[0]! + of('large.level').data[0]!) < 0.01, `${-centred[0]!}, in PyTorch ${of('large.level').data[0]}`);
+});
+
 test('bad use is refused, with shapes', async () => {
   const { graph, cell } = traceCell('deqreg', { channels: 8 });
   const schedule = await Schedule.build(device, graph);

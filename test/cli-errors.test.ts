@@ -137,7 +137,6 @@ const wrongUsage: [string, string | RegExp][] = [
   [`register ${pair} --out o --iterations 0`, /--iterations must be whole numbers above 0/],
   [`register ${pair} --out o --method newton`, '--method: newton is none of equilibrium, adam, deq'],
   [`register ${pair} --out o --fixed-seg seg.nii`, '--moving-seg FILE is missing: Dice needs both label maps'],
-  [`register ${pair} --out o --moving-seg seg.nii`, '--fixed-seg FILE is missing: Dice needs both label maps'],
   [`register ${pair} --out o --labels 1`, '--labels needs --fixed-seg and --moving-seg'],
   ['apply --moving good.nii.gz --displacement good.nii.gz --out o.mha', '--out: o.mha: the name must end in .nii or .nii.gz'],
   [
@@ -147,6 +146,7 @@ const wrongUsage: [string, string | RegExp][] = [
   ['phantom --out o --kind heart', '--kind: heart is none of brain, lung'],
   ['phantom --out o --size 40,48', '--size: three whole numbers W,H,D are needed, got 40,48'],
   ['phantom --out o --size 40,48,8', '--size: 40,48,8: at least 16 voxels along each axis are needed'],
+  ['phantom --out o --size 3000,3000,3000', '--size: 3000,3000,3000: 27000000000 voxels; at most 2147483648 are supported'],
   ['phantom --out o --seed one', '--seed: not a number: one'],
   ['info now', "unexpected argument 'now'; --help lists the options"],
   ['setup now', "unexpected argument 'now'; --help lists the options"],

@@ -104,6 +104,31 @@ test('a folder with files that no run has left, or with an input among them, is 
     /^deqreg: run\/warped\.nii\.gz: is the moving volume of this run, which would replace it; choose another --out$/m,
   );
   assert.is((await register('whole.nii', 'run')).code, 0);
+  await writeFile(at('own', 'landmarks.csv'), 'mine');
+  await writeFile(at('own', 'evaluation.csv'), 'mine');
+  await writeFile(at('list.json'), JSON.stringify({ validation: [{ fixed: 'whole.nii', moving: 'half.nii' }] }));
+  const files = await readdir(at('own'));
+  for (const [command, message] of [
+    ['phantom --out own --size 16,16,16', /own: has landmarks\.csv, but no phantom\.json of deqreg: /],
+    ['evaluate --data list.json --out own', /own: has evaluation\.csv, but no evaluation\.json of deqreg: /],
+  ] as const) {
+    const { code, stderr } = await run(command);
+    assert.is(code, 1);
+    assert.match(stderr, message);
+  }
+  assert.equal([await readdir(at('own')), await readFile(at('own', 'landmarks.csv'), 'utf8')], [files, 'mine']);
+  for (let twice = 0; twice < 2; twice++) assert.is((await run('phantom --out made --size 16,16,16')).code, 0);
+});
+
+test('moving labels alone are warped, and measure nothing', async () => {
+  const { code, stderr, stdout } = await run(
+    'register --fixed whole.nii --moving whole.nii --levels 2 --iterations 2 --affine none --no-report --out atlas --moving-seg labels.nii',
+  );
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /files .*warped_seg\.nii\.gz/);
+  assert.not.match(stdout, /Dice/);
+  const [labels, warped] = await Promise.all([readVolume(at('labels.nii')), readVolume(at('atlas', 'warped_seg.nii.gz'))]);
+  assert.equal(warped.data, labels.data);
 });
 
 test('a header without orientation, or with two of them, is told', async () => {

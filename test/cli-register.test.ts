@@ -42,6 +42,7 @@ test('phantom: all files, the same for the same seed, and the stored displacemen
     'landmarks.csv',
     'moving.nii.gz',
     'moving_seg.nii.gz',
+    'phantom.json',
   ]);
   await succeed('phantom --out q --size 40,48,56');
   assert.equal(await readFile(at('q', 'fixed.nii.gz')), await readFile(at('p', 'fixed.nii.gz')));

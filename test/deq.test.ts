@@ -93,11 +93,10 @@ test('jfb and phantom point the same way, phantom closer', async () => {
 });
 
 test('a cell that does not contract: the failure is data, and the gradient is finite', async () => {
-  const { outcome, da, dx } = await solve({ adjoint: 'implicit' }, 40, {
-    forward: { ...tight, maxIterations: 8 },
-    backward: { ...tight, maxIterations: 8 },
-  });
+  const patient = { forward: { ...tight, maxIterations: 60 }, backward: { ...tight, maxIterations: 60 } };
+  const { outcome, da, dx } = await solve({ adjoint: 'implicit' }, 40, patient);
   assert.is.not(outcome.forward!.result, 'converged');
+  assert.is((await solve({ adjoint: 'implicit' }, 0.7, patient)).outcome.forward!.result, 'converged', 'which one that contracts does');
   assert.ok(Number.isFinite(da) && dx.every(Number.isFinite));
 });
 
@@ -130,7 +129,7 @@ test('what the weights get is said: implicit, its best iterate, or g where no st
   assert.equal(broken.gradient, (await roots({ adjoint: 'jfb' })).gradient);
 });
 
-test('memory: implicit and jfb do not grow with the steps, unrolled does, checkpointed lies between', () => {
+test('memory: planned before any step for implicit and jfb, a small part of what 64 unrolled steps take; checkpointed lies between', () => {
   const peak = (adjoint: Adjoint) => {
     const graph = new Graph();
     const big = [1, 1, 20, 24, 28];
@@ -143,9 +142,9 @@ test('memory: implicit and jfb do not grow with the steps, unrolled does, checkp
   const growth = unrolled.slice(1).map((p, i) => (p - unrolled[i]!) / (8 * 2 ** i));
   growth.forEach((g) => close(g, growth[0]!, 0.05, 'bytes a step'));
   const checkpointed = peak({ adjoint: 'checkpointed', steps: 64 });
-  assert.ok(checkpointed < 0.5 * unrolled[3]!, `${checkpointed} against ${unrolled[3]}`);
-  assert.ok(peak({ adjoint: 'implicit' }) < 0.3 * unrolled[3]!);
-  assert.ok(peak({ adjoint: 'jfb' }) <= peak({ adjoint: 'implicit' }));
+  assert.ok(checkpointed < 0.25 * unrolled[3]!, `${checkpointed} against ${unrolled[3]}`);
+  assert.ok(peak({ adjoint: 'implicit' }) < 0.1 * unrolled[3]!);
+  assert.ok(peak({ adjoint: 'jfb' }) < 0.08 * unrolled[3]!);
 });
 
 test('detach: the value passes, the gradient does not', async () => {

@@ -66,4 +66,16 @@ test('encodeLandmarks is read back exactly', async () => {
   assert.match(await messageOf(() => encodeLandmarks({ fixed, moving: moving.subarray(3) })), /2 fixed points, 1 moving points/);
 });
 
+test('quoted fields are what is in the quotes, in a header too', () => {
+  const { fixed, names } = parseLandmarks(
+    'q.csv',
+    '"name","fixed_i","fixed_j","fixed_k","moving_i","moving_j","moving_k"\n"a",1,"2",3,4,5,6\n',
+  );
+  assert.equal([[...fixed], names], [[1, 2, 3], ['a']]);
+  assert.throws(
+    () => parseLandmarks('q.csv', '"moving_i","moving_j","moving_k","fixed_i","fixed_j","fixed_k"\n1,2,3,4,5,6\n'),
+    /moving before fixed/,
+  );
+});
+
 test.run();

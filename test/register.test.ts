@@ -164,7 +164,7 @@ test('an image that lies elsewhere in space is found there', async () => {
   [3, 7, 11].forEach((i, c) => assert.ok(Math.abs(mean[c]! - expected[i]!) < 0.1, `axis ${c}: ${mean[c]} for ${expected[i]} voxels`));
 });
 
-test('intensities: CT by its air, else up to the 99.5th percentile, which hot voxels do not decide', () => {
+test('intensities: CT by its air, else up to the 99.5th percentile; neither hot voxels nor holes decide', () => {
   const ramp = Float32Array.from({ length: 10001 }, (_, i) => i / 10);
   const { modality, low, high } = intensityWindow(ramp);
   assert.equal([modality, low, Math.abs(high - 995) < 0.2], ['mri', 0, true]);
@@ -174,6 +174,13 @@ test('intensities: CT by its air, else up to the 99.5th percentile, which hot vo
     assert.ok(Math.abs(intensityWindow(hot).high - 995) < 4, `${spike}: ${intensityWindow(hot).high}`);
   }
   assert.ok(Math.abs(intensityWindow(Float32Array.of(0, 0, 5, 5)).high - 5) < 0.01);
+  for (const hole of [-600, -32768, -1e9]) {
+    const stray = ramp.slice();
+    stray[7777] = hole; // as a fill value leaves it
+    const { modality, low, high } = intensityWindow(stray);
+    const kept = hole === -600; // not as far below the others as these reach
+    assert.equal([modality, kept ? low === hole : Math.abs(low - 5) < 1, Math.abs(high - 995) < 1], ['mri', true, true], `${hole}: ${low}`);
+  }
   assert.equal(intensityWindow(ramp.map((x) => x - 1000)).modality, 'ct');
 });
 

@@ -29,6 +29,8 @@ export interface Inputs {
   fixed: MaskedVolume;
   moving: MaskedVolume;
   segmentation?: Segmentation;
+  /** Labels on the moving grid that are to be warped, with or without others to compare them with. */
+  movingLabels?: Volume;
   landmarks?: Landmarks;
   /** What the images' files leave open about where their voxels are, and wanted labels that do not count. */
   warnings: string[];
@@ -66,9 +68,12 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
     [paths.moving, inputs.moving],
   ] as const)
     if (volume.mask) checkNotConstant(path, volume);
+  if (movingSeg) {
+    checkLabels(paths.movingSeg!, movingSeg, paths.moving, moving);
+    inputs.movingLabels = movingSeg;
+  }
   if (fixedSeg && movingSeg) {
     checkLabels(paths.fixedSeg!, fixedSeg, paths.fixed, fixed);
-    checkLabels(paths.movingSeg!, movingSeg, paths.moving, moving);
     const common = within(`${paths.fixedSeg}, ${paths.movingSeg}`, () => presentLabels(fixedSeg.data, movingSeg.data, labels));
     inputs.segmentation = { fixed: fixedSeg, moving: movingSeg, labels: common };
     if (labels) warnings.push(...uncounted(paths, inputs.segmentation, labels));

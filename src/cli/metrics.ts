@@ -38,9 +38,9 @@ export function accuracy(inputs: Inputs, u: Float32Array, warpedLabels?: Float32
 }
 
 /** The moving labels on the fixed grid, where there are labels. */
-export function labelsWarpedBy(displacement: Float32Array, { fixed, moving, segmentation }: Inputs): Float32Array | undefined {
+export function labelsWarpedBy(displacement: Float32Array, { fixed, moving, movingLabels }: Inputs): Float32Array | undefined {
   const toMoving = voxelToVoxel(fixed.affine, moving.affine);
-  return segmentation && warpLabels(segmentation.moving.data, moving.size, displacement, fixed.size, toMoving);
+  return movingLabels && warpLabels(movingLabels.data, moving.size, displacement, fixed.size, toMoving);
 }
 
 function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>, warped: Float32Array) {

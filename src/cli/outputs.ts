@@ -74,16 +74,22 @@ export async function withOutputs<T>(folder: string, work: (write: Write) => Pro
   }
 }
 
+/** A file of JSON that a command leaves beside its others, and what it holds: by it they are known. */
+export interface Mark {
+  file: string;
+  holds: readonly string[];
+}
+
 /**
- * Throws where a run that writes files of the names `all` into a folder would take away what it may not: one of its inputs, or a file that no
- * earlier run has left there, which a metrics.json of deqreg beside it tells.
+ * Throws where a command that writes files of the names `all` into a folder would take away what it may not: one of its inputs, or a file that
+ * the command has not left there before, which its mark beside it tells.
  */
-export function checkFolder(folder: string, all: readonly string[], inputs: Record<string, string | undefined>): void {
+export function checkFolder(folder: string, all: readonly string[], inputs: Record<string, string | undefined>, mark: Mark): void {
   const there = all.filter((name) => existsSync(join(folder, name)));
   for (const name of there) checkOutput(join(folder, name), inputs);
-  if (there.length && !isRun(folder))
+  if (there.length && !isMarked(folder, mark))
     throw new Error(
-      `${folder}: has ${there.join(', ')}, but no metrics.json of deqreg: not results of an earlier run, and this one would replace them; choose another --out`,
+      `${folder}: has ${there.join(', ')}, but no ${mark.file} of deqreg: not results of an earlier run, and this one would replace them; choose another --out`,
     );
 }
 
@@ -95,11 +101,10 @@ export function checkOutput(path: string, inputs: Record<string, string | undefi
       throw new UsageError(`${path}: is the ${what} of this run, which would replace it; choose another --out`);
 }
 
-/** Does the folder hold the results of a registration? */
-function isRun(folder: string): boolean {
+function isMarked(folder: string, { file, holds }: Mark): boolean {
   try {
-    const { solver, version } = JSON.parse(readFileSync(join(folder, 'metrics.json'), 'utf8'));
-    return solver !== undefined && version !== undefined;
+    const content = JSON.parse(readFileSync(join(folder, file), 'utf8'));
+    return holds.every((key) => content[key] !== undefined);
   } catch {
     return false;
   }

@@ -22,7 +22,7 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
     'warped.nii.gz',
     'displacement.nii.gz',
     ...(affine.mode === 'none' ? [] : ['affine.txt']),
-    ...(dice ? ['warped_seg.nii.gz'] : []),
+    ...(done.inputs.movingSeg ? ['warped_seg.nii.gz'] : []),
     ...(inverse ? ['inverse_displacement.nii.gz'] : []),
     'metrics.json',
     ...(reported ? ['report.html'] : []),

@@ -90,7 +90,9 @@ export function parseModel(path: string, bytes: Uint8Array): { model: Model; car
 }
 
 /** Throws on a model that cannot be traced or solved: what it says of itself, names and shapes of its weights, and weights that are no numbers. */
-export function checkModel({ cell, channels, window, modality, lambda, iterations, tolerance, values }: Model): void {
+export function checkModel(model: Model): void {
+  if ('model' in model) throw new Error('model: got the whole of what readModel returns; give its `model`');
+  const { cell, channels, window, modality, lambda, iterations, tolerance, values } = model;
   if (!Object.hasOwn(cells, cell)) throw new Error(`model: cell ${cell} is none of ${Object.keys(cells).join(', ')}`);
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
     throw new Error(`model: window must be an odd whole number of at least 3 voxels, got ${window}`);

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The learned cells in PyTorch, from ops of torch alone: how to use their weights there, and what the GPU's results are held against.
+"""The cells in PyTorch, from ops of torch alone: how to use their weights there, and what the GPU's results are held against.
 
   python3 test/golden/cells.py        (Debian's python3-torch; made with torch 1.13)
 Writes, as .safetensors of float32, weights/deqreg and weights/gradirn (random, 4 channels), and cells: images, displacement u, cotangent v
-and, of each cell, the update f(u) and the gradients of <f(u), v> for every weight and for u, computed in float64.
+and, of each learned cell, the update f(u) and the gradients of <f(u), v> for every weight and for u, computed in float64; of the classical
+cells f(u), also with masks; and the level that large images are centred by.
 
 Tensors are [N, C, D, H, W]; vectors have the channels (w, h, d) and are in voxels. The parameters have the names and shapes of the
 project's .safetensors files, so  cell.load_state_dict(safetensors.torch.load_file("weights.safetensors"))  works.
@@ -30,6 +31,7 @@ SOFTNESS = 0.3   # forces well below it move in proportion
 SHORT = 0.5      # DeqReg: longest step of one update, in voxels; steps well below it stay as they are
 SMOOTHING = 0.5  # and sigma of the Gaussian that smooths it, in voxels
 LAMBDA = 0.1     # diffusion of one update, in voxel^2
+CLASSICAL_LAMBDA = 0.18  # of the cells without weights
 IDENTITY = torch.eye(3, 4, dtype=torch.float64)
 IN_PLACE = False  # activations overwrite what the convolutions made: less memory
 
@@ -63,6 +65,8 @@ class Level:
 def centre(image):
     """The image less its mean; in large volumes, the mean of about every 4096th part of the voxels."""
     stride = max(1, image.numel() // 4096) | 1
+    while any(math.gcd(stride, n) > 1 for n in image.shape[-2:]):  # in step with neither rows nor slices
+        stride += 2
     return image - image.flatten()[::stride].mean()
 
 
@@ -164,6 +168,20 @@ def similarity_step(level, u, similarity="exact"):
     with constant(similarity):
         force = lncc_force(level, warped, gradient)
         return soft_normalize(gaussian(force, FORCE_SMOOTHING, level.ratios), LIMIT, SOFTNESS, level.ratios), warped
+
+
+def classical(u, level, step, softness, adam=False, masks=None):
+    """f(u) = G[v + u o (id + v)] of no weights: G diffuses by CLASSICAL_LAMBDA, v is the smoothed and limited force; or what Adam's first step
+    makes of the force, smoothed. masks: on the fixed and on the moving grid, 0...1, where the similarity counts. Also the mean of LNCC."""
+    warped, gradient = warp_with_gradient(level, u)
+    force = lncc_force(level, warped, gradient)
+    if masks:
+        force = force * masks[0] * sample(masks[1], positions(u, level.matrix))
+    if adam:
+        v = gaussian(step * force / (force.abs() + softness), FORCE_SMOOTHING, level.ratios) * force.new_tensor(level.ratios).reshape(1, 3, 1, 1, 1)
+    else:
+        v = soft_normalize(gaussian(force, FORCE_SMOOTHING, level.ratios), step, softness, level.ratios)
+    return gaussian(compose(u, v), math.sqrt(2 * CLASSICAL_LAMBDA), level.ratios), lncc(level, warped)
 
 
 def diffusion(u, ratios):
@@ -290,7 +308,14 @@ def main():
         goldens[f"{name}.f"] = y
         for (key, _), gradient in zip(cell.named_parameters(), gradients):
             goldens[f"{name}.gradient.{key}"] = gradient  # the same for both: weights do not act on the force
-    save("cells", goldens)
+    masks = [exact(texture(rng)(positions(torch.zeros(1, 3, *x.shape[2:], dtype=torch.float64), IDENTITY))) for x in (level.fixed, level.moving)]
+    goldens["masks.fixed"], goldens["masks.moving"] = masks
+    goldens["variational.f"], goldens["variational.lncc"] = classical(u, level, 0.375, 0.3)
+    goldens["variational.masked.f"], _ = classical(u, level, 0.375, 0.3, masks=masks)
+    goldens["adam.f"], _ = classical(u, level, 0.5, 0.1, adam=True)
+    large = torch.arange(30 * 30 * 25, dtype=torch.float64).reshape(1, 1, 30, 30, 25)  # a 4096th part, 5, divides rows and slices
+    goldens["large.level"] = (large - centre(large)).flatten()[:1]
+    save("cells", {key: x.reshape(1) if x.dim() == 0 else x for key, x in goldens.items()})
 
 
 if __name__ == "__main__":

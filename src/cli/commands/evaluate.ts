@@ -15,13 +15,15 @@ import { openGpu } from '../gpu.ts';
 import { type Inputs, readInputs, readMasked } from '../inputs.ts';
 import { type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
 import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
-import { withOutputs } from '../outputs.ts';
+import { checkFolder, withOutputs } from '../outputs.ts';
 import { type RunsReporter, runsReporter } from '../progress.ts';
 import { evaluationPage } from '../report/evaluation.ts';
 import { commandLine } from '../report/html.ts';
 import { options as ofRegister, requestedOptions } from './register.ts';
 
 const { refine, levels, iterations, tolerance, lambda, window, affine, modality, labels } = ofRegister;
+
+const FILES = ['evaluation.csv', 'evaluation.json', 'evaluation.html'];
 
 export const summary = 'register every pair of a data list by several methods, and compare';
 export const usage = 'deqreg evaluate --data FILE --out DIR [--method M,M,…] [options]';
@@ -62,6 +64,8 @@ export async function run(args: string[]): Promise<number> {
   const compared = methodsOf(names, shared, names.includes('deq') ? await modelsFor(given.model, pairs, shared.modality) : []);
   compared.forEach(checkOptions);
 
+  checkFolder(out, FILES, { data: path }, { file: 'evaluation.json', holds: ['runs', 'version'] });
+
   const labels = given.labels ?? data.labels;
   const jobs = { pairs, methods: compared, labels, affine: shared.affine };
   const evaluation = await withOutputs(out, async (write) => {
@@ -87,10 +91,7 @@ export async function run(args: string[]): Promise<number> {
   const failed = told.runs.filter(({ error }) => error !== undefined).length;
   if (!failed) finish();
   if (json) console.log(JSON.stringify(told, null, 2));
-  else if (!quiet)
-    console.log(
-      [...meansTable(told.means), ...table([['files', `evaluation.csv, evaluation.json, evaluation.html in ${out}`]])].join('\n'),
-    );
+  else if (!quiet) console.log([...meansTable(told.means), ...table([['files', `${FILES.join(', ')} in ${out}`]])].join('\n'));
   if (failed) console.error(`deqreg: ${failed} of ${told.runs.length} runs failed; --resume tries them again`);
   return failed ? 1 : 0;
 }

@@ -46,7 +46,7 @@ export const options = {
     help: `folder for ${FILES.join(', ')}`,
   },
   'fixed-seg': { value: 'FILE', parse: text, help: 'labels on the fixed grid, to measure Dice and HD95' },
-  'moving-seg': { value: 'FILE', parse: text, help: 'labels on the moving grid' },
+  'moving-seg': { value: 'FILE', parse: text, help: 'labels on the moving grid; alone, as of an atlas, they are only warped' },
   labels: { value: 'L,L,…', parse: list(label), help: 'labels that count (default: all that are in both, except 0)' },
   landmarks: { value: 'CSV', parse: text, help: 'a header, then [name,] fixed i,j,k, moving i,j,k in voxels, to measure TRE' },
   'fixed-mask': { value: 'FILE', parse: text, help: 'where the fixed image counts (values above 0): in the similarity, folds and SDlogJ' },
@@ -112,19 +112,24 @@ export async function run(args: string[]): Promise<number> {
     'no-report': noReport,
     'dry-run': dryRun,
   } = given;
-  if (!fixedSeg !== !movingSeg) throw new UsageError(`--${fixedSeg ? 'moving' : 'fixed'}-seg FILE is missing: Dice needs both label maps`);
+  if (fixedSeg && !movingSeg) throw new UsageError('--moving-seg FILE is missing: Dice needs both label maps');
   if (labels && !fixedSeg) throw new UsageError('--labels needs --fixed-seg and --moving-seg');
   if (!out && !dryRun) throw new UsageError('--out DIR is missing');
   if (given.model && method !== 'deq') throw new UsageError('--model does not apply without --method deq');
   if (!dryRun)
-    checkFolder(out!, FILES, {
-      'fixed volume': fixed,
-      'moving volume': moving,
-      'fixed labels': fixedSeg,
-      'moving labels': movingSeg,
-      'fixed mask': fixedMask,
-      'moving mask': movingMask,
-    });
+    checkFolder(
+      out!,
+      FILES,
+      {
+        'fixed volume': fixed,
+        'moving volume': moving,
+        'fixed labels': fixedSeg,
+        'moving labels': movingSeg,
+        'fixed mask': fixedMask,
+        'moving mask': movingMask,
+      },
+      { file: 'metrics.json', holds: ['solver', 'version'] },
+    );
   const named = given.model === undefined ? undefined : await readModelFile(given.model);
 
   const inputs = await readInputs({ fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks }, labels, affine);
@@ -179,7 +184,7 @@ async function registerInto(
   at: { started: number; read: number },
 ): Promise<Report> {
   const { quoted, trained } = how;
-  const { fixed, moving, segmentation } = inputs;
+  const { fixed, moving, movingLabels } = inputs;
   const gpu = await openGpu();
   const opened = performance.now();
   const progress = reporter(how.quiet);
@@ -205,7 +210,7 @@ async function registerInto(
     if (registration.affine.mode !== 'none') files.push(write('affine.txt', encodeItkAffine(registration.affine.matrix)));
     if (inverse) files.push(write('inverse_displacement.nii.gz', encodeDisplacement(inverse.field)));
     const labels = labelsWarpedBy(displacement, inputs);
-    if (labels) files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(segmentation!.moving) })));
+    if (labels) files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(movingLabels!) })));
     const encoded = performance.now();
     const determinants = jacobianDeterminants(displacement, size);
     const figures = quality(inputs, registration, labels, determinants);

@@ -1,0 +1,133 @@
+// What callers of the library hand in: checked by name before anything runs, masks by their sign, and how a run is watched and ended.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  applyDisplacement,
+  encodeDisplacement,
+  encodeNifti,
+  type Gpu,
+  invert,
+  type MaskedVolume,
+  parseDisplacement,
+  parseNifti,
+  type Progress,
+  register,
+  type RegisterOptions,
+  toPhysical,
+  type Volume,
+} from '../src/index.ts';
+import { phantom } from '../src/register/phantom.ts';
+import { gpu } from './gpu.ts';
+import { rejection } from './rejection.ts';
+
+const brain = phantom('brain', [24, 28, 32], 1);
+const { fixed, moving } = brain;
+const field = { size: fixed.size, affine: fixed.affine, data: toPhysical(brain.displacement, fixed) };
+const short = { iterations: 4 };
+const run = async (a: MaskedVolume, b: MaskedVolume, options: RegisterOptions = short, onProgress?: (progress: Progress) => void) =>
+  register(await gpu(), a, b, options, onProgress);
+
+test('a mask counts where it is above 0, whatever it holds', async () => {
+  const inside = brain.fixedSeg.data;
+  const masked = async (of: (label: number) => number) => {
+    const mask = inside.map(of);
+    return (await run({ ...fixed, mask }, { ...moving, mask })).displacement;
+  };
+  const plain = await masked((label) => Number(label > 0));
+  const others: Record<string, (label: number) => number> = {
+    'of 255': (label) => 255 * Number(label > 0),
+    'a label map': (label) => label,
+    '−1 outside': (label) => (label > 0 ? 1 : -1),
+    'NaN outside': (label) => (label > 0 ? 0.5 : NaN),
+  };
+  for (const [what, of] of Object.entries(others)) assert.equal(await masked(of), plain, what);
+});
+
+test('what is no volume, field, choice or option is refused by its name', async () => {
+  const cases: [unknown, unknown, unknown, RegExp][] = [
+    [{ ...fixed, data: [...fixed.data] }, moving, {}, /^fixed: data must be a Float32Array, got Array$/],
+    [fixed, { ...moving, data: moving.data.slice(1) }, {}, /^moving: data must have 24×28×32 = 21504 values, got 21503$/],
+    [fixed, { ...moving, mask: new Float32Array(3) }, {}, /^moving: mask must have 24×28×32 = 21504 values, got 3$/],
+    [{ ...fixed, mask: new Float32Array(21504) }, moving, {}, /^fixed: mask: an empty mask: no voxel is above 0$/],
+    [{ ...fixed, size: [24, 28, NaN] }, moving, {}, /^fixed: size must be three whole numbers above 0 \(W, H, D\), got \[24,28,NaN\]$/],
+    [{ ...fixed, affine: [1, 2, 3] }, moving, {}, /^fixed: affine must be twelve numbers.* got \[1,2,3\]$/],
+    [fixed, moving, () => {}, /^register: options must be an object such as \{ levels: \[8, 4\] \}, got function$/],
+    [fixed, moving, { levels: ['8', '4'] }, /^levels must be powers of two such as 8,4,2, got 8,4$/],
+  ];
+  for (const [a, b, options, message] of cases)
+    assert.match(await rejection(run(a as Volume, b as Volume, options as RegisterOptions)), message);
+  const g = await gpu();
+  assert.match(await rejection(register(Promise.resolve(g) as unknown as Gpu, fixed, moving)), /^gpu is no opened Gpu; give what `await/);
+  const nearest = 'Nearest' as 'nearest';
+  assert.match(
+    await rejection(applyDisplacement(g, brain.movingSeg, field, nearest)),
+    /^interpolation must be one of linear, nearest; got Nearest$/,
+  );
+  const third = { ...field, data: field.data.slice(0, 21504) };
+  assert.match(await rejection(applyDisplacement(g, moving, third)), /^displacement: data must have 3×24×28×32 = 64512 values, got 21504$/);
+  assert.match(await rejection(invert(g, field, { tol: 1 } as object)), /^invert: unknown option tol; there are grid, tolerance, /);
+  assert.throws(() => encodeNifti({ ...fixed, dtype: 'int64' as 'int32' }), /^encodeNifti: dtype must be one of float32, .*; got int64$/);
+});
+
+test('bytes come as an ArrayBuffer, or as a view into one', () => {
+  const bytes = encodeNifti({ ...fixed, dtype: 'float32' });
+  const pooled = new Uint8Array(bytes.length + 24);
+  pooled.set(bytes, 12);
+  for (const given of [bytes, bytes.buffer, pooled.subarray(12, 12 + bytes.length), Buffer.from(bytes)])
+    assert.equal(parseNifti('x', given).data, fixed.data);
+  assert.equal(parseDisplacement('u', encodeDisplacement(field)).data, field.data);
+  assert.throws(() => parseNifti('x', 'text' as unknown as Uint8Array), /^x: bytes must be an ArrayBuffer or a Uint8Array, got string$/);
+});
+
+test('progress begins at once, never falls, and ends at 1', async () => {
+  const told: Progress[] = [];
+  await run(fixed, moving, {}, (progress) => told.push(progress));
+  assert.equal(told[0], { stage: 'affine', fraction: 0 });
+  assert.equal(told.at(-1), { stage: 'finish', fraction: 1 });
+  told.forEach(({ fraction }, i) => assert.ok(i === 0 || fraction >= told[i - 1]!.fraction, `${i}: ${fraction}`));
+  const steps = told.filter((progress) => 'level' in progress);
+  assert.ok(steps.length > 10);
+  assert.is(steps.at(-1)!.fraction, 1); // a level that converged is done, whatever its budget
+});
+
+test('a signal, or an error of onProgress, ends a registration with its reason, and the GPU goes on', async () => {
+  const { ledger } = await gpu();
+  const before = ledger.live.total;
+  const reason = new Error('the user has left');
+  const aborted = (when: (progress: Progress) => boolean) => {
+    const controller = new AbortController();
+    return run(fixed, moving, { ...short, signal: controller.signal }, (progress) => when(progress) && controller.abort(reason));
+  };
+  for (const stage of ['affine', 'prepare', 'level'])
+    assert.is(await aborted((progress) => progress.stage === stage).catch((error) => error), reason, stage);
+  assert.is(await run(fixed, moving, { signal: AbortSignal.abort(reason) }).catch((error) => error), reason);
+  const thrown = run(fixed, moving, short, () => {
+    throw reason;
+  });
+  assert.is(await thrown.catch((error) => error), reason);
+  const stopped = invert(await gpu(), field, { signal: AbortSignal.abort(reason) });
+  assert.is(await stopped.catch((error) => error), reason);
+  assert.is(ledger.live.total, before, 'nothing is left behind');
+  assert.is((await run(fixed, moving)).levels.length, 3);
+});
+
+test('two at a time on one device: each as if alone, by figures and by memory', async () => {
+  const alone = await run(fixed, moving);
+  const [a, b] = await Promise.all([run(fixed, moving), run(moving, fixed)]);
+  assert.equal(a.displacement, alone.displacement);
+  for (const { memory } of [a, b]) assert.equal(memory, alone.memory);
+});
+
+test('a result that may be none says why', async () => {
+  const ct = { ...moving, data: moving.data.map((value) => value - 3000) };
+  const [mixed, good, noise] = [
+    await run(fixed, ct),
+    await run(fixed, moving, {}),
+    await run(fixed, { ...moving, data: moving.data.map((_, v) => Math.sin(v * v)) }, { ...short, affine: 'none' }),
+  ];
+  assert.match(mixed.warnings.join(), /the fixed image is taken for MRI, the moving one for CT, by their values/);
+  assert.match(noise.warnings.join(), /next to nothing in common: LNCC 0\.0/);
+  assert.equal(good.warnings, []);
+});
+
+test.run();
