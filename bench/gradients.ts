@@ -186,7 +186,7 @@ async function gradientTables(gpu: Gpu, family: Family): Promise<{ finding: stri
   const implicits = family.variants.filter(({ adjoint }) => adjoint === 'implicit').map(labelOf);
   const rows: string[][] = [];
   const solves: string[][] = [];
-  const cosines = new Map([...subjects.keys()].map((label) => [label, [] as number[]]));
+  const cosines = new Map([...subjects.keys()].map((label) => [label, [] as { cosine: number; radius: number }[]]));
   const radii: number[] = [];
   for (const gain of family.gains) {
     const found = new Map<string, Measured>();
@@ -212,7 +212,7 @@ async function gradientTables(gpu: Gpu, family: Family): Promise<{ finding: stri
     if (truth) {
       radii.push(radius);
       for (const [label, m] of found)
-        if (m.forWeights !== truth.forWeights) cosines.get(label)!.push(cosineOf(m.forWeights, truth.forWeights));
+        if (m.forWeights !== truth.forWeights) cosines.get(label)!.push({ cosine: cosineOf(m.forWeights, truth.forWeights), radius });
     }
     rows.push([
       radius.toFixed(3),
@@ -231,7 +231,12 @@ async function gradientTables(gpu: Gpu, family: Family): Promise<{ finding: stri
     ]);
   }
   [...subjects.values(), unrolled].forEach((subject) => subject.destroy());
-  const least = [...cosines].flatMap(([label, values]) => (values.length ? [`${label} ${Math.min(...values).toFixed(4)}`] : []));
+  const least = [...cosines].flatMap(([label, values]) => {
+    if (!values.length) return [];
+    const reach = Math.max(...values.map(({ radius }) => radius));
+    const part = reach < Math.max(...radii) ? ` (to a radius of ${reach.toFixed(3)}; beyond it is the reference)` : '';
+    return [`${label} ${Math.min(...values.map(({ cosine }) => cosine)).toFixed(4)}${part}`];
+  });
   const finding =
     `- **${family.name}**, radius ${Math.min(...radii).toFixed(3)} … ${Math.max(...radii).toFixed(3)} where there is a true gradient: ` +
     `smallest cosine with it: ${least.join('; ')}.`;
