@@ -4,11 +4,11 @@
 //   terms = (C, V, C·ā + 2V·b̄ + B)/n for lncc_gradient.wgsl, in the place of t; db = B, what is each voxel's own. Layout, sums and lines
 // as in lncc_terms.wgsl.
 // @use local
-// @use fields$BESIDE
+// @use fields_$PROCESSOR
 // @use fields
 // @use fields_set
 // @use column
-// @use walk$PARALLEL
+// @use walk_$PROCESSOR
 // @use lncc
 struct Params { lines: u32, w: u32, h: u32, d: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
 @group(0) @binding(0) var<storage, read_write> t: array<f32>;

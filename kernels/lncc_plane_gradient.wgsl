@@ -1,6 +1,6 @@
-// Gradient of the mean LNCC, or of its force, for b: lib/lncc_gather.wgsl, from terms t that are summed along D already, late along D; this
-// kernel adds W and H. Layout a, b, db [N, D, H, W], t as in lib/fields1.wgsl.
-// @use fields1
+// Gradient of the mean LNCC, or of its force, for b: lib/lncc_gather.wgsl, from terms t that are summed along D already, shifted along D; this
+// kernel adds W and H. Layout a, b, db [N, D, H, W], t as in lib/fields_gpu.wgsl.
+// @use fields_gpu
 // @use fields
 // @use plane_sums
 // @use lncc_gather

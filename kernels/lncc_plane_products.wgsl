@@ -1,6 +1,6 @@
-// t = Σ over the window along W and H of (b, b², a·b), of centred a and b: LNCC's moments, two axes at once, late along D. Layout a, b
-// [N, D, H, W], t as in lib/fields1.wgsl.
-// @use fields1
+// t = Σ over the window along W and H of (b, b², a·b), of centred a and b: LNCC's moments, two axes at once, shifted along D. Layout a, b
+// [N, D, H, W], t as in lib/fields_gpu.wgsl.
+// @use fields_gpu
 // @use fields_set
 // @use plane_sums
 struct Params { w: u32, h: u32, d: u32, lines: u32, radius_d: u32 }

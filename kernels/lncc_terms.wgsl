@@ -1,14 +1,14 @@
 // Local normalized cross-correlation s = c² / (va·vb + ε) per window, and what its gradient for b needs, from sums
 // t = (Σb, Σb², Σab) over W and H (this kernel adds the D axis) and the statistics (mean, variance) of a:
 //   terms = (P, Q, P·ā + 2Q·b̄), P = 2c/q/n, Q = −c²·va/q²/n, q = va·vb + ε, n the window's voxels inside the volume.
-// They take the place of t, plane i at i (lib/fields.wgsl). One invocation: a line along D, or a run of one (lib/walk0, lib/walk1.wgsl).
+// They take the place of t, plane i at i (lib/fields.wgsl). One invocation: a line along D, or a run of one (lib/walk_cpu, lib/walk_gpu.wgsl).
 // partial_sums: Σ s of each invocation. Layout as in local_statistics.wgsl. Avants et al., Med. Image Anal. 2008, squared form.
 // @use local
-// @use fields$BESIDE
+// @use fields_$PROCESSOR
 // @use fields
 // @use fields_set
 // @use column
-// @use walk$PARALLEL
+// @use walk_$PROCESSOR
 // @use lncc
 struct Params { lines: u32, w: u32, h: u32, d: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
 @group(0) @binding(0) var<storage, read_write> t: array<f32>;

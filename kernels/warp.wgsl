@@ -3,6 +3,7 @@
 // grid_sample(align_corners=True, padding_mode='border').
 // @use items$LANES
 // @use trilinear
+// @use corners
 // @use matrix
 // @use batch
 struct Params {
@@ -19,13 +20,12 @@ fn find(q: vec3f) -> Cell {
   return locate(select(x, floor(x + 0.5), NEAREST), vec3u(params.image_w, params.image_h, params.image_d));
 }
 
-fn sample(o: u32, c: Cell) -> f32 {
-  let i = o + c.base;
-  let j = i + c.step.z;
-  if (NEAREST) { return image[i + dot(vec3u(c.at), c.step)]; }
-  let near = mix(mix(image[i], image[i + c.step.x], c.at.x), mix(image[i + c.step.y], image[i + c.step.y + c.step.x], c.at.x), c.at.y);
-  let far = mix(mix(image[j], image[j + c.step.x], c.at.x), mix(image[j + c.step.y], image[j + c.step.y + c.step.x], c.at.x), c.at.y);
-  return mix(near, far, c.at.z);
+alias texel = f32;
+fn texel_at(i: u32) -> texel { return image[i]; }
+
+fn sample(first: u32, c: Cell) -> f32 {
+  if (NEAREST) { return image[first + c.base + dot(vec3u(c.at), c.step)]; }
+  return interpolated(corners_of(first, c), c.at);
 }
 
 @compute @workgroup_size(WG)

@@ -2,6 +2,7 @@
 // Sums are whole numbers, so that their order does not matter: t = round(w·ȳ·2^30/max|ȳ|) is added to a 64-bit integer in two words.
 // Range: 2^33 contributions to one voxel; resolution 2^-30 of the largest |ȳ|. Layout as in warp.wgsl.
 // @use trilinear
+// @use voxel
 // @use matrix
 // @use batch
 struct Params {
@@ -27,18 +28,13 @@ fn put(i: u32, value: f32) {
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w * params.h || largest[0] == 0.0) { return; }
-  let n = batch_of(id.z, params.d);
-  let d = id.z - n * params.d;
-  let h = quotient(id.x, params.w);
-  let w = id.x - h * params.w;
+  let voxel = voxel_of(id);
   let voxels = params.w * params.h * params.d;
-  let p = d * params.h * params.w + id.x;
-  let q = vec3f(f32(w), f32(h), f32(d))
-    + vec3f(u[n * 3u * voxels + p], u[(n * 3u + 1u) * voxels + p], u[(n * 3u + 2u) * voxels + p]);
+  let o = voxel.n * 3u * voxels + voxel.p;
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let cell = locate(mapped(q), size);
-  for (var c = n * params.channels; c < (n + 1u) * params.channels; c++) {
-    let value = dy[c * voxels + p] / largest[0] * 1073741824.0;
+  let cell = locate(mapped(voxel.at + vec3f(u[o], u[o + voxels], u[o + 2u * voxels])), size);
+  for (var c = voxel.n * params.channels; c < (voxel.n + 1u) * params.channels; c++) {
+    let value = dy[c * voxels + voxel.p] / largest[0] * 1073741824.0;
     for (var k = 0u; k < 8u; k++) {
       let corner = vec3u(k & 1u, (k >> 1u) & 1u, k >> 2u);
       let weight = select(1.0 - cell.at, cell.at, corner == vec3u(1u));

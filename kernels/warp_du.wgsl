@@ -1,6 +1,8 @@
 // Gradient of warp for the displacement: ū[n,·,p] = Mᵀ · Σ_c ȳ[n,c,p] · ∂image[n,c]/∂x at x = M·(p + u[n,p]); 0 along clamped axes.
 // One invocation: one voxel p, all channels. Layout and sampling as in warp.wgsl.
 // @use trilinear
+// @use corners
+// @use voxel
 // @use matrix
 // @use batch
 struct Params {
@@ -13,40 +15,25 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> du: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
-fn slope(o: u32, c: Cell) -> vec3f {
-  let i = o + c.base;
-  let j = i + c.step.z;
-  let v000 = image[i]; let v001 = image[i + c.step.x]; let v010 = image[i + c.step.y]; let v011 = image[i + c.step.y + c.step.x];
-  let v100 = image[j]; let v101 = image[j + c.step.x]; let v110 = image[j + c.step.y]; let v111 = image[j + c.step.y + c.step.x];
-  let low = mix(v000, v001, c.at.x); let mid = mix(v010, v011, c.at.x);
-  let high = mix(v100, v101, c.at.x); let top = mix(v110, v111, c.at.x);
-  return vec3f(
-    mix(mix(v001 - v000, v011 - v010, c.at.y), mix(v101 - v100, v111 - v110, c.at.y), c.at.z),
-    mix(mid - low, top - high, c.at.z),
-    mix(high, top, c.at.y) - mix(low, mid, c.at.y));
-}
+alias texel = f32;
+fn texel_at(i: u32) -> texel { return image[i]; }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w * params.h) { return; }
-  let n = batch_of(id.z, params.d);
-  let d = id.z - n * params.d;
-  let h = quotient(id.x, params.w);
-  let w = id.x - h * params.w;
+  let voxel = voxel_of(id);
   let voxels = params.w * params.h * params.d;
-  let p = d * params.h * params.w + id.x;
-  let q = vec3f(f32(w), f32(h), f32(d))
-    + vec3f(u[n * 3u * voxels + p], u[(n * 3u + 1u) * voxels + p], u[(n * 3u + 2u) * voxels + p]);
+  let o = voxel.n * 3u * voxels + voxel.p;
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let cell = locate(mapped(q), size);
+  let cell = locate(mapped(voxel.at + vec3f(u[o], u[o + voxels], u[o + 2u * voxels])), size);
   var g = vec3f(0.0);
   for (var k = 0u; k < CHANNELS; k++) {
-    let c = n * CHANNELS + k;
-    g += dy[c * voxels + p] * slope(c * size.x * size.y * size.z, cell);
+    let c = voxel.n * CHANNELS + k;
+    let slope = slopes(corners_of(c * size.x * size.y * size.z, cell), cell.at);
+    g += dy[c * voxels + voxel.p] * vec3f(slope.w, slope.h, slope.d);
   }
-  g *= cell.free;
-  let out = rows() * g;
-  du[n * 3u * voxels + p] = out.x;
-  du[(n * 3u + 1u) * voxels + p] = out.y;
-  du[(n * 3u + 2u) * voxels + p] = out.z;
+  let out = rows() * (cell.free * g);
+  du[o] = out.x;
+  du[o + voxels] = out.y;
+  du[o + 2u * voxels] = out.z;
 }

@@ -3,6 +3,8 @@
 // the image, where the clamped value is constant, it fades to 0 within one voxel.
 // Layout image [N, Di, Hi, Wi] vec4f, u and gradient [N, 3, D, H, W], warped [N, 1, D, H, W]. One invocation: one voxel.
 // @use trilinear
+// @use corners
+// @use voxel
 // @use matrix
 // @use batch
 struct Params {
@@ -15,27 +17,21 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 
+alias texel = vec4f; // the value and its slopes
+fn texel_at(i: u32) -> texel { return image[i]; }
+
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w * params.h) { return; }
-  let n = batch_of(id.z, params.d);
-  let d = id.z - n * params.d;
-  let h = quotient(id.x, params.w);
-  let w = id.x - h * params.w;
+  let voxel = voxel_of(id);
   let voxels = params.w * params.h * params.d;
-  let p = d * params.h * params.w + id.x;
-  let o = n * 3u * voxels + p;
-  let q = vec3f(f32(w) + u[o], f32(h) + u[o + voxels], f32(d) + u[o + 2u * voxels]);
+  let o = voxel.n * 3u * voxels + voxel.p;
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let x = mapped(q);
+  let x = mapped(voxel.at + vec3f(u[o], u[o + voxels], u[o + 2u * voxels]));
   let c = locate(x, size);
   let fade = max(vec3f(0.0), 1.0 - abs(x - clamp(x, vec3f(0.0), vec3f(size - 1u))));
-  let i = n * size.x * size.y * size.z + c.base;
-  let j = i + c.step.z;
-  let near = mix(mix(image[i], image[i + c.step.x], c.at.x), mix(image[i + c.step.y], image[i + c.step.y + c.step.x], c.at.x), c.at.y);
-  let far = mix(mix(image[j], image[j + c.step.x], c.at.x), mix(image[j + c.step.y], image[j + c.step.y + c.step.x], c.at.x), c.at.y);
-  let value = mix(near, far, c.at.z);
-  warped[n * voxels + p] = value.x;
+  let value = interpolated(corners_of(voxel.n * size.x * size.y * size.z, c), c.at);
+  warped[voxel.n * voxels + voxel.p] = value.x;
   let slope = rows() * (fade * value.yzw);
   gradient[o] = slope.x;
   gradient[o + voxels] = slope.y;

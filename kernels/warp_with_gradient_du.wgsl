@@ -2,6 +2,8 @@
 //   x̄_k = ⟨(dwarped, fade·v), ∂image/∂x_k⟩ (0 along clamped axes) + fade'_k · slope_k · v_k (0 along all others).
 // Cotangents that are not there (WARPED, GRADIENT) count as 0. One invocation: one voxel p. Layout and sampling as there.
 // @use trilinear
+// @use corners
+// @use voxel
 // @use matrix
 // @use batch
 struct Params {
@@ -15,41 +17,31 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> du: array<f32>;
 @group(0) @binding(5) var<uniform> params: Params;
 
+alias texel = vec4f; // the value and its slopes
+fn texel_at(i: u32) -> texel { return image[i]; }
+
 @compute @workgroup_size(WG)
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w * params.h) { return; }
-  let n = batch_of(id.z, params.d);
-  let d = id.z - n * params.d;
-  let h = quotient(id.x, params.w);
-  let w = id.x - h * params.w;
+  let voxel = voxel_of(id);
   let voxels = params.w * params.h * params.d;
-  let p = d * params.h * params.w + id.x;
-  let o = n * 3u * voxels + p;
-  let q = vec3f(f32(w) + u[o], f32(h) + u[o + voxels], f32(d) + u[o + 2u * voxels]);
+  let o = voxel.n * 3u * voxels + voxel.p;
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let x = mapped(q);
+  let x = mapped(voxel.at + vec3f(u[o], u[o + voxels], u[o + 2u * voxels]));
   let c = locate(x, size);
   let beyond = x - clamp(x, vec3f(0.0), vec3f(size - 1u));
   let fade = max(vec3f(0.0), 1.0 - abs(beyond));
-  let i = n * size.x * size.y * size.z + c.base;
-  let j = i + c.step.z;
-  let v000 = image[i]; let v001 = image[i + c.step.x]; let v010 = image[i + c.step.y]; let v011 = image[i + c.step.y + c.step.x];
-  let v100 = image[j]; let v101 = image[j + c.step.x]; let v110 = image[j + c.step.y]; let v111 = image[j + c.step.y + c.step.x];
-  let low = mix(v000, v001, c.at.x); let mid = mix(v010, v011, c.at.x);
-  let high = mix(v100, v101, c.at.x); let top = mix(v110, v111, c.at.x);
-  let near = mix(low, mid, c.at.y); let far = mix(high, top, c.at.y);
+  let corners = corners_of(voxel.n * size.x * size.y * size.z, c);
   var v = vec3f(0.0);
   if (GRADIENT) {
     v = vec3f(dgradient[o], dgradient[o + voxels], dgradient[o + 2u * voxels]) * rows();
   }
   var cotangent = vec4f(0.0, fade * v);
-  if (WARPED) { cotangent.x = dwarped[n * voxels + p]; }
-  let inside = vec3f(
-    dot(cotangent, mix(mix(v001 - v000, v011 - v010, c.at.y), mix(v101 - v100, v111 - v110, c.at.y), c.at.z)),
-    dot(cotangent, mix(mid - low, top - high, c.at.z)),
-    dot(cotangent, far - near));
+  if (WARPED) { cotangent.x = dwarped[voxel.n * voxels + voxel.p]; }
+  let along = slopes(corners, c.at);
+  let inside = vec3f(dot(cotangent, along.w), dot(cotangent, along.h), dot(cotangent, along.d));
   let fading = -sign(beyond) * ceil(fade);
-  let out = c.free * inside + fading * mix(near, far, c.at.z).yzw * v;
+  let out = c.free * inside + fading * interpolated(corners, c.at).yzw * v;
   let slope = rows() * out;
   du[o] = slope.x;
   du[o + voxels] = slope.y;

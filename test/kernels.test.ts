@@ -218,6 +218,8 @@ test('specialise: constants stand on line 1, libraries at the end, and what cann
   assert.ok(code.startsWith('const WG = 64u; const LANES = 4u; const SCALE = 0.5f; // y = x\n'));
   assert.ok(code.includes('fn flat_index') && code.includes('alias item = vec4f'));
   assert.equal(code.split('\n').slice(1, 9), k.source.split('\n').slice(1, 9));
+  const chosen = specialise(kernel('k', body('// @use weights_$WEIGHTS')), { WG: 64, WEIGHTS: 'uniform' });
+  assert.ok(chosen.startsWith('const WG = 64u; // y = x\n') && chosen.includes('fn weight('), 'a word picks the file, and is no constant');
   assert.throws(() => specialise(k, { WG: 64 }), /no library kernels\/lib\/itemsundefined\.wgsl/);
   assert.throws(
     () => specialise(kernel('k', body('// @use nothing')), { WG: 64 }),

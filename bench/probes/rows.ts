@@ -103,13 +103,13 @@ const boundBy = ({ kernel, bindings }: Dispatch, written: boolean): Tensor[] =>
 /** The constants of a dispatch that matter, in words: "RUN 8 × 16 channels, WG 64". */
 export function variant({ constants = {} }: Dispatch): string {
   const of = (name: string) => (constants[name] === undefined ? undefined : parseInt(String(constants[name])));
-  const [run, vectors, tile, lanes, staged, x, y] = ['RUN', 'VECTORS', 'TILE', 'LANES', 'STAGED', 'WG_X', 'WG_Y'].map(of);
+  const [run, vectors, tile, lanes, x, y] = ['RUN', 'VECTORS', 'TILE', 'LANES', 'WG_X', 'WG_Y'].map(of);
   const channels = vectors && `${4 * vectors} channels`;
   return [
     run && channels ? `RUN ${run} × ${channels}` : (channels ?? (run && `RUN ${run}`)),
     tile && `TILE ${tile} × 4 channels`,
     lanes && `LANES ${lanes}`,
-    staged && 'STAGED',
+    constants.WEIGHTS === 'staged' && 'STAGED',
     x && y && y > 1 ? `WG ${x} × ${y}` : `WG ${of('WG')}`,
   ]
     .filter(Boolean)

@@ -1,6 +1,6 @@
 // Σ value over the window along W and H, what lies outside being 0, for every voxel p = [N·D, H, W]. For a GPU. A workgroup takes WG columns of a
 // plane, RADIUS_W on either side for its neighbours' sake alone, and walks RUN rows down: every invocation keeps the running sum of its column over
-// the window along H, begun anew with every run so that rounding does not pile up, and adds those of the columns in the window along W.
+// the window along H, restarted with every run so that rounding does not pile up, and adds those of the columns in the window along W.
 // The kernel gives value(p, n), n the item of p; own(p), what else it reads of voxel p; and finish(p, n, sum, own). What AHEAD rows need is loaded
 // before any is written.
 const_assert AHEAD % 2u == 0u;
@@ -8,7 +8,7 @@ var<workgroup> columns: array<array<vec3f, WG>, 2>; // by turns, so that one bar
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
-  let w = group.x * (WG - 2u * RADIUS_W) + local - RADIUS_W; // to the left of 0 it goes round, to above params.w
+  let w = group.x * (WG - 2u * RADIUS_W) + local - RADIUS_W; // to the left of 0 it wraps, to above params.w
   let exists = w < params.w;
   let makes = exists && local >= RADIUS_W && local + RADIUS_W < WG;
   let n = group.z / params.d;

@@ -69,12 +69,15 @@ export function kernel(name: string, source: string): Kernel {
  */
 export function specialise(k: Kernel, { real = 'f32', ...constants }: Constants): string {
   const source = unroll(k.name, k.source, constants).replace('alias real = f32;', `alias real = ${real};`);
-  const header = Object.entries(constants).map(([name, value]) => {
-    if (typeof value === 'number' && !(Number.isInteger(value) && value >= 0)) {
-      throw new Error(`kernels/${k.name}.wgsl: constant ${name} = ${value} is not a whole number; pass a string such as "0.5f"`);
-    }
-    return `const ${name} = ${typeof value === 'number' ? `${value}u` : value};`;
-  });
+  const words = choicesOf(k).filter((name) => typeof constants[name] === 'string'); // say which libraries, and no more
+  const header = Object.entries(constants)
+    .filter(([name]) => !words.includes(name))
+    .map(([name, value]) => {
+      if (typeof value === 'number' && !(Number.isInteger(value) && value >= 0)) {
+        throw new Error(`kernels/${k.name}.wgsl: constant ${name} = ${value} is not a whole number; pass a string such as "0.5f"`);
+      }
+      return `const ${name} = ${typeof value === 'number' ? `${value}u` : value};`;
+    });
   if (real === 'f16') header.unshift('enable f16;');
   return [
     `${header.join(' ')} ${source}`,
@@ -93,9 +96,14 @@ export function placeOf(k: Kernel, constants: Constants, line: number): string {
   return `kernels/${k.name}.wgsl:${line}`;
 }
 
+const USE = /^\/\/ @use (\w+?)(?:\$(\w+))?$/gm;
+
+/** The constants by which a kernel's libraries are picked. */
+const choicesOf = (k: Kernel): string[] => [...k.source.matchAll(USE)].flatMap(([, , choice]) => choice ?? []);
+
 /** The libraries that a kernel uses under these constants, in the order of their lines. */
 function librariesOf(k: Kernel, constants: Constants): string[] {
-  return [...k.source.matchAll(/^\/\/ @use (\w+)(?:\$(\w+))?/gm)].map(([, name, choice]) => {
+  return [...k.source.matchAll(USE)].map(([, name, choice]) => {
     const library = `${name}${choice ? constants[choice] : ''}`;
     if (!libraries[library]) throw new Error(`kernels/${k.name}.wgsl: no library kernels/lib/${library}.wgsl`);
     return library;

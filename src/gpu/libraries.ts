@@ -8,14 +8,16 @@ import trilinear from '../../kernels/lib/trilinear.wgsl';
 import matrix from '../../kernels/lib/matrix.wgsl';
 import difference from '../../kernels/lib/difference.wgsl';
 import local from '../../kernels/lib/local.wgsl';
-import fields1 from '../../kernels/lib/fields1.wgsl';
-import fields3 from '../../kernels/lib/fields3.wgsl';
+import fieldsGpu from '../../kernels/lib/fields_gpu.wgsl';
+import fieldsCpu from '../../kernels/lib/fields_cpu.wgsl';
 import fields from '../../kernels/lib/fields.wgsl';
 import fieldsSet from '../../kernels/lib/fields_set.wgsl';
 import gaussianNorm from '../../kernels/lib/gaussian_norm.wgsl';
+import corners from '../../kernels/lib/corners.wgsl';
+import voxel from '../../kernels/lib/voxel.wgsl';
 import column from '../../kernels/lib/column.wgsl';
-import walk0 from '../../kernels/lib/walk0.wgsl';
-import walk1 from '../../kernels/lib/walk1.wgsl';
+import walkCpu from '../../kernels/lib/walk_cpu.wgsl';
+import walkGpu from '../../kernels/lib/walk_gpu.wgsl';
 import planeSums from '../../kernels/lib/plane_sums.wgsl';
 import lnccGather from '../../kernels/lib/lncc_gather.wgsl';
 import lncc from '../../kernels/lib/lncc.wgsl';
@@ -27,10 +29,11 @@ import items1 from '../../kernels/lib/items1.wgsl';
 import items4 from '../../kernels/lib/items4.wgsl';
 import reals1 from '../../kernels/lib/reals1.wgsl';
 import reals4 from '../../kernels/lib/reals4.wgsl';
-import weights0 from '../../kernels/lib/weights0.wgsl';
-import weights1 from '../../kernels/lib/weights1.wgsl';
+import weightsUniform from '../../kernels/lib/weights_uniform.wgsl';
+import weightsStaged from '../../kernels/lib/weights_staged.wgsl';
 
-/** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file. */
+/** Shared WGSL, appended after the body of a kernel that says `// @use name`; in `items$LANES` the constant LANES picks the file, by a
+ * number, which the kernel knows too, or by a word. */
 export const libraries: Record<string, string> = {
   index,
   batch,
@@ -40,13 +43,15 @@ export const libraries: Record<string, string> = {
   difference,
   local,
   fields,
-  fields1,
-  fields3,
+  fields_gpu: fieldsGpu,
+  fields_cpu: fieldsCpu,
   fields_set: fieldsSet,
   gaussian_norm: gaussianNorm,
   column,
-  walk0,
-  walk1,
+  corners,
+  voxel,
+  walk_cpu: walkCpu,
+  walk_gpu: walkGpu,
   plane_sums: planeSums,
   lncc_gather: lnccGather,
   lncc,
@@ -60,6 +65,6 @@ export const libraries: Record<string, string> = {
   items4,
   reals1,
   reals4,
-  weights0,
-  weights1,
+  weights_uniform: weightsUniform,
+  weights_staged: weightsStaged,
 };

@@ -119,7 +119,7 @@ export function convolve(
         FIRST: first,
         LAST: fours ? first + 4 * Math.floor((span - first) / 4) : span,
         AHEAD: String(node.processor === 'gpu'),
-        STAGED: stage ? 1 : 0,
+        WEIGHTS: stage ? 'staged' : 'uniform',
         STAGE: stage * k * k,
         REPLICATE: String(replicate),
         BIAS: String(bias !== undefined && pass.last),

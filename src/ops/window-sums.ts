@@ -22,10 +22,8 @@ const PLANE_AHEAD = 4;
 const PLANE_WIDTHS = [64, 96, 128, 160, 192, 224, 256];
 /** Voxels of a window along W that such a pass sums, at most. */
 const WIDEST = 192;
-/** Voxels of a run along D whose values an invocation of a GPU loads at a time: kernels/lib/walk1.wgsl. */
+/** Voxels of a run along D whose values an invocation of a GPU loads at a time: kernels/lib/walk_gpu.wgsl. */
 const AHEAD = 8;
-/** How three fields lie in a buffer: kernels/lib/fields1.wgsl, fields3.wgsl. */
-const BESIDE: Record<Processor, number> = { cpu: 3, gpu: 1 };
 /** What every WebGPU device has of workgroup memory, in bytes, and the most invocations of a workgroup. */
 const WORKGROUP = { bytes: 16384, invocations: 256 };
 
@@ -72,11 +70,10 @@ export function wholeColumns(processor: Processor, shape: Shape, window: readonl
   return { ...over, params, partials: params.lines * runs };
 }
 
-const walks = (processor: Processor, run: number, radius: number, inPlace: boolean) => ({
+const walks = (processor: Processor, run: number, radius: number, overwrites: boolean) => ({
   RUN: run,
-  BESIDE: BESIDE[processor],
-  PARALLEL: processor === 'gpu' ? 1 : 0,
-  IN_PLACE: String(inPlace),
+  PROCESSOR: processor, // kernels/lib/fields_cpu.wgsl or fields_gpu.wgsl, walk_cpu.wgsl or walk_gpu.wgsl
+  OVERWRITES: String(overwrites),
   ...(processor === 'gpu' ? { AHEAD, REACH: 2 * radius } : {}),
 });
 
@@ -103,7 +100,7 @@ function walksInPlace(processor: Processor, count: number, n: number, radius: nu
   };
 }
 
-/** Sums of (b, b², a·b) over the window along W and H into the fields t; they stay late along D, on a CPU along W too. */
+/** Sums of (b, b², a·b) over the window along W and H into the fields t; they stay shifted along D, on a CPU along W too. */
 export function products(processor: Processor, a: Tensor, b: Tensor, window: readonly number[], t: Tensor): Dispatch[] {
   const sizes = sizesOf(a.shape, window);
   if (wayOf(processor, sizes) === 'gpu') {
@@ -167,21 +164,21 @@ function planes(sizes: Sizes) {
   };
 }
 
-/** Sums along H in place: of what lies late, along W and D too, which are then in time along H; or the way back, of what is in time. */
-function sumsAlongH(t: Tensor, sizes: Sizes, late: boolean): Dispatch {
+/** Sums along H in place: of what is shifted, along W and D too, which is not along H then; or the way back, of what is not. */
+function sumsAlongH(t: Tensor, sizes: Sizes, shifted: boolean): Dispatch {
   const { w, h, radius_w, radius_h, radius_d } = sizes;
   const row = w + radius_w;
-  const first = late ? radius_d * row * (h + radius_h) + radius_w : 0;
-  return inPlace('cpu', t, sizes, { n: h, radius: radius_h, step: row, across: w, apart: 1, first, depth: 1 }, !late);
+  const first = shifted ? radius_d * row * (h + radius_h) + radius_w : 0;
+  return inPlace('cpu', t, sizes, { n: h, radius: radius_h, step: row, across: w, apart: 1, first, depth: 1 }, !shifted);
 }
 
-/** Sums along W in place, of what lies late along W only. */
+/** Sums along W in place, of what is shifted along W only. */
 function sumsAlongW(t: Tensor, sizes: Sizes): Dispatch {
   const { w, h, radius_w } = sizes;
   return inPlace('cpu', t, sizes, { n: w, radius: radius_w, step: 1, across: h, apart: w + radius_w, first: 0, depth: 1 }, false);
 }
 
-/** A GPU's sums along D in place, of what is in time; they are late. */
+/** A GPU's sums along D in place, of what is not shifted; the sums are. */
 function sumsAlongD(t: Tensor, sizes: Sizes): Dispatch {
   const { w, h, d, radius_d } = sizes;
   return inPlace('gpu', t, sizes, { n: d, radius: radius_d, step: w * h, across: w * h, apart: 1, first: 0, depth: d }, true);

@@ -1,4 +1,4 @@
-// Running sums over the window along a line of n voxels, `step` apart from `first` on, stored late (lib/fields.wgsl), begun anew every RUN voxels so
+// Running sums over the window along a line of n voxels, `step` apart from `first` on, stored shifted (lib/fields.wgsl), restarted every RUN voxels so
 // that rounding does not pile up. The kernel gives own(i), what else it reads of voxel i, and visit(i, sum, own), which may write over t there.
 // For a CPU: voxel after voxel, each load where it is needed.
 fn walk(first: u32, step: u32, n: u32, r: u32, start: u32, end: u32) {
@@ -12,8 +12,8 @@ fn walk(first: u32, step: u32, n: u32, r: u32, start: u32, end: u32) {
   }
 }
 
-// Run `run` of a line; or, IN_PLACE, all of them, one after the other, so that nobody else needs what is written over.
+// Run `run` of a line; or, OVERWRITES, all of them, one after the other, so that nobody else needs what is written over.
 fn walk_line(first: u32, step: u32, n: u32, r: u32, run: u32, local: u32) {
-  if (!IN_PLACE) { walk(first, step, n, r, run * RUN, min((run + 1u) * RUN, n)); return; }
+  if (!OVERWRITES) { walk(first, step, n, r, run * RUN, min((run + 1u) * RUN, n)); return; }
   for (var start = 0u; start < n; start += RUN) { walk(first, step, n, r, start, min(start + RUN, n)); }
 }

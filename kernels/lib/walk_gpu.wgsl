@@ -1,8 +1,8 @@
-// Running sums over the window along a line of n voxels, `step` apart from `first` on, stored late (lib/fields.wgsl), begun anew every RUN voxels so
+// Running sums over the window along a line of n voxels, `step` apart from `first` on, stored shifted (lib/fields.wgsl), restarted every RUN voxels so
 // that rounding does not pile up. The kernel gives own(i), what else it reads of voxel i, and visit(i, sum, own), which may write over t there.
 // For a GPU: an invocation walks run `run` of a line, and loads what AHEAD voxels need before it writes any of them, since it is kept busy by many
-// loads at a time. IN_PLACE, all runs of a line are one workgroup's, and each reads at first the REACH = 2r voxels that the next one writes over.
-var<workgroup> beyond: array<array<f32, WG>, select(1u, max(1u, 3u * REACH), IN_PLACE)>;
+// loads at a time. OVERWRITES, all runs of a line are one workgroup's, and each reads at first the REACH = 2r voxels that the next one writes over.
+var<workgroup> beyond: array<array<f32, WG>, select(1u, max(1u, 3u * REACH), OVERWRITES)>;
 
 fn walk_line(first: u32, step: u32, n: u32, r: u32, run: u32, local: u32) {
   let start = min(run * RUN, n);
@@ -12,13 +12,13 @@ fn walk_line(first: u32, step: u32, n: u32, r: u32, run: u32, local: u32) {
     let at = start + k;
     if (start < end && at >= r && at < n + r) { sum += three(first + at * step); }
   }
-  if (IN_PLACE) {
+  if (OVERWRITES) {
     for (var k = 0u; k < REACH; k++) {
-      var late = vec3f();
-      if (start < end && end + k < n + r) { late = three(first + (end + k) * step); }
-      beyond[3u * k][local] = late.x;
-      beyond[3u * k + 1u][local] = late.y;
-      beyond[3u * k + 2u][local] = late.z;
+      var entering = vec3f();
+      if (start < end && end + k < n + r) { entering = three(first + (end + k) * step); }
+      beyond[3u * k][local] = entering.x;
+      beyond[3u * k + 1u][local] = entering.y;
+      beyond[3u * k + 2u][local] = entering.z;
     }
     storageBarrier();
   }
@@ -29,9 +29,9 @@ fn walk_line(first: u32, step: u32, n: u32, r: u32, run: u32, local: u32) {
     for (var k = 0u; k < AHEAD; k++) { // @unroll
       let i = min(ahead + k, end - 1u);
       let at = i + REACH;
-      if (IN_PLACE && at >= end) {
-        let late = 3u * (at - end);
-        entering[k] = vec3f(beyond[late][local], beyond[late + 1u][local], beyond[late + 2u][local]);
+      if (OVERWRITES && at >= end) {
+        let first = 3u * (at - end);
+        entering[k] = vec3f(beyond[first][local], beyond[first + 1u][local], beyond[first + 2u][local]);
       } else if (at < n + r) {
         entering[k] = three(first + at * step);
       } else {
