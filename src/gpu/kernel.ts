@@ -96,7 +96,7 @@ export function placeOf(k: Kernel, constants: Constants, line: number): string {
   return `kernels/${k.name}.wgsl:${line}`;
 }
 
-const USE = /^\/\/ @use (\w+?)(?:\$(\w+))?$/gm;
+const USE = /^\/\/ @use (\w+?)(?:\$(\w+))?\s*$/gm;
 
 /** The constants by which a kernel's libraries are picked. */
 const choicesOf = (k: Kernel): string[] => [...k.source.matchAll(USE)].flatMap(([, , choice]) => choice ?? []);
