@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync, inflateRawSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { readDisplacement, readLandmarks, readVolume, writeAtomic, writeNifti } from '../src/io/files.ts';
+import { parseVolume, readDisplacement, readLandmarks, readVolume, writeAtomic, writeNifti } from '../src/io/files.ts';
 import { encodeDisplacement, encodeNifti } from '../src/io/nifti.ts';
 import { makeNifti, messageOf, random, type MakeNifti } from './io-make-nifti.ts';
 
@@ -35,7 +35,10 @@ test('single files, plain and gzipped, whatever the name says', async () => {
   ] as const) {
     const volume = await readVolume(await put(name, bytes));
     assert.equal([volume.size, volume.dtype, [...volume.data]], [[7, 6, 5], 'int16', VALUES], name);
+    assert.equal(await parseVolume(name, Buffer.from(bytes as ArrayBuffer)), volume, name);
   }
+  assert.match(await messageOf(() => parseVolume('sent', zipped.subarray(0, 60))), /^sent: truncated gzip stream/);
+  assert.match(await messageOf(() => parseVolume('sent', new Uint8Array(500))), /^sent: not a NIfTI file/);
 });
 
 test('pairs, from either name, each half gzipped or not', async () => {

@@ -9,7 +9,7 @@ import { type DataList, parseDataList } from './data-list.ts';
 import type { DisplacementForm } from './displacement.ts';
 import { parseLandmarks, type Landmarks } from './landmarks.ts';
 import { HEADER_BYTES, parseHeader, type NiftiHeader } from './nifti-header.ts';
-import { displacementSize, parseDisplacement, parseNifti, VECTOR_INTENTS, volumeSize, type DisplacementField } from './nifti.ts';
+import { bufferOf, displacementSize, parseDisplacement, parseNifti, VECTOR_INTENTS, volumeSize, type DisplacementField } from './nifti.ts';
 import type { Volume } from './volume.ts';
 
 /** Bytes after the image that a gzip stream may still hold; they are read (the checksum comes last) and dropped. */
@@ -21,6 +21,14 @@ const GZIP_BLOCK = 8 * 2 ** 20;
 export async function readVolume(path: string): Promise<Volume> {
   const { buffer, image } = await readNifti(path, (header) => volumeSize(path, header));
   return parseNifti(path, buffer, image);
+}
+
+/** A 3-D image from the content of a single-file NIfTI, gzipped or not, as a server receives it; `name` begins the errors. */
+export async function parseVolume(name: string, bytes: Uint8Array): Promise<Volume> {
+  const buffer = await decompressed(name, bytes, (start) =>
+    wantedOf(parseHeader(name, start), start, (header) => volumeSize(name, header)),
+  );
+  return parseNifti(name, buffer);
 }
 
 /** Reads a displacement field, values as stored: in ITK's form LPS mm, in the others voxels. */
@@ -41,16 +49,18 @@ export async function readDataList(path: string): Promise<DataList> {
 /** The bytes of a single file, or of a pair. `check` throws for a header that is not wanted, before any voxel is decompressed. */
 async function readNifti(path: string, check: (header: NiftiHeader) => void): Promise<{ buffer: ArrayBuffer; image?: ArrayBuffer }> {
   const headerPath = (await partner(path, /\.img(\.gz)?$/i, 'hdr')) ?? path;
-  const buffer = await inflate(headerPath, (start) => {
-    const header = parseHeader(headerPath, start);
-    check(header);
-    return header.pair ? start.byteLength : header.offset + header.bytes;
-  });
+  const buffer = await inflate(headerPath, (start) => wantedOf(parseHeader(headerPath, start), start, check));
   const { pair, offset, bytes } = parseHeader(headerPath, buffer);
   if (!pair) return { buffer };
   const imagePath = await partner(headerPath, /\.hdr(\.gz)?$/i, 'img');
   if (!imagePath) throw new Error(`${path}: header of a .hdr/.img pair, but its name does not end in .hdr`);
   return { buffer, image: await inflate(imagePath, () => offset + bytes) };
+}
+
+/** How many bytes of a file matter: of a single file header and voxels, of a pair's header what there is. */
+function wantedOf(header: NiftiHeader, start: ArrayBuffer, check: (header: NiftiHeader) => void): number {
+  check(header);
+  return header.pair ? start.byteLength : header.offset + header.bytes;
 }
 
 /** The other file of a pair, or undefined when `path` does not have the `ending`. Throws when there is none. */
@@ -64,10 +74,12 @@ async function partner(path: string, ending: RegExp, extension: 'hdr' | 'img'): 
 }
 
 /** The bytes of a file; of a gzipped one, as many as `wanted` says when it has seen the header. */
-async function inflate(path: string, wanted: (start: ArrayBuffer) => number): Promise<ArrayBuffer> {
-  const bytes = await readBytes(path);
+const inflate = async (path: string, wanted: (start: ArrayBuffer) => number): Promise<ArrayBuffer> =>
+  decompressed(path, await readBytes(path), wanted);
+
+async function decompressed(path: string, bytes: Uint8Array, wanted: (start: ArrayBuffer) => number): Promise<ArrayBuffer> {
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) return gunzip(path, bytes, wanted);
-  const whole = bytes.byteLength === bytes.buffer.byteLength ? bytes.buffer : new Uint8Array(bytes).buffer;
+  const whole = bufferOf(path, bytes);
   wanted(whole.slice(0, HEADER_BYTES[2]));
   return whole;
 }

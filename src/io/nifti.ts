@@ -40,7 +40,7 @@ const ARRAYS = {
 export type Bytes = ArrayBuffer | Uint8Array;
 
 /** Bytes as a buffer that begins and ends with them: the one they are in, or a copy. */
-function bufferOf(name: string, bytes: Bytes): ArrayBuffer {
+export function bufferOf(name: string, bytes: Bytes): ArrayBuffer {
   if (bytes instanceof ArrayBuffer) return bytes;
   if (!(bytes instanceof Uint8Array)) throw new Error(`${name}: bytes must be an ArrayBuffer or a Uint8Array, got ${typeof bytes}`);
   const { buffer } = bytes;
