@@ -1,6 +1,6 @@
 // report.html: one file, all text escaped, its layers true to the volumes; and the page in Chromium where there is one.
 import { spawnSync } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -162,6 +162,9 @@ else
       if (out === 'o') assert.match(dom, /<h3>Labels/);
       else assert.match(dom, /<b>script&gt;&lt;img alt=x onerror=alert\(1\)&gt;"'&amp;\.nii\.gz<\/b>/);
     }
+    const doubtful = (await page('o')).replace('"warnings":[]', '"warnings":["less alike than before"]');
+    await writeFile(at('o', 'doubtful.html'), doubtful);
+    assert.match((await opened(at('o', 'doubtful.html'), at())).dom, /<p class="warning">less alike than before<\/p>/);
   });
 
 test.run();

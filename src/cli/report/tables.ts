@@ -22,6 +22,7 @@ export function head({ report, made }: Content): HTMLElement {
       { className: 'note' },
       `deqreg ${report.version}, ${made.slice(0, 16).replace('T', ' ')} UTC, ${report.adapter.description}`,
     ),
+    ...report.warnings.map((line) => element('p', { className: 'warning' }, line)),
     div(
       'figures',
       ...(dice ? [figure('Dice', arrow(dice.before, dice.mean, 3), `mean of ${Object.keys(dice.perLabel).length} labels`)] : []),
@@ -56,6 +57,7 @@ const known = [
   'options',
   'intensities',
   'inputs',
+  'warnings',
 ];
 
 export function tables({ report, command }: Content): HTMLElement[] {
