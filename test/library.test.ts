@@ -120,14 +120,15 @@ test('two at a time on one device: each as if alone, by figures and by memory', 
 
 test('a result that may be none says why', async () => {
   const ct = { ...moving, data: moving.data.map((value) => value - 3000) };
-  const [mixed, good, noise] = [
+  const [mixed, good, same, noise] = [
     await run(fixed, ct),
     await run(fixed, moving, {}),
+    await run(fixed, fixed),
     await run(fixed, { ...moving, data: moving.data.map((_, v) => Math.sin(v * v)) }, { ...short, affine: 'none' }),
   ];
   assert.match(mixed.warnings.join(), /the fixed image is taken for MRI, the moving one for CT, by their values/);
   assert.match(noise.warnings.join(), /next to nothing in common: LNCC 0\.0/);
-  assert.equal(good.warnings, []);
+  assert.equal([good.warnings, same.warnings], [[], []]);
 });
 
 test.run();

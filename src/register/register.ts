@@ -215,8 +215,9 @@ export async function register(
   }
 }
 
-/** Mean LNCC below which two images have next to nothing in common. */
+/** Mean LNCC below which two images have next to nothing in common, and a loss of it that is none. */
 const ALIKE = 0.05;
+const ROUNDING = 0.005;
 
 /** What speaks against a result. */
 function doubts({
@@ -236,7 +237,7 @@ function doubts({
     ...(coverage < LEAST_SHARED
       ? [`${(100 * coverage).toFixed(0)} % of the fixed grid lies in the moving image: hardly anything was compared`]
       : []),
-    ...(after < before ? [`the images are less alike than before: LNCC ${before.toFixed(3)} → ${after.toFixed(3)}`] : []),
+    ...(after < before - ROUNDING ? [`the images are less alike than before: LNCC ${before.toFixed(3)} → ${after.toFixed(3)}`] : []),
     ...(after < ALIKE ? [`the images have next to nothing in common: LNCC ${after.toFixed(3)}`] : []),
     ...(astray ? [`the level at 1/${astray.factor} resolution is ${astray.result}`] : []),
   ];
