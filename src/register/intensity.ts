@@ -40,7 +40,7 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
       `modality ct: all values, ${low} to ${high}, are in a small part of its window of ${CT.low} to ${CT.high} HU; choose mri`,
     );
   if (modality === 'ct' || (modality === 'auto' && air >= CT_SHARE * values.length)) return { modality: 'ct', ...CT };
-  low = Math.max(low, lowest(values));
+  low = lowest(values, low);
   return { modality: 'mri', low, high: percentile(values, 0.995, low, high) };
 }
 
@@ -48,13 +48,12 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
 const SAMPLE = 2 ** 15;
 const STRAY = 0.005;
 
-/** From where on values count: their 0.5th percentile where smaller ones lie further below it than the range to the 99.5th is wide; else −∞. */
-function lowest(values: Float32Array): number {
+/** From where on values count: the smallest, or the 0.5th percentile where that lies further below it than the range to the 99.5th is wide. */
+function lowest(values: Float32Array, smallest: number): number {
   const stride = Math.ceil(values.length / SAMPLE);
   const sample = Float32Array.from({ length: Math.ceil(values.length / stride) }, (_, i) => values[i * stride]!).sort();
   const [bottom, top] = [STRAY, 1 - STRAY].map((share) => sample[Math.floor(share * (sample.length - 1))]!) as [number, number];
-  const least = bottom - (top - bottom);
-  return top > bottom && values.some((v) => v < least) ? bottom : -Infinity;
+  return top > bottom && smallest < bottom - (top - bottom) ? bottom : smallest;
 }
 
 /**
