@@ -68,7 +68,7 @@ export interface TraceSetting {
 
 /**
  * How a level's fixed point is sought. Where the similarity's force is steep, steps along it overshoot: after 200 evaluations the highest residual of
- * five pairs' levels is 0.012 voxel, and with β = 1, by which some iterates leave their fixed point again, 0.024 (bench/results/solver.md).
+ * five pairs' levels is 0.011 voxel, and with β = 1, by which some iterates leave their fixed point again, 0.023 (bench/results/solver.md).
  */
 export const SOLVER: Method = { method: 'anderson', beta: 0.5, keeps: 'iterate' };
 
