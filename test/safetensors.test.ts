@@ -66,8 +66,8 @@ const hostile: [string, Uint8Array, RegExp][] = [
   ['too short', new Uint8Array(7), /^f: 7 bytes are no \.safetensors file$/],
   ['a header beyond the file', file('{}', 0, 3), /^f: the header takes 3 bytes, the file has 10; it is cut off/],
   ['a header of 2⁶⁴ − 1 bytes', file('{}', 0, 2n ** 64n - 1n), /^f: a header of 18446744073709552000 bytes/],
-  ['no JSON', file('{"a":'), /^f: the header is no JSON: /],
-  ['no UTF-8', file('{"a":1}').map((b) => (b === 0x61 ? 0xff : b)), /^f: the header is no JSON: /],
+  ['no JSON', file('{"a":'), /^f: no .safetensors file, or a damaged one: its header is no JSON: /],
+  ['no UTF-8', file('{"a":1}').map((b) => (b === 0x61 ? 0xff : b)), /^f: no .safetensors file, or a damaged one: its header is no JSON: /],
   ['a list', file([]), /^f: the header is no JSON object/],
   [
     'a name twice',
