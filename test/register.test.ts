@@ -68,7 +68,10 @@ test('adam, an image against itself: it scales noise up, but what moves are sing
 
 for (const method of methods) {
   test(`${method}: the phantom brain is aligned without a fold, in the memory planned`, async () => {
+    const { ledger } = await gpu();
+    ledger.reset();
     const result = await run(brain.fixed, brain.moving, { method });
+    assert.equal(ledger.peak, result.memory.planned, 'nor is anything allocated beside the plan');
     const { before, after, folds } = judge(brain, result);
     assert.ok(before < 0.7 && after > before + 0.15, `Dice ${before} → ${after}`);
     assert.is(folds, 0);

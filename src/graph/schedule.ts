@@ -1,7 +1,7 @@
 // A schedule: a plan with its buffers, bind groups and pipelines on a device. Made once, its phases replayed many times.
 import { type Gpu, mebibytes, type Pipeline, usage } from '../gpu/device.ts';
 import { type Access, packParams } from '../gpu/kernel.ts';
-import { noBytes, type Tag } from '../gpu/ledger.ts';
+import { Ledger, type Tag } from '../gpu/ledger.ts';
 import { timePasses } from '../gpu/timestamps.ts';
 import { bytesOf, type Dispatch, f32, type Graph, numel, show, type Tensor } from './graph.ts';
 import { checkLimits, PARAM_ALIGNMENT, plan, processorOf, READBACK_BYTES, READBACKS, type Plan, type Slot } from './plan.ts';
@@ -27,7 +27,7 @@ export interface Timing {
 
 export class Schedule {
   /** What its buffers take on the device, all of them from `build` to `destroy`. */
-  readonly allocated = noBytes();
+  readonly ledger = new Ledger();
   private readonly phases = new Map<string, Phase>();
   private readonly buffers = new Map<Slot, GPUBuffer>();
   /** Whose value each buffer holds: a slot serves many tensors, and phases may be run in any order. */
@@ -288,8 +288,7 @@ export class Schedule {
   private own(label: string, bytes: number, flags: number, tag: Tag): GPUBuffer {
     const buffer = this.gpu.buffer(label, bytes, flags, tag);
     this.owned.push([buffer, tag]);
-    this.allocated.byTag[tag] += buffer.size;
-    this.allocated.total += buffer.size;
+    this.ledger.add(tag, buffer.size);
     return buffer;
   }
 }

@@ -122,7 +122,7 @@ export async function alignAffine(
   if (requested === 'none') return nothing;
   const traced = traceAffine(fixed, moving, setting);
   const schedule = await Schedule.build(gpu, traced.graph);
-  const memory = { planned: schedule.plan.peak, measured: schedule.allocated };
+  const memory = { planned: schedule.plan.peak, measured: schedule.ledger.peak };
   const last = traced.levels.length - 1;
   const massOf = (volume: MaskedVolume, mask?: Float32Array) =>
     moments({ ...volume, mask }, volume === fixed ? setting.windows.fixed : setting.windows.moving);

@@ -132,20 +132,16 @@ async function residualOf(
   const toField = matrixBetween(inverse, field);
   const [w, h] = inverse.size;
   const n = voxelCount(inverse);
-  const inside: number[] = [];
+  const inside = new Uint8Array(n);
   for (let p = 0; p < n; p++) {
     const [i, j, k] = [p % w, Math.floor(p / w) % h, Math.floor(p / (w * h))];
     const at = applyAffine(toField, [i + steps[p]!, j + steps[n + p]!, k + steps[2 * n + p]!]);
-    if (at.every((x, axis) => x >= 0 && x <= field.size[axis]! - 1)) inside.push(p); // between voxels, not beyond the last
+    inside[p] = Number(at.every((x, axis) => x >= 0 && x <= field.size[axis]! - 1)); // between voxels, not beyond the last
   }
-  const of = (values: Float32Array) => {
-    const lengths = tally();
-    lengths.count(
-      Float32Array.from({ length: 3 * inside.length }, (_, i) => values[Math.floor(i / inside.length) * n + inside[i % inside.length]!]!),
-    );
-    return lengths.lengths();
-  };
-  return { voxels: of(fromPhysical(data, inverse)), mm: of(data) };
+  const [voxels, mm] = [tally(), tally()];
+  voxels.count(fromPhysical(data, inverse), inside);
+  mm.count(data, inside);
+  return { voxels: voxels.lengths(), mm: mm.lengths() };
 }
 
 async function invertDeformation(
@@ -207,23 +203,24 @@ async function invertSlab(gpu: Gpu, field: Grid, data: Float32Array, slab: Grid,
   }
 }
 
-/** Gathers the lengths of vectors [3, …]. */
+/** Gathers the lengths of vectors [3, …], of all or of those that are `inside`. */
 function tally() {
   let n = 0,
     sum = 0,
     squares = 0,
     max = 0;
   return {
-    count(vectors: Float32Array): void {
+    count(vectors: Float32Array, inside?: Uint8Array): void {
       const voxels = vectors.length / 3;
       for (let p = 0; p < voxels; p++) {
+        if (inside && !inside[p]) continue;
+        n++;
         const square = vectors[p]! ** 2 + vectors[voxels + p]! ** 2 + vectors[2 * voxels + p]! ** 2;
         const length = Math.sqrt(square);
         sum += length;
         squares += square;
         if (!(length <= max)) max = length;
       }
-      n += voxels;
     },
     lengths: (): InverseResidual => ({ mean: sum / n, rms: Math.sqrt(squares / n), max }),
   };

@@ -166,7 +166,7 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
       initial: coarser && (() => resizeDisplacement(coarser.node.y, coarser.grid, grids[i]!)),
       adjoint,
       wrt: weights,
-      method: { method: 'anderson', window: options.history ?? 5 }, // undamped: solved for so short, cells learned less by β = 0.5
+      method: { method: 'anderson', window: options.history ?? 5 }, // undamped, as what is in bench/results/training.md
       passing: true,
       loss: (u) => {
         const similarity = graph.output(

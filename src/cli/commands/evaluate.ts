@@ -4,7 +4,7 @@ import type { Gpu } from '../../gpu/device.ts';
 import { type DataPair, dataSplits, pairsOf } from '../../io/data-list.ts';
 import { readDataList } from '../../io/files.ts';
 import { methods, type RegisterOptions, resolveOptions } from '../../register/options.ts';
-import { type Progress, register } from '../../register/register.ts';
+import { register } from '../../register/register.ts';
 import { list, oneOf, type Options, parse, table, text, UsageError, whole } from '../args.ts';
 import type { Evaluation } from '../evaluation/content.ts';
 import { csvOf, meansOf, runOf } from '../evaluation/figures.ts';
@@ -153,8 +153,7 @@ async function runAll({ pairs, methods, labels, affine }: Jobs, journal: Journal
             );
             progress.warn((await inputs).warnings);
           }
-          const metrics = await registerPair(gpu, await inputs, options, read, progress.show);
-          progress.warn(metrics.warnings.slice((await inputs).warnings.length).map((line) => `${pair.name}, ${name}: ${line}`));
+          const metrics = await registerPair(gpu, await inputs, options, read, progress, `${pair.name}, ${name}`);
           done = { ...runOf(pair.name, name, metrics), metrics };
         } catch (error) {
           done = { pair: pair.name, method: name, error: (error as Error).message.trim().replace(/\s*\n\s*/g, ' ') };
@@ -187,9 +186,11 @@ async function registerPair(
   inputs: Inputs,
   options: Method['options'],
   read: number,
-  show: (progress: Progress) => void,
+  progress: RunsReporter,
+  label: string,
 ): Promise<Report> {
-  const registration = await register(gpu, inputs.fixed, inputs.moving, options, show);
+  const registration = await register(gpu, inputs.fixed, inputs.moving, options, progress.show);
+  progress.warn(registration.warnings.map((line) => `${label}: ${line}`));
   const measuring = performance.now();
   const figures = quality(inputs, registration, labelsWarpedBy(registration.displacement, inputs));
   const metrics = (performance.now() - measuring) / 1e3;
