@@ -40,9 +40,11 @@ export type { RegisterOptions, RegistrationMethod, ResolvedOptions } from './reg
 export type { AffineMode, AffineResult, Memory } from './register/affine.ts';
 export type { IntensityWindow, Modality } from './register/intensity.ts';
 export { applyDisplacement, type Interpolation } from './register/apply.ts';
+export { transformPoints } from './register/points.ts';
 export { encodeModel, type ModelCard, parseModel } from './register/model.ts';
 export {
   composeFields,
+  fieldOfAffine,
   invert,
   jacobian,
   planInverse,
@@ -63,6 +65,8 @@ export {
 export type { Affine, Vec3 } from './io/affine.ts';
 export { type DisplacementForm, fromPhysical, toPhysical } from './io/displacement.ts';
 export type { Landmarks } from './io/landmarks.ts';
+export type { PointTable } from './io/points.ts';
+export { encodeItkAffine, parseItkAffine } from './io/transform.ts';
 export { type DisplacementField, encodeDisplacement, encodeNifti, type NiftiImage, parseDisplacement, parseNifti } from './io/nifti.ts';
 export type { Float32Volume, Grid, MaskedVolume, Volume } from './io/volume.ts';
 export {

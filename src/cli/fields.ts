@@ -2,7 +2,8 @@
 import { basename, dirname } from 'node:path';
 import type { Gpu } from '../gpu/device.ts';
 import type { DisplacementForm } from '../io/displacement.ts';
-import { readDisplacement } from '../io/files.ts';
+import type { Affine } from '../io/affine.ts';
+import { readAffine, readDisplacement } from '../io/files.ts';
 import type { DisplacementField } from '../io/nifti.ts';
 import { checkFinite } from '../io/volume.ts';
 import { openGpu } from './gpu.ts';
@@ -17,6 +18,10 @@ export async function readField(path: string, form?: DisplacementForm): Promise<
   checkFinite(path, field);
   return field;
 }
+
+/** A displacement field, or an affine of ITK (RAS mm), by the file's name. */
+export const readMap = (path: string): Promise<DisplacementField | Affine> =>
+  /\.(nii|hdr|img)(\.gz)?$/i.test(path) ? readField(path) : readAffine(path);
 
 /** The name of a NIfTI file to write. */
 export function outputName(path: string): string {

@@ -1,11 +1,11 @@
 // Files in: everything a registration reads, validated before the GPU is touched. Every error begins with the file's name.
-import { voxelToVoxel } from '../io/affine.ts';
-import { readLandmarks, readVolume } from '../io/files.ts';
+import { type Affine, voxelToVoxel } from '../io/affine.ts';
+import { readAffine, readLandmarks, readVolume } from '../io/files.ts';
 import type { Landmarks } from '../io/landmarks.ts';
 import { checkFinite, checkNotConstant, furthest, type Grid, insideOf, type MaskedVolume, sameGrid, type Volume } from '../io/volume.ts';
 import type { AffineMode } from '../register/affine.ts';
 import { presentLabels, tre } from '../register/metrics.ts';
-import { checkOverlap } from '../register/overlap.ts';
+import { checkOverlap, placed } from '../register/overlap.ts';
 
 export interface InputPaths {
   fixed: string;
@@ -15,6 +15,7 @@ export interface InputPaths {
   fixedSeg?: string;
   movingSeg?: string;
   landmarks?: string;
+  initial?: string;
 }
 
 /** Label maps on the grids of their images, and the labels that count. */
@@ -32,6 +33,8 @@ export interface Inputs {
   /** Labels on the moving grid that are to be warped, with or without others to compare them with. */
   movingLabels?: Volume;
   landmarks?: Landmarks;
+  /** Where the alignment starts, RAS mm. */
+  initial?: Affine;
   /** What the images' files leave open about where their voxels are, and wanted labels that do not count. */
   warnings: string[];
 }
@@ -39,7 +42,7 @@ export interface Inputs {
 /** Reads all files in parallel. `labels` are the wanted ones; without them, all but 0 that are in both maps count. */
 export async function readInputs(paths: InputPaths, labels?: readonly number[], affine: AffineMode = 'auto'): Promise<Inputs> {
   const optional = (path: string | undefined) => (path === undefined ? undefined : readVolume(path));
-  const [fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks] = await Promise.all([
+  const [fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks, initial] = await Promise.all([
     readVolume(paths.fixed),
     readVolume(paths.moving),
     optional(paths.fixedMask),
@@ -47,6 +50,7 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
     optional(paths.fixedSeg),
     optional(paths.movingSeg),
     paths.landmarks === undefined ? undefined : readLandmarks(paths.landmarks),
+    paths.initial === undefined ? undefined : readAffine(paths.initial),
   ]);
   for (const [path, volume] of [
     [paths.fixed, fixed],
@@ -55,12 +59,13 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
     checkFinite(path, volume);
     checkNotConstant(path, volume);
   }
-  if (affine === 'auto' || affine === 'none') within(`${paths.fixed}, ${paths.moving}`, () => checkOverlap(fixed, moving));
+  if (affine === 'auto' || affine === 'none')
+    within([paths.fixed, paths.moving, ...(initial ? [paths.initial] : [])].join(', '), () => checkOverlap(fixed, placed(moving, initial)));
   const warnings = doubts([
     [paths.fixed, fixed],
     [paths.moving, moving],
   ]);
-  const inputs: Inputs = { paths, fixed, moving, landmarks, warnings };
+  const inputs: Inputs = { paths, fixed, moving, landmarks, initial, warnings };
   if (fixedMask) inputs.fixed = { ...fixed, mask: maskOf(paths.fixedMask!, fixedMask, paths.fixed, fixed) };
   if (movingMask) inputs.moving = { ...moving, mask: maskOf(paths.movingMask!, movingMask, paths.moving, moving) };
   for (const [path, volume] of [

@@ -12,6 +12,7 @@ import * as jacobian from './commands/jacobian.ts';
 import * as models from './commands/models.ts';
 import * as phantom from './commands/phantom.ts';
 import * as plan from './commands/plan.ts';
+import * as points from './commands/points.ts';
 import * as quickstart from './commands/quickstart.ts';
 import * as register from './commands/register.ts';
 import * as setup from './commands/setup.ts';
@@ -28,6 +29,7 @@ const commands: Record<string, Command> = {
   invert,
   compose,
   convert,
+  points,
   models,
   phantom,
   train,

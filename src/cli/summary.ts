@@ -21,7 +21,7 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
   const files = [
     'warped.nii.gz',
     'displacement.nii.gz',
-    ...(affine.mode === 'none' ? [] : ['affine.txt']),
+    ...(affine.mode === 'none' && !done.inputs.initial ? [] : ['affine.txt']),
     ...(done.inputs.movingSeg ? ['warped_seg.nii.gz'] : []),
     ...(inverse ? ['inverse_displacement.nii.gz'] : []),
     'metrics.json',
@@ -39,9 +39,10 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
     ['images', modality(intensities.fixed, intensities.moving)],
     [
       'affine',
-      affine.mode === 'none'
-        ? `none (${affine.requested === 'auto' ? 'the images start close together' : 'as asked'})`
-        : `${affine.mode}${affine.requested === 'auto' ? ' (the images start far apart)' : affine.requested === affine.mode ? '' : ' (an affine fit went astray)'}: NCC ${affine.ncc.before.toFixed(3)} → ${affine.ncc.after.toFixed(3)}, ${affine.motion.toFixed(1)} mm on average`,
+      (done.inputs.initial ? `${done.inputs.initial}, then ` : '') +
+        (affine.mode === 'none'
+          ? `none (${affine.requested === 'auto' ? 'the images start close together' : 'as asked'})`
+          : `${affine.mode}${affine.requested === 'auto' ? ' (the images start far apart)' : affine.requested === affine.mode ? '' : ' (an affine fit went astray)'}: NCC ${affine.ncc.before.toFixed(3)} → ${affine.ncc.after.toFixed(3)}, ${affine.motion.toFixed(1)} mm on average`),
     ],
     ...(coverage < 1 - NEGLIGIBLE
       ? [['coverage', `${(100 * (1 - coverage)).toFixed(0)} % of the fixed grid lies outside the moving image and was not compared`]]

@@ -5,11 +5,14 @@ import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { constants, crc32, createGunzip, deflateRaw } from 'node:zlib';
+import type { Affine } from './affine.ts';
 import { type DataList, parseDataList } from './data-list.ts';
 import type { DisplacementForm } from './displacement.ts';
 import { parseLandmarks, type Landmarks } from './landmarks.ts';
 import { HEADER_BYTES, parseHeader, type NiftiHeader } from './nifti-header.ts';
 import { bufferOf, displacementSize, parseDisplacement, parseNifti, VECTOR_INTENTS, volumeSize, type DisplacementField } from './nifti.ts';
+import { parsePoints, type PointTable } from './points.ts';
+import { parseItkAffine } from './transform.ts';
 import type { Volume } from './volume.ts';
 
 /** Bytes after the image that a gzip stream may still hold; they are read (the checksum comes last) and dropped. */
@@ -39,6 +42,16 @@ export async function readDisplacement(path: string, form: DisplacementForm = 'i
 
 export async function readLandmarks(path: string): Promise<Landmarks> {
   return parseLandmarks(path, (await readBytes(path)).toString('utf8'));
+}
+
+/** Reads a table of points. */
+export async function readPoints(path: string): Promise<PointTable> {
+  return parsePoints(path, (await readBytes(path)).toString('utf8'));
+}
+
+/** Reads a linear transform of ITK, in its text or binary form; RAS mm, fixed point → moving point. */
+export async function readAffine(path: string): Promise<Affine> {
+  return parseItkAffine(path, await readBytes(path));
 }
 
 /** Reads a data list; every file that it names must exist. */

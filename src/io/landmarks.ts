@@ -1,3 +1,5 @@
+import { isNumber, parseTable } from './table.ts';
+
 /** Corresponding points in voxels (i, j, k): n×3 each, `fixed` in the fixed image's grid and `moving` in the moving image's. */
 export interface Landmarks {
   fixed: Float64Array;
@@ -5,20 +7,13 @@ export interface Landmarks {
   names?: string[];
 }
 
-const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
-
 /**
  * A table with the columns [name,] fixed i, j, k, moving i, j, k, separated by tabs, semicolons or commas. Fields may be
  * quoted. The first line is a header when none of its fields is a number. Throws `file:line: …` for a row that is not six numbers after an optional name.
  */
 export function parseLandmarks(name: string, text: string): Landmarks {
-  const lines = text.split(/\r\n|\n|\r/);
-  const first = lines.find((line) => line.trim()) ?? '';
-  const separator = ['\t', ';', ','].find((mark) => first.split(mark).length >= 6) ?? ',';
-  const rows = lines
-    .map((line, n) => ({ line: n + 1, fields: line.split(separator).map((field) => field.trim().replace(/^"(.*)"$/, '$1')) }))
-    .filter(({ fields }) => fields.some((field) => field));
-  const header = rows.length && !rows[0].fields.some((field) => NUMBER.test(field)) ? rows.shift()!.fields : undefined;
+  const { rows } = parseTable(text, 6);
+  const header = rows.length && !rows[0].fields.some(isNumber) ? rows.shift()!.fields : undefined;
   if (header) checkHeader(name, header);
   if (!rows.length) throw new Error(`${name}: no landmarks; expected lines of fixed i, j, k and moving i, j, k in voxels`);
 
@@ -31,11 +26,8 @@ export function parseLandmarks(name: string, text: string): Landmarks {
     if (fields.length !== columns) {
       fail(`${fields.length} columns, expected ${columns} (${named ? 'name, ' : ''}fixed i, j, k, moving i, j, k)`);
     }
-    if (named && NUMBER.test(fields[0]) && !/^\d+$/.test(fields[0])) fail(`the first of 7 columns is a name, got "${fields[0]}"`);
-    return fields.slice(-6).map((field) => {
-      const value = Number(field);
-      return NUMBER.test(field) && Number.isFinite(value) ? value : fail(`"${field}" is not a number`);
-    });
+    if (named && isNumber(fields[0]) && !/^\d+$/.test(fields[0])) fail(`the first of 7 columns is a name, got "${fields[0]}"`);
+    return fields.slice(-6).map((field) => (isNumber(field) ? Number(field) : fail(`"${field}" is not a number`)));
   });
   return {
     fixed: Float64Array.from(points.flatMap((point) => point.slice(0, 3))),

@@ -22,9 +22,9 @@ export type AffineMode = (typeof affineModes)[number];
 export interface AffineResult {
   requested: AffineMode;
   mode: Exclude<AffineMode, 'auto'>;
-  /** Fixed point → moving point, RAS mm, 3×4. */
+  /** Fixed point → moving point, RAS mm, 3×4; of a registration it contains the `initial` one. */
   matrix: Affine;
-  /** Global NCC at the finest of the affine levels, before and after; near −1 where one image is the other's negative. */
+  /** Global NCC at the finest of the affine levels, at the start and after; near −1 where one image is the other's negative. */
   ncc: { before: number; after: number };
   /** Mean distance, mm, by which the transform moves the fixed image's mass. */
   motion: number;

@@ -5,7 +5,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Plan, plan } from '../graph/plan.ts';
 import { runOnce, Schedule } from '../graph/schedule.ts';
-import { applyAffine, determinant, identityAffine, invertAffine } from '../io/affine.ts';
+import { type Affine, applyAffine, determinant, identityAffine, invertAffine } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
 import type { DisplacementField } from '../io/nifti.ts';
 import { checkGeometry, checkValues, type Float32Volume, type Grid, voxelCount } from '../io/volume.ts';
@@ -35,13 +35,23 @@ export async function jacobian(gpu: Gpu, field: DisplacementField): Promise<Floa
   return { size: field.size, affine: field.affine, data, dtype: 'float32' };
 }
 
+/** The field of an affine (RAS mm), in LPS mm on a grid. */
+export function fieldOfAffine(affine: Affine, grid: Grid): DisplacementField {
+  checkGeometry('grid', grid);
+  return followedBy({ size: grid.size, affine: grid.affine, data: new Float32Array(3 * voxelCount(grid)) }, affine);
+}
+
 /**
  * The field of x ↦ first(second(x)), on the grid of `second`: what warping an image by `first`, and the result by `second`, does in
- * one step. Throws when `second` maps to places outside the grid of `first` alone. All in LPS mm.
+ * one step. Throws when `second` maps to places outside the grid of `first` alone. Fields in LPS mm; `first` may be an affine, in RAS mm.
  */
-export async function composeFields(gpu: Gpu, first: DisplacementField, second: DisplacementField): Promise<DisplacementField> {
-  checkValues('first', first, 3);
+export async function composeFields(gpu: Gpu, first: DisplacementField | Affine, second: DisplacementField): Promise<DisplacementField> {
   checkValues('second', second, 3);
+  if (isAffine(first)) {
+    invertAffine(first); // throws on what is none
+    return followedBy(second, first);
+  }
+  checkValues('first', first, 3);
   checkReach(second, first);
   const data = new Float32Array(3 * voxelCount(second));
   const steps = fromPhysical(second.data, second);
@@ -55,6 +65,8 @@ export async function composeFields(gpu: Gpu, first: DisplacementField, second: 
   }
   return { size: second.size, affine: second.affine, data };
 }
+
+export const isAffine = (map: DisplacementField | Affine): map is Affine => Array.isArray(map);
 
 export interface InvertOptions {
   /** Where the inverse lives: usually the moving image's grid. Default: the field's own. */

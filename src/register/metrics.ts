@@ -4,6 +4,7 @@
 import { applyAffine, type Affine } from '../io/affine.ts';
 import type { Landmarks } from '../io/landmarks.ts';
 import type { Grid } from '../io/volume.ts';
+import { sample } from './points.ts';
 
 export { hd95, type SurfaceDistance } from './surface-distance.ts';
 
@@ -128,7 +129,7 @@ export function tre(landmarks: Landmarks, u: Float32Array | null, fixedSize: Siz
       target = landmarks.moving.subarray(3 * row, 3 * row + 3);
     checkInside(`fixed landmark ${row + 1}`, p, fixedSize);
     checkInside(`moving landmark ${row + 1}`, target, moving.size);
-    const shift = u ? sampleDisplacement(u, fixedSize, p) : [0, 0, 0];
+    const shift = u ? sample(u, fixedSize, p) : [0, 0, 0];
     const [i, j, k] = applyAffine(
       fixedToMoving,
       shift.map((x, axis) => p[axis] + x),
@@ -250,24 +251,6 @@ function summary(t: Tally): JacobianStats {
     minJ: t.min,
     maxJ: t.max,
   };
-}
-
-/** u at a continuous voxel position p, linear, border clamped. */
-function sampleDisplacement(u: Float32Array, [W, H, D]: Size, p: ArrayLike<number>): number[] {
-  const split = (x: number, n: number) => {
-    const clamped = Math.min(Math.max(x, 0), n - 1);
-    const low = Math.min(Math.floor(clamped), Math.max(n - 2, 0));
-    return [low, Math.min(low + 1, n - 1), clamped - low];
-  };
-  const [w0, w1, tw] = split(p[0], W),
-    [h0, h1, th] = split(p[1], H),
-    [d0, d1, td] = split(p[2], D);
-  return [0, 1, 2].map((channel) => {
-    const at = (d: number, h: number, w: number) => u[((channel * D + d) * H + h) * W + w];
-    const row = (d: number, h: number) => at(d, h, w0) * (1 - tw) + at(d, h, w1) * tw;
-    const plane = (d: number) => row(d, h0) * (1 - th) + row(d, h1) * th;
-    return plane(d0) * (1 - td) + plane(d1) * td;
-  });
 }
 
 function distinct(map: Labels): Set<number> {

@@ -1,4 +1,5 @@
 // Options of a registration: names, defaults, and what is refused.
+import { type Affine, invertAffine } from '../io/affine.ts';
 import type { Grid } from '../io/volume.ts';
 import type { Model } from '../models/cells.ts';
 import type { VariationalOptions } from '../models/variational.ts';
@@ -38,6 +39,8 @@ export interface RegisterOptions {
   window?: number;
   /** Alignment before the deformation; `auto` aligns only what starts far apart. */
   affine?: AffineMode;
+  /** Where everything starts, in place of the headers' places: fixed point → moving point, RAS mm, the three rows of its matrix. */
+  initial?: Affine;
   /** How intensities are windowed; `auto` takes a volume with values below −500 for CT. */
   modality?: Modality | 'auto';
   /** Ends the registration soon after it is aborted: the promise rejects with the signal's reason, and the GPU can be used on. */
@@ -55,6 +58,7 @@ interface CommonOptions {
   lambda: readonly number[];
   window: number;
   affine: AffineMode;
+  initial?: Affine;
   modality: Modality | 'auto';
   refine?: Refinement;
 }
@@ -108,6 +112,7 @@ const names = [
   'lambda',
   'window',
   'affine',
+  'initial',
   'modality',
   'signal',
 ] as const;
@@ -131,6 +136,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   if (levels.some((f, i) => i > 0 && f >= levels[i - 1]!)) throw new Error(`levels must go from coarse to fine, got ${levels}`);
   const affine = options.affine ?? 'auto';
   if (!affineModes.includes(affine)) throw new Error(`affine must be ${affineModes.join(', ')}; got ${affine}`);
+  const initial = options.initial && { initial: startOf(options.initial) };
   const modality = options.modality ?? 'auto';
   if (!modalities.includes(modality)) throw new Error(`modality must be ${modalities.join(', ')}; got ${modality}`);
 
@@ -161,6 +167,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
       lambda,
       window: model.window,
       affine,
+      ...initial,
       modality: model.modality,
       ...refinement(options, fixed, levels),
     };
@@ -178,10 +185,21 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
     lambda: regularisation(placed(lambda)),
     window,
     affine,
+    ...initial,
     modality,
     ...update,
     ...refinement(options, fixed, levels),
   };
+}
+
+/** An affine that has an inverse. */
+function startOf(initial: Affine): Affine {
+  try {
+    invertAffine(initial);
+  } catch (error) {
+    throw new Error(`initial: its ${(error as Error).message}`);
+  }
+  return initial;
 }
 
 /** The model of `deq`, which leaves nothing to say about what it has learned or was trained with. */

@@ -1,7 +1,11 @@
 // Do two volumes share space, and where? Before hours are spent on two that do not.
-import { type Affine, applyAffine, voxelToVoxel } from '../io/affine.ts';
+import { type Affine, applyAffine, composeAffine, invertAffine, voxelToVoxel } from '../io/affine.ts';
 import { type Grid, type Volume, voxelCount } from '../io/volume.ts';
 import { matrixBetween } from './pyramid.ts';
+
+/** The moving grid where a transform (fixed point → moving point, RAS mm) puts it, as if its header said so. */
+export const placed = <G extends Grid>(moving: G, transform?: Affine): G =>
+  transform ? { ...moving, affine: composeAffine(invertAffine(transform), moving.affine) } : moving;
 
 /** Is a point, in voxels of a grid, in one of its voxels? */
 export const contains = ({ size: [w, h, d] }: Grid, x: number, y: number, z: number): boolean =>

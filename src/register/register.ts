@@ -3,12 +3,12 @@ import { iterate, type Outcome, type Step, type StopRule } from '../deq/solver.t
 import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
-import { type Affine, identityAffine } from '../io/affine.ts';
+import { type Affine, composeAffine, identityAffine } from '../io/affine.ts';
 import { checkedImage, checkGeometry, type Float32Volume, type Grid, type MaskedVolume } from '../io/volume.ts';
 import { alignAffine, type AffineResult, type Memory, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
-import { blankBeyond, checkOverlap, covered, LEAST_SHARED, overlap, reachesOut } from './overlap.ts';
+import { blankBeyond, checkOverlap, covered, LEAST_SHARED, overlap, placed, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
 /** Told when a stage begins, and of every evaluation of the update. `fraction`: how much is done, 0…1, which never falls. */
@@ -68,13 +68,13 @@ export interface Registration {
 
 /**
  * The exact GPU memory a registration will take, without a device; after the alignment `aligned` (RAS mm), if it is known. Before, the images
- * count as where their headers put them: where an alignment leaves a part of the fixed grid outside the moving image, a mask comes in.
+ * count as where their headers, or `initial`, put them: where an alignment leaves a part of the fixed grid outside the moving image, a mask comes in.
  */
 export function planRegistration(
   fixed: Grid & { mask?: unknown },
   moving: Grid & { mask?: unknown },
   options: RegisterOptions = {},
-  aligned: Affine = identityAffine,
+  aligned?: Affine,
 ): { plan: Plan; options: ResolvedOptions } {
   checkGeometry('fixed', fixed);
   checkGeometry('moving', moving);
@@ -82,12 +82,12 @@ export function planRegistration(
   const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
   const windows = { fixed: any, moving: any },
     masks = { fixed: !!fixed.mask, moving: !!moving.mask };
-  const transform = resolved.affine === 'none' ? undefined : aligned;
+  const transform = transformOf(resolved, aligned);
   const counted = { ...masks, fixed: masks.fixed || reachesOut(fixed, moving, transform) };
   const stages = [plan(traceRegistration(fixed, moving, resolved, { windows, masks: counted, model: options.model, transform }).graph)];
-  if (transform) {
+  if (resolved.affine !== 'none') {
     // one stage after the other: the larger one counts
-    stages.push(planAffine(fixed, moving, { windows, factors: affineFactors(resolved) }));
+    stages.push(planAffine(fixed, placed(moving, resolved.initial), { windows, factors: affineFactors(resolved) }));
   }
   return { plan: stages.reduce((a, b) => (b.peak.total > a.peak.total ? b : a)), options: resolved };
 }
@@ -112,15 +112,17 @@ export async function register(
     signal?.throwIfAborted();
     onProgress?.({ stage, fraction });
   };
-  if (resolved.affine === 'auto' || resolved.affine === 'none') checkOverlap(fixed, moving);
+  const start = placed(moving, resolved.initial);
+  if (resolved.affine === 'auto' || resolved.affine === 'none') checkOverlap(fixed, start);
   const windowOf = ({ data, mask }: MaskedVolume) => intensityWindow(data, resolved.modality, mask);
   const intensities = { fixed: windowOf(fixed), moving: windowOf(moving) };
   if (options.modality !== resolved.modality) checkModality(resolved, fixed, moving); // chosen by the model, not by the caller
   begin('affine', 0);
   const setting = { windows: intensities, factors: affineFactors(resolved) };
-  const { memory: aligning, ...affine } = await alignAffine(gpu, fixed, moving, setting, resolved.affine, signal);
+  const { memory: aligning, ...found } = await alignAffine(gpu, fixed, start, setting, resolved.affine, signal);
   const aligned = performance.now();
-  const transform = resolved.affine === 'none' ? undefined : affine.matrix;
+  const affine = { ...found, matrix: composeAffine(resolved.initial ?? identityAffine, found.matrix) };
+  const transform = transformOf(resolved, affine.matrix);
   // Beyond its border the moving image goes on as at the border, which looks like something to be matched: what is known to lie there is masked.
   const mask = reachesOut(fixed, moving, transform) ? covered(fixed, moving, transform) : fixed.mask;
   const traced = traceRegistration(fixed, moving, resolved, {
@@ -214,6 +216,10 @@ export async function register(
     schedule.destroy();
   }
 }
+
+/** The alignment that a deformation starts from, of `initial` and the one found after it; none where the headers alone count. */
+const transformOf = ({ affine, initial = identityAffine }: ResolvedOptions, aligned = initial): Affine | undefined =>
+  affine === 'none' && initial === identityAffine ? undefined : aligned;
 
 /** Mean LNCC below which two images have next to nothing in common, and a loss of it that is none. */
 const ALIKE = 0.05;

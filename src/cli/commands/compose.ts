@@ -1,24 +1,51 @@
-// deqreg compose: two displacements, one after another, as one.
+// deqreg compose: maps of space, one after another, as one displacement.
+import { identityAffine } from '../../io/affine.ts';
+import { readVolume } from '../../io/files.ts';
 import { encodeDisplacement } from '../../io/nifti.ts';
-import { checkReach, composeFields } from '../../register/fields.ts';
-import { type Options, parse, text } from '../args.ts';
-import { outputName, readField, writeFromGpu } from '../fields.ts';
+import { checkReach, composeFields, fieldOfAffine, isAffine } from '../../register/fields.ts';
+import { type Options, parse, text, UsageError } from '../args.ts';
+import { outputName, readMap, writeFromGpu } from '../fields.ts';
 import { within } from '../inputs.ts';
 import { checkOutput } from '../outputs.ts';
 
-export const summary = 'compose two displacements: warping by the result is warping by the first, then by the second';
-export const usage = 'deqreg compose --first A --second B --out C';
+export const summary = 'compose displacements and affines: warping by the result is warping by the first, then by the second';
+export const usage = 'deqreg compose --first A [--second B] [--like GRID] --out C';
 export const options = {
-  first: { value: 'FILE', parse: text, required: true, help: 'displacement that an image is warped by first: 5-D NIfTI, LPS mm' },
-  second: { value: 'FILE', parse: text, required: true, help: 'displacement that the warped image is warped by then, on any grid' },
-  out: { value: 'FILE', parse: outputName, required: true, help: 'the field of x ↦ A(B(x)), on the grid of the second, .nii or .nii.gz' },
+  first: {
+    value: 'FILE',
+    parse: text,
+    required: true,
+    help: 'what an image is warped by first: a displacement (5-D NIfTI, LPS mm), or an affine of ITK (text) or ANTs (.mat)',
+  },
+  second: { value: 'FILE', parse: text, help: 'what the warped image is warped by then, likewise, on any grid (default: nothing)' },
+  like: {
+    value: 'FILE',
+    parse: text,
+    help: 'volume whose grid the result gets (default: the grid of the second; needed where that is no displacement)',
+  },
+  out: { value: 'FILE', parse: outputName, required: true, help: 'the displacement of x ↦ A(B(x)), .nii or .nii.gz' },
 } satisfies Options;
 
 export async function run(args: string[]): Promise<number> {
-  const { first: firstPath, second: secondPath, out } = parse(options, args);
-  checkOutput(out, { '--first': firstPath, '--second': secondPath });
-  const [first, second] = await Promise.all([readField(firstPath), readField(secondPath)]);
-  within(`${secondPath}, ${firstPath}`, () => checkReach(second, first));
-  await writeFromGpu(out, async (gpu) => encodeDisplacement(await composeFields(gpu, first, second)));
+  const { first: firstPath, second: secondPath, like, out } = parse(options, args);
+  if (secondPath === undefined && like === undefined) throw new UsageError('--second FILE is missing, or --like FILE for the first alone');
+  checkOutput(out, { '--first': firstPath, '--second': secondPath, '--like': like });
+  const read = async (path: string) => ({ path, map: await readMap(path) });
+  const [first, second, grid] = await Promise.all([
+    read(firstPath),
+    secondPath === undefined ? undefined : read(secondPath),
+    like === undefined ? undefined : readVolume(like),
+  ]);
+  const start = grid ? { path: like!, map: fieldOfAffine(identityAffine, grid) } : second!;
+  if (isAffine(start.map)) throw new UsageError(`--like FILE is missing: ${start.path} is an affine, which has no grid`);
+  let { path, map } = { ...start, map: start.map };
+  await writeFromGpu(out, async (gpu) => {
+    for (const before of grid && second ? [second, first] : [first]) {
+      const { map: to } = before;
+      if (!isAffine(to)) within(`${path}, ${before.path}`, () => checkReach(map, to));
+      map = await composeFields(gpu, to, map);
+    }
+    return encodeDisplacement(map);
+  });
   return 0;
 }

@@ -61,6 +61,11 @@ export const options = {
     parse: oneOf(...affineModes),
     help: 'alignment before the deformation (default auto: affine when the images start far apart)',
   },
+  initial: {
+    value: 'FILE',
+    parse: text,
+    help: "affine to start from, in place of the headers' places: ITK's text (affine.txt, .tfm) or ANTs' .mat; --affine then says what follows it",
+  },
   method: {
     value: methods.join('|'),
     parse: oneOf(...methods),
@@ -103,7 +108,7 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const started = performance.now();
   const given = parse(options, args);
-  const { fixed, moving, out, labels, landmarks, method, affine, modality, inverse, quiet, json } = given;
+  const { fixed, moving, out, labels, landmarks, initial, method, affine, modality, inverse, quiet, json } = given;
   const {
     'fixed-mask': fixedMask,
     'moving-mask': movingMask,
@@ -127,15 +132,16 @@ export async function run(args: string[]): Promise<number> {
         'moving labels': movingSeg,
         'fixed mask': fixedMask,
         'moving mask': movingMask,
+        'initial affine': initial,
       },
       { file: 'metrics.json', holds: ['solver', 'version'] },
     );
   const named = given.model === undefined ? undefined : await readModelFile(given.model);
 
-  const inputs = await readInputs({ fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks }, labels, affine);
+  const inputs = await readInputs({ fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks, initial }, labels, affine);
   if (!quiet) warn(inputs.warnings);
   const trained = method === 'deq' ? (named ?? (await shippedModelFor(inputs.fixed, modality))) : undefined;
-  const requested = { ...requestedOptions(given), model: trained?.model };
+  const requested = { ...requestedOptions(given), initial: inputs.initial, model: trained?.model };
   const read = performance.now();
   const { plan, options: resolved } = planFor(inputs, requested);
   if (dryRun) {
@@ -156,8 +162,10 @@ export async function run(args: string[]): Promise<number> {
   return 0;
 }
 
-/** What of the command line is for the registration itself, but for the model; a list of one value is that value for all levels. */
-export function requestedOptions(given: Omit<RegisterOptions, PerLevel | 'model'> & { [K in PerLevel]?: number[] }): RegisterOptions {
+/** What of the command line is for the registration itself, but for what is in files; a list of one value is that value for all levels. */
+export function requestedOptions(
+  given: Omit<RegisterOptions, PerLevel | 'model' | 'initial'> & { [K in PerLevel]?: number[] },
+): RegisterOptions {
   const perLevel = (values?: number[]) => (values?.length === 1 ? values[0] : values);
   const [iterations, tolerance, lambda] = [given.iterations, given.tolerance, given.lambda].map(perLevel);
   const { method, refine, levels, window, affine, modality } = given;
@@ -207,7 +215,7 @@ async function registerInto(
       write('displacement.nii.gz', encodeDisplacement(field)),
       write('warped.nii.gz', encodeNifti({ size, affine, data: warped.data, dtype: imageType(moving) })),
     ];
-    if (registration.affine.mode !== 'none') files.push(write('affine.txt', encodeItkAffine(registration.affine.matrix)));
+    if (registration.affine.mode !== 'none' || inputs.initial) files.push(write('affine.txt', encodeItkAffine(registration.affine.matrix)));
     if (inverse) files.push(write('inverse_displacement.nii.gz', encodeDisplacement(inverse.field)));
     const labels = labelsWarpedBy(displacement, inputs);
     if (labels) files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(movingLabels!) })));
