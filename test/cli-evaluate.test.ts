@@ -80,7 +80,7 @@ test('a pair that fails is a row, the others are as register measures them, and 
     assert.equal(metrics, expected);
     const own = runs[n]!.figures!;
     assert.equal(
-      [own.diceBefore, own.dice, own.hd95, own.treBefore, own.tre, own.folds, own.sdLogJ, own.plannedMiB],
+      [own.diceBefore, own.dice, own.hd95, own.treBefore, own.tre, own.folds, own.ndv, own.sdLogJ, own.plannedMiB],
       [
         expected.dice.before,
         expected.dice.mean,
@@ -88,6 +88,7 @@ test('a pair that fails is a row, the others are as register measures them, and 
         expected.tre.before,
         expected.tre.after,
         expected.foldingPercent,
+        expected.ndvPercent,
         expected.sdLogJ,
         expected.memory.planned.total / 2 ** 20,
       ],

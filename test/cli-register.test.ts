@@ -78,6 +78,7 @@ test('register: files on the fixed grid, metrics.json complete', async () => {
     assert.ok(region.foldingPercent <= 0.3 && region.sdLogJ > 0.01 && region.sdLogJ < 0.85);
     assert.ok(region.sdLogJLearn2Reg > 0 && region.sdLogJLearn2Reg < region.sdLogJ / 2);
   }
+  assert.ok(m.ndvPercent >= 0 && m.ndvPercent < 0.3, `${m.ndvPercent}`);
   assert.ok(m.similarity.after > m.similarity.before);
   assert.is(m.solver.method, m.options.method);
   assert.equal(

@@ -41,7 +41,10 @@ test.after(() => rm(folder, { recursive: true }));
 
 test('register --initial: what is moved away by an affine is registered as if it were not, and the displacement contains the affine', async () => {
   const [near, there] = [await metrics('near'), await metrics('far')];
-  assert.ok(near.dice.mean > near.dice.before + 0.15 && Math.abs(there.dice.mean - near.dice.mean) < 1e-3, `${near.dice.before} → ${near.dice.mean}, ${there.dice.mean}`);
+  assert.ok(
+    near.dice.mean > near.dice.before + 0.15 && Math.abs(there.dice.mean - near.dice.mean) < 1e-3,
+    `${near.dice.before} → ${near.dice.mean}, ${there.dice.mean}`,
+  );
   assert.is(there.dice.before, 0); // where the headers are
   assert.ok(Math.abs(there.similarity.after - near.similarity.after) < 1e-4);
   assert.equal([there.affine.mode, there.inputs.initial, there.coverage], ['none', 'far.tfm', near.coverage]);

@@ -5,6 +5,7 @@ import { applyAffine, voxelToVoxel } from '../../src/io/affine.ts';
 import { convertDisplacement, displacementForms, type DisplacementForm } from '../../src/io/displacement.ts';
 import { readDisplacement } from '../../src/io/files.ts';
 import { type Grid, sameGrid, type Volume, voxelCount } from '../../src/io/volume.ts';
+import { nonDiffeomorphicPercent } from '../../src/register/diffeomorphic.ts';
 import { jacobianStats, tre as targetError } from '../../src/register/metrics.ts';
 
 /**
@@ -25,7 +26,7 @@ export async function readField(path: string, fixed: Grid): Promise<Float32Array
   throw new Error(refused[0]);
 }
 
-/** Dice 0…1, HD95 and TRE in mm, folds in %, SDlogJ and Learn2Reg's figure for it inside the fixed labels; what the pair has nothing to measure by is missing. */
+/** Dice 0…1, HD95 and TRE in mm, folds and NDV in %, SDlogJ and Learn2Reg's figure for it inside the fixed labels; what the pair has nothing to measure by is missing. */
 export interface Figures {
   diceBefore?: number;
   dice?: number;
@@ -36,6 +37,8 @@ export interface Figures {
   treBeforeSd?: number;
   treSd?: number;
   folds: number;
+  /** Non-diffeomorphic volume, %. */
+  ndv: number;
   sdLogJ: number;
   sdLogJLearn2Reg: number;
 }
@@ -48,7 +51,8 @@ export function figuresOf(inputs: Inputs, u: Float32Array): Figures {
   const { dice, hd95, tre } = accuracy(inputs, u, labelsWarpedBy(u, inputs));
   const spread = (field: Float32Array | null) =>
     landmarks && targetError(landmarks, field, fixed.size, voxelToVoxel(fixed.affine, moving.affine), moving).sd;
-  const { grid, mask = grid } = jacobianStats(u, fixed.size, segmentation?.fixed.data);
+  const inside = segmentation?.fixed.data;
+  const { grid, mask = grid } = jacobianStats(u, fixed.size, inside);
   return {
     diceBefore: dice?.before,
     dice: dice?.mean,
@@ -58,6 +62,7 @@ export function figuresOf(inputs: Inputs, u: Float32Array): Figures {
     treBeforeSd: spread(null),
     treSd: spread(u),
     folds: mask.foldingPercent,
+    ndv: nonDiffeomorphicPercent(u, fixed.size, inside ?? new Uint8Array(voxelCount(fixed)).fill(1)),
     sdLogJ: mask.sdLogJ,
     sdLogJLearn2Reg: mask.sdLogJLearn2Reg,
   };

@@ -12,7 +12,7 @@ export interface Turn {
   seconds: number[];
 }
 
-type Measure = 'dice' | 'hd95' | 'tre' | 'folds' | 'sdLogJ' | 'sdLogJLearn2Reg' | 'seconds' | 'peakMiB' | 'gpuMiB';
+type Measure = 'dice' | 'hd95' | 'tre' | 'folds' | 'ndv' | 'sdLogJ' | 'sdLogJLearn2Reg' | 'seconds' | 'peakMiB' | 'gpuMiB';
 
 /** What methods are compared by; `best` where less or more is better. */
 export const measures: { key: Measure; title: string; column: string; unit: string; digits: number; best?: 'least' | 'most' }[] = [
@@ -20,6 +20,7 @@ export const measures: { key: Measure; title: string; column: string; unit: stri
   { key: 'hd95', title: 'HD95 mm', column: 'hd95_mm', unit: ' mm', digits: 2, best: 'least' },
   { key: 'tre', title: 'TRE mm', column: 'tre_mm', unit: ' mm', digits: 2, best: 'least' },
   { key: 'folds', title: 'folds %', column: 'folds_percent', unit: ' %', digits: 4, best: 'least' },
+  { key: 'ndv', title: 'NDV %', column: 'ndv_percent', unit: ' %', digits: 4, best: 'least' },
   { key: 'sdLogJ', title: 'SDlogJ', column: 'sdlogj', unit: '', digits: 3, best: 'least' },
   { key: 'sdLogJLearn2Reg', title: 'SDlogJ of Learn2Reg', column: 'sdlogj_learn2reg', unit: '', digits: 4, best: 'least' },
   { key: 'seconds', title: 'seconds', column: 'seconds', unit: ' s', digits: 1, best: 'least' },
@@ -134,6 +135,7 @@ function comparisons(rows: readonly Row[]): string[] {
       ...ahead('hd95').map((text) => `lower HD95 on ${text}`),
       ...ahead('tre').map((text) => `lower TRE on ${text}`),
       ...ahead('folds').map((text) => `fewer folds on ${text}`),
+      ...ahead('ndv').map((text) => `less NDV on ${text}`),
       ...ahead('sdLogJ').map((text) => `lower SDlogJ on ${text}`),
       ...ahead('sdLogJLearn2Reg').map((text) => `lower SDlogJ of Learn2Reg on ${text}`),
       ...ahead('seconds').map((text) => `faster on ${text}`),
@@ -158,7 +160,8 @@ export function means(rows: readonly Row[], software: boolean): string[] {
   const holds = software ? '; under this software adapter it holds deqreg’s GPU memory too' : '';
   return [
     ...tables,
-    `One run a pair. Seconds: the whole command. Peak memory: the process’s largest resident set${holds}. GPU MiB: of deqreg what was planned, which is what was measured. Folds and SDlogJ inside the fixed labels. Levels converged: to their tolerance, of the levels of all pairs; without refinements, and without adam, which has no tolerance.`,
+    `One run a pair. Seconds: the whole command. Peak memory: the process’s largest resident set${holds}. GPU MiB: of deqreg what was planned, which is what was measured. Folds, NDV and SDlogJ inside the fixed labels. Levels converged: to their tolerance, of the levels of all pairs; without refinements, and without adam, which has no tolerance.`,
+    'Folds: J ≤ 0 by central differences. NDV: non-diffeomorphic volume, of the tetrahedra between voxels that are turned inside out (Liu et al., IJCV 2024).',
     'SDlogJ is the standard deviation of log J, J clipped at 1e-9: a fold counts as −20.7, so that a few of them outweigh all else, and a method without any looks the smoother for it. ' +
       'Learn2Reg’s is that of log(J + 3), J + 3 clipped to 1e-9 … 1e9: folds weigh little, and without them it is about a quarter. In both lower is smoother.',
   ];

@@ -3,6 +3,7 @@ import { version } from '../../package.json';
 import type { AdapterInfo } from '../gpu/device.ts';
 import { voxelSpacing, voxelToVoxel } from '../io/affine.ts';
 import { sameGrid } from '../io/volume.ts';
+import { nonDiffeomorphicPercent } from '../register/diffeomorphic.ts';
 import type { InverseOutcome } from '../register/fields.ts';
 import { dice, hd95, jacobianDeterminants, maskedStats, tre, warpLabels } from '../register/metrics.ts';
 import type { Registration } from '../register/register.ts';
@@ -19,7 +20,7 @@ export function quality(
   warpedLabels?: Float32Array,
   determinants = jacobianDeterminants(u, inputs.fixed.size),
 ) {
-  return { ...accuracy(inputs, u, warpedLabels), ...regularity(determinants, inputs, intensities.fixed), similarity };
+  return { ...accuracy(inputs, u, warpedLabels), ...regularity(u, determinants, inputs, intensities.fixed), similarity };
 }
 
 /** What of it labels and landmarks tell, for any displacement u [3, D, H, W] in voxels of the fixed grid. */
@@ -56,8 +57,13 @@ function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>
   };
 }
 
-/** Folds and spread of the Jacobian inside the fixed mask, or else the fixed labels, or else the foreground; and in the whole grid. */
-function regularity(determinants: Float32Array, { fixed, segmentation }: Inputs, { low, high }: { low: number; high: number }) {
+/** Folds, non-diffeomorphic volume and spread of the Jacobian inside the fixed mask, or else the fixed labels, or else the foreground; and in the whole grid. */
+function regularity(
+  u: Float32Array,
+  determinants: Float32Array,
+  { fixed, segmentation }: Inputs,
+  { low, high }: { low: number; high: number },
+) {
   const threshold = low + FOREGROUND * (high - low);
   const inside = fixed.mask ?? segmentation?.fixed.data ?? fixed.data.map((value) => Number(value > threshold));
   const { mask, grid } = maskedStats(determinants, inside);
@@ -65,6 +71,7 @@ function regularity(determinants: Float32Array, { fixed, segmentation }: Inputs,
   return {
     region: fixed.mask ? 'fixed mask' : segmentation ? 'fixed labels' : 'fixed foreground',
     foldingPercent,
+    ndvPercent: nonDiffeomorphicPercent(u, fixed.size, inside),
     sdLogJ,
     sdLogJLearn2Reg,
     grid: { foldingPercent: grid.foldingPercent, sdLogJ: grid.sdLogJ, sdLogJLearn2Reg: grid.sdLogJLearn2Reg },

@@ -8,7 +8,7 @@ import { lostLabels } from './lost-labels.ts';
 import type { Report } from './metrics.ts';
 
 export function summarise(done: Report, folder: string, reported: boolean): string {
-  const { dice, hd95, tre, similarity, region, foldingPercent, sdLogJ, inverse } = done;
+  const { dice, hd95, tre, similarity, region, foldingPercent, ndvPercent, sdLogJ, inverse } = done;
   const { affine, coverage, intensities, model, solver, seconds, memory, adapter } = done;
   const lost = hd95 && lostLabels(hd95);
   const levels = solver.levels
@@ -34,7 +34,10 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
     ...(hd95 ? [['HD95', lost ? `not defined: ${lost}` : `${hd95.mean.toFixed(2)} mm`]] : []),
     ...(tre ? [['TRE', `${tre.before.toFixed(2)} → ${tre.after.toFixed(2)} mm`]] : []),
     ['LNCC', `${similarity.before.toFixed(3)} → ${similarity.after.toFixed(3)}`],
-    ['folds', `${foldingPercent.toFixed(3)} % of the ${region}, SDlogJ ${sdLogJ.toFixed(3)}`],
+    [
+      'folds',
+      `${foldingPercent.toFixed(3)} % of the ${region}, ${Number.isNaN(ndvPercent) ? '' : `NDV ${ndvPercent.toFixed(4)} %, `}SDlogJ ${sdLogJ.toFixed(3)}`,
+    ],
     ...(inverse ? [['inverse', describeInverse(inverse)]] : []),
     ['images', modality(intensities.fixed, intensities.moving)],
     [

@@ -1,5 +1,7 @@
 // deqreg jacobian: where a displacement expands, shrinks and folds.
+import { fromPhysical } from '../../io/displacement.ts';
 import { encodeNifti } from '../../io/nifti.ts';
+import { nonDiffeomorphicPercent } from '../../register/diffeomorphic.ts';
 import { jacobian } from '../../register/fields.ts';
 import { determinantStats } from '../../register/metrics.ts';
 import { type Options, parse, table, text } from '../args.ts';
@@ -28,12 +30,14 @@ export async function run(args: string[]): Promise<number> {
   const field = await readField(displacement);
   await writeFromGpu(out, async (gpu) => {
     const { size, affine, data } = await jacobian(gpu, field);
+    const ndv = nonDiffeomorphicPercent(fromPhysical(field.data, field), size, new Uint8Array(data.length).fill(1));
     const { foldingPercent, minJ, maxJ, sdLogJ, sdLogJLearn2Reg } = determinantStats(data);
     console.log(
       table([
         ['folds', `${foldingPercent.toFixed(4)} % of the grid`],
         ['J', `${minJ.toFixed(4)} … ${maxJ.toFixed(4)}`],
         ['SDlogJ', `${sdLogJ.toFixed(4)} (Learn2Reg's log(J + 3): ${sdLogJLearn2Reg.toFixed(4)})`],
+        ['NDV', `${ndv.toFixed(4)} % of the grid (non-diffeomorphic volume)`],
       ]).join('\n'),
     );
     return encodeNifti({ size, affine, dtype: 'float32', data: log ? data.map((det) => Math.log(Math.max(det, CLIP))) : data });

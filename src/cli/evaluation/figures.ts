@@ -10,6 +10,7 @@ export const figures = {
   lnccBefore: { column: 'lncc_before', title: 'LNCC before', digits: 3, of: ({ similarity }) => similarity.before },
   lncc: { column: 'lncc', title: 'LNCC', digits: 3, of: ({ similarity }) => similarity.after },
   folds: { column: 'folds_percent', title: 'Folds (%)', digits: 3, of: ({ foldingPercent }) => foldingPercent },
+  ndv: { column: 'ndv_percent', title: 'NDV (%)', digits: 4, of: ({ ndvPercent }) => ndvPercent },
   sdLogJ: { column: 'sdlogj', title: 'SDlogJ', digits: 3, of: ({ sdLogJ }) => sdLogJ },
   secondsRegistration: {
     column: 'seconds_registration',

@@ -145,7 +145,7 @@ function every(): HTMLElement {
   ]);
   return section(
     'Runs',
-    'Evaluations, residuals (RMS, in voxels of the level) and verdicts are by level, coarse to fine. Folds and SDlogJ are inside the fixed mask, else the fixed labels, else the foreground.',
+    'Evaluations, residuals (RMS, in voxels of the level) and verdicts are by level, coarse to fine. Folds, NDV (non-diffeomorphic volume) and SDlogJ are inside the fixed mask, else the fixed labels, else the foreground.',
     div('runs', table(['Pair', 'Method', 'Verdicts', ...shown.map((name) => figures[name].title), 'Evaluations', 'Residuals'], rows)),
   );
 }

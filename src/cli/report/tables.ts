@@ -45,6 +45,7 @@ const known = [
   'tre',
   'region',
   'foldingPercent',
+  'ndvPercent',
   'sdLogJ',
   'sdLogJLearn2Reg',
   'grid',
@@ -97,7 +98,18 @@ export function tables({ report, command }: Content): HTMLElement[] {
   ];
 }
 
-function metrics({ dice, hd95, tre, similarity, foldingPercent, sdLogJ, sdLogJLearn2Reg, grid, region }: Report): HTMLTableElement {
+function metrics({
+  dice,
+  hd95,
+  tre,
+  similarity,
+  foldingPercent,
+  ndvPercent,
+  sdLogJ,
+  sdLogJLearn2Reg,
+  grid,
+  region,
+}: Report): HTMLTableElement {
   const none = '–';
   return table(
     ['', 'before', 'after'],
@@ -108,6 +120,7 @@ function metrics({ dice, hd95, tre, similarity, foldingPercent, sdLogJ, sdLogJLe
       ['LNCC, finest level', fixed(similarity.before, 4), fixed(similarity.after, 4)],
       [`Folds, ${region} (%)`, none, fixed(foldingPercent, 4)],
       ['Folds, whole grid (%)', none, fixed(grid.foldingPercent, 4)],
+      [`Non-diffeomorphic volume, ${region} (%)`, none, fixed(ndvPercent, 5)],
       [`SDlogJ, ${region}`, none, fixed(sdLogJ, 4)],
       ['SDlogJ, whole grid', none, fixed(grid.sdLogJ, 4)],
       [`SD of log(J + 3), ${region}`, none, fixed(sdLogJLearn2Reg, 4)],
