@@ -63,6 +63,28 @@ test('an image that lies inside the other is registered and warped, whichever of
   );
 });
 
+test('apply, nearest: labels that float32 cannot tell apart are refused, whatever type holds them; those with a rounding error become whole', async () => {
+  const { size, affine } = await readVolume(at('whole.nii'));
+  const write = (name: string, value: (v: number) => number) => {
+    const data = Float32Array.from({ length: size[0] * size[1] * size[2] }, (_, v) => value(v));
+    return writeNifti(at(name), encodeNifti({ size, affine, data, dtype: 'float32' }));
+  };
+  await write('far.nii', (v) => (v % 2 ? 312782560 : 7));
+  await write('rounded.nii', (v) => (v % 2 ? 3.0002 : 7));
+  await write('map.nii', (v) => (v % 2 ? 0.25 : 7));
+  const apply = (name: string) => run(`apply --moving ${name}.nii --displacement still.nii --out ${name}-out.nii --interpolation nearest`);
+  const { code, stderr } = await apply('far');
+  assert.is(code, 1);
+  assert.match(stderr, /^deqreg: far\.nii: voxel 1 has the label 312782560; labels of 16777216 and more cannot be told apart/m);
+  for (const [name, expected] of [
+    ['rounded', 3],
+    ['map', 0.25],
+  ] as const) {
+    assert.is((await apply(name)).code, 0);
+    assert.equal([...new Set((await readVolume(at(`${name}-out.nii`))).data)].sort(), [expected, 7]);
+  }
+});
+
 test('apply, nearest: labels as register warps them, 0 outside their map, in their own type', async () => {
   const { code, stderr } = await run('apply --moving half.nii --displacement still.nii --out out.nii --interpolation nearest');
   assert.is(code, 0, stderr);

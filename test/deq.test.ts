@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Adjoint, deq, type DeqOutcome, runDeq } from '../src/deq/deq.ts';
 import { Graph, plan, Schedule, type StopRule, type Tensor } from '../src/index.ts';
-import { add, detach, div, gaussian, mse, mul, scale, sqrt, square } from '../src/ops/index.ts';
+import { add, detach, div, dot, gaussian, mse, mul, scale, sqrt, square } from '../src/ops/index.ts';
 import { evaluate, f32, gpu } from './gpu.ts';
 import { norm, relativeError, uniform } from './reference/ndarray.ts';
 
@@ -78,6 +78,34 @@ test('no gradient passes through the start: unrolled = checkpointed after two st
   assert.ok(Math.abs(unrolled.da / fromZero.da - 1) > 0.01, 'the start matters');
   close(checkpointed.da, unrolled.da, 1e-5, 'gradient for a');
   assert.ok(relativeError(checkpointed.dx, unrolled.dx) < 1e-5, 'gradient for x');
+});
+
+test('no gradient passes through the start, where the cell reads what it starts from', async () => {
+  const from = async (start: 'x' | 'h', adjoint: Adjoint) => {
+    const graph = new Graph();
+    const [a, input, goal] = [graph.input('a', [1]), graph.input('x', shape), graph.input('target', shape)];
+    const h = graph.phase('before', () => mul(input, a));
+    const [read, wrt] = start === 'x' ? [input, input] : [h, a];
+    const cell = (z: Tensor) => add(mul(gaussian(div(z, sqrt(scale(square(z), 1, 1))), 0.8), a), read);
+    const node = deq(graph, 'deq', { cell, shape, loss: (y) => mse(y, goal), wrt: [wrt], initial: () => read, adjoint });
+    const schedule = await Schedule.build(await gpu(), graph);
+    schedule.upload(a, Float32Array.of(0.7));
+    schedule.upload(input, f32(x));
+    schedule.upload(goal, f32(target));
+    schedule.run('before');
+    await runDeq(schedule, node, { forward: tight, backward: tight });
+    const gradient = Array.from(await schedule.read(node.gradients[0]!));
+    schedule.destroy();
+    return gradient;
+  };
+  for (const start of ['x', 'h'] as const)
+    for (const steps of [2, 5]) {
+      const [unrolled, checkpointed] = [
+        await from(start, { adjoint: 'unrolled', steps }),
+        await from(start, { adjoint: 'checkpointed', steps }),
+      ];
+      assert.ok(relativeError(checkpointed, unrolled) < 1e-5, `${steps} steps from ${start}: ${relativeError(checkpointed, unrolled)}`);
+    }
 });
 
 test('jfb and phantom point the same way, phantom closer', async () => {
@@ -172,6 +200,13 @@ test('bad use is refused with shapes', () => {
     () => trace(other, { adjoint: 'jfb' }, { cell: (z) => mul(z, wide) }),
     /the cell returns \[1,2,5,6,7\] for a state of \[1,1,5,6,7\]/,
   );
+  for (const adjoint of [{ adjoint: 'jfb' }, { adjoint: 'unrolled', steps: 2 }, { adjoint: 'checkpointed', steps: 2 }] as const) {
+    const decayed = new Graph();
+    const [w, input] = [decayed.input('w', shape), decayed.input('x', shape)];
+    const problem = { cell: (z: Tensor) => add(mul(w, z), input), shape, wrt: [w], adjoint };
+    const loss = (y: Tensor) => add(dot(y, y), dot(w, w));
+    assert.throws(() => deq(decayed, 'deq', { ...problem, loss }), /deq: the loss depends on w not through y alone/);
+  }
 });
 
 test.run();

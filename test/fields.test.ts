@@ -7,6 +7,7 @@ import { encodeDisplacement, parseDisplacement, type DisplacementField } from '.
 import type { Grid } from '../src/io/volume.ts';
 import { composeFields, invert, jacobian, planInverse } from '../src/register/fields.ts';
 import { determinantStats, jacobianStats } from '../src/register/metrics.ts';
+import { nearestAffine } from '../src/register/nearest-affine.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { gpu } from './gpu.ts';
 import { messageOf } from './io-make-nifti.ts';
@@ -164,6 +165,22 @@ test('invert: a smooth map behind a turn of 115°, onto the grid that is turned 
       inside(grid, 2),
     ) < 0.02,
   );
+});
+
+test('the affine part of a field is found however its voxels are ordered', () => {
+  const [c, s] = [Math.cos(2.6), Math.sin(2.6)];
+  const turn: Affine = [1, 0, 0, 3, 0, c, -s, 12, 0, s, c, -7];
+  const grid = gridAround(
+    [9, 320, 320],
+    [
+      [8, 0, 0],
+      [0, 0.75, 0],
+      [0, 0, 0.75],
+    ],
+    [0, 0, 0],
+  );
+  const found = nearestAffine(fieldOf(grid, linear(turn)));
+  found.forEach((x, n) => assert.ok(Math.abs(x - turn[n]!) < 1e-3, `${found}`));
 });
 
 test('invert: more voxels than one slab holds', async () => {

@@ -129,6 +129,12 @@ test('a result that may be none says why', async () => {
   assert.match(mixed.warnings.join(), /the fixed image is taken for MRI, the moving one for CT, by their values/);
   assert.match(noise.warnings.join(), /next to nothing in common: LNCC 0\.0/);
   assert.equal([good.warnings, same.warnings], [[], []]);
+  const raised = { ...fixed, data: fixed.data.map((x) => x + 1e9) };
+  const flat = await run(raised, moving, { ...short, affine: 'none' });
+  assert.match(
+    flat.warnings.join('; '),
+    /^the fixed image's values, 1000000000 to 1000000\d+\.?\d*, differ by less than 100 steps of float32/,
+  );
 });
 
 test.run();

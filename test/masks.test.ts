@@ -59,6 +59,16 @@ test('windows and moments: values inside the mask decide', () => {
   assert.equal(intensityWindow(artefact.data, 'auto', mask), window);
   assert.is(intensityWindow(artefact.data).high > 1500, true);
   assert.equal(moments({ ...artefact, mask }, window), moments({ ...brain.fixed, mask }, window));
+  // However the voxels are ordered, a few far below all others are none of them.
+  const [w, h, d] = [64, 128, 256];
+  const ball = new Float32Array(w * h * d).map((_, v) => {
+    const [i, j, k] = [v % w, Math.floor(v / w) % h, Math.floor(v / (w * h))];
+    return Math.hypot(i / w - 0.5, j / h - 0.5, k / d - 0.5) < 0.4 ? 100 + (v % 100) : 0;
+  });
+  ball[5] = -30000;
+  const turned = ball.map((_, v) => ball[Math.floor(v / (d * h)) + w * (Math.floor(v / d) % h) + w * h * (v % d)]!);
+  assert.equal(intensityWindow(ball), intensityWindow(turned));
+  assert.is(intensityWindow(ball).low, 0);
   const point = { ...brain.fixed, data: brain.fixed.data.map((_, v) => Number(v === 1 + 40 * (3 + 48 * 5))) }; // odd along each axis
   const { centre } = moments(point, { modality: 'mri', low: 0, high: 1 });
   assert.ok(

@@ -127,6 +127,15 @@ test('gradients: a variable that was updated since, and cotangents that do not f
     assert.throws(() => vjp([y], [y], [graph.input('w', [4])]), /grad: binary does not depend on w/);
     assign(z, y);
     assert.throws(() => vjp([y], [y], [x]), /grad: z was updated after .*; the gradient would see its new value/);
+    const both = mul(z, x); // depends on x directly, and through z
+    assert.throws(() => vjp([both], [both], [x]), /grad: binary reads z, which this phase updated; no gradient passes through an update/);
+    assert.throws(() => vjp([scale(z, 2)], [both], [x]), /grad: .* reads z, which this phase updated/);
+    assert.is(vjp([both], [both], [z])[0]!.shape[0], 4); // of the value that it has now
+    reset(z);
+    assert.is(vjp([mul(z, x)], [both], [x])[0]!.shape[0], 4);
+  });
+  graph.phase('later', () => {
+    assert.is(vjp([mul(z, x)], [x], [x])[0]!.shape[0], 4); // a constant here: how often the other phase has run, nobody knows
   });
 });
 

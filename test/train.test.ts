@@ -113,9 +113,9 @@ test('another seed, other weights; other options or images are refused with a ch
   const [one, two] = [resolveTrainOptions({ ...small, stages }), resolveTrainOptions({ ...small, stages, seed: 2 })];
   const [a, b] = [await train(device, set, labels, one), await train(device, set, labels, two)];
   assert.not.equal(bits(a), bits(b));
-  const refused = async (options: TrainOptions, images: TrainingSet): Promise<string> => {
+  const refused = async (options: TrainOptions, images: TrainingSet, wanted = labels): Promise<string> => {
     try {
-      await train(device, images, labels, options, {}, a);
+      await train(device, images, wanted, options, {}, a);
     } catch (error) {
       return (error as Error).message;
     }
@@ -123,6 +123,11 @@ test('another seed, other weights; other options or images are refused with a ch
   };
   assert.match(await refused(two, set), /other options or other images/);
   assert.match(await refused(one, { ...set, subjects: set.subjects.slice(1) }), /other options or other images/);
+  assert.match(await refused(one, set, labels.slice(1)), /other options or other images/);
+  const [first, ...others] = set.subjects;
+  const changed = [{ ...first!, image: first!.image.map((x) => 1 - x) }, ...others];
+  assert.match(await refused(one, { ...set, subjects: changed }), /other options or other images/);
+  assert.match(await refused(one, { ...set, subjects: [{ ...first!, labels: undefined }, ...others] }), /other options or other images/);
 });
 
 test('a loss that is no number, or stays far above those before: back to the checkpoint at half the rate, and at last an error', async () => {

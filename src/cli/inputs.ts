@@ -124,6 +124,9 @@ export function checkLabels(path: string, map: Volume, imagePath: string, image:
   checkWhole(path, map);
 }
 
+/** Are all values whole, but for rounding errors? */
+export const isLabelMap = ({ data }: Volume): boolean => data.every((value) => Math.abs(value - Math.round(value)) <= ROUNDING);
+
 /**
  * Throws on values that are no labels, or that were not told apart when they were read: volumes hold float32. Labels that were stored with a
  * rounding error become whole.

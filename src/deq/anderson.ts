@@ -5,9 +5,9 @@ import solveSource from '../../kernels/anderson_solve.wgsl';
 import { constantsOf, kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, show, type Tensor } from '../graph/graph.ts';
 import { LEAST_BINDING } from '../graph/plan.ts';
-import { flat, SUMMING } from '../ops/launch.ts';
+import { fillWith, flat, SUMMING } from '../ops/launch.ts';
 import { partialsOf } from '../ops/reduce.ts';
-import { reset } from '../ops/index.ts';
+import { assign } from '../ops/index.ts';
 
 const pushKernel = kernel('anderson_push', pushSource);
 const solveKernel = kernel('anderson_solve', solveSource);
@@ -92,8 +92,14 @@ const andersonOp: Op<AndersonOptions> = {
       })),
     ];
   },
-  // read as far as the state says that they are filled; what comes of the first finite f(z) is the best so far
-  overwrites: ([, best, gram, , ...rings]) => [best!, gram!, ...rings],
+};
+
+/** The history is read no further than the state says that it is filled: to forget it takes no more than the state. */
+const resetOp: Op<object> = {
+  name: 'resetAnderson',
+  shape: () => [],
+  launch: ({ updates: [state, ...history] }) => [{ ...fillWith(state!, 0), holds: history }],
+  overwrites: (updates) => updates,
 };
 
 /** Declares what an iteration over a state variable needs, rings in parts of at most `most` bytes. Trace `resetAnderson` in the phase that sets z. */
@@ -114,8 +120,11 @@ export function andersonState(z: Tensor, window: number, most = LEAST_BINDING): 
   };
 }
 
-/** Forgets the history, so that the next step is the first. */
-export const resetAnderson = ({ state }: AndersonState): void => reset(state);
+/** Forgets the history, so that the next step is the first; z is the best so far. */
+export function resetAnderson({ z, best, gram, state, values, residuals }: AndersonState): void {
+  assign(best, z);
+  z.graph.apply(resetOp, [], {}, [state, gram, ...values, ...residuals]);
+}
 
 /**
  * One step of Anderson acceleration (Walker & Ni, SIAM J. Numer. Anal. 2011): given f = f(z), replaces z by the mixture of past

@@ -11,7 +11,7 @@ import { add, assign, axpby, grad, reset, vjp } from '../ops/index.ts';
 import { SEEDS } from '../ops/noise.ts';
 import { correctionStates, traceCorrection } from './correction.ts';
 import { type TracedPenalty, tracePenalty } from './penalty.ts';
-import { type Adjoint, checkProblem, type DeqProblem, evaluate, isUnrolled } from './problem.ts';
+import { type Adjoint, checkProblem, type DeqProblem, evaluate, isUnrolled, lossOn } from './problem.ts';
 import { type Iteration, iterate, type Outcome, type StopRule, traceIteration, type Verdict } from './solver.ts';
 import { traceUnrolled } from './unrolled.ts';
 
@@ -105,7 +105,7 @@ function gradientOf(adjoint: Adjoint['adjoint'], backward?: Outcome): DeqOutcome
 }
 
 function traceEquilibrium(graph: Graph, name: string, problem: DeqProblem): Deq {
-  const { cell, shape, initial, loss: lossOf, wrt, method = { method: 'anderson' }, adjoint } = problem;
+  const { cell, shape, initial, wrt, method = { method: 'anderson' }, adjoint } = problem;
   const phases: Deq['phases'] = [];
   const start = problem.warmStart ? graph.variable(`${name}.previous`, shape, 'history', { persistent: true }) : undefined;
   if (start) {
@@ -135,7 +135,7 @@ function traceEquilibrium(graph: Graph, name: string, problem: DeqProblem): Deq 
     let y = at;
     if (adjoint.adjoint === 'phantom')
       for (let k = 1; k < adjoint.steps; k++) y = axpby(1 - adjoint.damping, y, adjoint.damping, evaluate(cell, y));
-    const loss = lossOf(y);
+    const loss = lossOn(y, problem);
     if (start) assign(start, best);
     const g = grad(loss, [y])[0]!;
     return { at, y, loss, g, direct: solved ? [] : finish({ at, y }, g) };

@@ -1,4 +1,5 @@
 // What an equilibrium node is asked for: the cell, the loss, the adjoint and the options of training, each checked before anything is traced.
+import { dependsOn } from '../graph/grad.ts';
 import { sameShape, type Shape, show, type Tensor } from '../graph/graph.ts';
 import type { Method } from './solver.ts';
 
@@ -91,6 +92,17 @@ export function checkProblem(problem: DeqProblem): void {
 
 function checkPositive(name: string, value: number): void {
   if (!(value > 0 && value < Infinity)) throw new Error(`deq: ${name} must be a finite number above 0, got ${value}`);
+}
+
+/** The loss of y, checked: what it reads of `wrt` beside y would be missing from the gradients of most adjoints. */
+export function lossOn(y: Tensor, { loss: lossOf, wrt }: DeqProblem): Tensor {
+  const loss = lossOf(y);
+  const direct = wrt.find((t) => dependsOn(loss, t, y));
+  if (direct)
+    throw new Error(
+      `deq: the loss depends on ${direct.label} not through y alone; leave that part out, and add its gradient to the node's`,
+    );
+  return loss;
 }
 
 /** f(z), checked: a cell returns the state's shape. */

@@ -104,7 +104,6 @@ export function traceIteration(
   graph.phase(start, () => {
     if (initial) assign(memory.z, initial());
     else reset(memory.z);
-    assign(memory.best, memory.z); // what is best when the very first f(z) is not finite
     resetAnderson(memory);
     atStart?.();
   });

@@ -1,7 +1,7 @@
 // Back-propagation through time over plain steps: the reference that the equilibrium's adjoints are compared with.
 import type { Graph, Tensor } from '../graph/graph.ts';
 import { add, detach, fill, grad, vjp } from '../ops/index.ts';
-import { type DeqProblem, evaluate } from './problem.ts';
+import { type DeqProblem, evaluate, lossOn } from './problem.ts';
 
 interface Unrolled {
   y: Tensor;
@@ -11,14 +11,15 @@ interface Unrolled {
 }
 
 /** T steps from the start, kept for the pullback whole or by segments. The start counts as constant, as for every adjoint. */
-export function traceUnrolled(graph: Graph, name: string, { cell, shape, initial, loss: lossOf, wrt, adjoint }: DeqProblem): Unrolled {
+export function traceUnrolled(graph: Graph, name: string, problem: DeqProblem): Unrolled {
+  const { cell, shape, initial, wrt, adjoint } = problem;
   const { steps } = adjoint as { steps: number };
   const several = (z: Tensor, count: number) => Array.from({ length: count }).reduce<Tensor>((at) => evaluate(cell, at), z);
-  const begin = () => (initial ? initial() : fill(graph, shape, 0));
+  const begin = () => (initial ? detach(initial()) : fill(graph, shape, 0));
   if (adjoint.adjoint === 'unrolled') {
     return graph.phase(name, () => {
-      const y = several(initial ? detach(begin()) : begin(), steps);
-      const loss = lossOf(y);
+      const y = several(begin(), steps);
+      const loss = lossOn(y, problem);
       return { y, loss, gradients: grad(loss, wrt), phases: [name] };
     });
   }
@@ -38,7 +39,7 @@ export function traceUnrolled(graph: Graph, name: string, { cell, shape, initial
     graph.phase(`${name}.pullback ${s}`, () => {
       const end = several(starts[s]!, lengths[s]!);
       if (!result) {
-        const loss = lossOf(end);
+        const loss = lossOn(end, problem);
         result = { y: end, loss };
         bar = grad(loss, [end])[0]!;
       }

@@ -5,7 +5,8 @@ import { bytesOf, type Graph, type Node, sameShape, show, type Tensor } from './
  * The vector-Jacobian product: for outputs y and cotangents ȳ of the same shapes, the gradients of Σ⟨ȳ, y⟩ with
  * respect to each of `wrt`. Nodes that lie on no path from `wrt` to `outputs` are not visited, and gradients that
  * nobody wants are not computed. The tensors of `wrt` count as independent of each other: where one was computed from another,
- * nothing is passed on through it. The nodes it appends belong to the phase being traced and may be replayed.
+ * nothing is passed on through it. A variable counts as a constant, for the phase that updated it may have run any number of times; within the
+ * phase of its update it is refused. What is read of variables is their value when the pullback runs: run it before they are changed again. The nodes it appends belong to the phase being traced and may be replayed.
  */
 export function reverse(
   outputs: readonly Tensor[],
@@ -18,8 +19,17 @@ export function reverse(
   const depends = new Set<Tensor>(wrt);
   const nodes = graph.nodes.slice();
   const leaf = (node: Node) => node.op.constant || node.outputs.some((t) => wrt.includes(t));
+  /** Variables that a phase has updated from what depends on `wrt`. */
+  const updatedIn = new Map<Tensor, number>();
+  const wants = new Map<Node, boolean[]>();
   for (const node of nodes) {
-    if (!leaf(node) && node.inputs.some((t) => depends.has(t))) node.outputs.forEach((t) => depends.add(t));
+    const wanted = node.inputs.map((t) => depends.has(t) || updatedIn.get(t) === node.phase);
+    const any = !leaf(node) && wanted.includes(true);
+    if (any) {
+      wants.set(node, wanted);
+      node.outputs.forEach((t) => depends.add(t));
+    }
+    node.updates.forEach((t) => (any && !wrt.includes(t) ? updatedIn.set(t, node.phase) : updatedIn.delete(t)));
   }
   const bar = new Map<Tensor, Tensor>();
   const accumulate = (t: Tensor, cotangent: Tensor) => {
@@ -34,10 +44,14 @@ export function reverse(
   for (const node of nodes.toReversed()) {
     const { op, inputs, updates, outputs: made, attrs } = node;
     updates.forEach((t) => updated.add(t));
-    if (leaf(node)) continue;
+    const wanted = wants.get(node);
     const cotangent = made.map((t) => bar.get(t));
-    const wanted = inputs.map((t) => depends.has(t));
-    if (!wanted.includes(true) || !cotangent.some(Boolean)) continue;
+    if (!wanted || !cotangent.some(Boolean)) continue;
+    const variable = inputs.find((t, i) => wanted[i] && !depends.has(t));
+    if (variable)
+      throw new Error(
+        `grad: ${op.name} reads ${variable.label}, which this phase updated; no gradient passes through an update, use its value`,
+      );
     if (!op.vjp) throw new Error(`grad: ${op.name} has no gradient`);
     const changed = inputs.find((t) => updated.has(t));
     if (changed) throw new Error(`grad: ${changed.label} was updated after ${op.name} read it; the gradient would see its new value`);
@@ -50,6 +64,14 @@ export function reverse(
     if (!g) throw new Error(`grad: ${outputs.map((o) => o.label).join(', ')} does not depend on ${t.label}`);
     return g;
   });
+}
+
+/** Whether a value was computed from `t` on a way that does not lead through `except`. */
+export function dependsOn(value: Tensor, t: Tensor, except: Tensor): boolean {
+  const depends = new Set([t]);
+  for (const { op, inputs, outputs } of t.graph.nodes)
+    if (!op.constant && inputs.some((x) => depends.has(x))) outputs.forEach((made) => made !== except && depends.add(made));
+  return depends.has(value);
 }
 
 /**

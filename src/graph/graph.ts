@@ -44,6 +44,8 @@ export interface Dispatch {
    * tensor that is bound as `meanwhile`, and is not read. Launch rules give IN_PLACE = 0.
    */
   inPlace?: { result: string; of: readonly { name: string; meanwhile: string }[] };
+  /** Variables that have their buffers from the end of the phase on without being written: what is read of them will have been written since. */
+  holds?: readonly Tensor[];
 }
 
 /** What computes: a GPU, or a driver that computes on the CPU. Tiles differ, results do not beyond rounding, memory not at all. */
@@ -79,7 +81,7 @@ export interface Op<A = any> {
   dtype?(inputs: readonly DType[], attrs: A): DType;
   launch(node: Launch<A>): Dispatch[];
   vjp?(node: Pullback<A>): (Tensor | undefined)[];
-  /** Of its updates, those whose former values do not matter: it writes all of them, or reads only what it has written since it was reset. */
+  /** Of its updates, those whose former values do not matter: it writes all of them. */
   overwrites?(updates: readonly Tensor[]): readonly Tensor[];
   /** Its outputs count as constants: no gradient is passed on. */
   constant?: boolean;

@@ -165,6 +165,7 @@ function livesOf(graph: Graph, placed: readonly Placed[]): { life: Map<Tensor, L
   const end = placed.length;
   const born = new Map<Tensor, number>();
   placed.forEach(({ dispatch, phase }, at) => {
+    dispatch.holds?.forEach((t) => touch(t, last[phase]! + 1));
     for (const t of Object.values(dispatch.bindings)) {
       if (!born.has(t)) born.set(t, phase);
       // A phase may run many times: what outlives one dispatch of it must survive the whole of it, unless made and used inside.

@@ -116,6 +116,7 @@ export class Schedule {
       for (const t of bound('read', 'uniform')) if (leaves.get(this.slotOf(t)) !== t) reads.add(t);
       for (const t of bound('read_write')) leaves.set(this.slotOf(t), t);
     }
+    for (const { holds = [] } of dispatches) holds.forEach((t) => leaves.set(this.slotOf(t), t));
     return { reads, leaves };
   }
 

@@ -1,4 +1,5 @@
 // Which intensities count: a window of raw values that is mapped to 0…1 before images are compared.
+import { scattered } from './scattered.ts';
 
 export type Modality = 'mri' | 'ct';
 export interface IntensityWindow {
@@ -50,8 +51,7 @@ const STRAY = 0.005;
 
 /** From where on values count: the smallest, or the 0.5th percentile where that lies further below it than the range to the 99.5th is wide. */
 function lowest(values: Float32Array, smallest: number): number {
-  const stride = Math.ceil(values.length / SAMPLE);
-  const sample = Float32Array.from({ length: Math.ceil(values.length / stride) }, (_, i) => values[i * stride]!).sort();
+  const sample = Float32Array.from(scattered(values.length, SAMPLE), (v) => values[v]!).sort();
   const [bottom, top] = [STRAY, 1 - STRAY].map((share) => sample[Math.floor(share * (sample.length - 1))]!) as [number, number];
   return top > bottom && smallest < bottom - (top - bottom) ? bottom : smallest;
 }

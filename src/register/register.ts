@@ -225,6 +225,11 @@ const transformOf = ({ affine, initial = identityAffine }: ResolvedOptions, alig
 const ALIKE = 0.05;
 const ROUNDING = 0.005;
 
+/** Values that differ by fewer steps of float32 have lost their contrast. */
+const LEAST_STEPS = 100;
+/** Of float32: its step at 1, and its smallest normal number. */
+const [EPSILON, SMALLEST] = [2 ** -23, 2 ** -126];
+
 /** What speaks against a result. */
 function doubts({
   coverage,
@@ -233,6 +238,9 @@ function doubts({
   levels,
 }: Pick<Registration, 'coverage' | 'similarity' | 'intensities' | 'levels'>) {
   const kinds = [intensities.fixed.modality, intensities.moving.modality].map((kind) => kind.toUpperCase());
+  const coarse = Object.entries(intensities).filter(
+    ([, { low, high }]) => !(high - low > LEAST_STEPS * EPSILON * Math.max(Math.abs(low), Math.abs(high), SMALLEST / EPSILON)),
+  );
   const astray = levels.find(({ result }) => result === 'diverged' || result === 'non-finite');
   return [
     ...(kinds[0] === kinds[1]
@@ -240,6 +248,10 @@ function doubts({
       : [
           `the fixed image is taken for ${kinds[0]}, the moving one for ${kinds[1]}, by their values: LNCC compares images of one kind; name the modality`,
         ]),
+    ...coarse.map(
+      ([name, { low, high }]) =>
+        `the ${name} image's values, ${low} to ${high}, differ by less than ${LEAST_STEPS} steps of float32, in which they are held: subtract what they share, or scale them`,
+    ),
     ...(coverage < LEAST_SHARED
       ? [`${(100 * coverage).toFixed(0)} % of the fixed grid lies in the moving image: hardly anything was compared`]
       : []),

@@ -9,7 +9,7 @@ import type { TrainOptions } from './options.ts';
 import type { TrainingStep } from './step.ts';
 
 /** Version of the form below. */
-const VERSION = '3';
+const VERSION = '4';
 
 /** Weights (moving averages) and what they reached on these levels: a score, higher is better, and all that was measured. */
 export interface Score {
@@ -24,6 +24,8 @@ export interface Checkpoint {
   options: TrainOptions;
   /** Names of the training images, in order: a run goes on only with the same ones. */
   subjects: readonly string[];
+  /** Digest of what is trained on: grid, images, label maps, and the labels that count. */
+  data: string;
   /** As of the training set. */
   pairs?: readonly (readonly [number, number])[];
   /** Steps done. All random draws of a step follow from the seed and its number, so that no generator has a state to keep. */

@@ -44,6 +44,16 @@ export async function prepareSubject(
   return { id, grid, image, labels: labels && majority(labels.data, volume, grid) };
 }
 
+/** SHA-256 of all that a run learns from: what it goes on with must be what it began with. */
+export async function digestOf({ grid, subjects }: TrainingSet, labels: readonly number[]): Promise<string> {
+  const sha = async (bytes: BufferSource) => new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  const parts = [new TextEncoder().encode(JSON.stringify([grid.size, grid.affine, labels]))];
+  for (const subject of subjects)
+    for (const values of [subject.image, subject.labels ?? new Float32Array()]) parts.push(await sha(values as Float32Array<ArrayBuffer>));
+  const digest = await sha(await new Blob(parts).arrayBuffer());
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
 /** The set on the grid of a coarser level; `factor` is in multiples of its own finest spacing. */
 export async function coarsen(gpu: Gpu, set: TrainingSet, factor: number): Promise<TrainingSet> {
   if (factor === 1) return set;

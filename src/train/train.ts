@@ -7,7 +7,7 @@ import type { ParameterValues } from '../models/parameters.ts';
 import { seededRandom } from '../ops/random.ts';
 import { drawAugmentation } from './augment.ts';
 import { type Checkpoint, readState, type Score, valuesOf, writeState } from './checkpoint.ts';
-import { coarsen, drawPair, type TrainingSet } from './data.ts';
+import { coarsen, digestOf, drawPair, type TrainingSet } from './data.ts';
 import { watchLoss } from './loss-watch.ts';
 import { atLevels, augmentationOf, learningRate, type Stage, totalSteps, type TrainOptions } from './options.ts';
 import { adjointOf, beginTraining, runTrainingStep, traceTrainingStep, type TrainingOutcome, type TrainingStep } from './step.ts';
@@ -99,7 +99,8 @@ export async function train(
   const subjects = set.subjects.map(({ id }) => id);
   if (!subjects.length) throw new Error('train: no images to train on');
   const { pairs } = set;
-  if (from && JSON.stringify([from.options, from.subjects, from.pairs]) !== JSON.stringify([options, subjects, pairs]))
+  const data = await digestOf(set, labels);
+  if (from && JSON.stringify([from.options, from.subjects, from.pairs, from.data]) !== JSON.stringify([options, subjects, pairs, data]))
     throw new Error('train: the checkpoint was made with other options or other images');
   const finest = Math.min(...options.stages.map(({ levels }) => levels.at(-1)!));
   const rateAt = learningRate(options);
@@ -107,6 +108,7 @@ export async function train(
   let now: Checkpoint = from ?? {
     options,
     subjects,
+    data,
     ...(pairs && { pairs }),
     step: 0,
     hours: 0,
@@ -124,8 +126,8 @@ export async function train(
   while (now.step < end) {
     const { stage, end: stageEnd } = stageAt(options.stages, now.step);
     const stageStart = stageEnd - stage.steps;
-    const data = await coarsen(gpu, set, stage.levels.at(-1)! / finest);
-    const traced = traceStage(options, data, stage, labels);
+    const images = await coarsen(gpu, set, stage.levels.at(-1)! / finest);
+    const traced = traceStage(options, images, stage, labels);
     const schedule = await Schedule.build(gpu, traced.graph);
     try {
       beginTraining(schedule, traced, options.seed);
@@ -153,7 +155,7 @@ export async function train(
       while (step < stageEnd) {
         const begun = performance.now();
         const rate = rateAt(step) * now.rateScale;
-        const { pair, outcome } = await trainOn(schedule, traced, data, options, step, rate);
+        const { pair, outcome } = await trainOn(schedule, traced, images, options, step, rate);
         const seen = watchLoss(watch, outcome, options.loss.dice);
         if (seen.diverged) {
           const { loss, gradientNorm } = outcome;

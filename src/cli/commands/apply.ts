@@ -6,7 +6,7 @@ import { applyDisplacement, interpolations } from '../../register/apply.ts';
 import { checkReach } from '../../register/fields.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
 import { outputName, readField, writeFromGpu } from '../fields.ts';
-import { checkWhole, doubts, warn, within } from '../inputs.ts';
+import { checkWhole, doubts, isLabelMap, warn, within } from '../inputs.ts';
 import { checkOutput, imageType, labelType } from '../outputs.ts';
 
 export const summary = 'apply a displacement to another volume';
@@ -29,7 +29,7 @@ export async function run(args: string[]): Promise<number> {
   warn(doubts([[movingPath, moving], [displacementPath, displacement]])); // prettier-ignore
   checkFinite(movingPath, moving);
   const labels = interpolation === 'nearest';
-  if (labels && /int(32|64)$/.test(moving.dtype)) checkWhole(movingPath, moving);
+  if (labels && (/int(32|64)$/.test(moving.dtype) || isLabelMap(moving))) checkWhole(movingPath, moving);
   within(`${displacementPath}, ${movingPath}`, () => checkReach(displacement, moving));
   await writeFromGpu(out, async (gpu) => {
     const { size, affine, data } = await applyDisplacement(gpu, moving, displacement, interpolation);
