@@ -36,9 +36,9 @@ export async function run(args: string[]): Promise<number> {
     secondPath === undefined ? undefined : read(secondPath),
     like === undefined ? undefined : readVolume(like),
   ]);
-  const start = grid ? { path: like!, map: fieldOfAffine(identityAffine, grid) } : second!;
-  if (isAffine(start.map)) throw new UsageError(`--like FILE is missing: ${start.path} is an affine, which has no grid`);
-  let { path, map } = { ...start, map: start.map };
+  const { path, map: start } = grid ? { path: like!, map: fieldOfAffine(identityAffine, grid) } : second!;
+  if (isAffine(start)) throw new UsageError(`--like FILE is missing: ${path} is an affine, which has no grid`);
+  let map = start;
   await writeFromGpu(out, async (gpu) => {
     for (const before of grid && second ? [second, first] : [first]) {
       const { map: to } = before;
