@@ -21,7 +21,7 @@ export {
 export { checkLimits, plan, type Plan, processorOf } from './graph/plan.ts';
 export { runOnce, Schedule, type Timing } from './graph/schedule.ts';
 export * from './ops/index.ts';
-export { flat, planes, volume, type VolumeSize } from './ops/launch.ts';
+export { flat, perVoxel, volume, type VolumeSize } from './ops/launch.ts';
 export { anderson, type AndersonOptions, andersonState, type AndersonState, resetAnderson, type StepStatistics } from './deq/anderson.ts';
 export {
   drawIterations,

@@ -3,7 +3,7 @@ import fieldSource from '../../kernels/affine_field.wgsl';
 import fieldDmSource from '../../kernels/affine_field_dm.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, type Op, sameShape, show, type Tensor, trace } from '../graph/graph.ts';
-import { planes, volume, WG } from './launch.ts';
+import { perVoxel, volume, WG } from './launch.ts';
 import { sumRows } from './reduce.ts';
 
 const fieldKernel = kernel('affine_field', fieldSource);
@@ -23,7 +23,7 @@ const affineFieldOp: Op<{ size: readonly [number, number, number] }> = {
     },
     processor,
   }) {
-    return [{ kernel: fieldKernel, ...planes(w, h, d, processor), bindings: { m: m!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: fieldKernel, ...perVoxel(w, h, d, processor), bindings: { m: m!, y: y! }, params: { w, h, d } }];
   },
   vjp: ({ cotangents: [dy] }) => [trace(affineFieldDmOp, [dy!], {})],
 };

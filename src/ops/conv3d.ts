@@ -18,7 +18,7 @@ import {
 } from '../graph/graph.ts';
 import { activationDx } from './activation.ts';
 import { ACROSS, convolve, gather, leaky, type Source, TILES } from './conv3d-passes.ts';
-import { flat, planes, volume, WG } from './launch.ts';
+import { flat, perVoxel, volume, WG } from './launch.ts';
 
 const dwKernel = kernel('conv3d_dw', dwSource);
 const dwSumKernel = kernel('conv3d_dw_sum', dwSumSource);
@@ -142,7 +142,7 @@ const convDxOp: Op<Attrs & { shape: Shape; from: number }> = {
     if (padding === 'zero' || pad === 0) return gather(node, dy!, w!, dx!, stride, pad, from);
     const { n, c, d, h, w: width } = volume('conv3d', 'x', dx!.shape);
     const padded = node.workspace('padded', [n, c, d + 2 * pad, h + 2 * pad, width + 2 * pad], dx!.dtype);
-    const { constants, groups } = planes(width, h, n * c * d, node.processor);
+    const { constants, groups } = perVoxel(width, h, n * c * d, node.processor);
     return [
       ...gather(node, dy!, w!, padded, stride, 0, from),
       { kernel: foldKernel, constants: { ...constants, PAD: pad }, groups, bindings: { g: padded, dx: dx! }, params: { w: width, h, d } },

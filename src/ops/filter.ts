@@ -6,7 +6,7 @@ import resizeSource from '../../kernels/resize.wgsl';
 import windowSumSource from '../../kernels/window_sum.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { numel, oneDtype, type Op, type Processor, type Tensor, trace } from '../graph/graph.ts';
-import { along, lines, planes, RUN, volume } from './launch.ts';
+import { along, lines, perVoxel, RUN, volume } from './launch.ts';
 
 const gaussianKernel = kernel('gaussian', gaussianSource);
 const gaussianRowsKernel = kernel('gaussian_rows', gaussianRowsSource);
@@ -44,7 +44,7 @@ const resizeOp: Op<ResizeAttrs> = {
     const [from, to] = [along(x!.shape, axis).n, along(y!.shape, axis).n];
     const [n_in, n_out] = transpose ? [to, from] : [from, to];
     const lanes = axis > 0 && w % 4 === 0 ? 4 : 1;
-    const { constants, groups } = planes(w / lanes, h, n * c * d, processor);
+    const { constants, groups } = perVoxel(w / lanes, h, n * c * d, processor);
     return [
       {
         kernel: resizeKernel,
@@ -109,7 +109,7 @@ const gaussianOp: Op<GaussianAttrs> = {
     };
     if (sideways && n % 4 === 0) {
       const [items, across, reach] = [n / 4, along(x!.shape, 1).n, Math.ceil(radius / 4)];
-      const { constants, groups } = planes(items, across, numel(x!.shape) / (n * across), processor);
+      const { constants, groups } = perVoxel(items, across, numel(x!.shape) / (n * across), processor);
       return [
         {
           kernel: gaussianRowsKernel,
@@ -126,7 +126,7 @@ const gaussianOp: Op<GaussianAttrs> = {
     const [across, apart] = axis === 0 ? [along(x!.shape, 1).n, n] : [step, 1];
     const [plane, runs] = [across * n, Math.ceil(n / run)];
     const [width, height] = sideways ? [runs, across] : [across, runs];
-    const { constants, groups } = planes(width, height, numel(x!.shape) / lanes / plane, processor);
+    const { constants, groups } = perVoxel(width, height, numel(x!.shape) / lanes / plane, processor);
     return [
       {
         kernel: gaussianKernel,

@@ -36,7 +36,7 @@ export function flatItems(values: number, z = 1, lanes = values % 4 === 0 ? 4 : 
 }
 
 /** Workgroups for one invocation a voxel: x runs over w, y over h, z over everything outside. Larger ones for many voxels on a GPU. */
-export function planes(
+export function perVoxel(
   w: number,
   h: number,
   z: number,
@@ -55,7 +55,7 @@ export function planes(
 const PLANE_WG = 128;
 
 /** Workgroups for `count` items of a plane, one an invocation: x runs over the plane, row after row, z over everything outside. */
-export function plane(count: number, z: number): { constants: { WG: number }; groups: [number, number, number] } {
+export function flatPlanes(count: number, z: number): { constants: { WG: number }; groups: [number, number, number] } {
   const groups = Math.ceil(count / PLANE_WG);
   if (groups > MOST_GROUPS)
     throw new Error(`a plane of ${count} voxels needs ${groups} workgroups, at most ${MOST_GROUPS}; use a smaller volume`);

@@ -8,7 +8,7 @@ import jacobianDuSource from '../../kernels/jacobian_determinant_du.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Op, type Shape, type Tensor, trace } from '../graph/graph.ts';
 import { type PerAxis, perAxis } from './filter.ts';
-import { planes, RUN, volume } from './launch.ts';
+import { perVoxel, RUN, volume } from './launch.ts';
 import { finish } from './reduce.ts';
 
 const diffusionKernel = kernel('diffusion', diffusionSource);
@@ -42,7 +42,7 @@ const diffusionOp: Op<DiffusionAttrs> = {
     } = node;
     const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
     const runs = Math.ceil(d / RUN);
-    const { constants, groups } = planes(w, h, n * c * runs); // the same on every processor: each leaves a sum in memory
+    const { constants, groups } = perVoxel(w, h, n * c * runs); // the same on every processor: each leaves a sum in memory
     const partials = node.workspace('partials', [groups[0] * groups[1] * groups[2]]);
     return [
       {
@@ -66,7 +66,7 @@ const diffusionDuOp: Op<DiffusionAttrs> = {
     return [
       {
         kernel: diffusionDuKernel,
-        ...planes(w, h, n * c * d, processor),
+        ...perVoxel(w, h, n * c * d, processor),
         bindings: { u: u!, dy: dy!, du: du! },
         params: diffusionParams(u!.shape, weights),
       },
@@ -85,7 +85,7 @@ const gradientOp: Op<object> = {
   },
   launch({ inputs: [x], outputs: [y], processor }) {
     const { n, c, d, h, w } = volume('gradient', 'x', x!.shape);
-    return [{ kernel: gradientKernel, ...planes(w, h, n * c * d, processor), bindings: { x: x!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: gradientKernel, ...perVoxel(w, h, n * c * d, processor), bindings: { x: x!, y: y! }, params: { w, h, d } }];
   },
   vjp: ({ cotangents: [dy] }) => [trace(gradientDxOp, [dy!], {})],
 };
@@ -98,7 +98,7 @@ const gradientDxOp: Op<object> = {
   },
   launch({ inputs: [dy], outputs: [dx], processor }) {
     const { n, c, d, h, w } = volume('gradientDx', 'dx', dx!.shape);
-    return [{ kernel: gradientDxKernel, ...planes(w, h, n * c * d, processor), bindings: { dy: dy!, dx: dx! }, params: { w, h, d } }];
+    return [{ kernel: gradientDxKernel, ...perVoxel(w, h, n * c * d, processor), bindings: { dy: dy!, dx: dx! }, params: { w, h, d } }];
   },
   vjp: ({ cotangents: [dx] }) => [trace(gradientOp, [dx!], {})],
 };
@@ -114,7 +114,7 @@ const jacobianOp: Op<object> = {
   },
   launch({ inputs: [u], outputs: [y], processor }) {
     const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!.shape);
-    return [{ kernel: jacobianKernel, ...planes(w, h, n * d, processor), bindings: { u: u!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: jacobianKernel, ...perVoxel(w, h, n * d, processor), bindings: { u: u!, y: y! }, params: { w, h, d } }];
   },
   vjp: ({ inputs: [u], cotangents: [dy] }) => [trace(jacobianDuOp, [u!, dy!], {})],
 };
@@ -124,7 +124,7 @@ const jacobianDuOp: Op<object> = {
   shape: ([u]) => [u!],
   launch({ inputs: [u, dy], outputs: [du], processor }) {
     const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!.shape);
-    return [{ kernel: jacobianDuKernel, ...planes(w, h, n * d, processor), bindings: { u: u!, dy: dy!, du: du! }, params: { w, h, d } }];
+    return [{ kernel: jacobianDuKernel, ...perVoxel(w, h, n * d, processor), bindings: { u: u!, dy: dy!, du: du! }, params: { w, h, d } }];
   },
 };
 

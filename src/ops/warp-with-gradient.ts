@@ -4,7 +4,7 @@ import warpWithGradientSource from '../../kernels/warp_with_gradient.wgsl';
 import warpWithGradientDuSource from '../../kernels/warp_with_gradient_du.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Op, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
-import { plane, planes, volume } from './launch.ts';
+import { flatPlanes, perVoxel, volume } from './launch.ts';
 import { checkWarp, identity, type Matrix, warpParams } from './warp.ts';
 
 const withGradientKernel = kernel('with_gradient', withGradientSource);
@@ -19,7 +19,7 @@ const withGradientOp: Op<object> = {
   },
   launch({ inputs: [x], outputs: [y], processor }) {
     const { n, d, h, w } = volume('withGradient', 'image', x!.shape);
-    return [{ kernel: withGradientKernel, ...planes(w, h, n * d, processor), bindings: { x: x!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: withGradientKernel, ...perVoxel(w, h, n * d, processor), bindings: { x: x!, y: y! }, params: { w, h, d } }];
   },
 };
 
@@ -30,7 +30,7 @@ export const withGradient = (image: Tensor): Tensor => trace(withGradientOp, [im
 function launchOver(image: Shape, u: Shape, matrix: Matrix) {
   const { n, d, h, w } = volume('warpWithGradient', 'u', u);
   const { channels: _, ...params } = warpParams([n, 1, ...image.slice(1, 4)], u, matrix);
-  return { ...plane(w * h, n * d), params };
+  return { ...flatPlanes(w * h, n * d), params };
 }
 
 const warpWithGradientOp: Op<{ matrix: Matrix }> = {

@@ -7,7 +7,7 @@ import warpDimageSource from '../../kernels/warp_dimage.wgsl';
 import warpDuSource from '../../kernels/warp_du.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, type Processor, sameShape, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
-import { fillWith, flat, plane, volume } from './launch.ts';
+import { fillWith, flat, flatPlanes, volume } from './launch.ts';
 import { add } from './pointwise.ts';
 import { reduceTo } from './reduce.ts';
 
@@ -64,7 +64,7 @@ const warpOp: Op<WarpAttrs> = {
     const { n, d, h, w } = volume('warp', 'u', u!.shape);
     const { channels, ...params } = warpParams(image!.shape, u!.shape, matrix);
     const lanes = channels === 1 && w % 4 === 0 ? LANES[processor] : 1; // with more channels, four cells at once do not fit into registers
-    const { constants, groups } = plane((w / lanes) * h, n * d);
+    const { constants, groups } = flatPlanes((w / lanes) * h, n * d);
     return [
       {
         kernel: warpKernel,
@@ -111,7 +111,7 @@ const resampleOp: Op<{ size: readonly [number, number, number]; matrix: Matrix }
   }) {
     const { n } = volume('resample', 'image', image!.shape);
     const { channels, ...params } = warpParams(image!.shape, [n, 3, d, h, w], matrix);
-    const { constants, groups } = plane(w * h, n * d);
+    const { constants, groups } = flatPlanes(w * h, n * d);
     return [
       {
         kernel: warpKernel,
@@ -135,7 +135,7 @@ const warpDuOp: Op<{ matrix: Matrix }> = {
   launch({ inputs: [image, u, dy], outputs: [du], attrs: { matrix } }) {
     const { n, d, h, w } = volume('warp', 'u', u!.shape);
     const { channels, ...params } = warpParams(image!.shape, u!.shape, matrix);
-    const { constants, groups } = plane(w * h, n * d);
+    const { constants, groups } = flatPlanes(w * h, n * d);
     return [
       {
         kernel: warpDuKernel,
@@ -168,7 +168,7 @@ const warpDimageOp: Op<{ matrix: Matrix; shape: Shape }> = {
       fillWith(high, 0),
       {
         kernel: warpDimageKernel,
-        ...plane(w * h, n * d),
+        ...flatPlanes(w * h, n * d),
         bindings: { u: u!, dy: dy!, largest, low, high },
         params: warpParams(shape, u!.shape, matrix),
       },
@@ -186,7 +186,7 @@ const composeOp: Op<object> = {
   },
   launch({ inputs: [u, v], outputs: [y] }) {
     const { n, d, h, w } = volume('compose', 'u', u!.shape);
-    return [{ kernel: composeKernel, ...plane(w * h, n * d), bindings: { u: u!, v: v!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: composeKernel, ...flatPlanes(w * h, n * d), bindings: { u: u!, v: v!, y: y! }, params: { w, h, d } }];
   },
   vjp({ inputs: [u, v], cotangents: [dy], wanted }) {
     return [
@@ -228,7 +228,7 @@ const warpFullOp: Op<WarpFullAttrs> = {
     return [
       {
         kernel: warpFullKernel,
-        ...plane(w * h, d),
+        ...flatPlanes(w * h, d),
         bindings: { v: v!, image: image!, displacement_w: dw!, displacement_h: dh!, displacement_d: dd!, warped: warped! },
         params: {
           level_w: level.w,

@@ -105,7 +105,7 @@ export function products(processor: Processor, a: Tensor, b: Tensor, window: rea
   const sizes = sizesOf(a.shape, window);
   if (wayOf(processor, sizes) === 'gpu') {
     const { lines, w, h, d, radius_d } = sizes;
-    return [{ kernel: planeProductsKernel, ...planes(sizes), bindings: { a, b, t }, params: { lines, w, h, d, radius_d } }];
+    return [{ kernel: planeProductsKernel, ...planeRuns(sizes), bindings: { a, b, t }, params: { lines, w, h, d, radius_d } }];
   }
   const rows = numel(a.shape) / sizes.w;
   const { constants, groups, runs } = lines(rows, sizes.w);
@@ -140,7 +140,7 @@ export function gatherTerms(
   const sizes = sizesOf(shape, window);
   const over =
     wayOf(processor, sizes) === 'gpu'
-      ? { kernel: planeGradientKernel, ...planes(sizes) }
+      ? { kernel: planeGradientKernel, ...planeRuns(sizes) }
       : { kernel: gradientKernel, ...columns(processor, shape, window) };
   return {
     ...over,
@@ -151,7 +151,7 @@ export function gatherTerms(
 }
 
 /** A GPU's passes over planes: a workgroup makes a run of rows in as many columns as it has invocations, without those on either side. */
-function planes(sizes: Sizes) {
+function planeRuns(sizes: Sizes) {
   const { radius_w, radius_h, w, h, d } = sizes;
   const tiles = (wg: number) => Math.ceil(w / (wg - 2 * radius_w));
   const wg = PLANE_WIDTHS.filter((width) => width > 2 * radius_w).reduce((best, width) =>
