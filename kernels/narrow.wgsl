@@ -1,4 +1,5 @@
-// y[i] = x[i] in the storage type `real`, rounded to nearest; beyond the range of f16, ±infinity. One invocation: one value.
+// y[i] = x[i] in the storage type `real`. WGSL leaves rounding, and what lies beyond the range of f16, to the device: to nearest and ±infinity on
+// those that this was tried on. One invocation: one value.
 // @use index
 alias real = f32; // storage
 struct Params { count: u32 }

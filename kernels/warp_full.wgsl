@@ -1,6 +1,6 @@
 // The result at full resolution from a level's displacement v, in one pass and without storing it on the way: with
 // u(p) = s·v at ((p + ½)/s − ½), trilinear, in voxels of the full grid, and q = p + u(p):
-//   warped[p] = image at N·q (trilinear, border clamped), displacement[p] = M·q − p, a component to a buffer.
+//   warped[p] = image at N·q (trilinear; `outside` where that is beyond its voxels), displacement[p] = M·q − p, a component to a buffer.
 // M (3×4) is an affine map in voxels of the full grid, N one to voxels of the image. Layout v [1, 3, d, h, w], the rest
 // [1, 1, D, H, W]. One invocation: one voxel of the full grid.
 // @use trilinear
@@ -8,7 +8,7 @@
 struct Params {
   level_w: u32, level_h: u32, level_d: u32, image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
-  n00: f32, n01: f32, n02: f32, n03: f32, n10: f32, n11: f32, n12: f32, n13: f32, n20: f32, n21: f32, n22: f32, n23: f32,
+  n00: f32, n01: f32, n02: f32, n03: f32, n10: f32, n11: f32, n12: f32, n13: f32, n20: f32, n21: f32, n22: f32, n23: f32, outside: f32,
 }
 @group(0) @binding(0) var<storage, read> v: array<f32>;
 @group(0) @binding(1) var<storage, read> image: array<f32>;
@@ -51,7 +51,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let q = p + u;
   let x = vec3f(dot(vec3f(params.n00, params.n01, params.n02), q) + params.n03,
     dot(vec3f(params.n10, params.n11, params.n12), q) + params.n13, dot(vec3f(params.n20, params.n21, params.n22), q) + params.n23);
-  let c = locate(x, vec3u(params.image_w, params.image_h, params.image_d));
+  let image_size = vec3u(params.image_w, params.image_h, params.image_d);
+  if (any(x < vec3f(-0.5)) || any(x > vec3f(image_size) - 0.5)) { warped[i] = params.outside; return; }
+  let c = locate(x, image_size);
   let j = c.base + c.step.z;
   warped[i] = blend(vec4f(image[c.base], image[c.base + c.step.x], image[c.base + c.step.y], image[c.base + c.step.y + c.step.x]),
     vec4f(image[j], image[j + c.step.x], image[j + c.step.y], image[j + c.step.y + c.step.x]), c.at);

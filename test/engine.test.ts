@@ -162,6 +162,21 @@ test('Anderson acceleration by hand needs a start and a reset, no more', async (
   schedule.destroy();
 });
 
+test('a phase of many dispatches is one program, however it is submitted; what is read goes where one wants it', async () => {
+  const graph = new Graph();
+  const x = graph.input('x', [5]);
+  const y = graph.phase('all', () => graph.output(Array.from({ length: 150 }).reduce<Tensor>((at) => scale(at, 1, 1), x)));
+  const schedule = await Schedule.build(await gpu(), graph);
+  const values = Float32Array.of(0, 1, 2, 3, 4);
+  schedule.upload(x, values);
+  assert.equal(await schedule.runAndRead('all', [y]), [values.map((value) => value + 150)]);
+  const all = new Float32Array(7);
+  assert.is((await schedule.read(y, all.subarray(1, 6))).buffer, all.buffer);
+  assert.equal([...all], [0, 150, 151, 152, 153, 154, 0]);
+  assert.match(await rejection(schedule.read(y, all)), /^read \w+ \[5\]: into an array of 7 values$/);
+  schedule.destroy();
+});
+
 test('a variable that is changed must still be there, one that is overwritten need not', async () => {
   const graph = new Graph();
   const x = graph.input('x', [64]),

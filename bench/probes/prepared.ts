@@ -174,7 +174,7 @@ export const prepared: Record<string, Family> = {
       channels: [3, 4],
       inputs: [field('v', [1, 3, ...shrunk(size)]), image('image', shapeAt(size, 1))],
       run([v, x]) {
-        const { displacement, warped } = ops.warpFull(v!, x!, depthFirst(size), ops.identity, ops.identity);
+        const { displacement, warped } = ops.warpFull(v!, x!, depthFirst(size), ops.identity, ops.identity, 0);
         return [...displacement, warped];
       },
     }),

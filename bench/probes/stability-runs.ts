@@ -200,7 +200,7 @@ async function finisher(gpu: Gpu, { fixed, transform }: Images, shape: Shape) {
   const image = graph.input('image', [1, 1, ...shapeOf(fixed)]);
   const toFixed = composeAffine(invertAffine(fixed.affine), composeAffine(transform, fixed.affine));
   const displacement = graph.phase(FINISH, () => {
-    const { displacement } = warpFull(u, image, shapeOf(fixed), toFixed, identity);
+    const { displacement } = warpFull(u, image, shapeOf(fixed), toFixed, identity, 0);
     return displacement.map((t) => graph.output(t));
   });
   const schedule = await Schedule.build(gpu, graph);

@@ -30,7 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lo
       let gone = row - RADIUS_H;
       entering[k] = select(vec3f(), value(first + min(last, params.h - 1u) * params.w, n), exists && last < params.h);
       leaving[k] = select(vec3f(), value(first + min(gone, params.h - 1u) * params.w, n), exists && gone < params.h);
-      owned[k] = own(first + row * params.w);
+      if (makes) { owned[k] = own(first + row * params.w); } // others' are being written by their workgroup
     }
     for (var k = 0u; k < AHEAD; k++) { // @unroll
       if (ahead + k < end) { // of the whole workgroup

@@ -147,11 +147,10 @@ export class Gpu {
     return { pipeline, layout: made.layout };
   }
 
-  /** Copies `bytes` of a buffer to the CPU, in windows of the given staging buffer. */
-  async read(source: GPUBuffer, bytes: number, staging: GPUBuffer): Promise<ArrayBuffer> {
-    const result = new Uint8Array(bytes);
-    for (let offset = 0; offset < bytes; offset += staging.size) {
-      const size = Math.min(staging.size, bytes - offset);
+  /** Fills `result` from the beginning of a buffer, in windows of the given staging buffer. */
+  async read(source: GPUBuffer, result: Uint8Array, staging: GPUBuffer): Promise<void> {
+    for (let offset = 0; offset < result.length; offset += staging.size) {
+      const size = Math.min(staging.size, result.length - offset);
       const { failure } = this.scoped(() => {
         const encoder = this.device.createCommandEncoder({ label: `read ${source.label}` });
         encoder.copyBufferToBuffer(source, offset, staging, 0, size);
@@ -161,7 +160,6 @@ export class Gpu {
       const failed = await failure;
       if (failed) throw failed;
     }
-    return result.buffer;
   }
 
   /** Waits until a staging buffer can be read, and gives its bytes to `use` for as long as that takes. */

@@ -25,6 +25,9 @@ export interface Timing {
   ms: number;
 }
 
+/** Of one submit: drivers take one that lasts for seconds for a hang (Windows after 2 s, amdgpu after 10), and reset the GPU. */
+const MOST_DISPATCHES = 64;
+
 export class Schedule {
   /** What its buffers take on the device, all of them from `build` to `destroy`. */
   readonly ledger = new Ledger();
@@ -161,7 +164,7 @@ export class Schedule {
    */
   run(phase: string): void {
     this.check(`phase ${phase}`);
-    this.asked(`phase ${phase}`, () => this.gpu.device.queue.submit([this.encode(phase).finish()]));
+    this.asked(`phase ${phase}`, () => this.submit(phase));
   }
 
   /**
@@ -181,11 +184,11 @@ export class Schedule {
     if (!readback) throw new Error(`runAndRead: ${READBACKS} reads are under way already; await one first`);
     try {
       this.asked(`phase ${phase}`, () => {
-        const encoder = this.encode(phase);
-        tensors.forEach((t, i) =>
-          encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, readback, ends[i]! - bytesOf(t), bytesOf(t)),
+        this.submit(phase, (encoder) =>
+          tensors.forEach((t, i) =>
+            encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, readback, ends[i]! - bytesOf(t), bytesOf(t)),
+          ),
         );
-        this.gpu.device.queue.submit([encoder.finish()]);
       });
       const data = await this.gpu.mapped(readback, bytes, (window) => new Float32Array(window.slice().buffer));
       await this.settled();
@@ -197,16 +200,19 @@ export class Schedule {
 
   /**
    * Waits for the work submitted so far and reads a tensor marked as output (or a variable or input that is live). Large ones come in pieces, so
-   * nothing else may be asked of the schedule until the promise settles.
+   * nothing else may be asked of the schedule until the promise settles. They go to `result`, where it is given.
    */
-  async read(tensor: Tensor): Promise<Float32Array> {
+  async read(tensor: Tensor, result = new Float32Array(numel(tensor.shape))): Promise<Float32Array> {
     this.check(`read ${tensor.label}`);
     if (!this.staging) throw new Error(`read ${tensor.label}: the graph marks no output`);
+    if (result.length !== numel(tensor.shape))
+      throw new Error(`read ${tensor.label} ${show(tensor.shape)}: into an array of ${result.length} values`);
     this.reading = true;
     try {
-      const bytes = await this.gpu.read(this.bufferOf(f32(tensor), 'read'), bytesOf(tensor), this.staging);
+      const bytes = new Uint8Array(result.buffer, result.byteOffset, result.byteLength);
+      await this.gpu.read(this.bufferOf(f32(tensor), 'read'), bytes, this.staging);
       await this.settled();
-      return new Float32Array(bytes);
+      return result;
     } finally {
       this.reading = false;
     }
@@ -232,16 +238,19 @@ export class Schedule {
     this.owned.length = 0;
   }
 
-  private encode(phase: string): GPUCommandEncoder {
+  private submit(phase: string, atEnd?: (encoder: GPUCommandEncoder) => void): void {
     this.gpu.check();
     const { commands, reads, leaves } = this.phaseOf(phase);
     reads.forEach((tensor) => this.bufferOf(tensor, `phase ${phase}`));
     leaves.forEach((tensor, slot) => this.held.set(slot, tensor));
-    const encoder = this.gpu.device.createCommandEncoder({ label: phase });
-    const pass = encoder.beginComputePass({ label: phase });
-    for (const command of commands) dispatch(pass, command);
-    pass.end();
-    return encoder;
+    for (let from = 0; from === 0 || from < commands.length; from += MOST_DISPATCHES) {
+      const encoder = this.gpu.device.createCommandEncoder({ label: phase });
+      const pass = encoder.beginComputePass({ label: phase });
+      for (const command of commands.slice(from, from + MOST_DISPATCHES)) dispatch(pass, command);
+      pass.end();
+      if (from + MOST_DISPATCHES >= commands.length) atEnd?.(encoder);
+      this.gpu.device.queue.submit([encoder.finish()]);
+    }
   }
 
   /** Calls the device for `what`; its errors are told by the next read. */

@@ -89,6 +89,13 @@ export function corners([w, h, d]: Vec3): Vec3[] {
   return [0, w - 1].flatMap((i) => [0, h - 1].flatMap((j) => [0, d - 1].map((k): Vec3 => [i, j, k])));
 }
 
+/** The smallest value: background, where there is nothing else to tell it by. */
+export function smallest(data: Float32Array): number {
+  let least = Infinity;
+  for (let v = 0; v < data.length; v++) if (data[v]! < least) least = data[v]!;
+  return least;
+}
+
 /** Throws when a voxel is NaN or infinite, and says how many are. `name` starts the message, usually the file's path. */
 export function checkFinite(name: string, { data }: { data: Float32Array }): void {
   let bad = 0;

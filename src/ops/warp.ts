@@ -203,6 +203,7 @@ interface WarpFullAttrs {
   size: readonly [number, number, number];
   transform: Matrix;
   matrix: Matrix;
+  outside: number;
 }
 
 const warpFullOp: Op<WarpFullAttrs> = {
@@ -222,6 +223,7 @@ const warpFullOp: Op<WarpFullAttrs> = {
       size: [d, h, w],
       transform,
       matrix,
+      outside,
     },
   }) {
     const [level, from] = [volume('warpFull', 'v', v!.shape), volume('warpFull', 'image', image!.shape, 1)];
@@ -242,6 +244,7 @@ const warpFullOp: Op<WarpFullAttrs> = {
           d,
           ...entries('m', transform),
           ...entries('n', matrix),
+          outside,
         },
       },
     ];
@@ -251,7 +254,7 @@ const warpFullOp: Op<WarpFullAttrs> = {
 /**
  * A level's displacement v [1, 3, d, h, w] on the full grid of size [D, H, W], after it an affine `transform` (voxels of the
  * full grid): its components (w, h, d), each [1, 1, D, H, W], and the image they warp, `matrix` leading from the full grid to
- * the image's. One pass; the field on the full grid is never stored as one buffer, which adapters may refuse. Has no VJP.
+ * the image's; `outside` is what they get from beyond its voxels. One pass; the field on the full grid is never stored as one buffer, which adapters may refuse. Has no VJP.
  */
 export function warpFull(
   v: Tensor,
@@ -259,7 +262,8 @@ export function warpFull(
   size: readonly [number, number, number],
   transform: Matrix,
   matrix: Matrix,
+  outside: number,
 ): { displacement: Tensor[]; warped: Tensor } {
-  const [dw, dh, dd, warped] = v.graph.apply(warpFullOp, [v, image], { size, transform, matrix });
+  const [dw, dh, dd, warped] = v.graph.apply(warpFullOp, [v, image], { size, transform, matrix, outside });
   return { displacement: [dw!, dh!, dd!], warped: warped! };
 }

@@ -129,8 +129,10 @@ export async function alignAffine(
   const whole = { fixed: massOf(fixed), moving: massOf(moving) };
   let evaluations = 0;
 
-  /** NCC and its gradient for a kind of step, where masks, or all, of the images count; until others are given. */
-  function counting(masks: Masks) {
+  let prepared: Masks | undefined;
+  /** Uploads the images with what of them counts, unless they are there. */
+  function prepare(masks: Masks): void {
+    if (prepared && prepared.fixed === masks.fixed && prepared.moving === masks.moving) return;
     const upload = (tensor: Tensor | undefined, mask: Float32Array | undefined) =>
       tensor && schedule.upload(tensor, mask ?? new Float32Array(numel(tensor.shape)).fill(1));
     schedule.upload(traced.fixed, fixed.data);
@@ -138,6 +140,12 @@ export async function alignAffine(
     upload(traced.masks.fixed, masks.fixed);
     upload(traced.masks.moving, masks.moving);
     schedule.run('prepare');
+    prepared = masks;
+  }
+
+  /** NCC and its gradient for a kind of step, where masks, or all, of the images count; until others are given. */
+  function counting(masks: Masks) {
+    prepare(masks);
     const mass = {
       fixed: masks.fixed ? massOf(fixed, masks.fixed) : whole.fixed,
       moving: masks.moving ? massOf(moving, masks.moving) : whole.moving,

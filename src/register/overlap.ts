@@ -1,6 +1,6 @@
 // Do two volumes share space, and where? Before hours are spent on two that do not.
 import { type Affine, applyAffine, composeAffine, invertAffine, voxelToVoxel } from '../io/affine.ts';
-import { type Grid, type Volume, voxelCount } from '../io/volume.ts';
+import { type Grid, smallest, type Volume, voxelCount } from '../io/volume.ts';
 import { matrixBetween } from './pyramid.ts';
 
 /** The moving grid where a transform (fixed point → moving point, RAS mm) puts it, as if its header said so. */
@@ -75,9 +75,7 @@ export function covered(fixed: Grid & { mask?: Float32Array }, moving: Grid, tra
 export function blankBeyond(warped: Float32Array, displacement: Float32Array, { size: [w, h, d], affine }: Grid, moving: Volume): void {
   const m = voxelToVoxel(affine, moving.affine);
   const n = w * h * d;
-  const { data } = moving;
-  let background = Infinity;
-  for (let v = 0; v < data.length; v++) if (data[v]! < background) background = data[v]!;
+  const background = smallest(moving.data);
   for (let k = 0, v = 0; k < d; k++)
     for (let j = 0; j < h; j++)
       for (let i = 0; i < w; i++, v++) {

@@ -4,11 +4,11 @@ import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type Affine, composeAffine, identityAffine } from '../io/affine.ts';
-import { checkedImage, checkGeometry, type Float32Volume, type Grid, type MaskedVolume } from '../io/volume.ts';
+import { checkedImage, checkGeometry, smallest, type Float32Volume, type Grid, type MaskedVolume } from '../io/volume.ts';
 import { alignAffine, type AffineResult, type Memory, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
-import { blankBeyond, checkOverlap, covered, LEAST_SHARED, overlap, placed, reachesOut } from './overlap.ts';
+import { checkOverlap, covered, LEAST_SHARED, overlap, placed, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
 /** Told when a stage begins, and of every evaluation of the update. `fraction`: how much is done, 0…1, which never falls. */
@@ -128,6 +128,7 @@ export async function register(
   const traced = traceRegistration(fixed, moving, resolved, {
     windows: intensities,
     masks: { fixed: !!mask, moving: !!moving.mask },
+    background: smallest(moving.data),
     model: options.model,
     transform,
   });
@@ -186,10 +187,10 @@ export async function register(
 
     begin('finish', 1);
     schedule.run(FINISH);
-    const displacement = new Float32Array(3 * fixed.data.length);
-    for (const [c, component] of traced.displacement.entries()) displacement.set(await schedule.read(component), c * fixed.data.length);
+    const n = fixed.data.length;
+    const displacement = new Float32Array(3 * n);
+    for (const [c, component] of traced.displacement.entries()) await schedule.read(component, displacement.subarray(c * n, (c + 1) * n));
     const warped = await schedule.read(traced.warped);
-    blankBeyond(warped, displacement, fixed, moving);
     const [before] = await schedule.read(traced.similarity.before);
     const [after] = await schedule.read(traced.similarity.after);
     const shared = overlap(fixed, moving, transform);

@@ -58,6 +58,8 @@ export interface TraceSetting {
   windows: { fixed: IntensityWindow; moving: IntensityWindow };
   /** Which images come with a mask. */
   masks?: { fixed: boolean; moving: boolean };
+  /** What the warped image gets from beyond the moving one. Default: 0. */
+  background?: number;
   /** Of method `deq`. */
   model?: Model;
   /** RAS mm, fixed to moving points; it comes before the deformation: warped(x) = moving(transform(x + deformation(x))). */
@@ -87,7 +89,7 @@ export function traceRegistration(
   fixedGrid: Grid,
   movingGrid: Grid,
   options: ResolvedOptions,
-  { windows, masks: given, model, transform, solver = { method: SOLVER, ends: 'best' } }: TraceSetting,
+  { windows, masks: given, background = 0, model, transform, solver = { method: SOLVER, ends: 'best' } }: TraceSetting,
 ): TracedRegistration {
   const graph = new Graph();
   const fixed = graph.input('fixed', [1, 1, ...shapeOf(fixedGrid)]);
@@ -159,7 +161,7 @@ export function traceRegistration(
     const untouched = matrixBetween(grid, grids.moving.at(-1)!);
     const similarity = { before: lnccAt(fill(graph, value.shape, 0), untouched), after: lnccAt(value, images.matrix) };
     const toFixed = transform ? voxelsOf(fixedGrid, transform) : identity;
-    const result = warpFull(value, moving, shapeOf(fixedGrid), toFixed, matrixBetween(fixedGrid, movingGrid, transform));
+    const result = warpFull(value, moving, shapeOf(fixedGrid), toFixed, matrixBetween(fixedGrid, movingGrid, transform), background);
     [...result.displacement, result.warped].forEach((t) => graph.output(t));
     return { graph, fixed, moving, masks, parameters: trained?.parameters, levels, similarity, ...result };
   });
