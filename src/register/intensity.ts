@@ -19,8 +19,9 @@ const CT_RANGE = 0.05;
 export const modalities = ['auto', 'mri', 'ct'] as const;
 
 /**
- * `auto`: CT where a thousandth of the values lies below −500 (air). CT → HU window; MRI and everything else → from the smallest value to the
- * 99.5th percentile of those above it; the smallest but for a few that lie far below all others, as a fill value does. With a mask, values inside it decide. Throws when CT is asked for and the values are no HU.
+ * `auto`: CT where a thousandth of the values lies below −500 (air), but for the smallest, which may be a fill. CT → HU window; MRI and everything else →
+ * from the smallest value to the 99.5th percentile of those above it, without a few values, or a fill that many voxels share, far below or above all others.
+ * With a mask, values inside it decide. Throws when CT is asked for and the values are no HU.
  */
 export function intensityWindow(data: Float32Array, modality: Modality | 'auto' = 'auto', mask?: Float32Array): IntensityWindow {
   const values = mask ? data.filter((_, v) => mask[v] !== 0) : data;
@@ -31,8 +32,9 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
     const v = values[n]!;
     if (v < low) low = v;
     if (v > high) high = v;
-    if (v < CT_BELOW) air++;
   }
+  // One value alone is what something was padded with, not air.
+  for (let n = 0; n < values.length; n++) if (values[n]! < CT_BELOW && values[n]! > low) air++;
   if (modality === 'ct' && (high <= CT.low || low >= CT.high)) {
     throw new Error(`modality ct: all values, ${low} to ${high}, lie outside its window of ${CT.low} to ${CT.high} HU; choose mri`);
   }
@@ -41,19 +43,26 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
       `modality ct: all values, ${low} to ${high}, are in a small part of its window of ${CT.low} to ${CT.high} HU; choose mri`,
     );
   if (modality === 'ct' || (modality === 'auto' && air >= CT_SHARE * values.length)) return { modality: 'ct', ...CT };
-  low = lowest(values, low);
-  return { modality: 'mri', low, high: percentile(values, 0.995, low, high) };
+  const ends = withoutStrays(values, low, high);
+  return { modality: 'mri', low: ends.low, high: percentile(values, 0.995, ends.low, ends.high) };
 }
 
 /** Values in a sample that tells what is far from all others, and the share of it, at either end, that may be. */
 const SAMPLE = 2 ** 15;
 const STRAY = 0.005;
 
-/** From where on values count: the smallest, or the 0.5th percentile where that lies further below it than the range to the 99.5th is wide. */
-function lowest(values: Float32Array, smallest: number): number {
+/**
+ * From where to where values count: all of them, but for the smallest where it lies further below the others' 0.5th percentile than their range to the 99.5th
+ * is wide, be it a few voxels' or a fill that many share; and but for a fill so far above.
+ */
+function withoutStrays(values: Float32Array, low: number, high: number): { low: number; high: number } {
   const sample = Float32Array.from(scattered(values.length, SAMPLE), (v) => values[v]!).sort();
-  const [bottom, top] = [STRAY, 1 - STRAY].map((share) => sample[Math.floor(share * (sample.length - 1))]!) as [number, number];
-  return top > bottom && smallest < bottom - (top - bottom) ? bottom : smallest;
+  const filled = sample.filter((v) => v === high).length > STRAY * sample.length;
+  const rest = sample.filter((v) => v !== low && !(filled && v === high));
+  const [bottom, top] = [STRAY, 1 - STRAY].map((share) => rest[Math.floor(share * (rest.length - 1))]!) as [number, number];
+  const range = top - bottom;
+  if (!(range > 0)) return { low, high };
+  return { low: low < bottom - range ? bottom : low, high: filled && high > top + range ? top : high };
 }
 
 /**
@@ -70,7 +79,7 @@ function percentile(data: Float32Array, fraction: number, low: number, high: num
     bins.fill(0);
     for (let n = 0; n < data.length; n++) {
       const v = data[n]!;
-      if (v > low) count++;
+      if (v > low && v <= high) count++;
       if (v > low && v <= top) bins[Math.floor((v - low) * scale)]!++;
     }
     while (seen < fraction * count && bin < bins.length - 1) seen += bins[++bin]!;

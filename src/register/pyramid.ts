@@ -1,7 +1,7 @@
 // The levels of a coarse-to-fine registration: which grid each one solves on.
 import type { Tensor } from '../graph/graph.ts';
 import { LEAST_BINDING } from '../graph/plan.ts';
-import { type Affine, composeAffine, type Vec3, voxelSpacing, voxelToVoxel } from '../io/affine.ts';
+import { type Affine, composeAffine, identityAffine, type Vec3, voxelSpacing, voxelToVoxel } from '../io/affine.ts';
 import { type Grid, sameGrid, voxelCount } from '../io/volume.ts';
 import { identity, type Matrix, resize, scaleChannels } from '../ops/index.ts';
 
@@ -57,6 +57,19 @@ const gridOf = (fixed: Grid, factor: number): Level => levelGrid(fixed, levelSpa
 /** Of a level, bytes: the moving image with its gradient, or LNCC's three fields with half a window of 11 on every axis. */
 const largestBuffer = (level: Level): number =>
   Math.max(16 * voxelCount(level), 12 * level.size.reduce((product, n) => product * (n + 5), 1));
+
+/**
+ * The grid that a level holds the moving image on: its own, or where that is too large, with the image's gradient, for a buffer that every adapter binds, the
+ * fixed level's where the transform puts it, with as wide a margin as can be held.
+ */
+export function heldGrid(moving: Level, fixed: Level, transform: Affine = identityAffine): Grid {
+  const held = (size: readonly number[]) => 16 * size.reduce((a, b) => a * b) <= LEAST_BINDING;
+  const wider = (margin: number) => fixed.size.map((n) => n + 2 * margin) as Vec3;
+  if (held(moving.size) || !held(fixed.size)) return moving;
+  let m = 0;
+  while (held(wider(m + 1))) m++;
+  return { size: wider(m), affine: composeAffine(transform, composeAffine(fixed.affine, [1, 0, 0, -m, 0, 1, 0, -m, 0, 0, 1, -m])) };
+}
 
 /** A grid's voxels as a tensor has them, [D, H, W]. */
 export const shapeOf = ({ size: [w, h, d] }: Grid): [number, number, number] => [d, h, w];

@@ -8,7 +8,7 @@ import { checkedImage, checkGeometry, smallest, type Float32Volume, type Grid, t
 import { alignAffine, type AffineResult, type Memory, planAffine } from './affine.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
-import { checkOverlap, covered, LEAST_SHARED, overlap, placed, reachesOut } from './overlap.ts';
+import { checkOverlap, covered, LEAST_SHARED, NEGLIGIBLE, overlap, placed, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
 /** Told when a stage begins, and of every evaluation of the update. `fraction`: how much is done, 0…1, which never falls. */
@@ -204,7 +204,7 @@ export async function register(
       similarity,
       options: resolved,
       intensities,
-      warnings: doubts({ coverage: shared, similarity, intensities, levels }),
+      warnings: doubts({ coverage: shared, similarity, intensities, levels, affine }, overlap(fixed, start)),
       seconds: {
         affine: (aligned - started) / 1e3,
         prepare: (prepared - aligned) / 1e3,
@@ -231,13 +231,20 @@ const LEAST_STEPS = 100;
 /** Of float32: its step at 1, and its smallest normal number. */
 const [EPSILON, SMALLEST] = [2 ** -23, 2 ** -126];
 
-/** What speaks against a result. */
-function doubts({
-  coverage,
-  similarity: { before, after },
-  intensities,
-  levels,
-}: Pick<Registration, 'coverage' | 'similarity' | 'intensities' | 'levels'>) {
+/** Share of the fixed grid below which an alignment leads away from what the headers say. */
+const LEFT = 0.8;
+
+/** What speaks against a result; `covered` is the share of the fixed grid that lies in the moving image at the start. */
+function doubts(
+  {
+    coverage,
+    similarity: { before, after },
+    intensities,
+    levels,
+    affine,
+  }: Pick<Registration, 'coverage' | 'similarity' | 'intensities' | 'levels' | 'affine'>,
+  covered: number,
+) {
   const kinds = [intensities.fixed.modality, intensities.moving.modality].map((kind) => kind.toUpperCase());
   const coarse = Object.entries(intensities).filter(
     ([, { low, high }]) => !(high - low > LEAST_STEPS * EPSILON * Math.max(Math.abs(low), Math.abs(high), SMALLEST / EPSILON)),
@@ -253,6 +260,11 @@ function doubts({
       ([name, { low, high }]) =>
         `the ${name} image's values, ${low} to ${high}, differ by less than ${LEAST_STEPS} steps of float32, in which they are held: subtract what they share, or scale them`,
     ),
+    ...(affine.requested === 'auto' && covered > 1 - NEGLIGIBLE && coverage < LEFT
+      ? [
+          `the alignment takes ${(100 * (1 - coverage)).toFixed(0)} % of the fixed grid out of the moving image, which covered all of it by the headers: look at it, and compare affine 'none'`,
+        ]
+      : []),
     ...(coverage < LEAST_SHARED
       ? [`${(100 * coverage).toFixed(0)} % of the fixed grid lies in the moving image: hardly anything was compared`]
       : []),

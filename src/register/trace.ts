@@ -15,13 +15,14 @@ import {
   localStatistics,
   type Matrix,
   resetAdam,
+  resample,
   resize,
   warpFull,
   withGradient,
 } from '../ops/index.ts';
 import type { IntensityWindow } from './intensity.ts';
 import type { ResolvedOptions } from './options.ts';
-import { type Level, levelGrid, levelSpacing, matrixBetween, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
+import { heldGrid, type Level, levelGrid, levelSpacing, matrixBetween, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
 
 /** One level of a traced registration, or what follows the last one on its grid. `value` is its result, in voxels of its grid. */
 export interface TracedLevel {
@@ -107,15 +108,19 @@ export function traceRegistration(
     moving: pyramid(intensityWindow(moving, windows.moving.low, windows.moving.high), grids.moving),
     masks: { fixed: masks.fixed && pyramid(masks.fixed, grids.fixed), moving: masks.moving && pyramid(masks.moving, grids.moving) },
   }));
+  const held = grids.moving.map((grid, i) => heldGrid(grid, grids.fixed[i]!, transform));
+  /** Something of the moving image on the grid that the level of factors[i] holds it on. */
+  const onHeld = (x: Tensor, i: number): Tensor =>
+    held[i] === grids.moving[i] ? x : resample(x, shapeOf(held[i]!), matrixBetween(held[i]!, grids.moving[i]!));
   /** What a cell needs of the grid of factors[i]. */
   const prepare = (name: string, i: number, window: number, lambda?: number): LevelImages =>
     graph.phase(`${name}.images`, () => ({
       fixed: localStatistics(images.fixed[i]!, window),
-      moving: withGradient(centre(images.moving[i]!)),
-      matrix: matrixBetween(grids.fixed[i]!, grids.moving[i]!, transform),
+      moving: withGradient(centre(onHeld(images.moving[i]!, i))),
+      matrix: matrixBetween(grids.fixed[i]!, held[i]!, transform),
       ratios: spacingRatios(grids.fixed[i]!),
       lambda,
-      masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving?.[i] },
+      masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving && onHeld(images.masks.moving[i]!, i) },
     }));
   /** The coarser level's result on the grid of factors[i]. */
   const from = (coarser: TracedLevel | undefined, i: number) =>
@@ -158,7 +163,7 @@ export function traceRegistration(
   return graph.phase(FINISH, () => {
     const { value, images, grid } = levels.at(-1)!;
     const lnccAt = (u: Tensor, matrix: Matrix) => graph.output(lnccDisplacementForce({ ...images, matrix }, u).similarity);
-    const untouched = matrixBetween(grid, grids.moving.at(-1)!);
+    const untouched = matrixBetween(grid, held.at(-1)!);
     const similarity = { before: lnccAt(fill(graph, value.shape, 0), untouched), after: lnccAt(value, images.matrix) };
     const toFixed = transform ? voxelsOf(fixedGrid, transform) : identity;
     const result = warpFull(value, moving, shapeOf(fixedGrid), toFixed, matrixBetween(fixedGrid, movingGrid, transform), background);
