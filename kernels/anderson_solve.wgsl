@@ -12,6 +12,9 @@ struct Params { rows: u32, ridge: f32 }
 const SUMS = WINDOW + 1u;
 var<workgroup> row: array<f32, SUMS>;
 
+// By the bits: fast-math may assume that NaN and infinity do not occur.
+fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
+
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) local: u32) {
   var sums: array<f32, SUMS>;
@@ -29,8 +32,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
   state[SLOT] = f32(slot);
   state[RESIDUAL] = residual;
   state[MAGNITUDE] = sqrt(row[WINDOW]);
-  // Compared as bits: fast-math may assume that NaN and infinity do not occur.
-  let finite = (bitcast<u32>(residual) & 0x7f800000u) != 0x7f800000u && (bitcast<u32>(state[MAGNITUDE]) & 0x7f800000u) != 0x7f800000u;
+  let finite = is_finite(residual) && is_finite(state[MAGNITUDE]);
   state[FINITE] = select(0.0, 1.0, finite);
   let improved = finite && (state[STEP] == 1.0 || residual < state[BEST_RESIDUAL]);
   state[IMPROVED] = select(0.0, 1.0, improved);
@@ -69,6 +71,6 @@ fn main(@builtin(local_invocation_index) local: u32) {
     for (var i = 0u; i < n; i++) { weights[i] *= scale[i]; total += weights[i]; }
   }
   // A residual of zero, or a system that rounding has made unsolvable: a plain step.
-  if (!(abs(total) > 1e-20) || row[slot] == 0.0) { state[WEIGHTS + slot] = 1.0; return; }
+  if (!is_finite(total) || !(abs(total) > 1e-20) || row[slot] == 0.0) { state[WEIGHTS + slot] = 1.0; return; }
   for (var i = 0u; i < n; i++) { state[WEIGHTS + i] = weights[i] / total; }
 }
