@@ -154,6 +154,22 @@ test('points: with the displacement from fixed to moving points, with the invers
   assert.is(stderr, "deqreg: warning: beyond.csv: 1 of 2 points lie beyond the displacement's grid, where it goes on as at its border\n");
 });
 
+test('evaluate: a pair starts from the affine that the data list names', async () => {
+  const pair = { fixed: 'p/fixed.nii.gz', moving: 'moving.nii', fixedLabel: 'p/fixed_seg.nii.gz', movingLabel: 'moving_seg.nii' };
+  await writeFile(at('list.json'), JSON.stringify({ validation: [{ ...pair, initial: 'far.tfm' }] }));
+  await succeed('evaluate --data list.json --affine none --out e --quiet');
+  const { runs } = JSON.parse(await readFile(at('e', 'evaluation.json'), 'utf8'));
+  assert.is(runs[0].figures.dice, (await metrics('far')).dice.mean);
+  await writeFile(
+    at('train.json'),
+    JSON.stringify({ training: ['p/fixed.nii.gz', 'moving.nii'], training_paired_images: [{ ...pair, initial: 'far.tfm' }] }),
+  );
+  assert.match(
+    (await run('train --data train.json --out t')).stderr,
+    /training_paired_images\[0\]: an initial affine does not apply to pairs that are trained on/,
+  );
+});
+
 test('what is wrong with them is told, and nothing is written', async () => {
   await writeFile(at('singular.txt'), encodeItkAffine([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]));
   await writeFile(at('own.csv'), 'a,b,c\n1,2,3\n');

@@ -22,7 +22,7 @@ test('own form: strings and objects, absolute paths, labels and masks looked up 
       { image: 'e.nii', label: 'e_seg.nii' },
     ],
     validation: [
-      { fixed: 'c.nii', moving: '/x/d.nii', movingLabel: 'd_seg.nii', landmarks: 'p.csv' },
+      { fixed: 'c.nii', moving: '/x/d.nii', movingLabel: 'd_seg.nii', landmarks: 'p.csv', initial: 'a.txt' },
       { name: 'second', fixed: 'c.nii', moving: 'f.nii' },
     ],
     test: [{ fixed: 'e.nii', moving: 'b.nii' }, 'g.nii'],
@@ -46,6 +46,7 @@ test('own form: strings and objects, absolute paths, labels and masks looked up 
           movingLabel: 'd/d_seg.nii',
           fixedMask: 'd/c_mask.nii',
           landmarks: 'd/p.csv',
+          initial: 'd/a.txt',
           name: 'c/d',
         },
         { name: 'second', fixed: 'd/c.nii', moving: 'd/f.nii', fixedMask: 'd/c_mask.nii' }, // f has no labels, so there is no Dice

@@ -1,7 +1,7 @@
 // What deqreg train trains on and validates with: read from a data list, or made.
 import type { Gpu } from '../gpu/device.ts';
 import type { DataList, DataPair } from '../io/data-list.ts';
-import { readLandmarks, readVolume } from '../io/files.ts';
+import { readAffine, readLandmarks, readVolume } from '../io/files.ts';
 import { pairsOf, subjectsOf } from '../io/data-list.ts';
 import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, sameGrid } from '../io/volume.ts';
 import { intensityWindow } from '../register/intensity.ts';
@@ -114,6 +114,7 @@ async function readPair(pair: DataPair, labels: readonly number[]): Promise<Vali
         labels: within(pair.name, () => presentLabels(fixedLabel.data, movingLabel.data, labels.length ? labels : undefined)),
       },
     landmarks: pair.landmarks === undefined ? undefined : await readLandmarks(pair.landmarks),
+    initial: pair.initial === undefined ? undefined : await readAffine(pair.initial),
   };
 }
 

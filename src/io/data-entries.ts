@@ -4,7 +4,7 @@ import type { DataPair } from './data-list.ts';
 import { isObject } from './json.ts';
 
 const IMAGE_KEYS = ['image', 'label', 'mask', 'subject'];
-const PAIR_KEYS = ['fixed', 'moving', 'name', 'fixedLabel', 'movingLabel', 'fixedMask', 'movingMask', 'landmarks'];
+const PAIR_KEYS = ['fixed', 'moving', 'name', 'fixedLabel', 'movingLabel', 'fixedMask', 'movingMask', 'landmarks', 'initial'];
 /** Learn2Reg's automatic correspondences of an image: no landmarks to measure by, so they are not read. */
 const NOT_READ = /^keypoints\d*$/;
 
@@ -90,6 +90,7 @@ export function entryReader(path: string, fail: Fail, exists?: Exists) {
       fixedMask: optional(where, entry, 'fixedMask') ?? images.get(fixed)?.mask,
       movingMask: optional(where, entry, 'movingMask') ?? images.get(moving)?.mask,
       landmarks: optional(where, entry, 'landmarks'),
+      initial: optional(where, entry, 'initial'),
     };
   }
 

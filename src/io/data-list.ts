@@ -2,7 +2,7 @@
 // to the folder of the list.
 //   name, modality {"0": "MR"}, labels [2, 3]
 //   training: ["a.nii.gz", {image, label, mask, subject}]; images: the same, of images that only stand in pairs
-//   validation, test: [{fixed, moving, name, fixedLabel, movingLabel, fixedMask, movingMask, landmarks}]
+//   validation, test: [{fixed, moving, name, fixedLabel, movingLabel, fixedMask, movingMask, landmarks, initial}]
 // In Learn2Reg's own lists the pairs are named registration_val and registration_test, their images stand in `training` with the others,
 // and `test` names single images.
 import { entriesOf, type Exists, type Fail, entryReader, isPair, type PairEntry } from './data-entries.ts';
@@ -29,6 +29,8 @@ export interface DataPair {
   fixedMask?: string;
   movingMask?: string;
   landmarks?: string;
+  /** An affine that the pair's registration starts from. */
+  initial?: string;
 }
 
 export const dataSplits = ['validation', 'test'] as const;
@@ -103,6 +105,8 @@ export function parseDataList(text: string, path: string, exists?: Exists): Data
   };
   const [validation, test] = dataSplits.map(split) as [ReturnType<typeof split>, ReturnType<typeof split>];
   const prescribed = pairsIn('training_paired_images');
+  const placed = prescribed.find(({ initial }) => initial);
+  if (placed) fail(placed.where, 'an initial affine does not apply to pairs that are trained on: their images share one grid as they are');
   const everyPair = [...validation.pairs, ...test.pairs];
   if (!training!.length && !everyPair.length) fail('', 'neither images in "training" nor pairs in "validation" or "test"');
 

@@ -1,6 +1,6 @@
 // Validation: trained weights register pairs that were not trained on, as a user would, and are measured by what the pairs come with.
 import type { Gpu } from '../gpu/device.ts';
-import { voxelToVoxel } from '../io/affine.ts';
+import { type Affine, voxelToVoxel } from '../io/affine.ts';
 import type { Landmarks } from '../io/landmarks.ts';
 import type { MaskedVolume, Volume } from '../io/volume.ts';
 import type { Model } from '../models/cells.ts';
@@ -15,6 +15,8 @@ export interface ValidationPair {
   /** Label maps on the grids of their images, and the labels that count. */
   segmentation?: { fixed: Volume; moving: Volume; labels: readonly number[] };
   landmarks?: Landmarks;
+  /** Where its registration starts, RAS mm. */
+  initial?: Affine;
 }
 
 /**
@@ -29,8 +31,8 @@ export async function validatePairs(
 ): Promise<Pick<Score, 'score' | 'figures'>> {
   const sums: Record<string, number[]> = {};
   const note = (name: string, value: number) => (sums[name] ??= []).push(value);
-  for (const { fixed, moving, segmentation, landmarks } of pairs) {
-    const done = await register(gpu, fixed, moving, { method: 'deq', model, levels });
+  for (const { fixed, moving, segmentation, landmarks, initial } of pairs) {
+    const done = await register(gpu, fixed, moving, { method: 'deq', model, levels, initial });
     const { displacement: u } = done;
     const toMoving = voxelToVoxel(fixed.affine, moving.affine);
     if (segmentation) {

@@ -189,7 +189,7 @@ async function registerPair(
   progress: RunsReporter,
   label: string,
 ): Promise<Report> {
-  const registration = await register(gpu, inputs.fixed, inputs.moving, options, progress.show);
+  const registration = await register(gpu, inputs.fixed, inputs.moving, { ...options, initial: inputs.initial }, progress.show);
   progress.warn(registration.warnings.map((line) => `${label}: ${line}`));
   const measuring = performance.now();
   const figures = quality(inputs, registration, labelsWarpedBy(registration.displacement, inputs));
@@ -207,7 +207,7 @@ async function timed<T>(work: () => Promise<T>, tell: (seconds: number) => void)
   return result;
 }
 
-const pathsOf = ({ fixed, moving, fixedMask, movingMask, fixedLabel, movingLabel, landmarks }: DataPair) => ({
+const pathsOf = ({ fixed, moving, fixedMask, movingMask, fixedLabel, movingLabel, landmarks, initial }: DataPair) => ({
   fixed,
   moving,
   fixedMask,
@@ -215,4 +215,5 @@ const pathsOf = ({ fixed, moving, fixedMask, movingMask, fixedLabel, movingLabel
   fixedSeg: fixedLabel,
   movingSeg: movingLabel,
   landmarks,
+  initial,
 });
