@@ -52,6 +52,8 @@ test('what is no volume, field, choice or option is refused by its name', async 
     [{ ...fixed, size: [24, 28, NaN] }, moving, {}, /^fixed: size must be three whole numbers above 0 \(W, H, D\), got \[24,28,NaN\]$/],
     [{ ...fixed, affine: [1, 2, 3] }, moving, {}, /^fixed: affine must be twelve numbers.* got \[1,2,3\]$/],
     [fixed, moving, () => {}, /^register: options must be an object such as \{ levels: \[8, 4\] \}, got function$/],
+    [fixed, moving, { initial: 'affine.txt' }, /^initial must be twelve numbers, the three rows of an affine in RAS mm, got affine\.txt$/],
+    [fixed, moving, { initial: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0] }, /^initial: its affine is singular/],
     [fixed, moving, { levels: ['8', '4'] }, /^levels must be powers of two such as 8,4,2, got 8,4$/],
   ];
   for (const [a, b, options, message] of cases)

@@ -136,7 +136,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   if (levels.some((f, i) => i > 0 && f >= levels[i - 1]!)) throw new Error(`levels must go from coarse to fine, got ${levels}`);
   const affine = options.affine ?? 'auto';
   if (!affineModes.includes(affine)) throw new Error(`affine must be ${affineModes.join(', ')}; got ${affine}`);
-  const initial = options.initial && { initial: startOf(options.initial) };
+  const initial = options.initial !== undefined && { initial: startOf(options.initial) };
   const modality = options.modality ?? 'auto';
   if (!modalities.includes(modality)) throw new Error(`modality must be ${modalities.join(', ')}; got ${modality}`);
 
@@ -194,6 +194,8 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
 
 /** An affine that has an inverse. */
 function startOf(initial: Affine): Affine {
+  if (!Array.isArray(initial) || initial.length !== 12 || !initial.every(Number.isFinite))
+    throw new Error(`initial must be twelve numbers, the three rows of an affine in RAS mm, got ${initial}`);
   try {
     invertAffine(initial);
   } catch (error) {
