@@ -1,7 +1,5 @@
 // jacobian, invert, compose, convert and register --inverse through the real command, on a phantom pair with images on two grids.
-import { mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdir, readFile, symlink } from 'node:fs/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { applyAffine, composeAffine, invertAffine } from '../src/io/affine.ts';
@@ -12,16 +10,9 @@ import { sameGrid } from '../src/io/volume.ts';
 import { seededRandom } from '../src/ops/random.ts';
 import { planInverse } from '../src/register/fields.ts';
 import { jacobianStats } from '../src/register/metrics.ts';
-import { deqreg } from './cli-run.ts';
+import { scratch } from './cli-run.ts';
 
-let folder = '';
-const at = (...parts: string[]) => join(folder, ...parts);
-const run = (args: string) => deqreg(folder, args.split(' '));
-const succeed = async (args: string) => {
-  const ran = await run(args);
-  assert.is(ran.code, 0, ran.stderr);
-  return ran;
-};
+const { make, remove, at, run, succeed } = scratch('fields');
 /** Lengths of the vectors of a field, in mm. */
 const lengths = (data: Float32Array) =>
   Float64Array.from({ length: data.length / 3 }, (_, p) =>
@@ -30,7 +21,7 @@ const lengths = (data: Float32Array) =>
 const mean = (values: Float64Array) => values.reduce((a, b) => a + b) / values.length;
 
 test.before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'deqreg-fields-'));
+  await make();
   await succeed('phantom --out p --kind brain --size 40,48,56 --seed 1');
   // The moving image on a grid of its own: k turned round, and cut at its end.
   const {
@@ -51,7 +42,7 @@ test.before(async () => {
   );
   await succeed('register --fixed p/fixed.nii.gz --moving moving.nii.gz --out o --inverse --no-report');
 });
-test.after(() => rm(folder, { recursive: true }));
+test.after(remove);
 
 test('register --inverse: on the moving grid, its residual in metrics.json, the way back from where the displacement leads', async () => {
   const [u, v, moving] = await Promise.all([
@@ -185,7 +176,7 @@ test('convert: round trips, byte for byte where nothing is computed', async () =
 });
 
 test('refusals: one line, nothing written', async () => {
-  const before = (await readdir(folder)).sort();
+  const before = (await readdir(at())).sort();
   const cases: [number, string, RegExp][] = [
     [2, 'jacobian --displacement o/displacement.nii.gz --out bad.mha', /--out: bad\.mha: the name must end in \.nii or \.nii\.gz/],
     [2, 'convert --in f/v.nii.gz --out bad.nii --from ants --to itk', /--from: ants is none of itk, learn2reg, ras/],
@@ -224,7 +215,7 @@ test('refusals: one line, nothing written', async () => {
   for (const [code, args, message] of cases) {
     const ran = await run(args);
     assert.match(ran.stderr, new RegExp(`^deqreg: ${message.source}[^\n]*\n$`));
-    assert.equal([ran.code, ran.stdout, (await readdir(folder)).sort()], [code, '', before], args);
+    assert.equal([ran.code, ran.stdout, (await readdir(at())).sort()], [code, '', before], args);
   }
 });
 

@@ -1,7 +1,5 @@
 // The commands end to end, on phantoms: files, figures, and their agreement with each other.
-import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { cp, readdir, readFile } from 'node:fs/promises';
 import { decode } from 'fast-png';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -11,16 +9,9 @@ import { readDisplacement, readLandmarks, readVolume, writeNifti } from '../src/
 import { encodeNifti } from '../src/io/nifti.ts';
 import { sameGrid, type Volume } from '../src/io/volume.ts';
 import { tre } from '../src/register/metrics.ts';
-import { deqreg } from './cli-run.ts';
+import { deqreg, scratch } from './cli-run.ts';
 
-let folder = '';
-const at = (...parts: string[]) => join(folder, ...parts);
-const run = (args: string) => deqreg(folder, args.split(' '));
-const succeed = async (args: string) => {
-  const ran = await run(args);
-  assert.is(ran.code, 0, ran.stderr);
-  return ran;
-};
+const { make, remove, at, succeed } = scratch('cli');
 const metricsOf = async (out: string) => JSON.parse(await readFile(at(out, 'metrics.json'), 'utf8'));
 const pair = '--fixed p/fixed.nii.gz --moving p/moving.nii.gz --fixed-seg p/fixed_seg.nii.gz --moving-seg p/moving_seg.nii.gz';
 const outputs = ['displacement.nii.gz', 'metrics.json', 'report.html', 'warped.nii.gz', 'warped_seg.nii.gz'];
@@ -28,11 +19,11 @@ const outputs = ['displacement.nii.gz', 'metrics.json', 'report.html', 'warped.n
 const noDriver = { env: { VK_DRIVER_FILES: '/nonexistent.json', VK_ICD_FILENAMES: '/nonexistent.json' } };
 
 test.before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'deqreg-cli-'));
+  await make();
   await succeed('phantom --out p --kind brain --size 40,48,56 --seed 1');
   await succeed(`register ${pair} --landmarks p/landmarks.csv --out o`);
 });
-test.after(() => rm(folder, { recursive: true }));
+test.after(remove);
 
 test('phantom: all files, the same for the same seed, and the stored displacement is the true one', async () => {
   assert.equal((await readdir(at('p'))).sort(), [
@@ -115,7 +106,7 @@ test('apply: agrees with what register has written', async () => {
 });
 
 test('dry run: the measured bytes by tag, without a GPU', async () => {
-  const ran = await deqreg(folder, `register ${pair} --dry-run --json`.split(' '), noDriver);
+  const ran = await deqreg(at(), `register ${pair} --dry-run --json`.split(' '), noDriver);
   assert.equal([ran.code, ran.stderr], [0, '']);
   const { memory, options } = JSON.parse(ran.stdout);
   const { labels, ...used } = (await metricsOf('o')).options;
@@ -185,7 +176,7 @@ test('CT: int16 stays int16, and landmarks come closer', async () => {
 test('interrupted: exit code 130, earlier results untouched, nothing else left', async () => {
   await cp(at('o'), at('kept'), { recursive: true });
   for (const out of ['kept', 'new/deep']) {
-    const ran = await deqreg(folder, `register ${pair} --out ${out} --tolerance 0 --iterations 200`.split(' '), {
+    const ran = await deqreg(at(), `register ${pair} --out ${out} --tolerance 0 --iterations 200`.split(' '), {
       interruptAt: 'level 2/3',
     });
     assert.equal([ran.code, ran.stdout], [130, '']);
@@ -193,7 +184,7 @@ test('interrupted: exit code 130, earlier results untouched, nothing else left',
   }
   assert.equal((await readdir(at('kept'))).sort(), outputs);
   assert.equal(await metricsOf('kept'), await metricsOf('o'));
-  assert.not.ok((await readdir(folder)).includes('new'));
+  assert.not.ok((await readdir(at())).includes('new'));
 });
 
 test('info: the adapter that is taken, as text and as JSON', async () => {
@@ -231,10 +222,10 @@ test('quickstart: both commands and two pictures', async () => {
 
 if (process.platform === 'linux')
   test('no adapter: one line with the remedy, nothing left behind', async () => {
-    const ran = await deqreg(folder, `register ${pair} --out none`.split(' '), noDriver);
+    const ran = await deqreg(at(), `register ${pair} --out none`.split(' '), noDriver);
     assert.match(ran.stderr, /\ndeqreg: no WebGPU adapter: [^\n]*\n$/); // after Dawn's own complaints
-    assert.equal([ran.code, ran.stdout, (await readdir(folder)).includes('none')], [1, '', false]);
-    const info = await deqreg(folder, ['info'], noDriver);
+    assert.equal([ran.code, ran.stdout, (await readdir(at())).includes('none')], [1, '', false]);
+    const info = await deqreg(at(), ['info'], noDriver);
     assert.is(info.code, 1);
     assert.match(info.stdout, /No GPU adapter/);
   });

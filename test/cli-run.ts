@@ -1,8 +1,11 @@
 // Runs the real command, dist/deqreg.js, as its users do.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
 
 /** dist/deqreg.js; bundled tests run from below dist/, so look upwards for it. */
 export const command = (() => {
@@ -17,6 +20,24 @@ export interface Ran {
   code: number | null;
   stdout: string;
   stderr: string;
+}
+
+/** A folder of its own for a suite, once `make` has made it, and the command run in it. */
+export function scratch(name: string) {
+  let folder = '';
+  const run = (args: string) => deqreg(folder, args.split(' '));
+  return {
+    make: async () => void (folder = await mkdtemp(join(tmpdir(), `deqreg-${name}-`))),
+    remove: () => rm(folder, { recursive: true }),
+    /** A path in the folder, or the folder. */
+    at: (...parts: string[]) => join(folder, ...parts),
+    run,
+    succeed: async (args: string) => {
+      const ran = await run(args);
+      assert.is(ran.code, 0, ran.stderr);
+      return ran;
+    },
+  };
 }
 
 interface How {

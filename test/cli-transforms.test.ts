@@ -1,32 +1,22 @@
 // Affines from files and points, through the real command: register --initial, compose with ITK's affines, points.
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Affine, applyAffine, composeAffine, invertAffine } from '../src/io/affine.ts';
+import { type Affine, applyAffine, composeAffine, invertAffine, lpsOf } from '../src/io/affine.ts';
 import { readAffine, readDisplacement, readPoints, readVolume, writeNifti } from '../src/io/files.ts';
 import { encodeNifti } from '../src/io/nifti.ts';
 import { encodeItkAffine } from '../src/io/transform.ts';
 import { sameGrid } from '../src/io/volume.ts';
-import { deqreg } from './cli-run.ts';
+import { scratch } from './cli-run.ts';
 import { transformOf } from './moved.ts';
 
-let folder = '';
-const at = (...parts: string[]) => join(folder, ...parts);
-const run = (args: string) => deqreg(folder, args.split(' '));
-const succeed = async (args: string) => {
-  const ran = await run(args);
-  assert.is(ran.code, 0, ran.stderr);
-  return ran;
-};
+const { make, remove, at, run, succeed } = scratch('transforms');
 /** Turned by 35°, far away: nothing that an alignment would find by itself, nor headers that overlap. */
 const far = transformOf({ turn: [20, -25, 15], shift: [900, -400, 300] });
-const lps = ([x, y, z]: readonly number[]) => [-x!, -y!, z!] as const;
 const metrics = async (out: string) => JSON.parse(await readFile(at(out, 'metrics.json'), 'utf8'));
 
 test.before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'deqreg-transforms-'));
+  await make();
   await succeed('phantom --out p --kind brain --size 40,48,56 --seed 1');
   for (const name of ['moving', 'moving_seg']) {
     const { size, affine, data, dtype } = await readVolume(at(`p/${name}.nii.gz`));
@@ -37,7 +27,7 @@ test.before(async () => {
   await succeed(`register ${pair} --moving p/moving.nii.gz --moving-seg p/moving_seg.nii.gz --affine none --out near`);
   await succeed(`register ${pair} --moving moving.nii --moving-seg moving_seg.nii --initial far.tfm --affine none --inverse --out far`);
 });
-test.after(() => rm(folder, { recursive: true }));
+test.after(remove);
 
 test('register --initial: what is moved away by an affine is registered as if it were not, and the displacement contains the affine', async () => {
   const [near, there] = [await metrics('near'), await metrics('far')];
@@ -58,7 +48,7 @@ test('register --initial: what is moved away by an affine is registered as if it
   let worst = 0;
   for (let p = 0; p < n; p += 97) {
     const x = applyAffine(u!.affine, [p % 40, Math.floor(p / 40) % 48, Math.floor(p / 1920)]);
-    const to = (field: typeof u) => lps([0, 1, 2].map((axis) => lps(x)[axis]! + field!.data[axis * n + p]!));
+    const to = (field: typeof u) => lpsOf([0, 1, 2].map((axis) => lpsOf(x)[axis]! + field!.data[axis * n + p]!));
     const expected = applyAffine(far, to(u));
     worst = Math.max(worst, ...to(v).map((value, axis) => Math.abs(value - expected[axis]!)));
   }
@@ -124,7 +114,7 @@ test('points: with the displacement from fixed to moving points, with the invers
   const moving = await readVolume(at('moving.nii'));
   const [w, h] = u.size;
   const [p, n] = [(25 * h + 30) * w + 13, u.data.length / 3];
-  const from = lps(applyAffine(u.affine, [13, 30, 25]));
+  const from = lpsOf(applyAffine(u.affine, [13, 30, 25]));
   const to = from.map((x, axis) => x + u.data[axis * n + p]!);
   await writeFile(at('mm.csv'), `name,z,x,y,weight\n"a, b",${from[2]},${from[0]},${from[1]},0.5\nc,0,0,0,1\n`);
   await succeed('points --in mm.csv --displacement far/displacement.nii.gz --out q/moved.csv');
@@ -138,16 +128,16 @@ test('points: with the displacement from fixed to moving points, with the invers
   const back = await readPoints(at('back.csv'));
   from.forEach((x, axis) => assert.ok(Math.abs(x - back.points[axis]!) < 0.5, `${back.points}, not ${from}`)); // voxels of 4 mm
 
-  const ras = lps(from);
+  const ras = lpsOf(from);
   await writeFile(at('ras.csv'), `x;y;z\n${ras.join(';')}\n`);
   await succeed('points --in ras.csv --displacement far/displacement.nii.gz --out ras-moved.csv --ras');
-  lps([...(await readPoints(at('ras-moved.csv'))).points]).forEach((x, axis) => assert.ok(Math.abs(x - to[axis]!) < 1e-3));
+  lpsOf([...(await readPoints(at('ras-moved.csv'))).points]).forEach((x, axis) => assert.ok(Math.abs(x - to[axis]!) < 1e-3));
 
   await writeFile(at('voxels.csv'), 'I,J,K\n13,30,25\n');
   await succeed('points --in voxels.csv --displacement far/displacement.nii.gz --like moving.nii --out voxels-moved.csv');
   const voxel = await readPoints(at('voxels-moved.csv'));
   assert.ok(voxel.voxels);
-  applyAffine(invertAffine(moving.affine), lps(to)).forEach((x, axis) => assert.ok(Math.abs(x - voxel.points[axis]!) < 1e-3));
+  applyAffine(invertAffine(moving.affine), lpsOf(to)).forEach((x, axis) => assert.ok(Math.abs(x - voxel.points[axis]!) < 1e-3));
 
   await writeFile(at('beyond.csv'), `5000,0,0\n${from}\n`);
   const { stderr } = await succeed('points --in beyond.csv --displacement far/displacement.nii.gz --out beyond-moved.csv');
@@ -173,7 +163,7 @@ test('evaluate: a pair starts from the affine that the data list names', async (
 test('what is wrong with them is told, and nothing is written', async () => {
   await writeFile(at('singular.txt'), encodeItkAffine([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]));
   await writeFile(at('own.csv'), 'a,b,c\n1,2,3\n');
-  const before = (await readdir(folder)).sort();
+  const before = (await readdir(at())).sort();
   const u = 'near/displacement.nii.gz';
   const pair = 'register --fixed p/fixed.nii.gz --moving moving.nii --out bad';
   for (const [code, args, message] of [
@@ -205,7 +195,7 @@ test('what is wrong with them is told, and nothing is written', async () => {
   ] as const) {
     const ran = await run(args);
     assert.match(ran.stderr, new RegExp(`^deqreg: ${message.source}[^\n]*\n$`));
-    assert.equal([ran.code, ran.stdout, (await readdir(folder)).sort()], [code, '', before], args);
+    assert.equal([ran.code, ran.stdout, (await readdir(at())).sort()], [code, '', before], args);
   }
 });
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Affine, applyAffine } from '../src/io/affine.ts';
+import { type Affine, applyAffine, lpsOf } from '../src/io/affine.ts';
 import { encodeItkAffine, parseItkAffine } from '../src/io/transform.ts';
 import { messageOf } from './io-make-nifti.ts';
 import { root } from './root.ts';
@@ -11,13 +11,12 @@ import { root } from './root.ts';
 const folder = join(root, 'test/golden/itk');
 const goldens: { file: string; points: [number[], number[]][] }[] = JSON.parse(readFileSync(join(folder, 'transforms.json'), 'utf8'));
 const bytes = (text: string) => new TextEncoder().encode(text);
-const lps = ([x, y, z]: readonly number[]) => [-x!, -y!, z!];
 
 for (const { file, points } of goldens)
   test(`${file} takes points where ITK takes them`, () => {
     const affine = parseItkAffine(file, readFileSync(join(folder, file)));
     for (const [from, to] of points)
-      lps(applyAffine(affine, lps(from))).forEach((x, axis) =>
+      lpsOf(applyAffine(affine, lpsOf(from))).forEach((x, axis) =>
         assert.ok(Math.abs(x - to[axis]!) < 1e-9, `${from} → ${x}, not ${to[axis]}`),
       );
   });

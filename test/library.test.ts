@@ -18,6 +18,7 @@ import {
 } from '../src/index.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { gpu } from './gpu.ts';
+import { moved, transformOf } from './moved.ts';
 import { rejection } from './rejection.ts';
 
 const brain = phantom('brain', [24, 28, 32], 1);
@@ -131,6 +132,13 @@ test('a result that may be none says why', async () => {
   assert.match(mixed.warnings.join(), /the fixed image is taken for MRI, the moving one for CT, by their values/);
   assert.match(noise.warnings.join(), /next to nothing in common: LNCC 0\.0/);
   assert.equal([good.warnings, same.warnings], [[], []]);
+  const aside = moved(fixed, transformOf({ shift: [60, 0, 0] }), fixed); // of 160 mm
+  const left = await run(fixed, aside, { levels: [8, 4], iterations: 2 });
+  assert.ok(left.affine.mode === 'affine' && left.coverage < 0.8, `${left.affine.mode}, ${left.coverage}`);
+  assert.match(
+    left.warnings.join('; '),
+    /the alignment takes \d\d % of the fixed grid out of the moving image, which covered all of it by the headers/,
+  );
   const raised = { ...fixed, data: fixed.data.map((x) => x + 1e9) };
   const flat = await run(raised, moving, { ...short, affine: 'none' });
   assert.match(

@@ -5,6 +5,8 @@ import { kernel } from '../src/gpu/kernel.ts';
 import type { Op } from '../src/graph/graph.ts';
 import {
   add,
+  anderson,
+  andersonState,
   assign,
   checkLimits,
   concat,
@@ -14,6 +16,7 @@ import {
   plan,
   spread,
   reset,
+  resetAnderson,
   scale,
   Schedule,
   type Shape,
@@ -137,6 +140,32 @@ test('gradients: a variable that was updated since, and cotangents that do not f
   graph.phase('later', () => {
     assert.is(vjp([mul(z, x)], [x], [x])[0]!.shape[0], 4); // a constant here: how often the other phase has run, nobody knows
   });
+});
+
+test('a history or a best iterate that another phase has taken the memory of is refused, by the next step too', async () => {
+  for (const window of [1, 3]) {
+    const graph = new Graph();
+    const n = 4096;
+    const b = graph.input('b', [n]);
+    const memory = andersonState(graph.variable('z', [n]), window);
+    graph.phase('start', () => (reset(memory.z), resetAnderson(memory)));
+    graph.phase('step', () => anderson(memory, add(scale(memory.z, 3), b), { window, beta: 1, ridge: 0 }));
+    [memory.z, memory.state].forEach((t) => graph.output(t));
+    graph.phase('look', () => Array.from({ length: 12 }, (_, i) => graph.output(scale(memory.z, 100 + i))));
+    const schedule = await Schedule.build(await gpu(), graph);
+    schedule.upload(b, new Float32Array(n).fill(1));
+    assert.throws(() => schedule.run('step'), /phase step reads .*, which nothing has written yet/);
+    schedule.run('start');
+    schedule.run('step');
+    assert.is((await schedule.read(memory.best))[0], 1);
+    schedule.run('look');
+    schedule.upload(b, new Float32Array(n).fill(1));
+    assert.throws(() => schedule.run('step'), /phase step reads z\..*, which .* has overwritten/);
+    schedule.run('start');
+    schedule.run('step');
+    assert.is((await schedule.read(memory.best))[0], 1);
+    schedule.destroy();
+  }
 });
 
 test('what an adapter cannot hold is refused before anything is allocated, with need, limit and remedy', async () => {

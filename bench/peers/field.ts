@@ -62,7 +62,7 @@ export function figuresOf(inputs: Inputs, u: Float32Array): Figures {
     treBeforeSd: spread(null),
     treSd: spread(u),
     folds: mask.foldingPercent,
-    ndv: nonDiffeomorphicPercent(u, fixed.size, inside ?? new Uint8Array(voxelCount(fixed)).fill(1)),
+    ndv: nonDiffeomorphicPercent(u, fixed.size, inside),
     sdLogJ: mask.sdLogJ,
     sdLogJLearn2Reg: mask.sdLogJLearn2Reg,
   };

@@ -6,7 +6,8 @@ import { bytesOf, type Graph, type Node, sameShape, show, type Tensor } from './
  * respect to each of `wrt`. Nodes that lie on no path from `wrt` to `outputs` are not visited, and gradients that
  * nobody wants are not computed. The tensors of `wrt` count as independent of each other: where one was computed from another,
  * nothing is passed on through it. A variable counts as a constant, for the phase that updated it may have run any number of times; within the
- * phase of its update it is refused. What is read of variables is their value when the pullback runs: run it before they are changed again. The nodes it appends belong to the phase being traced and may be replayed.
+ * phase of its update it is refused. What is read of variables is their value when the pullback runs: run it before they are changed again.
+ * The nodes it appends belong to the phase being traced and may be replayed.
  */
 export function reverse(
   outputs: readonly Tensor[],

@@ -25,7 +25,7 @@ export interface Timing {
   ms: number;
 }
 
-/** Of one submit: drivers take one that lasts for seconds for a hang (Windows after 2 s, amdgpu after 10), and reset the GPU. */
+/** Of one submit: drivers take one that lasts for seconds for a hang, and reset the GPU. */
 const MOST_DISPATCHES = 64;
 
 export class Schedule {
@@ -159,7 +159,7 @@ export class Schedule {
   }
 
   /**
-   * Runs a phase: one compute pass, one submit. Does not wait. Refuses to run on values that are not there: not yet written, or
+   * Runs a phase: one compute pass and one submit for every 64 dispatches. Does not wait. Refuses to run on values that are not there: not yet written, or
    * overwritten because a later phase (in the order of tracing) has run since.
    */
   run(phase: string): void {

@@ -50,6 +50,9 @@ export function applyAffine(a: Affine, [x, y, z]: readonly number[]): Vec3 {
   return [row(0), row(4), row(8)];
 }
 
+/** A point in RAS mm as LPS mm, or the reverse. */
+export const lpsOf = ([x, y, z]: readonly number[]): Vec3 => [-x, -y, z];
+
 /** Length in mm of one voxel step along i, j and k. */
 export function voxelSpacing(a: Affine): Vec3 {
   const column = (c: number) => Math.hypot(a[c], a[4 + c], a[8 + c]);

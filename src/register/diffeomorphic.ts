@@ -8,9 +8,9 @@ type Size = readonly [number, number, number];
  * of two cubes, the volume of those that are turned inside out counted half, as two divisions of space count each point twice. Of the voxels inside that
  * have neighbours on all sides; NaN where there are none.
  * @param u displacement [3, D, H, W] in voxels of its own grid
- * @param inside not 0: part of the region
+ * @param inside not 0: part of the region; default: all
  */
-export function nonDiffeomorphicPercent(u: Float32Array, [W, H, D]: Size, inside: ArrayLike<number>): number {
+export function nonDiffeomorphicPercent(u: Float32Array, [W, H, D]: Size, inside?: ArrayLike<number>): number {
   const n = W * H * D,
     S = W * H;
   let six = 0,
@@ -18,7 +18,7 @@ export function nonDiffeomorphicPercent(u: Float32Array, [W, H, D]: Size, inside
   for (let d = 1; d < D - 1; d++)
     for (let h = 1; h < H - 1; h++)
       for (let v = (d * H + h) * W + 1, end = v + W - 2; v < end; v++) {
-        if (inside[v] === 0) continue;
+        if (inside && inside[v] === 0) continue;
         voxels++;
         const p = v + n,
           q = p + n;

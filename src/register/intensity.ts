@@ -27,14 +27,16 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
   const values = mask ? data.filter((_, v) => mask[v] !== 0) : data;
   let low = Infinity,
     high = -Infinity,
+    lowest = 0,
     air = 0;
   for (let n = 0; n < values.length; n++) {
     const v = values[n]!;
-    if (v < low) low = v;
+    if (v < low) [low, lowest] = [v, 0];
+    if (v === low) lowest++;
     if (v > high) high = v;
+    if (v < CT_BELOW) air++;
   }
-  // One value alone is what something was padded with, not air.
-  for (let n = 0; n < values.length; n++) if (values[n]! < CT_BELOW && values[n]! > low) air++;
+  if (low < CT_BELOW) air -= lowest; // one value alone is what something was padded with, not air
   if (modality === 'ct' && (high <= CT.low || low >= CT.high)) {
     throw new Error(`modality ct: all values, ${low} to ${high}, lie outside its window of ${CT.low} to ${CT.high} HU; choose mri`);
   }

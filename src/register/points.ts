@@ -1,11 +1,8 @@
 // Points through a displacement.
-import { applyAffine, invertAffine } from '../io/affine.ts';
+import { applyAffine, invertAffine, lpsOf } from '../io/affine.ts';
 import type { DisplacementField } from '../io/nifti.ts';
 import { checkValues } from '../io/volume.ts';
 import { contains } from './overlap.ts';
-
-/** LPS mm ↔ RAS mm. */
-const turned = ([x, y, z]: readonly number[]): [number, number, number] => [-x!, -y!, z!];
 
 /**
  * Where a displacement takes points: x + u(x), u linear between voxels, beyond its grid as at the border. As images are pulled back, the displacement
@@ -21,7 +18,7 @@ export function transformPoints(field: DisplacementField, points: Float64Array):
   const moved = new Float64Array(points.length);
   let outside = 0;
   for (let n = 0; n < points.length; n += 3) {
-    const voxel = applyAffine(toVoxel, turned(points.subarray(n, n + 3) as unknown as number[]));
+    const voxel = applyAffine(toVoxel, lpsOf([points[n]!, points[n + 1]!, points[n + 2]!]));
     if (!contains(field, ...voxel)) outside++;
     sample(field.data, field.size, voxel).forEach((x, axis) => (moved[n + axis] = points[n + axis]! + x));
   }

@@ -67,14 +67,12 @@ export interface Registration {
 }
 
 /**
- * The exact GPU memory a registration will take, without a device; after the alignment `aligned` (RAS mm), if it is known. Before, the images
- * count as where their headers, or `initial`, put them: where an alignment leaves a part of the fixed grid outside the moving image, a mask comes in.
+ * The exact GPU memory a registration will take, without a device. The images count as where their headers, or `initial`, put them: where an alignment leaves a part of the fixed grid outside the moving image, a mask comes in.
  */
 export function planRegistration(
   fixed: Grid & { mask?: unknown },
   moving: Grid & { mask?: unknown },
   options: RegisterOptions = {},
-  aligned?: Affine,
 ): { plan: Plan; options: ResolvedOptions } {
   checkGeometry('fixed', fixed);
   checkGeometry('moving', moving);
@@ -82,7 +80,7 @@ export function planRegistration(
   const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
   const windows = { fixed: any, moving: any },
     masks = { fixed: !!fixed.mask, moving: !!moving.mask };
-  const transform = transformOf(resolved, aligned);
+  const transform = transformOf(resolved);
   const counted = { ...masks, fixed: masks.fixed || reachesOut(fixed, moving, transform) };
   const stages = [plan(traceRegistration(fixed, moving, resolved, { windows, masks: counted, model: options.model, transform }).graph)];
   if (resolved.affine !== 'none') {

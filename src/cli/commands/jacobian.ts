@@ -30,7 +30,7 @@ export async function run(args: string[]): Promise<number> {
   const field = await readField(displacement);
   await writeFromGpu(out, async (gpu) => {
     const { size, affine, data } = await jacobian(gpu, field);
-    const ndv = nonDiffeomorphicPercent(fromPhysical(field.data, field), size, new Uint8Array(data.length).fill(1));
+    const ndv = nonDiffeomorphicPercent(fromPhysical(field.data, field), size);
     const { foldingPercent, minJ, maxJ, sdLogJ, sdLogJLearn2Reg } = determinantStats(data);
     console.log(
       table([

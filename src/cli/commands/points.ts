@@ -1,6 +1,6 @@
 // deqreg points: points through a displacement.
 import { basename, dirname } from 'node:path';
-import { applyAffine, invertAffine } from '../../io/affine.ts';
+import { applyAffine, invertAffine, lpsOf } from '../../io/affine.ts';
 import { readPoints, readVolume } from '../../io/files.ts';
 import { transformPoints } from '../../register/points.ts';
 import { type Options, parse, text, UsageError } from '../args.ts';
@@ -36,8 +36,7 @@ export async function run(args: string[]): Promise<number> {
   if (table.voxels && ras) throw new UsageError(`--ras does not apply: ${path} has voxels i, j, k`);
   if (!table.voxels && grid) throw new UsageError(`--like does not apply: ${path} has no columns i, j, k but mm`);
 
-  const sign = table.voxels || ras ? -1 : 1; // of x and y between RAS mm, to which affines lead, and LPS mm
-  const turn = ([x, y, z]: readonly number[]) => [sign * x!, sign * y!, z!];
+  const turn = (p: readonly number[]) => (table.voxels || ras ? lpsOf(p) : p); // affines lead to RAS mm
   const [toMm, fromMm] = grid ? [field.affine, invertAffine(grid.affine)] : [];
   const lps = each(table.points, (p) => turn(toMm ? applyAffine(toMm, p) : p));
   const { points, outside } = transformPoints(field, lps);
