@@ -41,7 +41,7 @@ test('register --initial: what is moved away by an affine is registered as if it
   assert.ok((await readAffine(at('far/affine.txt'))).every((x, n) => Math.abs(x - far[n]!) < 1e-9));
   assert.ok(there.options.initial.every((x: number, n: number) => Math.abs(x - far[n]!) < 1e-9));
   assert.equal(there.memory.planned, there.memory.measured);
-  assert.is(there.inverse.result, 'converged');
+  assert.is(there.inverse.unsolvedPercent, 0);
 
   const [u, v] = await Promise.all(['near', 'far'].map((name) => readDisplacement(at(name, 'displacement.nii.gz'))));
   const n = u!.data.length / 3;

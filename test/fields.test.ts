@@ -124,7 +124,7 @@ test('invert: an affine map, on its own grid and on another', async () => {
     reached = inside(oblique);
   for (const grid of [oblique, upright]) {
     const { field: inverse, outcome } = await invert(await gpu(), field, { grid, tolerance: 1e-3 });
-    assert.is(outcome.result, 'converged');
+    assert.ok(outcome.unsolvedPercent < (grid === oblique ? 8 : 1), JSON.stringify(outcome));
     assert.equal([inverse.size, inverse.affine], [grid.size, grid.affine]);
     assert.ok(outcome.voxels.mean <= outcome.voxels.rms && outcome.voxels.rms <= outcome.voxels.max && outcome.voxels.rms < 5e-3);
     assert.ok(farthest(inverse, fieldOf(grid, inverseMap), (y) => reached(inverseMap(y))) < 0.02, `${grid.size}`);
@@ -138,8 +138,8 @@ test('invert: a smooth map and its inverse compose to nothing, and the residual 
   g.ledger.reset();
   const { field: v, outcome } = await invert(g, u);
   assert.equal(g.ledger.peak, planInverse(u, u).peak);
-  assert.is(outcome.result, 'converged');
-  assert.ok(outcome.voxels.mean < 0.02 && outcome.voxels.max < 0.5, JSON.stringify(outcome));
+  assert.is(outcome.unsolvedPercent, 0);
+  assert.ok(outcome.voxels.max <= 0.005, JSON.stringify(outcome));
   const { data } = await composeFields(await gpu(), u, v);
   const n = data.length / 3;
   const lengths = Float64Array.from({ length: n }, (_, p) => Math.hypot(data[p]!, data[n + p]!, data[2 * n + p]!));
@@ -155,7 +155,7 @@ test('invert: a smooth map behind a turn of 115°, onto the grid that is turned 
   const field = fieldOf(upright, (point) => applyAffine(turn, bend(point)));
   const grid = { size: upright.size, affine: composeAffine(turn, upright.affine) };
   const { field: inverse, outcome } = await invert(await gpu(), field, { grid, tolerance: 1e-4 });
-  assert.is(outcome.result, 'converged');
+  assert.is(outcome.unsolvedPercent, 0);
   assert.ok(outcome.voxels.max < 0.01, JSON.stringify(outcome));
   const there = await composeFields(await gpu(), field, inverse);
   assert.ok(
@@ -185,17 +185,17 @@ test('the affine part of a field is found however its voxels are ordered', () =>
 
 test('invert: more voxels than one slab holds', async () => {
   const wide = gridAround(
-    [600, 520, 7],
+    [1024, 1030, 8],
     [
-      [0.03, 0, 0],
-      [0, 0.03, 0],
-      [0, 0, 3],
+      [0.017, 0, 0],
+      [0, 0.015, 0],
+      [0, 0, 2.6],
     ],
     [5, -3, 8],
   );
   const map = ([x, y, z]: Vec3): Vec3 => [x + 0.5, y - 1, z + 0.01 * z];
   const { field, outcome } = await invert(await gpu(), fieldOf(oblique, map), { grid: wide });
-  assert.is(outcome.result, 'converged');
+  assert.is(outcome.unsolvedPercent, 0);
   assert.ok(
     farthest(
       field,
@@ -204,7 +204,7 @@ test('invert: more voxels than one slab holds', async () => {
   );
 });
 
-test('invert: where a map folds, one of the points that lead there; and an unfinished inverse is not called converged', async () => {
+test('invert: where a map folds, one of the points that lead there; and what is unsolved is told', async () => {
   const folded = fieldOf(
     gridAround(
       [20, 20, 20],
@@ -217,17 +217,18 @@ test('invert: where a map folds, one of the points that lead there; and an unfin
     ),
     ([x, y, z]) => [x - 6 * Math.sin(x / 2), y, z],
   );
-  const { outcome } = await invert(await gpu(), folded, { tolerance: 1e-3 });
-  assert.ok(outcome.result !== 'converged' || outcome.voxels.rms < 2e-3, JSON.stringify(outcome));
+  const { field: back, outcome } = await invert(await gpu(), folded, { tolerance: 1e-3 });
+  assert.ok(outcome.unsolvedPercent < 5, JSON.stringify(outcome));
+  const left = await composeFields(await gpu(), folded, back);
+  const solved = Array.from({ length: 8000 }, (_, p) => Number(Math.abs(left.data[p]!) <= 1.1e-3)).reduce((a, b) => a + b);
+  assert.ok(Math.abs(100 - solved / 80 - outcome.unsolvedPercent) < 0.1, `${solved} of 8000 voxels are solved`);
+  const early = (await invert(await gpu(), folded, { maxIterations: 1 })).outcome;
+  assert.ok(early.unsolvedPercent > outcome.unsolvedPercent + 5 && early.voxels.mean > 0.1, JSON.stringify(early));
   const point = await invert(
     await gpu(),
     fieldOf(upright, () => [4, -2, 7]),
-    { maxIterations: 5 },
   ); // everything to one place
-  assert.is.not(point.outcome.result, 'converged');
-  const early = (await invert(await gpu(), folded, { maxIterations: 2 })).outcome;
-  assert.equal([early.result, early.iterations], ['max-iterations', 2]);
-  assert.ok(early.voxels.mean > 0.1);
+  assert.ok(point.outcome.unsolvedPercent > 80 && point.outcome.voxels.mean > 1, JSON.stringify(point.outcome));
 });
 
 test('fields that do not meet, and options out of range, are refused', async () => {

@@ -42,15 +42,15 @@ export async function writeFromGpu(path: string, make: (gpu: Gpu) => Promise<Uin
 }
 
 /** Tells on stderr of an inverse that is none. */
-export function warnOfInverse({ result, voxels }: InverseOutcome): void {
-  if (result !== 'converged' && !(voxels.mean <= 1))
+export function warnOfInverse({ unsolvedPercent, voxels }: InverseOutcome): void {
+  if (!(voxels.mean <= 1))
     warn([
-      `the inverse is none: ${result}, ${voxels.mean.toFixed(1)} voxels off on average; the displacement may fold, or map far beyond its grid`,
+      `the inverse is none: ${unsolvedPercent.toFixed(0)} % of its voxels unsolved, ${voxels.mean.toFixed(1)} voxels off on average; the displacement may fold, or map far beyond its grid`,
     ]);
 }
 
-/** An inverse's verdict and residual for people. */
-export function describeInverse({ result, iterations, voxels, mm }: InverseOutcome): string {
+/** An inverse's residual for people. */
+export function describeInverse({ unsolvedPercent, voxels, mm }: InverseOutcome): string {
   const figures = (of: 'mean' | 'max') => `${of} ${voxels[of].toFixed(4)} voxel (${mm[of].toFixed(4)} mm)`;
-  return `${result} after ${iterations} iterations, residual ${figures('mean')}, ${figures('max')}`;
+  return `residual ${figures('mean')}, ${figures('max')}, ${unsolvedPercent.toFixed(4)} % of its voxels unsolved`;
 }

@@ -11,6 +11,7 @@ export { conv3d, type ConvOptions } from './conv3d.ts';
 export { symmetricJacobian } from './finite-difference.ts';
 export { gaussian, type PerAxis, resize, windowSum } from './filter.ts';
 export { intensityTransform } from './intensity.ts';
+export { inverse } from './inverse.ts';
 export { oneHot, softDice } from './labels.ts';
 export { lnccForce } from './lncc-force.ts';
 export { instanceNorm, weightNorm } from './normalize.ts';

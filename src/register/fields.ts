@@ -1,6 +1,5 @@
 // Displacement fields as tools: local volume change, the inverse, one after another. A field is in ITK's form: [3, D, H, W], LPS mm
 // from each voxel of its own grid to the point it maps to; beyond its grid it goes on as at the border.
-import { iterate, type Method, type Outcome, type StopRule, traceIteration, type Verdict } from '../deq/solver.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Plan, plan } from '../graph/plan.ts';
@@ -9,7 +8,7 @@ import { type Affine, applyAffine, determinant, identityAffine, invertAffine } f
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
 import type { DisplacementField } from '../io/nifti.ts';
 import { checkGeometry, checkValues, type Float32Volume, type Grid, voxelCount } from '../io/volume.ts';
-import { add, concat, jacobianDeterminant, type Matrix, neg, warp } from '../ops/index.ts';
+import { add, concat, inverse, jacobianDeterminant, type Matrix, warp } from '../ops/index.ts';
 import { followedBy, nearestAffine, withoutAffine } from './nearest-affine.ts';
 import { contains } from './overlap.ts';
 import { matrixBetween, shapeOf } from './pyramid.ts';
@@ -71,9 +70,9 @@ export const isAffine = (map: DisplacementField | Affine): map is Affine => Arra
 export interface InvertOptions {
   /** Where the inverse lives: usually the moving image's grid. Default: the field's own. */
   grid?: Grid;
-  /** Converged when the RMS of f(v) − v, over all components, is at most this many voxels of the inverse's grid. Default 0.005. */
+  /** A voxel is solved when u(p + v(p)) + v(p) is no longer than this, in voxels of the inverse's grid. Default 0.005. */
   tolerance?: number;
-  /** Evaluations of f at most. Default 100. */
+  /** Newton's iterations at most, at a voxel, those that halve a step among them. Default 40; most take 2. */
   maxIterations?: number;
   /** Ends the inversion soon after it is aborted: the promise rejects with the signal's reason. */
   signal?: AbortSignal;
@@ -89,27 +88,21 @@ export interface InverseResidual {
 }
 
 export interface InverseOutcome {
-  /** Of the slab of the grid that ended worst. */
-  result: Verdict;
-  /** Evaluations of f at most, in any slab. */
-  iterations: number;
+  /** Of the inverse's voxels, %: those where no v was found to the tolerance. */
+  unsolvedPercent: number;
   voxels: InverseResidual;
   mm: InverseResidual;
 }
 
-/** Damped, because where the field expands more than twofold plain steps overshoot; Anderson alone leaves such places behind. */
-const METHOD: Method = { method: 'anderson', window: 5, beta: 0.25 };
-const PATIENCE = 20;
 /** An affine part of a field is inverted by itself where one of its entries is this far from the identity's, … */
 const TURNED = 0.1;
 /** … unless it shrinks volumes by more than this, as where the field maps everything to one place, so that it has no inverse either. */
 const FLAT = 1e-3;
-const worse: readonly Verdict[] = ['converged', 'max-iterations', 'stagnated', 'diverged', 'non-finite'];
 
 /**
- * The inverse v of a field u, the equilibrium of f(v) = −u(p + v(p)) at every voxel p, by Anderson acceleration from v = 0.
- * Where the field folds, several points lead to p, and v is the way back to one of them, if any is found. A large affine part A is taken out
- * first: x + u(x) = ψ(A·x), v that of A⁻¹·ψ⁻¹. Throws when the field maps to places outside the inverse's grid alone.
+ * The inverse v of a field u: u(p + v(p)) + v(p) = 0 at every voxel p, by damped Newton steps at each. Where the field folds, several points lead to p,
+ * and v is the way back to one of them, if any is found. A large affine part A is taken out first: x + u(x) = ψ(A·x), v that of A⁻¹·ψ⁻¹. Throws when
+ * the field maps to places outside the inverse's grid alone.
  * @param field LPS mm, as `toPhysical` and `readDisplacement` give; the inverse too
  */
 export async function invert(
@@ -117,18 +110,20 @@ export async function invert(
   field: DisplacementField,
   options: InvertOptions = {},
 ): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
-  const { grid = field, tolerance = 0.005, maxIterations = 100, signal } = options;
+  const { grid = field, tolerance = 0.005, maxIterations = 40, signal } = options;
   const unknown = Object.keys(options).filter((name) => !invertOptions.includes(name));
   if (unknown.length) throw new Error(`invert: unknown option ${unknown.join(', ')}; there are ${invertOptions.join(', ')}`);
   checkValues('field', field, 3);
   checkGeometry('grid', grid);
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
+  if (!Number.isInteger(maxIterations) || maxIterations < 1)
+    throw new Error(`invert: maxIterations must be a whole number above 0, got ${maxIterations}`);
   checkReach(field, grid);
-  const limits = { tolerance, maxIterations, signal };
+  const rule = { tolerance, iterations: maxIterations };
   const affine = nearestAffine(field);
   const turns = affine.some((x, i) => i % 4 !== 3 && Math.abs(x - identityAffine[i]!) > TURNED);
-  if (!turns || Math.abs(determinant(affine)) < FLAT) return invertDeformation(gpu, field, grid, limits);
-  const { field: deformed, outcome } = await invertDeformation(gpu, withoutAffine(field, affine), grid, limits);
+  if (!turns || Math.abs(determinant(affine)) < FLAT) return invertDeformation(gpu, field, grid, rule, signal);
+  const { field: deformed, outcome } = await invertDeformation(gpu, withoutAffine(field, affine), grid, rule, signal);
   const inverse = followedBy(deformed, invertAffine(affine));
   return { field: inverse, outcome: { ...outcome, ...(await residualOf(gpu, field, inverse)) } };
 }
@@ -156,31 +151,29 @@ async function residualOf(
   return { voxels: voxels.lengths(), mm: mm.lengths() };
 }
 
+type Rule = Parameters<typeof inverse>[3];
+
 async function invertDeformation(
   gpu: Gpu,
   field: DisplacementField,
   grid: Grid,
-  { tolerance, maxIterations, signal }: Omit<InvertOptions, 'grid'> & { tolerance: number; maxIterations: number },
+  rule: Rule,
+  signal?: AbortSignal,
 ): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
   const data = new Float32Array(3 * voxelCount(grid));
-  const inVoxels = tally(),
+  const inVoxels = tally(rule.tolerance),
     inMm = tally();
-  const outcomes: Outcome[] = [];
   const u = fromPhysical(field.data, { size: field.size, affine: grid.affine }); // in voxels of the inverse's grid
   for (const slab of slabs(grid)) {
-    // the equation is one for every voxel
-    const rule = { maxIterations, rtol: 0, atol: tolerance, patience: PATIENCE };
-    const { v, residual, outcome } = await invertSlab(gpu, field, u, slab.grid, rule, signal);
+    signal?.throwIfAborted();
+    const { v, residual } = await invertSlab(gpu, field, u, slab.grid, rule);
     paste(data, toPhysical(v, slab.grid), grid, slab);
     inVoxels.count(residual);
     inMm.count(toPhysical(residual, slab.grid));
-    outcomes.push(outcome);
   }
-  const result = worse[Math.max(...outcomes.map((outcome) => worse.indexOf(outcome.result)))]!;
-  const iterations = Math.max(...outcomes.map((outcome) => outcome.iterations));
   return {
     field: { size: grid.size, affine: grid.affine, data },
-    outcome: { result, iterations, voxels: inVoxels.lengths(), mm: inMm.lengths() },
+    outcome: { unsolvedPercent: inVoxels.percentBeyond(), voxels: inVoxels.lengths(), mm: inMm.lengths() },
   };
 }
 
@@ -191,36 +184,37 @@ export function planInverse(field: Grid, grid: Grid): Plan {
     .reduce((a, b) => (b.peak.total > a.peak.total ? b : a));
 }
 
-/** The iteration for v on one slab, and u(p + v) + v; u in voxels of the slab, on the grid of the field. */
-function traceSlab(field: Grid, slab: Grid) {
+/** v on one slab, and u(p + v) + v; u in voxels of the slab, on the grid of the field. */
+function traceSlab(field: Grid, slab: Grid, rule: Rule = { tolerance: 0, iterations: 0 }) {
   const graph = new Graph();
-  const u = components(graph, field);
-  const matrix = matrixBetween(slab, field);
-  const iteration = traceIteration(graph, 'invert', METHOD, [1, 3, ...shapeOf(slab)], (v) => ({ next: neg(sample(u, v, matrix)) }));
-  const v = graph.output(iteration.best);
-  const residual = graph.phase('residual', () => graph.output(add(sample(u, v, matrix), v)));
-  return { graph, u, iteration, v, residual };
+  const [i, j, k] = ['i', 'j', 'k'].map((axis) => graph.input(`displacement ${axis}`, [1, 1, ...shapeOf(field)])) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  const { v, residual } = graph.phase('invert', () => inverse([i, j, k], shapeOf(slab), matrixBetween(slab, field), rule));
+  return { graph, u: [i, j, k], v: graph.output(v), residual: graph.output(residual) };
 }
 
-async function invertSlab(gpu: Gpu, field: Grid, data: Float32Array, slab: Grid, rule: StopRule, signal?: AbortSignal) {
-  const { graph, u, iteration, v, residual } = traceSlab(field, slab);
+async function invertSlab(gpu: Gpu, field: Grid, data: Float32Array, slab: Grid, rule: Rule) {
+  const { graph, u, v, residual } = traceSlab(field, slab, rule);
   const schedule = await Schedule.build(gpu, graph);
   try {
     for (const [component, values] of each(u, data)) schedule.upload(component, values);
-    const outcome = await iterate(schedule, iteration, rule, () => signal?.throwIfAborted());
-    schedule.run('residual');
-    return { v: await schedule.read(v), residual: await schedule.read(residual), outcome };
+    schedule.run('invert');
+    return { v: await schedule.read(v), residual: await schedule.read(residual) };
   } finally {
     schedule.destroy();
   }
 }
 
 /** Gathers the lengths of vectors [3, …], of all or of those that are `inside`. */
-function tally() {
+function tally(tolerance = 0) {
   let n = 0,
     sum = 0,
     squares = 0,
-    max = 0;
+    max = 0,
+    beyond = 0;
   return {
     count(vectors: Float32Array, inside?: Uint8Array): void {
       const voxels = vectors.length / 3;
@@ -232,9 +226,11 @@ function tally() {
         sum += length;
         squares += square;
         if (!(length <= max)) max = length;
+        if (!(length <= tolerance)) beyond++;
       }
     },
     lengths: (): InverseResidual => ({ mean: sum / n, rms: Math.sqrt(squares / n), max }),
+    percentBeyond: (): number => (100 * beyond) / n,
   };
 }
 

@@ -9,8 +9,8 @@ export interface Slab {
   grid: Grid;
 }
 
-/** Voxels of a slab at most: 24 MiB a field, and a solver's history of five fields within WebGPU's 128 MiB a binding. */
-const SLAB_VOXELS = 2 ** 21;
+/** Voxels of a slab at most: a field of 96 MiB, and with a few slices more still within WebGPU's 128 MiB a binding. */
+const SLAB_VOXELS = 2 ** 23;
 
 /** A grid cut along k into as few, nearly equal slabs as the limit allows. */
 export function slabs({ size: [w, h, d], affine }: Grid): Slab[] {
