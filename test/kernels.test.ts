@@ -21,6 +21,8 @@ import {
   gaussianField,
   gradientClip,
   Graph,
+  identity,
+  inverse,
   lnccForce,
   localStatistics,
   plan,
@@ -110,6 +112,10 @@ collect((graph) => {
   const { warped, gradient } = warpWithGradient(withGradient(graph.input('moving', image)), graph.input('u', field));
   const { force, similarity } = lnccForce(localStatistics(graph.input('fixed', image), [3, 5, 7]), warped, gradient);
   [force, similarity].forEach((t) => graph.output(t));
+});
+collect((graph) => {
+  const u = ['i', 'j', 'k'].map((axis) => graph.input(axis, [1, 1, 3, 4, 5])) as [Tensor, Tensor, Tensor];
+  graph.output(inverse(u, [4, 4, 4], identity, { tolerance: 0.005, iterations: 40 }).v);
 });
 for (const part of ['warped', 'gradient'] as const) {
   collect((graph) => {

@@ -178,6 +178,19 @@ export const prepared: Record<string, Family> = {
         return [...displacement, warped];
       },
     }),
+  // A field of tenths of a voxel a voxel: two to four evaluations, as of registrations.
+  inverse: (size) =>
+    single({
+      kernel: 'inverse',
+      size,
+      channels: [3, 6],
+      inputs: [field('u', shapeAt(size, 3))],
+      prepare: ([u]) => ops.split(ops.scale(u!, 0.25), [1, 1, 1]) as [Tensor, Tensor, Tensor],
+      run(_, components) {
+        const { v, residual } = ops.inverse(components, depthFirst(size), ops.identity, { tolerance: 0.005, iterations: 40 });
+        return [v, residual];
+      },
+    }),
   affineField: (size) =>
     single({
       kernel: 'affineField',
