@@ -255,10 +255,16 @@ async function test(word = '') {
 }
 
 async function bench(name = '', ...args) {
-  const names = readdirSync(at('bench'))
-    .filter((f) => f.endsWith('.ts'))
+  const benches = readdirSync(at('bench'))
+    .filter((f) => f.endsWith('.ts') && /^export (async )?function main\b/m.test(readFileSync(at('bench', f), 'utf8')))
     .map((f) => f.slice(0, -3));
-  if (!names.includes(name)) throw new Error(`bench: choose one of ${names.join(', ')}`);
+  if (!benches.includes(name)) fail(`bench: choose one of ${benches.join(', ')}; each takes --help`);
+  if (args.includes('--help'))
+    return console.log(
+      readFileSync(at(`bench/${name}.ts`), 'utf8')
+        .match(/^(\/\/.*\n)+/)[0]
+        .replace(/^\/\/ ?/gm, ''),
+    );
   const [url] = await compile([`bench/${name}.ts`], 'bench');
   const { main } = await import(url);
   await main(args);
@@ -318,5 +324,5 @@ try {
   if (!commands[command]) fail(`usage: node build.mjs ${Object.keys(commands).join('|')}`);
   await commands[command](...args);
 } catch (error) {
-  fail(error.status ? `a step failed (exit ${error.status})` : error.stack);
+  fail(error.status ? `a step failed (exit ${error.status})` : error.code?.startsWith('ERR_PARSE_ARGS') ? error.message : error.stack);
 }
