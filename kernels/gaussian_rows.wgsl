@@ -1,7 +1,7 @@
 // gaussian.wgsl along W, for a GPU: neighbours read side by side, four voxels at a time. Rows of `items` vectors, n voxels; `across` rows a plane.
 // One invocation: four outputs, from ITEMS vectors around them; the first tap of the first output is value FIRST_TAP of these.
 // @use gaussian_norm
-struct Params { n: u32, items: u32, across: u32 }
+struct Params { weights: array<vec4f, RADIUS / 4 + 1>, n: u32, items: u32, across: u32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(2) var<uniform> params: Params;
@@ -28,7 +28,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var sums = vec4f();
   for (var c = 0u; c < 4u; c++) { // @unroll
     for (var j = 0u; j < TAPS; j++) { // @unroll
-      sums[c] += WEIGHTS[j] * window[FIRST_TAP + c + j];
+      sums[c] += weight(abs(i32(j) - RADIUS)) * window[FIRST_TAP + c + j];
     }
   }
   if (!TRANSPOSE) { sums /= norms(id.x); }

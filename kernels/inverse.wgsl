@@ -1,6 +1,6 @@
-// v[p] with v + u(M·(p + v)) = 0, and r[p], what is left of that: the displacement back. Newton's method, each voxel by itself.
-// u by components along (w, h, d) [Di, Hi, Wi], in voxels of v's grid, whose voxels M leads to those of u's; trilinear, border clamped. Layout of v
-// and r [3, D, H, W]. One invocation: one voxel. A step that would not make |r| less is halved.
+// The inverse v of a displacement u, and what it leaves, r: v[p] + u(M·(p + v[p])) = r[p] ≈ 0, at every voxel p by itself. Damped Newton steps from
+// −u: one that would not make |r| less is halved. u by components along (w, h, d), each [Di, Hi, Wi], in voxels of v's grid, whose voxels M leads to
+// those of u's; trilinear, border clamped. Layout of v and r [3, D, H, W]. One invocation: one voxel.
 // @use trilinear
 // @use corners
 // @use voxel
@@ -21,7 +21,10 @@ struct Params {
 alias texel = vec3f; // the components of u
 fn texel_at(i: u32) -> texel { return vec3f(u_w[i], u_h[i], u_d[i]); }
 
-struct Guess { v: vec3f, r: vec3f, error: f32, newton: vec3f } // |r|², and the step that solves r's linearisation
+struct Guess { v: vec3f, r: vec3f, error: f32, step: vec3f } // |r|²; Newton's step, or −r where u folds all to one place
+
+// Determinant of dr/dv below which it has no inverse.
+const FLAT = 1e-6;
 
 fn guess(p: vec3f, v: vec3f) -> Guess {
   let cell = locate(mapped(p + v), vec3u(params.image_w, params.image_h, params.image_d));
@@ -33,7 +36,8 @@ fn guess(p: vec3f, v: vec3f) -> Guess {
   let b = vec3f(0.0, 1.0, 0.0) + du[1];
   let c = vec3f(0.0, 0.0, 1.0) + du[2];
   let across = mat3x3f(cross(b, c), cross(c, a), cross(a, b));
-  return Guess(v, r, dot(r, r), -(r * across) / dot(a, across[0]));
+  let det = dot(a, across[0]);
+  return Guess(v, r, dot(r, r), -select(r, (r * across) / det, abs(det) > FLAT));
 }
 
 @compute @workgroup_size(WG)
@@ -44,7 +48,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var best = guess(voxel.at, -u);
   var length = 1.0;
   for (var n = 0u; n < params.iterations && best.error > params.tolerance * params.tolerance; n++) {
-    let next = guess(voxel.at, best.v + length * best.newton);
+    let next = guess(voxel.at, best.v + length * best.step);
     length = select(0.5 * length, 1.0, next.error < best.error);
     if (next.error < best.error) { best = next; }
   }

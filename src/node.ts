@@ -1,6 +1,6 @@
 // The library on Node: everything of index.ts, plus adapters through Dawn (npm `webgpu`) and volumes from files.
 import { create } from 'webgpu';
-import { type AdapterInfo, Gpu, isSoftware, type Waiting } from './gpu/device.ts';
+import { type AdapterInfo, describe, Gpu, isSoftware, type Waiting } from './gpu/device.ts';
 import { readBytes } from './io/files.ts';
 import type { Model } from './models/cells.ts';
 import { type ModelCard, parseModel } from './register/model.ts';
@@ -8,8 +8,8 @@ import { type ModelCard, parseModel } from './register/model.ts';
 export * from './index.ts';
 export * from './io/files.ts';
 
-/** Dawn's own switches: timestamps in full resolution. */
-const toggles = ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'];
+/** Dawn's own switch: timestamps in full resolution. */
+const toggles = ['disable-dawn-features=timestamp_quantization'];
 
 /** Kept here, not on globalThis: Dawn lives as long as something holds it. */
 let instance: GPU | undefined;
@@ -79,11 +79,9 @@ export async function listAdapters(): Promise<FoundAdapter[]> {
     const limits: Record<string, number> = {};
     for (const name in adapter.limits) limits[name] = adapter.limits[name as keyof GPUSupportedLimits] as number;
     const features = [...adapter.features].sort();
-    const gpu = await Gpu.open({ adapter });
-    gpu.close();
-    if (!found.some((other) => other.info.description === gpu.info.description)) {
-      found.push({ info: gpu.info, features, limits, chosen: found.length === 0 });
-    }
+    const info = describe(adapter.info);
+    if (!found.some((other) => other.info.description === info.description))
+      found.push({ info, features, limits, chosen: found.length === 0 });
   }
   return found;
 }

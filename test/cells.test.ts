@@ -246,7 +246,7 @@ test('bad use is refused, with shapes', async () => {
     [{ fixed: [1, 7, 9, 11] }, /^localStatistics: image must be \[N, C, D, H, W\], got \[1,7,9,11\]$/],
     [{ fixed: [1, 2, 7, 9, 11] }, /^localStatistics: image needs 1 channel, got \[1,2,7,9,11\]$/],
     [{ moving: [9, 11] }, /^withGradient: image must be \[N, C, D, H, W\], got \[9,11\]$/],
-    [{ u: [1, 2, 7, 9, 11] }, /^warp: u needs 3 channels, got \[1,2,7,9,11\]$/],
+    [{ u: [1, 2, 7, 9, 11] }, /^warpWithGradient: u needs 3 channels, got \[1,2,7,9,11\]$/],
     [{ u: [1, 3, 7, 9, 10] }, /^lnccForce: images \[1,1,7,9,11\] and \[1,1,7,9,10\] differ in shape$/],
   ] as [Record<string, number[]>, RegExp][])
     assert.throws(level(shapes), message);

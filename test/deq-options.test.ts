@@ -268,6 +268,11 @@ test('options out of range, and those that do not apply, are refused', async () 
   refused({ jacobianPenalty: { weight: NaN } }, /jacobianPenalty.weight must be a finite number above 0, got NaN/);
   refused({ jacobianPenalty: { weight: 1, epsilon: 0 } }, /jacobianPenalty.epsilon must be a finite number above 0, got 0/);
   refused({ adjoint: { adjoint: 'exact' } as unknown as Adjoint }, /unknown adjoint exact; there are implicit, jfb, phantom, checkpointed/);
+  refused(
+    { adjoint: { adjoint: 'implicit', steps: 3 } as Adjoint },
+    /deq: implicit: unknown option adjoint.steps; there are adjoint, method/,
+  );
+  refused({ jacobianPenality: { weight: 1 } } as object, /deq: unknown option jacobianPenality; there are cell, shape/);
   refused({ adjoint: { adjoint: 'phantom', steps: 0, damping: 1 } }, /phantom needs a whole number of steps above 0, got 0/);
   refused({ adjoint: { adjoint: 'phantom', steps: 2, damping: 0 } }, /damping of phantom must lie in \(0, 1\], got 0/);
   const fails = (options: Partial<DeqProblem>, run: Partial<DeqRun>) =>

@@ -1,5 +1,5 @@
 // One device for all tests, and a way to run a traced function on it.
-import { Graph, plan, type Processor, processorOf, Schedule, type Tensor, vjp } from '../src/index.ts';
+import { Graph, plan, type Processor, Schedule, type Tensor, vjp } from '../src/index.ts';
 import type { Gpu } from '../src/index.ts';
 import { openGpu } from '../src/node.ts';
 import type { NdArray } from './reference/ndarray.ts';
@@ -52,7 +52,7 @@ export async function evaluate(
   const device = await gpu();
   const before = JSON.stringify(device.ledger.live);
   device.ledger.reset();
-  const schedule = await Schedule.build(device, graph, plan(graph, processor ?? processorOf(device.info)));
+  const schedule = await Schedule.build(device, graph, processor);
   try {
     inputs.forEach((x, i) => schedule.upload(xs[i]!, f32(x)));
     if (dy) schedule.upload(dy, f32(cotangent!));

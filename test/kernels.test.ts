@@ -57,8 +57,11 @@ function note(graph: Graph): void {
   assert.equal(plans[0]!.peak, plans[1]!.peak, 'a processor changes the memory');
   const dispatches = plans.flatMap(({ phases }) => phases.flatMap((phase) => phase.dispatches));
   for (const { kernel, constants = {} } of dispatches) {
-    // How a volume's plane is cut into workgroups follows its size: all four ways are possible wherever one is.
-    const cuts = 'WG_Y' in constants && constants.WG_Y !== 1 ? [64, 32, 16, 8].map((x) => ({ WG_X: x, WG_Y: 64 / x })) : [{}];
+    // How many invocations a workgroup has, and how it lies in a volume's plane, follows the size: all ways are possible wherever one is.
+    const sizes = constants.WG === 64 ? [64, 256] : [];
+    const flat = [{}, ...sizes.map((WG) => ({ WG }))];
+    const planes = sizes.flatMap((WG) => [64, 32, 16, 8].map((x) => ({ WG, WG_X: x, WG_Y: WG / x })));
+    const cuts = !('WG_Y' in constants) ? flat : constants.WG_Y !== 1 && planes.length ? planes : [{}];
     const storages: Constants[] = kernel.bindings.some(({ real }) => real) ? [{}, { real: 'f16' }] : [{}];
     for (const choice of cuts.flatMap((cut) => storages.map((storage) => ({ ...constants, ...cut, ...storage }))))
       variants.set(specialise(kernel, choice), { kernel, constants: choice });
@@ -212,7 +215,7 @@ test('bindings and parameters are read from the text', () => {
   ]);
   assert.throws(
     () => kernel('k', body('struct Params { size: vec3u }')),
-    /kernels\/k\.wgsl: Params may hold u32, i32 and f32 only, got "size: vec3u"/,
+    /kernels\/k\.wgsl: Params may hold u32, i32, f32 and, first, an array of vec4f, got "size: vec3u"/,
   );
   assert.throws(() => kernel('k', body('struct Params { n: u32 }')), /struct Params and a uniform binding come together/);
   assert.throws(() => kernel('k', body('@group(0) @binding(7) var<uniform> params: u32;')), /come together/);
@@ -278,6 +281,13 @@ test('an error in a kernel is reported with its file and line', async () => {
     /^kernels\/lib\/index\.wgsl:3:\d+ .*WG/,
   );
   device.check(); // told once: the device does not report it a second time
+});
+
+test('packParams: a list comes first, filled up to whole vectors', () => {
+  const k = kernel('k', '@group(0) @binding(0) var<uniform> params: Params;\nstruct Params { list: array<vec4f, N / 4 + 1>, n: u32 }');
+  assert.equal([...new Float32Array(packParams(k, { list: [1, 2, 3, 4, 5], n: 0 }))], [1, 2, 3, 4, 5, 0, 0, 0, 0, 0, 0, 0]);
+  assert.throws(() => packParams(k, { list: 1, n: 0 }), /parameter list is 1, not a list of numbers/);
+  assert.throws(() => packParams(k, { list: [1], n: [2] }), /parameter n is 2/);
 });
 
 test('packParams packs by name and refuses what is missing, unknown or does not fit', () => {

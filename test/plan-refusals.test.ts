@@ -116,7 +116,10 @@ test('the planner refuses dispatches that WebGPU or the kernel would not take', 
   assert.throws(() => plan(graph), /output x is computed by no phase/);
   const wide = new Graph();
   wide.phase('all', () => wide.output(slice(wide.input('x', [70000, 2, 1]), 0, 1)));
-  assert.throws(() => plan(wide), /kernels\/copy_channels\.wgsl: 1×1×70000 workgroups; each axis takes 1 to 65535/);
+  assert.throws(
+    () => plan(wide),
+    /kernels\/copy_channels\.wgsl: 1×1×70000 workgroups for .*; an axis takes 1 to 65535: use fewer channels/,
+  );
 });
 
 test('gradients: a variable that was updated since, and cotangents that do not fit, are refused', () => {

@@ -25,6 +25,7 @@ import {
   traceIteration,
 } from '../src/index.ts';
 import { f32, gpu } from './gpu.ts';
+import { rejection } from './rejection.ts';
 import { gaussian as gaussianReference } from './reference/filters.ts';
 import { type NdArray, ndarray, norm, relativeError, uniform, zeros } from './reference/ndarray.ts';
 import { anderson as andersonReference } from './reference/steps.ts';
@@ -266,6 +267,15 @@ test('a ring in parts is one ring', async () => {
   whole!.forEach((values, i) => assert.ok(relativeError(Array.from(parted![i]!), Array.from(values)) < 1e-5));
 });
 
+test('a history that spans nothing is passed over: f(z) = z + b takes plain steps, without a ridge too', async () => {
+  const { z, residuals } = await solve({ method: 'anderson', ridge: 0 }, constant(0), (z, [b]) => add(z, b!), rule(4), [constant(1)]);
+  assert.equal([...new Set(z)], [4]);
+  assert.equal(
+    residuals.map((r) => r.toFixed(6)),
+    Array(4).fill('1.000000'),
+  );
+});
+
 test('options and rules out of range are refused', async () => {
   const graph = new Graph();
   const z = graph.variable('z', [4]),
@@ -274,18 +284,24 @@ test('options and rules out of range are refused', async () => {
     const step = (options: object) => () => anderson(andersonState(z, 3), f, { window: 3, beta: 1, ridge: 0, ...options });
     assert.throws(step({ beta: 0 }), /beta must lie in \(0, 1\], got 0/);
     assert.throws(step({ ridge: -1 }), /ridge must be ≥ 0, got -1/);
-    assert.throws(() => anderson(andersonState(z, 9), f, { window: 9, beta: 1, ridge: 0 }), /window must be 1 to 8, got 9/);
+    for (const window of [0, 9]) assert.throws(() => andersonState(z, window), new RegExp(`window must be 1 to 8, got ${window}`));
+    const traced = (method: object) => () => traceIteration(graph, 'it', method as Method, [4], (next) => ({ next }));
+    assert.throws(traced({ method: 'newton' }), /unknown method newton; there are picard, anderson/);
+    assert.throws(traced({ method: 'anderson', widow: 3 }), /anderson: unknown option widow; there are method, window, beta, ridge, keeps/);
+    assert.throws(traced({ method: 'picard', beta: 0.5 }), /picard: unknown option beta; there are method, damping/);
     assert.throws(step({ window: 4 }), /anderson: a window of 4 over a history of 3/);
     assert.throws(
       () => anderson(andersonState(z, 1), graph.input('g', [5]), { window: 1, beta: 1, ridge: 0 }),
       /returns \[5\] for a state of \[4\]/,
     );
   });
-  let message = '';
-  await iterate({} as Schedule, {} as Iteration, rule(0)).catch((error) => {
-    message = error.message;
-  });
-  assert.match(message, /iterate: maxIterations must be a whole number above 0, got 0/);
+  for (const [stop, message] of [
+    [rule(0), /iterate: maxIterations must be a whole number above 0, got 0/],
+    [{ maxIterations: 3, rtol: 1e-3, patience: 3 }, /iterate: atol must be a number ≥ 0, got undefined/],
+    [rule(3, { rtol: NaN }), /iterate: rtol must be a number ≥ 0, got NaN/],
+    [{ ...rule(3), tolerance: 1 }, /iterate: unknown option tolerance; there are maxIterations, rtol/],
+  ] as [StopRule, RegExp][])
+    assert.match(await rejection(iterate({} as Schedule, {} as Iteration, stop)), message);
 });
 
 test('a device that fails is reported once, though several steps are under way', async () => {

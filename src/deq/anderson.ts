@@ -42,7 +42,6 @@ const andersonOp: Op<AndersonOptions> = {
   name: 'anderson',
   shape([f], { window, beta, ridge }, [z, , gram]) {
     if (!sameShape(f!, z!)) throw new Error(`anderson: the map returns ${show(f!)} for a state of ${show(z!)}`);
-    if (!Number.isInteger(window) || window < 1 || window > 8) throw new Error(`anderson: window must be 1 to 8, got ${window}`);
     if (gram![0] !== window) throw new Error(`anderson: a window of ${window} over a history of ${gram![0]}`);
     if (!(beta > 0 && beta <= 1)) throw new Error(`anderson: beta must lie in (0, 1], got ${beta}`);
     if (!(ridge >= 0)) throw new Error(`anderson: ridge must be ≥ 0, got ${ridge}`);
@@ -104,6 +103,7 @@ const resetOp: Op<object> = {
 
 /** Declares what an iteration over a state variable needs, rings in parts of at most `most` bytes. Trace `resetAnderson` in the phase that sets z. */
 export function andersonState(z: Tensor, window: number, most = LEAST_BINDING): AndersonState {
+  if (!Number.isInteger(window) || window < 1 || window > 8) throw new Error(`anderson: window must be 1 to 8, got ${window}`);
   const { graph, label } = z;
   const elements = numel(z.shape);
   const part = 4 * Math.ceil(elements / 4 / Math.ceil((4 * window * elements) / most)); // whole vectors of four

@@ -1,5 +1,6 @@
 // What an equilibrium node is asked for: the cell, the loss, the adjoint and the options of training, each checked before anything is traced.
 import { dependsOn } from '../graph/grad.ts';
+import { checkOptions } from '../graph/options.ts';
 import { sameShape, type Shape, show, type Tensor } from '../graph/graph.ts';
 import type { Method } from './solver.ts';
 
@@ -64,12 +65,23 @@ const ofEquilibria = ['correction', 'jacobianPenalty', 'warmStart'] as const;
 
 export const adjoints = ['implicit', 'jfb', 'phantom', 'checkpointed', 'unrolled'] as const satisfies readonly Adjoint['adjoint'][];
 
+const optionsOf: Record<Adjoint['adjoint'], readonly string[]> = {
+  implicit: ['adjoint', 'method'],
+  jfb: ['adjoint'],
+  phantom: ['adjoint', 'steps', 'damping'],
+  checkpointed: ['adjoint', 'steps'],
+  unrolled: ['adjoint', 'steps'],
+};
+const options: readonly (keyof DeqProblem)[] = ['cell', 'shape', 'initial', 'loss', 'wrt', 'method', 'adjoint', ...ofEquilibria, 'passing'];
+
 export const isUnrolled = ({ adjoint }: Adjoint): boolean => adjoint === 'unrolled' || adjoint === 'checkpointed';
 
 /** Throws on options out of range, and on those that do not apply to the adjoint. */
 export function checkProblem(problem: DeqProblem): void {
   const { adjoint, correction, jacobianPenalty } = problem;
+  checkOptions('deq', problem, options);
   if (!adjoints.includes(adjoint.adjoint)) throw new Error(`deq: unknown adjoint ${adjoint.adjoint}; there are ${adjoints.join(', ')}`);
+  checkOptions(`deq: ${adjoint.adjoint}`, adjoint, optionsOf[adjoint.adjoint], 'adjoint.');
   if (isUnrolled(adjoint)) {
     const extra = ofEquilibria.filter((option) => problem[option]);
     if (extra.length) throw new Error(`deq: ${extra.join(', ')} does not apply to ${adjoint.adjoint}; use implicit, jfb or phantom`);
@@ -79,12 +91,14 @@ export function checkProblem(problem: DeqProblem): void {
   if (adjoint.adjoint === 'phantom' && !(adjoint.damping > 0 && adjoint.damping <= 1))
     throw new Error(`deq: the damping of phantom must lie in (0, 1], got ${adjoint.damping}`);
   if (correction) {
+    checkOptions('deq', correction, ['iterations', 'weight'], 'correction.');
     const { iterations, weight } = correction;
     if (!iterations.length || !iterations.every((k, i) => Number.isInteger(k) && k > (iterations[i - 1] ?? 0)))
       throw new Error(`deq: correction.iterations must be rising whole numbers above 0, got [${iterations.join(', ')}]`);
     checkPositive('correction.weight', weight);
   }
   if (jacobianPenalty) {
+    checkOptions('deq', jacobianPenalty, ['weight', 'epsilon'], 'jacobianPenalty.');
     checkPositive('jacobianPenalty.weight', jacobianPenalty.weight);
     if (jacobianPenalty.epsilon !== undefined) checkPositive('jacobianPenalty.epsilon', jacobianPenalty.epsilon);
   }

@@ -1,6 +1,7 @@
 // Fixed-point solvers on one protocol: trace a step over any map, then run it until a verdict, which is data.
 import type { Schedule } from '../graph/schedule.ts';
 import { type Graph, numel, type Shape, type Tensor } from '../graph/graph.ts';
+import { checkOptions } from '../graph/options.ts';
 import { assign, reset } from '../ops/index.ts';
 import { anderson, andersonState, type AndersonOptions, readStatistics, resetAnderson, type StepStatistics } from './anderson.ts';
 
@@ -77,11 +78,27 @@ export interface Step {
   monitor?: number;
 }
 
-/** Anderson's options for a method; plain iteration with damping τ is a window of one with β = τ. */
+const optionsOf = { picard: ['method', 'damping'], anderson: ['method', 'window', 'beta', 'ridge', 'keeps'] } as const;
+const rules = ['maxIterations', 'rtol', 'atol', 'patience', 'divergence'];
+
+/** Anderson's options for a method; plain iteration with damping τ is a window of one with β = τ. Throws on a method or an option that is none. */
 export function andersonOptions(method: Method): Required<AndersonOptions> {
+  if (!Object.hasOwn(optionsOf, method.method))
+    throw new Error(`unknown method ${method.method}; there are ${Object.keys(optionsOf).join(', ')}`);
+  checkOptions(method.method, method, optionsOf[method.method]);
   if (method.method === 'picard') return { window: 1, beta: method.damping ?? 1, ridge: 0, keeps: 'value' };
   const { window = 5, beta = 1, ridge = 1e-3, keeps = 'value' } = method;
   return { window, beta, ridge, keeps };
+}
+
+function checkRule(rule: StopRule): void {
+  checkOptions('iterate', rule, rules);
+  if (!Number.isInteger(rule.maxIterations) || rule.maxIterations < 1)
+    throw new Error(`iterate: maxIterations must be a whole number above 0, got ${rule.maxIterations}`);
+  for (const name of ['rtol', 'atol', 'patience'] as const)
+    if (!(rule[name] >= 0)) throw new Error(`iterate: ${name} must be a number ≥ 0, got ${rule[name]}`);
+  if (rule.divergence !== undefined && !(rule.divergence > 1))
+    throw new Error(`iterate: divergence must be a number above 1, got ${rule.divergence}`);
 }
 
 /**
@@ -130,8 +147,7 @@ export async function iterate(
   rule: StopRule,
   onStep?: (step: Step) => void,
 ): Promise<Outcome> {
-  if (!Number.isInteger(rule.maxIterations) || rule.maxIterations < 1)
-    throw new Error(`iterate: maxIterations must be a whole number above 0, got ${rule.maxIterations}`);
+  checkRule(rule);
   schedule.run(start);
   const pending: Promise<Float32Array[]>[] = [];
   const seen: StepStatistics[] = [];

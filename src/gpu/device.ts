@@ -230,7 +230,7 @@ export const adapterName = ({ software, device, description }: AdapterInfo): str
   software ? `${description} (software)` : [...new Set([device, description])].filter(Boolean).join(', ');
 
 /** `info` may be missing or lack entries: hosts are free to tell little, and older ones tell nothing of a device. */
-function describe(info: Partial<GPUAdapterInfo> = {}): AdapterInfo {
+export function describe(info: Partial<GPUAdapterInfo> = {}): AdapterInfo {
   const { vendor = '', architecture = '', device = '', description = '' } = info;
   return { vendor, architecture, device, description: description || device || vendor || 'unknown adapter', software: isSoftware(info) };
 }

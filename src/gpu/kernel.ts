@@ -15,8 +15,11 @@ export interface Binding {
 }
 export interface ParamField {
   name: string;
-  type: 'u32' | 'i32' | 'f32';
+  /** `vec4f`: an array of them, the first field of all. */
+  type: 'u32' | 'i32' | 'f32' | 'vec4f';
 }
+/** Values for a kernel's parameters by name: a number each, or a list where the field is an array of vec4f, filled up with 0. */
+export type Params = Record<string, number | readonly number[]>;
 
 /**
  * Values for a kernel's header line: whole numbers become `u32` constants, strings stand as they are. `real` is the storage type that
@@ -34,11 +37,12 @@ export interface Kernel {
 const BINDING =
   /@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(storage|uniform)\s*(?:,\s*(read|read_write)\s*)?>\s*(\w+)\s*:\s*(?:array<\s*(\w+))?/g;
 const PARAMS = /struct\s+Params\s*\{([^}]*)\}/;
-const FIELD = /^(\w+)\s*:\s*(u32|i32|f32)$/;
+const FIELD = /(\w+)\s*:\s*(?:(u32|i32|f32)\b|array<(vec4f)\b[^>]*>|([^,]+))/g;
 
 /**
  * Reads a kernel's text. House style: one bind group, storage bindings named as in the formula, and at most one
- * uniform `params: Params`, a struct of 4-byte scalars (so that packing needs no alignment rules). Other uniforms are tensors.
+ * uniform `params: Params`, a struct of 4-byte scalars, before them one array of vec4f at most (so that packing needs no alignment rules). Other
+ * uniforms are tensors.
  */
 export function kernel(name: string, source: string): Kernel {
   const body = source.replace(/\/\/.*$/gm, '');
@@ -48,15 +52,11 @@ export function kernel(name: string, source: string): Kernel {
     access: (space === 'storage' ? (access ?? 'read') : binding === 'params' ? 'params' : 'uniform') as Access,
     real: element === 'real' || element === 'reals',
   }));
-  const params = (PARAMS.exec(body)?.[1] ?? '')
-    .split(',')
-    .map((line) => line.trim())
-    .filter(Boolean)
-    .map((line) => {
-      const field = FIELD.exec(line);
-      if (!field) throw new Error(`kernels/${name}.wgsl: Params may hold u32, i32 and f32 only, got "${line}"`);
-      return { name: field[1]!, type: field[2] as ParamField['type'] };
-    });
+  const params = [...(PARAMS.exec(body)?.[1] ?? '').matchAll(FIELD)].map(([text, field, scalar, vector], i) => {
+    const type = scalar ?? (i === 0 ? vector : undefined);
+    if (!type) throw new Error(`kernels/${name}.wgsl: Params may hold u32, i32, f32 and, first, an array of vec4f, got "${text.trim()}"`);
+    return { name: field!, type: type as ParamField['type'] };
+  });
   if (params.length > 0 !== bindings.some((b) => b.access === 'params')) {
     throw new Error(`kernels/${name}.wgsl: struct Params and a uniform binding come together`);
   }
@@ -115,18 +115,23 @@ export const constantsOf = (library: string): Record<string, number> =>
   Object.fromEntries([...libraries[library]!.matchAll(/^const (\w+) = (\d+)u;/gm)].map(([, name, value]) => [name, Number(value)]));
 
 /** Packs named values in the order of the kernel's `struct Params`. Every field must be given, and nothing else. */
-export function packParams(k: Kernel, values: Record<string, number>): ArrayBuffer {
-  const view = new DataView(new ArrayBuffer(4 * k.params.length));
-  k.params.forEach(({ name, type }, i) => {
-    const value = values[name];
-    if (value === undefined || Number.isNaN(value)) throw new Error(`kernels/${k.name}.wgsl: parameter ${name} is ${value}`);
-    if (type === 'f32') view.setFloat32(4 * i, value, true);
-    else if ((type === 'i32' ? value | 0 : value >>> 0) !== value)
-      throw new Error(`kernels/${k.name}.wgsl: parameter ${name} is ${type}, got ${value}`);
-    else if (type === 'i32') view.setInt32(4 * i, value, true);
-    else view.setUint32(4 * i, value, true);
-  });
+export function packParams(k: Kernel, values: Params): ArrayBuffer {
+  const fail = (name: string, what: string) => new Error(`kernels/${k.name}.wgsl: parameter ${name} ${what}`);
   const extra = Object.keys(values).filter((name) => !k.params.some((field) => field.name === name));
   if (extra.length) throw new Error(`kernels/${k.name}.wgsl: unknown parameter ${extra.join(', ')}`);
+  const [list, ...rest] = k.params[0]?.type === 'vec4f' ? [values[k.params[0].name], ...k.params.slice(1)] : [[], ...k.params];
+  if (!Array.isArray(list) || !list.every(Number.isFinite)) throw fail(k.params[0]!.name, `is ${list}, not a list of numbers`);
+  const bytes = 16 * Math.ceil(list.length / 4);
+  const view = new DataView(new ArrayBuffer(bytes + (bytes ? 16 * Math.ceil(rest.length / 4) : 4 * rest.length)));
+  list.forEach((value: number, i) => view.setFloat32(4 * i, value, true));
+  (rest as ParamField[]).forEach(({ name, type }, i) => {
+    const value = values[name];
+    const at = bytes + 4 * i;
+    if (typeof value !== 'number' || Number.isNaN(value)) throw fail(name, `is ${value}`);
+    if (type === 'f32') view.setFloat32(at, value, true);
+    else if ((type === 'i32' ? value | 0 : value >>> 0) !== value) throw fail(name, `is ${type}, got ${value}`);
+    else if (type === 'i32') view.setInt32(at, value, true);
+    else view.setUint32(at, value, true);
+  });
   return view.buffer;
 }

@@ -1,5 +1,5 @@
 // The static graph: ops on symbolic tensors append nodes; nothing is computed here and no device is needed.
-import type { Constants, Kernel } from '../gpu/kernel.ts';
+import type { Constants, Kernel, Params } from '../gpu/kernel.ts';
 import type { Tag } from '../gpu/ledger.ts';
 
 /** Sizes, outermost first; volumes are [N, C, D, H, W], a scalar is [1]. */
@@ -35,7 +35,7 @@ export interface Dispatch {
   kernel: Kernel;
   constants?: Constants;
   bindings: Record<string, Tensor>;
-  params?: Record<string, number>;
+  params?: Params;
   groups: readonly [number, number, number];
   /**
    * Inputs whose buffer the result may overwrite where nothing reads them afterwards; only where each invocation reads, of such an input, no

@@ -40,7 +40,9 @@ export interface Plan {
 export const READBACKS = 8;
 export const READBACK_BYTES = 256;
 /** Parameters never change: each dispatch has a slot of its own, at an offset that every device takes, written once when the schedule is built. */
-export const PARAM_ALIGNMENT = 256;
+const PARAM_ALIGNMENT = 256;
+export const paramBytesOf = ({ kernel, params = {} }: Dispatch): number =>
+  PARAM_ALIGNMENT * Math.max(1, Math.ceil(packParams(kernel, params).byteLength / PARAM_ALIGNMENT));
 
 /** A dispatch in its place: the phase and the op that it belongs to, by their numbers in order. */
 interface Placed {
@@ -59,9 +61,11 @@ export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
   const { live, needed } = liveNodes(graph);
   const launchesOn = (processor: Processor) => new Map(live.map((node) => [node, launch(graph, node, needed, processor)]));
   const launched = launchesOn(processor);
-  const counts = [launched, launchesOn(processor === 'cpu' ? 'gpu' : 'cpu')].map((of) => [...of.values()].flat().length);
-  const paramBytes = PARAM_ALIGNMENT * Math.max(1, ...counts);
   launched.forEach((dispatches) => dispatches.forEach(checkDispatch));
+  const needs = [launched, launchesOn(processor === 'cpu' ? 'gpu' : 'cpu')].map((of) =>
+    [...of.values()].flat().reduce((bytes, dispatch) => bytes + paramBytesOf(dispatch), 0),
+  );
+  const paramBytes = Math.max(PARAM_ALIGNMENT, ...needs);
   const [traced, byNeed] = [live, orderByNeed(graph, live, needed)].map((nodes) =>
     allocate(
       graph,
@@ -263,6 +267,9 @@ function checkDispatch({ kernel, bindings, params = {}, groups }: Dispatch): voi
     if (b.access === 'read_write' && t.kind === 'input') throw new Error(`kernels/${kernel.name}.wgsl: writes the input ${t.label}`);
   }
   if (groups.some((n) => !Number.isInteger(n) || n < 1 || n > 65535)) {
-    throw new Error(`kernels/${kernel.name}.wgsl: ${groups.join('×')} workgroups; each axis takes 1 to 65535`);
+    const shapes = names.map((b) => `${b.name} ${show(bindings[b.name]!.shape)}`).join(', ');
+    throw new Error(
+      `kernels/${kernel.name}.wgsl: ${groups.join('×')} workgroups for ${shapes}; an axis takes 1 to 65535: use fewer channels, items or slices`,
+    );
   }
 }

@@ -3,8 +3,8 @@ import { type Gpu, mebibytes, type Pipeline, usage } from '../gpu/device.ts';
 import { type Access, packParams } from '../gpu/kernel.ts';
 import { Ledger, type Tag } from '../gpu/ledger.ts';
 import { timePasses } from '../gpu/timestamps.ts';
-import { bytesOf, type Dispatch, f32, type Graph, numel, show, type Tensor } from './graph.ts';
-import { checkLimits, PARAM_ALIGNMENT, plan, processorOf, READBACK_BYTES, READBACKS, type Plan, type Slot } from './plan.ts';
+import { bytesOf, type Dispatch, f32, type Graph, numel, type Processor, show, type Tensor } from './graph.ts';
+import { checkLimits, paramBytesOf, plan, processorOf, READBACK_BYTES, READBACKS, type Plan, type Slot } from './plan.ts';
 
 interface Command {
   pipeline: GPUComputePipeline;
@@ -56,12 +56,15 @@ export class Schedule {
     if (plan.stagingBytes) this.staging = this.own('staging', plan.stagingBytes, usage.mapRead | usage.copyDst, 'staging');
   }
 
-  /** Plans the graph, checks the adapter's limits, compiles all pipelines in parallel, makes buffers and bind groups. */
-  static async build(gpu: Gpu, graph: Graph, given?: Plan): Promise<Schedule> {
+  /**
+   * Plans the graph, checks the adapter's limits, compiles all pipelines in parallel, makes buffers and bind groups. `processor`: what work is tiled for;
+   * by default what the adapter computes on.
+   */
+  static async build(gpu: Gpu, graph: Graph, processor?: Processor): Promise<Schedule> {
     if (typeof gpu?.check !== 'function')
       throw new Error('gpu is no opened Gpu; give what `await openGpu()` or `await Gpu.open(…)` returns');
     gpu.check();
-    const planned = given ?? plan(graph, processorOf(gpu.info));
+    const planned = plan(graph, processor ?? processorOf(gpu.info));
     checkLimits(planned, gpu.limits, gpu.info.description);
     const dispatches = planned.phases.flatMap((phase) => phase.dispatches);
     const half = dispatches.find(({ constants }) => constants?.real === 'f16');
@@ -87,13 +90,15 @@ export class Schedule {
     const { device } = this.gpu;
     const params = this.own('params', this.plan.paramBytes, usage.uniform | usage.copyDst, 'workspace');
     const bytes = new Uint8Array(this.plan.paramBytes);
-    let at = 0;
+    let at = 0,
+      filled = 0;
     for (const { name, dispatches, changes } of this.plan.phases) {
       const commands = dispatches.map((d): Command => {
-        const { pipeline, layout } = pipelines[at]!;
-        const offset = PARAM_ALIGNMENT * at++;
+        const { pipeline, layout } = pipelines[at++]!;
         const packed = new Uint8Array(packParams(d.kernel, d.params ?? {}));
+        const offset = filled;
         bytes.set(packed, offset);
+        filled += paramBytesOf(d);
         const entries = d.kernel.bindings.map((b): GPUBindGroupEntry => {
           if (b.access === 'params') return { binding: b.index, resource: { buffer: params, offset, size: packed.length } };
           const tensor = d.bindings[b.name]!;
@@ -303,13 +308,14 @@ export class Schedule {
   }
 }
 
-/** Runs a graph's first phase once, from its inputs to one of its outputs. For what is computed over and over, keep a schedule. */
+/** Runs a graph of one phase once, from its inputs to one of its outputs. For what is computed over and over, keep a schedule. */
 export async function runOnce(
   gpu: Gpu,
   graph: Graph,
   inputs: readonly (readonly [Tensor, Float32Array])[],
   output: Tensor,
 ): Promise<Float32Array> {
+  if (graph.phases.length !== 1) throw new Error(`runOnce: takes a graph of one phase, got ${graph.phases.join(', ')}; build a Schedule`);
   const schedule = await Schedule.build(gpu, graph);
   try {
     for (const [tensor, data] of inputs) schedule.upload(tensor, data);

@@ -122,7 +122,7 @@ export function layer(parameters: Parameters, name: string, from: number, to: nu
 
 /** A convolution of the cells: zero padding, leaky ReLU 0.2 unless told otherwise. */
 export const convolve = (x: Tensor | readonly Tensor[], { weight, bias }: Layer, options: ConvOptions = {}): Tensor =>
-  conv3d(x, weight, bias, { activation: 'leakyRelu', slope: 0.2, ...options });
+  conv3d(x, weight, bias, { activation: 'leakyRelu', ...options });
 
 /** A network whose activations are stored as `dtype`, between f32 on both sides. */
 export const storedAs =

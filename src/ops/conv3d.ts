@@ -58,6 +58,9 @@ function resolve(options: ConvOptions): Attrs {
         `conv3d: ${key} = ${value} is not offered; stride is 1 or 2, padding zero or replicate, activation none or leakyRelu, slope ≥ 0`,
       );
   }
+  const { slope, activation } = options;
+  if (slope !== undefined && activation !== 'leakyRelu')
+    throw new Error(`conv3d: slope = ${slope} is that of activation leakyRelu; give both`);
   return { ...defaults, ...options };
 }
 

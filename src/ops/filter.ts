@@ -15,7 +15,11 @@ const windowSumKernel = kernel('window_sum', windowSumSource);
 
 /** A value for each spatial axis (w, h, d), or one for all. */
 export type PerAxis = number | readonly [number, number, number];
-export const perAxis = (value: PerAxis): readonly [number, number, number] => (typeof value === 'number' ? [value, value, value] : value);
+export function perAxis(value: PerAxis): readonly [number, number, number] {
+  if (typeof value === 'number') return [value, value, value];
+  if (value.length !== 3) throw new Error(`a value for each axis is three, (w, h, d), or one number for all; got [${value}]`);
+  return value;
+}
 
 interface ResizeAttrs {
   axis: number;
@@ -100,13 +104,10 @@ const gaussianOp: Op<GaussianAttrs> = {
     const sideways = processor === 'gpu' && axis === 0;
     const run = axis === 0 ? GAUSSIAN_RUN_OF_ROWS[processor] : GAUSSIAN_RUN;
     const radius = Math.ceil(3 * sigma);
-    const weights = Array.from({ length: 2 * radius + 1 }, (_, k) => Math.exp(-((k - radius) ** 2) / (2 * sigma * sigma)));
-    const total = weights.reduce((a, b) => a + b);
-    const filter = {
-      RADIUS: `${radius}i`,
-      TRANSPOSE: String(transpose),
-      WEIGHTS: `array<f32, ${weights.length}>(${weights.map((v) => (v / total).toExponential(9)).join(', ')})`,
-    };
+    const half = Array.from({ length: radius + 1 }, (_, k) => Math.exp(-(k ** 2) / (2 * sigma * sigma)));
+    const total = 2 * half.reduce((a, b) => a + b) - half[0]!;
+    const weights = half.map((weight) => weight / total);
+    const filter = { RADIUS: `${radius}i`, TRANSPOSE: String(transpose) };
     if (sideways && n % 4 === 0) {
       const [items, across, reach] = [n / 4, along(x!.shape, 1).n, Math.ceil(radius / 4)];
       const { constants, groups } = perVoxel(items, across, numel(x!.shape) / (n * across), processor);
@@ -114,9 +115,9 @@ const gaussianOp: Op<GaussianAttrs> = {
         {
           kernel: gaussianRowsKernel,
           groups,
-          constants: { ...constants, ...filter, ITEMS: 2 * reach + 1, TAPS: weights.length, FIRST_TAP: 4 * reach - radius },
+          constants: { ...constants, ...filter, ITEMS: 2 * reach + 1, TAPS: 2 * radius + 1, FIRST_TAP: 4 * reach - radius },
           bindings: { x: x!, y: y! },
-          params: { n, items, across },
+          params: { weights, n, items, across },
         },
       ];
     }
@@ -132,7 +133,7 @@ const gaussianOp: Op<GaussianAttrs> = {
         kernel: gaussianKernel,
         groups,
         bindings: { x: x!, y: y! },
-        params: { n, step, runs, across, apart, plane },
+        params: { weights, n, step, runs, across, apart, plane },
         constants: {
           ...constants,
           LANES: lanes,

@@ -18,7 +18,7 @@ const inverseOp: Op<InverseAttrs> = {
   name: 'inverse',
   shape(components, { size, matrix }) {
     for (const u of components) {
-      checkWarp(u, [1, 3, ...size], matrix);
+      checkWarp('inverse', u, [1, 3, ...size], matrix);
       volume('inverse', 'a component of u', u, 1);
       if (!sameShape(u, components[0]!)) throw new Error(`inverse: components ${components.map(show).join(', ')} differ in shape`);
     }

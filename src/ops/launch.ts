@@ -51,13 +51,15 @@ export function perVoxel(
   };
 }
 
+/** Kernels find their row by a division of numbers below this: kernels/lib/batch.wgsl. */
+const QUOTIENT = 2 ** 23;
 /** Invocations of a workgroup in a plane. */
 const PLANE_WG = 128;
 
 /** Workgroups for `count` items of a plane, one an invocation: x runs over the plane, row after row, z over everything outside. */
 export function flatPlanes(count: number, z: number): { constants: { WG: number }; groups: [number, number, number] } {
   const groups = Math.ceil(count / PLANE_WG);
-  if (groups > MOST_GROUPS)
+  if (groups > MOST_GROUPS || count >= QUOTIENT)
     throw new Error(`a plane of ${count} voxels needs ${groups} workgroups, at most ${MOST_GROUPS}; use a smaller volume`);
   return { constants: { WG: PLANE_WG }, groups: [groups, 1, z] };
 }

@@ -117,7 +117,7 @@ const binaryOp: Op<BinaryAttrs> = {
   name: 'binary',
   dtype: oneDtype,
   shape([a, b], { f }) {
-    const result = numel(a!) >= numel(b!) ? a! : b!;
+    const result = broadcast(b!, a!) ? a! : b!;
     if (!broadcast(a!, result) || !broadcast(b!, result)) {
       throw new Error(`${f}: shapes ${show(a!)} and ${show(b!)} do not fit; they must be equal, or one is [1] or [N, 1, D, H, W]`);
     }

@@ -39,7 +39,7 @@ const warpWithGradientOp: Op<{ matrix: Matrix }> = {
     const [n, ...size] = image!;
     if (image!.length !== 5 || image![4] !== 4)
       throw new Error(`warpWithGradient: image must be withGradient(…), [N, D, H, W, 4], got ${show(image!)}`);
-    checkWarp([n!, 1, ...size.slice(0, 3)], u!, matrix);
+    checkWarp('warpWithGradient', [n!, 1, ...size.slice(0, 3)], u!, matrix);
     return [[n!, 1, ...u!.slice(2)], u!];
   },
   launch: ({ inputs: [image, u], outputs: [warped, gradient], attrs: { matrix } }) => [

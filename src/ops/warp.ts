@@ -43,11 +43,11 @@ const LANES: Record<Processor, number> = { cpu: 4, gpu: 1 };
 /** How a warp is launched, as `deqreg info` tells it: [what, how]. */
 export const warpTiling = (processor: Processor): [string, string] => ['warp', `${LANES[processor]} voxels in a row an invocation`];
 
-export function checkWarp(image: Shape, u: Shape, matrix: Matrix): void {
-  const a = volume('warp', 'image', image),
-    b = volume('warp', 'u', u, 3);
-  if (a.n !== b.n) throw new Error(`warp: image ${show(image)} and u ${show(u)} differ in N`);
-  checkMatrix('warp: matrix', matrix);
+export function checkWarp(op: string, image: Shape, u: Shape, matrix: Matrix): void {
+  const a = volume(op, 'image', image),
+    b = volume(op, 'u', u, 3);
+  if (a.n !== b.n) throw new Error(`${op}: image ${show(image)} and u ${show(u)} differ in N`);
+  checkMatrix(`${op}: matrix`, matrix);
 }
 
 function checkMatrix(what: string, matrix: Matrix): void {
@@ -57,7 +57,7 @@ function checkMatrix(what: string, matrix: Matrix): void {
 const warpOp: Op<WarpAttrs> = {
   name: 'warp',
   shape([image, u], { matrix }) {
-    checkWarp(image!, u!, matrix);
+    checkWarp('warp', image!, u!, matrix);
     return [[u![0]!, image![1]!, ...u!.slice(2)]];
   },
   launch({ inputs: [image, u], outputs: [y], attrs: { matrix, nearest }, processor }) {
@@ -98,7 +98,7 @@ const resampleOp: Op<{ size: readonly [number, number, number]; matrix: Matrix }
   name: 'resample',
   shape([image], { size, matrix }) {
     const { n, c } = volume('resample', 'image', image!);
-    checkWarp(image!, [n, 3, ...size], matrix);
+    checkWarp('resample', image!, [n, 3, ...size], matrix);
     return [[n, c, ...size]];
   },
   launch({
@@ -210,7 +210,7 @@ const warpFullOp: Op<WarpFullAttrs> = {
   name: 'warpFull',
   shape([v, image], { size, transform, matrix }) {
     const level = volume('warpFull', 'v', v!, 3);
-    checkWarp(image!, [1, 3, ...size], matrix);
+    checkWarp('warpFull', image!, [1, 3, ...size], matrix);
     if (level.n !== 1 || size.some((n, i) => n < v![2 + i]!))
       throw new Error(`warpFull: v ${show(v!)} must be one field on a grid no finer than ${size.join('×')}`);
     checkMatrix('warpFull: transform', transform);

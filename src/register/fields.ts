@@ -2,7 +2,8 @@
 // from each voxel of its own grid to the point it maps to; beyond its grid it goes on as at the border.
 import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
-import { type Plan, plan } from '../graph/plan.ts';
+import { checkOptions } from '../graph/options.ts';
+import { LEAST_BINDING, type Plan, plan } from '../graph/plan.ts';
 import { runOnce, Schedule } from '../graph/schedule.ts';
 import { type Affine, applyAffine, determinant, identityAffine, invertAffine } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
@@ -78,8 +79,6 @@ export interface InvertOptions {
   signal?: AbortSignal;
 }
 
-const invertOptions = ['grid', 'tolerance', 'maxIterations', 'signal'];
-
 /** Lengths of u(p + v(p)) + v(p), which is 0 for the exact inverse; of a field with a large affine part, where v leads into its grid. */
 export interface InverseResidual {
   mean: number;
@@ -111,8 +110,7 @@ export async function invert(
   options: InvertOptions = {},
 ): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
   const { grid = field, tolerance = 0.005, maxIterations = 40, signal } = options;
-  const unknown = Object.keys(options).filter((name) => !invertOptions.includes(name));
-  if (unknown.length) throw new Error(`invert: unknown option ${unknown.join(', ')}; there are ${invertOptions.join(', ')}`);
+  checkOptions('invert', options, ['grid', 'tolerance', 'maxIterations', 'signal']);
   checkValues('field', field, 3);
   checkGeometry('grid', grid);
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
@@ -262,12 +260,9 @@ export function checkReach({ size, affine, data }: DisplacementField, grid: Grid
 /** Of a grid's voxels, mm³. */
 const volume = (grid: Grid): number => voxelCount(grid) * Math.abs(determinant(grid.affine));
 
-/** What every adapter that can hold a field binds at once, in bytes. */
-const BINDING = 2 ** 27;
-
 /** A whole field as one input, or one a component where all of it in one buffer may be more than an adapter binds. */
 const components = (graph: Graph, field: Grid): Tensor[] =>
-  12 * voxelCount(field) <= BINDING
+  12 * voxelCount(field) <= LEAST_BINDING
     ? [graph.input('displacement', [1, 3, ...shapeOf(field)])]
     : ['i', 'j', 'k'].map((axis) => graph.input(`displacement ${axis}`, [1, 1, ...shapeOf(field)]));
 

@@ -1,4 +1,5 @@
 // Options of a registration: names, defaults, and what is refused.
+import { checkOptions } from '../graph/options.ts';
 import { type Affine, invertAffine } from '../io/affine.ts';
 import type { Grid } from '../io/volume.ts';
 import type { Model } from '../models/cells.ts';
@@ -126,8 +127,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
 export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedOptions {
   if (options === null || typeof options !== 'object')
     throw new Error(`register: options must be an object such as { levels: [8, 4] }, got ${options === null ? options : typeof options}`);
-  const unknown = Object.keys(options).filter((name) => !(names as readonly string[]).includes(name));
-  if (unknown.length) throw new Error(`register: unknown option ${unknown.join(', ')}; there are ${names.join(', ')}`);
+  checkOptions('register', options, names);
   const method = options.method ?? 'equilibrium';
   if (!methods.includes(method)) throw new Error(`method must be one of ${methods.join(', ')}, got ${method}`);
   const levels = options.levels ?? defaultLevels(fixed);

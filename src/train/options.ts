@@ -1,5 +1,6 @@
 // Options of a training run: their defaults, and what is refused.
 import { type Adjoint, adjoints } from '../deq/problem.ts';
+import { checkOptions } from '../graph/options.ts';
 import { type SimilarityJacobian, similarityJacobians } from '../models/cell.ts';
 import { type CellName, cells, type Model } from '../models/cells.ts';
 import { type Augmentation, augmentationFault, augmentations, synthetic } from './augment-options.ts';
@@ -84,14 +85,9 @@ export function resolveTrainOptions(given: GivenTrainOptions): TrainOptions {
   const fail = (what: string): never => {
     throw new Error(`train: ${what}`);
   };
-  const known = (object: object, names: readonly string[], where = '') => {
-    const unknown = Object.keys(object).filter((name) => !names.includes(name));
-    if (unknown.length) fail(`unknown option ${where}${unknown.join(', ')}; there are ${names.join(', ')}`);
-  };
-  known(given, Object.keys(defaults));
-  known(given.loss ?? {}, Object.keys(defaults.loss), 'loss.');
-  known(given.solver ?? {}, Object.keys(defaults.solver), 'solver.');
-  known(given.register ?? {}, Object.keys(defaults.register), 'register.');
+  checkOptions('train', given, Object.keys(defaults));
+  for (const group of ['loss', 'solver', 'register'] as const)
+    checkOptions('train', given[group] ?? {}, Object.keys(defaults[group]), `${group}.`);
   const options: TrainOptions = {
     ...defaults,
     ...given,
@@ -136,7 +132,7 @@ export function resolveTrainOptions(given: GivenTrainOptions): TrainOptions {
   between('solver.tolerance', options.solver.tolerance, 0, 1);
   if (!Array.isArray(options.stages) || !options.stages.length) fail('stages must be a list of { levels, steps }');
   options.stages.forEach((stage, i) => {
-    known(stage, ['levels', 'steps'], `stages[${i}].`);
+    checkOptions('train', stage, ['levels', 'steps'], `stages[${i}].`);
     whole(`stages[${i}].steps`, stage.steps, 1);
     const { levels } = stage;
     if (!Array.isArray(levels) || !levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1))
