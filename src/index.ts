@@ -41,6 +41,19 @@ export type { AffineMode, AffineResult, Memory } from './register/affine.ts';
 export type { IntensityWindow, Modality } from './register/intensity.ts';
 export { applyDisplacement, type Interpolation } from './register/apply.ts';
 export { transformPoints } from './register/points.ts';
+export {
+  dice,
+  hd95,
+  jacobianStats,
+  type JacobianStats,
+  type Overlap,
+  presentLabels,
+  type SurfaceDistance,
+  type TargetError,
+  tre,
+  warpLabels,
+} from './register/metrics.ts';
+export { nonDiffeomorphicPercent } from './register/diffeomorphic.ts';
 export { encodeModel, type ModelCard, parseModel } from './register/model.ts';
 export {
   composeFields,
@@ -62,10 +75,10 @@ export {
   parseDataList,
   subjectsOf,
 } from './io/data-list.ts';
-export type { Affine, Vec3 } from './io/affine.ts';
+export { type Affine, applyAffine, composeAffine, invertAffine, type Vec3, voxelSpacing, voxelToVoxel } from './io/affine.ts';
 export { type DisplacementForm, fromPhysical, toPhysical } from './io/displacement.ts';
-export type { Landmarks } from './io/landmarks.ts';
-export type { PointTable } from './io/points.ts';
+export { type Landmarks, parseLandmarks } from './io/landmarks.ts';
+export { parsePoints, type PointTable } from './io/points.ts';
 export { encodeItkAffine, parseItkAffine } from './io/transform.ts';
 export { type DisplacementField, encodeDisplacement, encodeNifti, type NiftiImage, parseDisplacement, parseNifti } from './io/nifti.ts';
 export type { Float32Volume, Grid, MaskedVolume, Volume } from './io/volume.ts';

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Evaluation } from '../src/cli/evaluation/content.ts';
-import { csvOf, figureNames, figures, meansOf, type Run } from '../src/cli/evaluation/figures.ts';
+import { csvOf, figureNames, figures, meansOf, mixedRegions, type Run } from '../src/cli/evaluation/figures.ts';
 import type { Done } from '../src/cli/evaluation/journal.ts';
 import { meansTable } from '../src/cli/evaluation/told.ts';
 import { deqreg } from './cli-run.ts';
@@ -184,7 +184,11 @@ globals.GPUAdapter.prototype.requestDevice = async function (...args) {
 
 test('mean and standard deviation with n − 1; a row of CSV is quoted', () => {
   const some = (value: number | null) => Object.fromEntries(figureNames.map((name) => [name, value])) as Run['figures'];
-  const runs: Run[] = [1, 2, 4, null].map((value, n) => ({ pair: `${n}`, method: 'a', figures: some(value), levels: [] }));
+  const runs: Run[] = [1, 2, 4, null].map((value, n) => ({
+    ...{ pair: `${n}`, method: 'a', figures: some(value), levels: [] },
+    ...(n < 2 && { dices: { 10: 0.25, 2: 0.5 } }),
+    region: n ? 'fixed labels' : 'fixed mask',
+  }));
   runs.push({ pair: 'x, "y"', method: 'a', error: 'no\nfile' }, { pair: '0', method: 'b', figures: some(5), levels: [] });
   const { runs: count, failed, means } = meansOf(runs, 'a');
   assert.equal([count, failed, means.dice!.n], [5, 1, 3]);
@@ -192,9 +196,12 @@ test('mean and standard deviation with n − 1; a row of CSV is quoted', () => {
   const lines = csvOf(runs).split('\n');
   assert.is(
     lines[0],
-    `pair,method,${figureNames.map((name) => figures[name].column).join(',')},iterations,rms_residual_voxel,verdicts,error`,
+    `pair,method,${figureNames.map((name) => figures[name].column).join(',')},region,iterations,rms_residual_voxel,verdicts,error,dice_2,dice_10`,
   );
-  assert.match(lines[5]!, /^"x, ""y""",a,,+"no$/);
+  assert.match(lines[1]!, /^0,a,.*,fixed mask,,,,,0.5,0.25$/);
+  assert.match(csvOf(runs), /^"x, ""y""",a,,+"no\nfile",,$/m);
+  assert.match(mixedRegions(runs)!, /different regions, .*: fixed mask \(1 pairs\), fixed labels \(3 pairs\)$/);
+  assert.is(mixedRegions(runs.slice(1)), undefined);
 });
 
 const REFUSED: [args: string, code: number, message: RegExp][] = [

@@ -15,7 +15,7 @@ let folder = '';
 const at = (...parts: string[]) => join(folder, ...parts);
 const run = (args: string) => deqreg(folder, args.split(' '));
 
-const { fixed, fixedSeg } = phantom('brain', [40, 44, 48], 1);
+const { fixed, fixedSeg, moving: bent } = phantom('brain', [40, 44, 48], 1);
 /** A corner of a volume from voxel `from` on, on its own grid, where the volume has it. */
 function crop<T extends Grid & { data: Float32Array }>(whole: T, from: number, size: [number, number, number]): T {
   const [w, h, d] = size,
@@ -179,6 +179,35 @@ test('a header without orientation, or with two of them, is told', async () => {
   }
   const { stderr } = await run('register --fixed whole.nii --moving whole.nii --out same --levels 2 --iterations 1 --affine none');
   assert.not.match(stderr, /warning/);
+});
+
+test('voxels that are NaN count as background, which is told', async () => {
+  const onto = (moving: string) =>
+    run(`register --fixed whole.nii --moving ${moving} --out ${moving}.o --levels 2 --iterations 1 --affine none --json`);
+  const lowest = fixed.data.reduce((a, b) => Math.min(a, b));
+  const holes = fixed.data.map((value) => (value === lowest ? NaN : value));
+  await writeNifti(at('holes.nii'), encodeNifti({ ...fixed, data: holes, dtype: 'float32' }));
+  const rest = holes.reduce((least, x) => (x < least ? x : least), Infinity);
+  await writeNifti(at('filled.nii'), encodeNifti({ ...fixed, data: holes.map((x) => (Number.isNaN(x) ? rest : x)), dtype: 'float32' }));
+  const [nan, filled] = [await onto('holes.nii'), await onto('filled.nii')];
+  assert.match(nan.stderr, /warning: holes\.nii: \d+ of \d+ voxels are NaN; they count as background, \d/);
+  assert.equal(JSON.parse(nan.stdout).similarity, JSON.parse(filled.stdout).similarity);
+});
+
+test('figures that speak against a result are told: landmarks and labels of something else', async () => {
+  await writeNifti(at('ball.nii'), encodeNifti({ ...fixed, data: fixed.data.map((_, v) => Number(v % 97 === 0)), dtype: 'uint8' }));
+  await writeNifti(at('other.nii'), encodeNifti({ ...fixed, data: fixed.data.map((_, v) => Number(v % 89 === 0)), dtype: 'uint8' }));
+  await writeNifti(at('bent.nii'), encodeNifti({ ...bent, dtype: 'float32' }));
+  const point = fixed.size.map((n) => n / 2).join(',');
+  await writeFile(at('same.csv'), `fixed_i,fixed_j,fixed_k,moving_i,moving_j,moving_k\n${point},${point}\n`);
+  const { stderr, stdout } = await run(
+    'register --fixed whole.nii --moving bent.nii --fixed-seg ball.nii --moving-seg other.nii --landmarks same.csv --out against --levels 4 --affine none --json',
+  );
+  const told = [
+    /the labels hardly overlap: Dice 0\.0\d\d on average; are these label maps/,
+    /the landmarks are farther apart than before: TRE 0\.00 → \d/,
+  ];
+  for (const words of told) assert.ok(words.test(stderr) && words.test(JSON.parse(stdout).warnings.join('\n')), stderr);
 });
 
 test('labels asked for that a map lacks are told, with the map', async () => {

@@ -46,7 +46,11 @@ const BAD: [text: string, message: RegExp][] = [
   ['1 2 3 4 5 6', /^l\.csv(:1)?: /],
   [`moving_i,moving_j,moving_k,fixed_i,fixed_j,fixed_k\n${ROWS[0]}`, /^l\.csv:1: its columns are .*: moving before fixed; expected/],
   [`fixed_i,fixed_j,fixed_k,moving_i,moving_j,moving_k,weight\n${ROWS[0]},1`, /^l\.csv:1: .*: the first of 7 is a name; expected/],
-  [`fixed_x_mm,fixed_y_mm,fixed_z_mm,moving_x_mm,moving_y_mm,moving_z_mm\n${ROWS[0]}`, /^l\.csv:1: its column fixed_x_mm is no voxel/],
+  [
+    `fixed_x_mm,fixed_y_mm,fixed_z_mm,moving_x_mm,moving_y_mm,moving_z_mm\n${ROWS[0]}`,
+    /^l\.csv:1: its column fixed_x_mm is named like no voxel index; .*: name them fixed_x/,
+  ],
+  [`fixed_x,fixed_y,fixed_z,moving_x,moving_y,moving_z\n${ROWS[0]}`, /^l\.csv:1: its columns are in mm, by x, y, z, .* give these too$/],
 ];
 
 for (const [text, message] of BAD) {
@@ -64,6 +68,16 @@ test('encodeLandmarks is read back exactly', async () => {
   }
   assert.match(await messageOf(() => encodeLandmarks({ fixed, moving, names: ['a,b', 'c'] })), /the name "a,b" contains a separator/);
   assert.match(await messageOf(() => encodeLandmarks({ fixed, moving: moving.subarray(3) })), /2 fixed points, 1 moving points/);
+});
+
+test('columns x, y, z are LPS mm, and become voxels by the grids', () => {
+  const fixed = { size: [8, 9, 10] as [number, number, number], affine: [-2, 0, 0, 7, 0, 2, 0, 1, 0, 0, 3, -4] };
+  const moving = { ...fixed, affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] };
+  const text = 'name,Fixed_X,Fixed_Y,Fixed_Z,Moving_X,Moving_Y,Moving_Z\na,-3,-5,2,-1,-2,3\n';
+  const read = parseLandmarks('l.csv', text, { fixed, moving });
+  assert.equal([[...read.fixed], [...read.moving]], [[2, 2, 2], [1, 2, 3]]); // prettier-ignore
+  const voxels = 'fixed_i,fixed_j,fixed_k,moving_i,moving_j,moving_k\n2,2,2,1,2,3\n';
+  assert.equal([...parseLandmarks('l.csv', voxels, { fixed, moving }).fixed], [2, 2, 2]);
 });
 
 test('quoted fields are what is in the quotes, in a header too', () => {

@@ -1,21 +1,27 @@
 // What callers of the library hand in: checked by name before anything runs, masks by their sign, and how a run is watched and ended.
+import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   applyDisplacement,
+  composeFields,
   encodeDisplacement,
   encodeNifti,
   type Gpu,
   invert,
+  jacobian,
   type MaskedVolume,
   parseDisplacement,
   parseNifti,
+  planRegistration,
   type Progress,
   register,
   type RegisterOptions,
   toPhysical,
+  type Vec3,
   type Volume,
 } from '../src/index.ts';
+import { parseVolume } from '../src/io/files.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { gpu } from './gpu.ts';
 import { moved, transformOf } from './moved.ts';
@@ -55,6 +61,14 @@ test('what is no volume, field, choice or option is refused by its name', async 
     [fixed, moving, () => {}, /^register: options must be an object such as \{ levels: \[8, 4\] \}, got function$/],
     [fixed, moving, { initial: 'affine.txt' }, /^initial must be twelve numbers, the three rows of an affine in RAS mm, got affine\.txt$/],
     [fixed, moving, { initial: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0] }, /^initial: its affine is singular/],
+    [undefined, moving, {}, /^fixed must be an object with size and affine, got undefined$/],
+    [fixed, { ...moving, size: Int32Array.from(moving.size) }, {}, /^moving: size must be three whole numbers above 0 .*, got Int32Array$/],
+    [fixed, { ...moving, affine: [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] }, {}, /^moving: its affine is singular/],
+    [fixed, moving, { signal: new AbortController() }, /^signal must be an AbortSignal, such as the `signal` of an AbortController/],
+    [fixed, moving, { levels: '8,4' }, /^levels must be powers of two such as 8,4,2, got 8,4$/],
+    [fixed, moving, { iterations: '4' }, /^iterations must be one number, or a list of one a level, got "4"$/],
+    [fixed, moving, { lambda: null }, /^lambda must be one number, or a list of one a level, got null$/],
+    [fixed, moving, { method: 'deq', model: 'brain-mri' }, /^model must be what readModel or parseModel gives as `model`, got brain-mri$/],
     [fixed, moving, { levels: ['8', '4'] }, /^levels must be powers of two such as 8,4,2, got 8,4$/],
   ];
   for (const [a, b, options, message] of cases)
@@ -66,6 +80,17 @@ test('what is no volume, field, choice or option is refused by its name', async 
     await rejection(applyDisplacement(g, brain.movingSeg, field, nearest)),
     /^interpolation must be one of linear, nearest; got Nearest$/,
   );
+  const holed = { ...field, data: field.data.map((x, v) => (v === 9 ? NaN : x)) };
+  for (const taken of [
+    () => invert(g, holed),
+    () => jacobian(g, holed),
+    () => composeFields(g, field, holed),
+    () => applyDisplacement(g, moving, holed),
+  ])
+    assert.match(await rejection(taken()), /: 1 of 64512 voxels are NaN or infinite/);
+  const far = { size: [512, 512, 320] as Vec3, affine: [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] };
+  assert.throws(() => planRegistration(far, far), /^fixed: its affine is singular/);
+  assert.throws(() => encodeDisplacement(field, 'itkk' as 'itk'), /^encodeDisplacement: form must be one of itk, .*; got itkk$/);
   const third = { ...field, data: field.data.slice(0, 21504) };
   assert.match(await rejection(applyDisplacement(g, moving, third)), /^displacement: data must have 3×24×28×32 = 64512 values, got 21504$/);
   assert.match(await rejection(invert(g, field, { tol: 1 } as object)), /^invert: unknown option tol; there are grid, tolerance, /);
@@ -80,6 +105,22 @@ test('bytes come as an ArrayBuffer, or as a view into one', () => {
     assert.equal(parseNifti('x', given).data, fixed.data);
   assert.equal(parseDisplacement('u', encodeDisplacement(field)).data, field.data);
   assert.throws(() => parseNifti('x', 'text' as unknown as Uint8Array), /^x: bytes must be an ArrayBuffer or a Uint8Array, got string$/);
+});
+
+test('values in shared memory are taken, a volume of more voxels than are wanted is not', async () => {
+  const shared = (volume: Volume) => {
+    const data = new Float32Array(new SharedArrayBuffer(volume.data.byteLength));
+    data.set(volume.data);
+    return { ...volume, data };
+  };
+  const [plain, same] = [await run(fixed, moving, short), await run(shared(fixed), shared(moving), short)];
+  assert.equal(same.displacement, plain.displacement);
+  const bytes = encodeNifti({ ...fixed, dtype: 'float32' });
+  assert.equal((await parseVolume('x', bytes.slice().buffer)).data, fixed.data);
+  assert.match(
+    await rejection(parseVolume('x', gzipSync(bytes), { maxVoxels: 1000 })),
+    /^x: 24×28×32 voxels; at most 1000 are taken here$/,
+  );
 });
 
 test('progress begins at once, never falls, and ends at 1', async () => {
@@ -108,6 +149,7 @@ test('a signal, or an error of onProgress, ends a registration with its reason, 
     throw reason;
   });
   assert.is(await thrown.catch((error) => error), reason);
+  assert.is(await run(fixed, moving, short, () => Promise.reject(reason)).catch((error) => error), reason);
   const stopped = invert(await gpu(), field, { signal: AbortSignal.abort(reason) });
   assert.is(await stopped.catch((error) => error), reason);
   assert.is(ledger.live.total, before, 'nothing is left behind');

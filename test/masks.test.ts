@@ -2,10 +2,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type MaskedVolume, register, type RegisterOptions, type Volume } from '../src/index.ts';
-import { type Vec3, voxelToVoxel } from '../src/io/affine.ts';
+import { applyAffine, type Vec3, voxelToVoxel } from '../src/io/affine.ts';
+import type { Grid } from '../src/io/volume.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { moments } from '../src/register/moments.ts';
 import { dice, jacobianStats, presentLabels, warpLabels } from '../src/register/metrics.ts';
+import { contains, overlap } from '../src/register/overlap.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { gpu } from './gpu.ts';
 import { rejection } from './rejection.ts';
@@ -50,6 +52,25 @@ test('an artefact outside the mask does not change what is inside; without the m
   const [with_, without] = [apart(masked.displacement, clean.displacement, mask), apart(bare.displacement, clean.displacement, mask)];
   assert.ok(with_ < 0.04 && without > 4 * with_, `${with_} voxels with the mask, ${without} without`);
   assert.equal(masked.memory.measured, masked.memory.planned);
+});
+
+test('the share of a grid inside another is that of its voxels, counted one by one, however both lie', () => {
+  const grid = { size: [37, 29, 31] as Vec3, affine: [2, 0.3, 0, -30, -0.4, 1.9, 0.2, -20, 0.1, -0.3, -2.6, 50] };
+  const others: Grid[] = [
+    { ...grid, size: [36, 29, 31] }, // one voxel less
+    { size: [20, 40, 30], affine: [1, 0, 0, -20, 0, 0, 1.5, -15, 0, 2, 0, -20] },
+    { size: [9, 9, 9], affine: [-4, 0, 0, 20, 0, 4, 0, -10, 0, 0, 4, -10] },
+    { size: [5, 5, 5], affine: [1, 0, 0, 900, 0, 1, 0, 0, 0, 0, 1, 0] },
+  ];
+  for (const other of others) {
+    const m = voxelToVoxel(grid.affine, other.affine);
+    let inside = 0;
+    for (let v = 0; v < 37 * 29 * 31; v++)
+      inside += Number(contains(other, ...applyAffine(m, [v % 37, Math.floor(v / 37) % 29, Math.floor(v / (37 * 29))])));
+    assert.is(overlap(grid, other), inside / (37 * 29 * 31));
+  }
+  assert.is(overlap(grid, others[0]!), 36 / 37);
+  assert.is(overlap(grid, grid), 1);
 });
 
 test('windows and moments: values inside the mask decide', () => {

@@ -14,14 +14,18 @@ import { withOutputs } from './outputs.ts';
 
 /** A displacement field from a file, without NaN. */
 export async function readField(path: string, form?: DisplacementForm): Promise<DisplacementField> {
+  if (isAffineFile(path))
+    throw new Error(`${path}: an affine where a displacement is expected; deqreg compose --first ${path} --like GRID makes one of it`);
   const field = await readDisplacement(path, form);
   checkFinite(path, field);
   return field;
 }
 
+/** Is a file one of ITK's or ANTs' affines, by its name? */
+const isAffineFile = (path: string): boolean => /\.(mat|txt|tfm)$/i.test(path);
+
 /** A displacement field, or an affine of ITK (RAS mm), by the file's name. */
-export const readMap = (path: string): Promise<DisplacementField | Affine> =>
-  /\.(nii|hdr|img)(\.gz)?$/i.test(path) ? readField(path) : readAffine(path);
+export const readMap = (path: string): Promise<DisplacementField | Affine> => (isAffineFile(path) ? readAffine(path) : readField(path));
 
 /** The name of a NIfTI file to write. */
 export function outputName(path: string): string {

@@ -42,29 +42,26 @@ export interface Inputs {
 /** Reads all files in parallel. `labels` are the wanted ones; without them, all but 0 that are in both maps count. */
 export async function readInputs(paths: InputPaths, labels?: readonly number[], affine: AffineMode = 'auto'): Promise<Inputs> {
   const optional = (path: string | undefined) => (path === undefined ? undefined : readVolume(path));
-  const [fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks, initial] = await Promise.all([
+  const [fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, initial] = await Promise.all([
     readVolume(paths.fixed),
     readVolume(paths.moving),
     optional(paths.fixedMask),
     optional(paths.movingMask),
     optional(paths.fixedSeg),
     optional(paths.movingSeg),
-    paths.landmarks === undefined ? undefined : readLandmarks(paths.landmarks),
     paths.initial === undefined ? undefined : readAffine(paths.initial),
   ]);
+  const landmarks = paths.landmarks === undefined ? undefined : await readLandmarks(paths.landmarks, { fixed, moving });
+  const warnings: string[] = [];
   for (const [path, volume] of [
     [paths.fixed, fixed],
     [paths.moving, moving],
   ] as const) {
-    checkFinite(path, volume);
+    warnings.push(...doubts([[path, volume]]), ...withoutNaN(path, volume));
     checkNotConstant(path, volume);
   }
   if (affine === 'auto' || affine === 'none')
     within([paths.fixed, paths.moving, ...(initial ? [paths.initial] : [])].join(', '), () => checkOverlap(fixed, placed(moving, initial)));
-  const warnings = doubts([
-    [paths.fixed, fixed],
-    [paths.moving, moving],
-  ]);
   const inputs: Inputs = { paths, fixed, moving, landmarks, initial, warnings };
   if (fixedMask) inputs.fixed = { ...fixed, mask: maskOf(paths.fixedMask!, fixedMask, paths.fixed, fixed) };
   if (movingMask) inputs.moving = { ...moving, mask: maskOf(paths.movingMask!, movingMask, paths.moving, moving) };
@@ -87,6 +84,20 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
     within(paths.landmarks!, () => tre(landmarks, null, fixed.size, voxelToVoxel(fixed.affine, moving.affine), moving));
   }
   return inputs;
+}
+
+/** Gives voxels that are NaN the smallest value, as some programs store their background: a line of it, or none. Throws on infinite values, and on nothing else. */
+function withoutNaN(path: string, volume: Volume): string[] {
+  const { data } = volume;
+  const count = data.reduce((n, value) => n + Number(Number.isNaN(value)), 0);
+  if (count && count < data.length) {
+    const background = data.reduce((least, value) => (value < least ? value : least), Infinity);
+    data.forEach((value, v) => Number.isNaN(value) && (data[v] = background));
+    checkFinite(path, volume);
+    return [`${path}: ${count} of ${data.length} voxels are NaN; they count as background, ${background}`];
+  }
+  checkFinite(path, volume);
+  return [];
 }
 
 /** Which of the wanted labels do not count, and which map lacks them: a line, or none. */

@@ -23,6 +23,23 @@ export function quality(
   return { ...accuracy(inputs, u, warpedLabels), ...regularity(u, determinants, inputs, intensities.fixed), similarity };
 }
 
+/** Labels that overlap less than this after a registration are of something else. */
+const LOST = 0.05;
+
+/** What of the figures speaks against the result, a sentence each. */
+export function speaksAgainst({ dice, tre }: ReturnType<typeof accuracy>): string[] {
+  return [
+    ...(dice && dice.mean < LOST
+      ? [`the labels hardly overlap: Dice ${dice.mean.toFixed(3)} on average; are these label maps, and of these images?`]
+      : dice && dice.mean < dice.before
+        ? [`the labels overlap less than before: Dice ${dice.before.toFixed(3)} → ${dice.mean.toFixed(3)}`]
+        : []),
+    ...(tre && tre.after > tre.before
+      ? [`the landmarks are farther apart than before: TRE ${tre.before.toFixed(2)} → ${tre.after.toFixed(2)} mm`]
+      : []),
+  ];
+}
+
 /** What of it labels and landmarks tell, for any displacement u [3, D, H, W] in voxels of the fixed grid. */
 export function accuracy(inputs: Inputs, u: Float32Array, warpedLabels?: Float32Array) {
   const { fixed, moving, segmentation, landmarks } = inputs;
@@ -114,7 +131,7 @@ export function report(
     options: { ...options, ...(inputs.segmentation && { labels: inputs.segmentation.labels }) },
     intensities,
     inputs: inputs.paths,
-    warnings: [...inputs.warnings, ...registration.warnings],
+    warnings: [...inputs.warnings, ...registration.warnings, ...speaksAgainst(figures)],
   };
 }
 export type Report = ReturnType<typeof report>;

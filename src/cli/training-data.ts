@@ -113,7 +113,7 @@ async function readPair(pair: DataPair, labels: readonly number[]): Promise<Vali
         moving: movingLabel,
         labels: within(pair.name, () => presentLabels(fixedLabel.data, movingLabel.data, labels.length ? labels : undefined)),
       },
-    landmarks: pair.landmarks === undefined ? undefined : await readLandmarks(pair.landmarks),
+    landmarks: pair.landmarks === undefined ? undefined : await readLandmarks(pair.landmarks, { fixed, moving }),
     initial: pair.initial === undefined ? undefined : await readAffine(pair.initial),
   };
 }

@@ -61,7 +61,7 @@ export class Gpu {
   }
 
   /** Opens a device with the adapter's full limits, or wraps a device that the caller made (its limits then hold). */
-  static async open({ adapter, device, waiting = (work) => work }: Opened): Promise<Gpu> {
+  static async open({ adapter, device, waiting = (work) => work }: Opened = {}): Promise<Gpu> {
     if (device) return new Gpu(device, describe(device.adapterInfo), false, waiting);
     if (!adapter)
       throw new Error('Gpu.open: no adapter: requestAdapter() found none; check the browser and its graphics driver, or give { device }');

@@ -146,7 +146,13 @@ export class Schedule {
     const slot = this.slotOf(tensor),
       buffer = this.buffers.get(slot)!;
     this.asked(`upload ${label}`, () => {
-      if (values) return device.queue.writeBuffer(buffer, 0, source as Float32Array<ArrayBuffer>);
+      // Dawn's binding for Node ends the process over shared memory.
+      if (values)
+        return device.queue.writeBuffer(
+          buffer,
+          0,
+          source.buffer instanceof ArrayBuffer ? (source as Float32Array<ArrayBuffer>) : source.slice(),
+        );
       const encoder = device.createCommandEncoder({ label: `upload ${label}` });
       encoder.copyBufferToBuffer(source, 0, buffer, 0, bytesOf(tensor));
       device.queue.submit([encoder.finish()]);
@@ -215,7 +221,9 @@ export class Schedule {
     this.reading = true;
     try {
       const bytes = new Uint8Array(result.buffer, result.byteOffset, result.byteLength);
-      await this.gpu.read(this.bufferOf(f32(tensor), 'read'), bytes, this.staging);
+      await this.gpu.read(this.bufferOf(f32(tensor), 'read'), bytes, this.staging).catch((error: unknown) => {
+        throw this.destroyed ? new Error(`read ${tensor.label}: this schedule was destroyed meanwhile`) : error;
+      });
       await this.settled();
       return result;
     } finally {

@@ -13,7 +13,7 @@ import { HEADER_BYTES, parseHeader, type NiftiHeader } from './nifti-header.ts';
 import { bufferOf, displacementSize, parseDisplacement, parseNifti, VECTOR_INTENTS, volumeSize, type DisplacementField } from './nifti.ts';
 import { parsePoints, type PointTable } from './points.ts';
 import { parseItkAffine } from './transform.ts';
-import type { Volume } from './volume.ts';
+import type { Grid, Volume } from './volume.ts';
 
 /** Bytes after the image that a gzip stream may still hold; they are read (the checksum comes last) and dropped. */
 const SLACK = 16 * 2 ** 20;
@@ -26,11 +26,17 @@ export async function readVolume(path: string): Promise<Volume> {
   return parseNifti(path, buffer, image);
 }
 
-/** A 3-D image from the content of a single-file NIfTI, gzipped or not, as a server receives it; `name` begins the errors. */
-export async function parseVolume(name: string, bytes: Uint8Array): Promise<Volume> {
-  const buffer = await decompressed(name, bytes, (start) =>
-    wantedOf(parseHeader(name, start), start, (header) => volumeSize(name, header)),
-  );
+/**
+ * A 3-D image from the content of a single-file NIfTI, gzipped or not, as a server receives it; `name` begins the errors. More than `maxVoxels` are refused
+ * by the header, before anything is decompressed. Values of uncompressed float32 lie in the bytes given.
+ */
+export async function parseVolume(name: string, bytes: Uint8Array | ArrayBuffer, { maxVoxels = Infinity } = {}): Promise<Volume> {
+  const check = (header: NiftiHeader) => {
+    const [w, h, d] = volumeSize(name, header);
+    if (w * h * d > maxVoxels) throw new Error(`${name}: ${w}×${h}×${d} voxels; at most ${maxVoxels} are taken here`);
+  };
+  const content = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes;
+  const buffer = await decompressed(name, content, (start) => wantedOf(parseHeader(name, start), start, check));
   return parseNifti(name, buffer);
 }
 
@@ -40,8 +46,9 @@ export async function readDisplacement(path: string, form: DisplacementForm = 'i
   return parseDisplacement(path, buffer, image, form);
 }
 
-export async function readLandmarks(path: string): Promise<Landmarks> {
-  return parseLandmarks(path, (await readBytes(path)).toString('utf8'));
+/** Reads corresponding points; `images`, their grids, are needed for a table in mm. */
+export async function readLandmarks(path: string, images?: { fixed: Grid; moving: Grid }): Promise<Landmarks> {
+  return parseLandmarks(path, (await readBytes(path)).toString('utf8'), images);
 }
 
 /** Reads a table of points. */

@@ -1,4 +1,6 @@
+import { applyAffine, invertAffine, lpsOf } from './affine.ts';
 import { isNumber, parseTable } from './table.ts';
+import type { Grid } from './volume.ts';
 
 /** Corresponding points in voxels (i, j, k): n×3 each, `fixed` in the fixed image's grid and `moving` in the moving image's. */
 export interface Landmarks {
@@ -9,12 +11,16 @@ export interface Landmarks {
 
 /**
  * A table with the columns [name,] fixed i, j, k, moving i, j, k, separated by tabs, semicolons or commas. Fields may be
- * quoted. The first line is a header when none of its fields is a number. Throws `file:line: …` for a row that is not six numbers after an optional name.
+ * quoted. The first line is a header when none of its fields is a number; with columns that end in x, y, z in place of i, j, k the points are in LPS mm,
+ * and become voxels by the images' grids. Throws `file:line: …` for a row that is not six numbers after an optional name.
  */
-export function parseLandmarks(name: string, text: string): Landmarks {
+export function parseLandmarks(name: string, text: string, images?: { fixed: Grid; moving: Grid }): Landmarks {
   const { rows } = parseTable(text, 6);
   const header = rows.length && !rows[0].fields.some(isNumber) ? rows.shift()!.fields : undefined;
   if (header) checkHeader(name, header);
+  const physical = header && /^(\w*x,\w*y,\w*z,?){2}$/i.test(header.slice(-6).join(','));
+  if (physical && !images)
+    throw new Error(`${name}:1: its columns are in mm, by x, y, z, which become voxels by the images' grids: give these too`);
   if (!rows.length) throw new Error(`${name}: no landmarks; expected lines of fixed i, j, k and moving i, j, k in voxels`);
 
   const named = rows[0].fields.length === 7;
@@ -29,9 +35,13 @@ export function parseLandmarks(name: string, text: string): Landmarks {
     if (named && isNumber(fields[0]) && !/^\d+$/.test(fields[0])) fail(`the first of 7 columns is a name, got "${fields[0]}"`);
     return fields.slice(-6).map((field) => (isNumber(field) ? Number(field) : fail(`"${field}" is not a number`)));
   });
+  const [toFixed, toMoving] = [images?.fixed, images?.moving].map((grid) => {
+    const toVoxel = physical && grid && invertAffine(grid.affine);
+    return (point: readonly number[]) => (toVoxel ? applyAffine(toVoxel, lpsOf(point)) : point); // LPS is its own way back
+  });
   return {
-    fixed: Float64Array.from(points.flatMap((point) => point.slice(0, 3))),
-    moving: Float64Array.from(points.flatMap((point) => point.slice(3))),
+    fixed: Float64Array.from(points.flatMap((point) => toFixed!(point.slice(0, 3)))),
+    moving: Float64Array.from(points.flatMap((point) => toMoving!(point.slice(3)))),
     ...(named && { names: rows.map(({ fields }) => fields[0]) }),
   };
 }
@@ -39,13 +49,14 @@ export function parseLandmarks(name: string, text: string): Landmarks {
 /** Throws on a header that tells another order of the columns, or other units, than the ones that are read. */
 function checkHeader(name: string, header: string[]): void {
   const [fixed, moving] = [/^(fix|target|reference)/i, /^(mov|source)/i].map((side) => header.findIndex((field) => side.test(field)));
-  const expected = 'expected are [name,] fixed i, j, k, moving i, j, k in voxels';
+  const expected = 'expected are [name,] fixed i, j, k, moving i, j, k in voxels, or fixed x, y, z, moving x, y, z in LPS mm';
   if (fixed! >= 0 && moving! >= 0 && moving! < fixed!)
     throw new Error(`${name}:1: its columns are ${header.join(', ')}: moving before fixed; ${expected}`);
   if (header.length === 7 && fixed === 0)
     throw new Error(`${name}:1: its columns are ${header.join(', ')}: the first of 7 is a name; ${expected}`);
   const physical = header.find((field) => /^[\w ]*[_ .([](mm|lps|ras)[)\]]?$/i.test(field));
-  if (physical !== undefined) throw new Error(`${name}:1: its column ${physical} is no voxel index; ${expected}`);
+  if (physical !== undefined)
+    throw new Error(`${name}:1: its column ${physical} is named like no voxel index; ${expected}: name them fixed_x, …`);
 }
 
 /** The text that `parseLandmarks` reads, comma-separated. */

@@ -58,16 +58,20 @@ export function parseHeader(name: string, buffer: ArrayBuffer): NiftiHeader {
   };
   if (!buffer.byteLength) fail('empty file');
   if (buffer.byteLength < HEADER_BYTES[1]) fail(`not a NIfTI file: ${buffer.byteLength} bytes, a header has ${HEADER_BYTES[1]}`);
+  const sizes = [true, false].map((little) => new DataView(buffer).getInt32(0, little));
   const version = isNIFTI1(buffer, true)
     ? 1
     : isNIFTI2(buffer, true)
       ? 2
-      : fail('not a NIfTI file (its header lacks the mark n+1, ni1, n+2 or ni2)');
+      : fail(
+          sizes.includes(HEADER_BYTES[1])
+            ? 'an Analyze 7.5 image, or a NIfTI header without its mark: convert it to NIfTI'
+            : 'not a NIfTI file (its header lacks the mark n+1, ni1, n+2 or ni2)',
+        );
   if (buffer.byteLength < HEADER_BYTES[version]) fail(`truncated header: ${buffer.byteLength} of ${HEADER_BYTES[version]} bytes`);
 
   // nifti-reader-js gets the header's bytes alone: its walk over the extensions trusts their sizes, and never ends on crafted ones.
   const bytes = buffer.slice(0, HEADER_BYTES[version]);
-  const sizes = [new DataView(bytes).getInt32(0, true), new DataView(bytes).getInt32(0, false)];
   if (!sizes.includes(HEADER_BYTES[version])) fail(`not a NIfTI file: sizeof_hdr = ${sizes[0]}, expected ${HEADER_BYTES[version]}`);
   const header = version === 1 ? new NIFTI1() : new NIFTI2();
   header.readHeader(bytes);
@@ -155,7 +159,7 @@ const SHEARED = 0.01;
 /** Why an affine may not be what the writer of the file meant, or what other programs take. */
 function doubtOf(source: string, affine: Affine, qform: Affine | undefined, size: Vec3): string | undefined {
   if (source === 'pixdim')
-    return 'its header tells no orientation (sform_code and qform_code are 0): axes are taken as left to right, posterior to anterior, inferior to superior';
+    return 'its header tells no orientation (sform_code and qform_code are 0): axes are taken as left to right, posterior to anterior, inferior to superior; left and right may be exchanged, which no figure shows';
   const spacing = voxelSpacing(affine);
   const far = qform ? furthest({ size, affine }, { size, affine: qform }) : 0;
   if (far > APART * Math.min(...spacing))

@@ -158,6 +158,8 @@ export function encodeNifti({ size, affine, data, dtype, description }: NiftiIma
 
 /** A displacement field in one of the `displacementForms`, float32; `data` is [3, D, H, W] in that form's unit. */
 export function encodeDisplacement({ size, affine, data }: DisplacementField, form: DisplacementForm = 'itk'): Uint8Array<ArrayBuffer> {
+  if (!Object.hasOwn(displacementForms, form))
+    throw new Error(`encodeDisplacement: form must be one of ${Object.keys(displacementForms).join(', ')}; got ${form}`);
   const {
     more,
     intents: [intent],

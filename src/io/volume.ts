@@ -1,4 +1,4 @@
-import { applyAffine, voxelSpacing, type Affine, type Vec3 } from './affine.ts';
+import { applyAffine, invertAffine, voxelSpacing, type Affine, type Vec3 } from './affine.ts';
 import type { Dtype } from './nifti-header.ts';
 
 /** Where the voxels are: extents along i, j, k (W, H, D) and the affine voxel → RAS mm. */
@@ -28,11 +28,18 @@ export function voxelCount({ size: [w, h, d] }: Grid): number {
 }
 
 /** Throws on what is no grid. `name` starts the message, usually the file's path. */
-export function checkGeometry(name: string, { size, affine }: Grid): void {
-  if (size?.length !== 3 || !size.every((n) => Number.isInteger(n) && n > 0))
+export function checkGeometry(name: string, grid: Grid): void {
+  if (grid === null || typeof grid !== 'object') throw new Error(`${name} must be an object with size and affine, got ${show(grid)}`);
+  const { size, affine } = grid;
+  if (!Array.isArray(size) || size.length !== 3 || !size.every((n) => Number.isInteger(n) && n > 0))
     throw new Error(`${name}: size must be three whole numbers above 0 (W, H, D), got ${show(size)}`);
-  if (affine?.length !== 12 || !affine.every(Number.isFinite))
+  if (!Array.isArray(affine) || affine.length !== 12 || !affine.every(Number.isFinite))
     throw new Error(`${name}: affine must be twelve numbers, the three rows that lead from voxels to RAS mm, got ${show(affine)}`);
+  try {
+    invertAffine(affine);
+  } catch (error) {
+    throw new Error(`${name}: its ${(error as Error).message}`);
+  }
 }
 
 /** Throws where a grid has not `channels` values a voxel as a Float32Array: one of an image, three of a displacement. */

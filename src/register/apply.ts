@@ -7,7 +7,7 @@ import { fromPhysical } from '../io/displacement.ts';
 import type { DisplacementField } from '../io/nifti.ts';
 import { checkValues, type Float32Volume, type Volume, voxelCount } from '../io/volume.ts';
 import { warp } from '../ops/index.ts';
-import { checkReach } from './fields.ts';
+import { checkField, checkReach } from './fields.ts';
 import { blankBeyond } from './overlap.ts';
 import { warpLabels } from './metrics.ts';
 import { matrixBetween, shapeOf } from './pyramid.ts';
@@ -30,7 +30,7 @@ export async function applyDisplacement(
   if (!interpolations.includes(interpolation))
     throw new Error(`interpolation must be one of ${interpolations.join(', ')}; got ${interpolation}`);
   checkValues('moving', moving, 1);
-  checkValues('displacement', displacement, 3);
+  checkField('displacement', displacement);
   checkReach(displacement, moving);
   const { size, affine } = displacement;
   const steps = fromPhysical(displacement.data, displacement);

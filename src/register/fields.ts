@@ -8,7 +8,7 @@ import { runOnce, Schedule } from '../graph/schedule.ts';
 import { type Affine, applyAffine, determinant, identityAffine, invertAffine } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
 import type { DisplacementField } from '../io/nifti.ts';
-import { checkGeometry, checkValues, type Float32Volume, type Grid, voxelCount } from '../io/volume.ts';
+import { checkFinite, checkGeometry, checkValues, type Float32Volume, type Grid, voxelCount } from '../io/volume.ts';
 import { add, concat, inverse, jacobianDeterminant, type Matrix, warp } from '../ops/index.ts';
 import { followedBy, nearestAffine, withoutAffine } from './nearest-affine.ts';
 import { contains } from './overlap.ts';
@@ -20,7 +20,7 @@ import { cut, paste, slabOf, slabs } from './slabs.ts';
  * @param field LPS mm, as `toPhysical` and `readDisplacement` give
  */
 export async function jacobian(gpu: Gpu, field: DisplacementField): Promise<Float32Volume> {
-  checkValues('field', field, 3);
+  checkField('field', field);
   const data = new Float32Array(voxelCount(field));
   const u = fromPhysical(field.data, field);
   for (const slab of slabs(field)) {
@@ -35,9 +35,16 @@ export async function jacobian(gpu: Gpu, field: DisplacementField): Promise<Floa
   return { size: field.size, affine: field.affine, data, dtype: 'float32' };
 }
 
+/** Throws on what is no displacement field, or has values that are not finite. */
+export function checkField(name: string, field: DisplacementField): void {
+  checkValues(name, field, 3);
+  checkFinite(name, field);
+}
+
 /** The field of an affine (RAS mm), in LPS mm on a grid. */
 export function fieldOfAffine(affine: Affine, grid: Grid): DisplacementField {
   checkGeometry('grid', grid);
+  invertAffine(affine); // throws on what is none
   return followedBy({ size: grid.size, affine: grid.affine, data: new Float32Array(3 * voxelCount(grid)) }, affine);
 }
 
@@ -46,12 +53,12 @@ export function fieldOfAffine(affine: Affine, grid: Grid): DisplacementField {
  * one step. Throws when `second` maps to places outside the grid of `first` alone. Fields in LPS mm; `first` may be an affine, in RAS mm.
  */
 export async function composeFields(gpu: Gpu, first: DisplacementField | Affine, second: DisplacementField): Promise<DisplacementField> {
-  checkValues('second', second, 3);
+  checkField('second', second);
   if (isAffine(first)) {
     invertAffine(first); // throws on what is none
     return followedBy(second, first);
   }
-  checkValues('first', first, 3);
+  checkField('first', first);
   checkReach(second, first);
   const data = new Float32Array(3 * voxelCount(second));
   const steps = fromPhysical(second.data, second);
@@ -111,7 +118,7 @@ export async function invert(
 ): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
   const { grid = field, tolerance = 0.005, maxIterations = 40, signal } = options;
   checkOptions('invert', options, ['grid', 'tolerance', 'maxIterations', 'signal']);
-  checkValues('field', field, 3);
+  checkField('field', field);
   checkGeometry('grid', grid);
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
   if (!Number.isInteger(maxIterations) || maxIterations < 1)

@@ -91,8 +91,13 @@ export function parseModel(path: string, bytes: Uint8Array): { model: Model; car
 
 /** Throws on a model that cannot be traced or solved: what it says of itself, names and shapes of its weights, and weights that are no numbers. */
 export function checkModel(model: Model): void {
+  if (model === null || typeof model !== 'object' || (!Object.hasOwn(model, 'values') && !('model' in model)))
+    throw new Error(
+      `model must be what readModel or parseModel gives as \`model\`, got ${typeof model === 'string' ? model : typeof model}`,
+    );
   if ('model' in model) throw new Error('model: got the whole of what readModel returns; give its `model`');
   const { cell, channels, window, modality, lambda, iterations, tolerance, values } = model;
+  if (!(values instanceof Map)) throw new Error('model: values must be a Map of weights by name; JSON keeps none, encodeModel does');
   if (!Object.hasOwn(cells, cell)) throw new Error(`model: cell ${cell} is none of ${Object.keys(cells).join(', ')}`);
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
     throw new Error(`model: window must be an odd whole number of at least 3 voxels, got ${window}`);

@@ -128,10 +128,13 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
   if (options === null || typeof options !== 'object')
     throw new Error(`register: options must be an object such as { levels: [8, 4] }, got ${options === null ? options : typeof options}`);
   checkOptions('register', options, names);
+  const { signal } = options;
+  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function')
+    throw new Error(`signal must be an AbortSignal, such as the \`signal\` of an AbortController, got ${signal}`);
   const method = options.method ?? 'equilibrium';
   if (!methods.includes(method)) throw new Error(`method must be one of ${methods.join(', ')}, got ${method}`);
   const levels = options.levels ?? defaultLevels(fixed);
-  if (!levels.length || !levels.every((f) => typeof f === 'number' && Number.isInteger(Math.log2(f)) && f >= 1))
+  if (!Array.isArray(levels) || !levels.length || !levels.every((f) => typeof f === 'number' && Number.isInteger(Math.log2(f)) && f >= 1))
     throw new Error(`levels must be powers of two such as 8,4,2, got ${levels}`);
   if (levels.some((f, i) => i > 0 && f >= levels[i - 1]!)) throw new Error(`levels must go from coarse to fine, got ${levels}`);
   const affine = options.affine ?? 'auto';
@@ -249,6 +252,8 @@ function spreadOver(
 ): readonly number[] {
   if (given === undefined) return Array.from({ length: count }, (_, i) => preset[Math.max(0, preset.length - count + i)]!);
   if (typeof given === 'number') return Array<number>(count).fill(given);
+  if (!Array.isArray(given) || !given.every((value) => typeof value === 'number'))
+    throw new Error(`${name} must be one number, or a list of one a level, got ${JSON.stringify(given)}`);
   if (given.length !== count) throw new Error(`${name}: ${given.length} values for ${count} levels; give one, or one a level`);
   return given;
 }

@@ -11,20 +11,28 @@ export const placed = <G extends Grid>(moving: G, transform?: Affine): G =>
 export const contains = ({ size: [w, h, d] }: Grid, x: number, y: number, z: number): boolean =>
   x >= -0.5 && x <= w - 0.5 && y >= -0.5 && y <= h - 0.5 && z >= -0.5 && z <= d - 0.5;
 
-/** Fraction of a grid's voxels (sampled) whose place in space lies inside another grid; a transform (RAS mm) moves them there first. */
+/** Fraction of a grid's voxels whose place in space lies inside another grid; a transform (RAS mm) moves them there first. */
 export function overlap(grid: Grid, other: Grid, transform?: Affine): number {
   const toOther = matrixBetween(grid, other, transform);
-  const SAMPLES = 12;
+  const [w, h, d] = grid.size;
   let inside = 0;
-  for (let k = 0; k < SAMPLES; k++) {
-    for (let j = 0; j < SAMPLES; j++) {
-      for (let i = 0; i < SAMPLES; i++) {
-        const p = [i, j, k].map((s, axis) => ((s + 0.5) / SAMPLES) * grid.size[axis]! - 0.5);
-        if (contains(other, ...applyAffine(toOther, p))) inside++;
+  for (let k = 0; k < d; k++)
+    for (let j = 0; j < h; j++) {
+      // A row of voxels is a line, of which a box holds one piece.
+      const start = applyAffine(toOther, [0, j, k]);
+      let first = 0,
+        last = w - 1;
+      for (const [axis, x] of start.entries()) {
+        const step = toOther[4 * axis]!;
+        const [low, high] = [-0.5 - x, other.size[axis]! - 0.5 - x];
+        if (step === 0 && (low > 0 || high < 0)) last = -1;
+        if (step === 0) continue;
+        first = Math.max(first, Math.ceil(Math.min(low / step, high / step)));
+        last = Math.min(last, Math.floor(Math.max(low / step, high / step)));
       }
+      inside += Math.max(0, last - first + 1);
     }
-  }
-  return inside / SAMPLES ** 3;
+  return inside / (w * h * d);
 }
 
 /** Volumes of which less than this share lies inside the other have nothing to be compared by. */

@@ -54,7 +54,7 @@ export interface Registration {
   levels: LevelResult[];
   /** The alignment before the deformation; `displacement` contains it. */
   affine: AffineResult;
-  /** Share of the fixed grid that lies in the moving image after the alignment, sampled; below 0.99 the similarity counts only there. */
+  /** Share of the fixed grid that lies in the moving image after the alignment; below 0.99 the similarity counts only there. */
   coverage: number;
   /** Mean LNCC on the finest level's grid, in its window. */
   similarity: { before: number; after: number };
@@ -93,23 +93,29 @@ export function planRegistration(
 /**
  * Registers a moving volume to a fixed one; masks tell where each counts. Throws on volumes that cannot be registered (non-finite, constant, not
  * overlapping) and on options out of range; how the solver ended is in `levels`, as data. The volumes are read until the promise settles. What
- * `onProgress` throws ends the registration, as `signal` does.
+ * `onProgress` throws, or a promise of it rejects with, ends the registration, as `signal` does; it is not awaited.
  */
 export async function register(
   gpu: Gpu,
   fixedImage: MaskedVolume,
   movingImage: MaskedVolume,
   options: RegisterOptions = {},
-  onProgress?: (progress: Progress) => void,
+  onProgress?: (progress: Progress) => void | Promise<void>,
 ): Promise<Registration> {
   const started = performance.now();
   const [fixed, moving] = [checkedImage('fixed', fixedImage), checkedImage('moving', movingImage)];
   const resolved = resolveOptions(options, fixed);
   const { signal } = options;
-  const begin = (stage: 'affine' | 'prepare' | 'finish', fraction: number) => {
+  if (onProgress !== undefined && typeof onProgress !== 'function')
+    throw new Error(`register: onProgress must be a function, got ${onProgress}`);
+  let failed: { error: unknown } | undefined;
+  const tell = (progress: () => Progress) => {
     signal?.throwIfAborted();
-    onProgress?.({ stage, fraction });
+    if (failed) throw failed.error;
+    const told: unknown = onProgress?.(progress());
+    if (told instanceof Promise) told.catch((error: unknown) => (failed = { error }));
   };
+  const begin = (stage: 'affine' | 'prepare' | 'finish', fraction: number) => tell(() => ({ stage, fraction }));
   const start = placed(moving, resolved.initial);
   if (resolved.affine === 'auto' || resolved.affine === 'none') checkOverlap(fixed, start);
   const windowOf = ({ data, mask }: MaskedVolume) => intensityWindow(data, resolved.modality, mask);
@@ -160,11 +166,10 @@ export async function register(
       };
       let first = 0;
       const outcome = await iterate(schedule, iteration, rule, (step) => {
-        signal?.throwIfAborted();
         similarities.push(step.monitor!);
         if (step.iteration === 1) first = step.residual;
         fraction = Math.max(fraction, (done + work[i]! * levelFraction(step, first, rule)) / all);
-        onProgress?.({
+        tell(() => ({
           stage: stage ?? 'level',
           fraction,
           level: i + 1,
@@ -174,7 +179,7 @@ export async function register(
           maxIterations,
           residual: step.residual,
           similarity: step.monitor!,
-        });
+        }));
       });
       done += work[i]!;
       // Adam's result is where it ended, the others' the iterate of the smallest residual.

@@ -100,8 +100,8 @@ export async function train(
   if (!subjects.length) throw new Error('train: no images to train on');
   const { pairs } = set;
   const data = await digestOf(set, labels);
-  if (from && JSON.stringify([from.options, from.subjects, from.pairs, from.data]) !== JSON.stringify([options, subjects, pairs, data]))
-    throw new Error('train: the checkpoint was made with other options or other images');
+  const differing = from && differences(from, { options, subjects, pairs, data });
+  if (differing?.length) throw new Error(`train: the checkpoint was made with other ${differing.join(', ')}`);
   const finest = Math.min(...options.stages.map(({ levels }) => levels.at(-1)!));
   const rateAt = learningRate(options);
   const end = totalSteps(options);
@@ -259,4 +259,12 @@ async function trainOn(
     pair: [fixed.id, moving.id],
     outcome: await runTrainingStep(schedule, traced, pair, { rate, maxIterations: budget, tolerance }),
   };
+}
+
+/** In what a checkpoint differs from what it is to go on with: options by their names. */
+function differences(a: Checkpoint, b: Pick<Checkpoint, 'options' | 'subjects' | 'pairs' | 'data'>): string[] {
+  const same = (x: unknown, y: unknown) => JSON.stringify(x) === JSON.stringify(y);
+  const names = Object.keys({ ...a.options, ...b.options }) as (keyof TrainOptions)[];
+  const options = names.filter((name) => !same(a.options[name], b.options[name]));
+  return [...options, ...(same([a.subjects, a.pairs, a.data], [b.subjects, b.pairs, b.data]) ? [] : ['images'])];
 }

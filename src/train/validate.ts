@@ -21,7 +21,7 @@ export interface ValidationPair {
 
 /**
  * Means over the pairs: `dice` where there are labels, `tre` in mm where there are landmarks, `lncc`, `foldingPercent` and `sdLogJ` (inside
- * the labels or the mask, or else everywhere), `residual` of the finest level in voxels. The score is Dice, or else −TRE, or else LNCC.
+ * the mask or the labels, or else everywhere), `residual` of the finest level in voxels. The score is Dice, or else −TRE, or else LNCC.
  */
 export async function validatePairs(
   gpu: Gpu,
@@ -40,7 +40,7 @@ export async function validatePairs(
       note('dice', dice(segmentation.fixed.data, warped, segmentation.labels).mean);
     }
     if (landmarks) note('tre', tre(landmarks, u, fixed.size, toMoving, moving).mean);
-    const inside = segmentation?.fixed.data ?? fixed.mask;
+    const inside = fixed.mask ?? segmentation?.fixed.data;
     const { grid, mask = grid } = jacobianStats(u, fixed.size, inside);
     note('foldingPercent', mask.foldingPercent);
     note('sdLogJ', mask.sdLogJ);

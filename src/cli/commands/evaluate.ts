@@ -7,14 +7,14 @@ import { methods, type RegisterOptions, resolveOptions } from '../../register/op
 import { register } from '../../register/register.ts';
 import { list, oneOf, type Options, parse, table, text, UsageError, whole } from '../args.ts';
 import type { Evaluation } from '../evaluation/content.ts';
-import { csvOf, meansOf, runOf } from '../evaluation/figures.ts';
+import { csvOf, meansOf, mixedRegions, runOf } from '../evaluation/figures.ts';
 import { type Done, type Journal, openJournal } from '../evaluation/journal.ts';
 import { type Method, methodsOf } from '../evaluation/methods.ts';
 import { meansTable, outcomeOf } from '../evaluation/told.ts';
 import { openGpu } from '../gpu.ts';
-import { type Inputs, readInputs, readMasked } from '../inputs.ts';
+import { type Inputs, readInputs, readMasked, warn } from '../inputs.ts';
 import { type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
-import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
+import { labelsWarpedBy, quality, report, type Report, speaksAgainst } from '../metrics.ts';
 import { checkFolder, withOutputs } from '../outputs.ts';
 import { type RunsReporter, runsReporter } from '../progress.ts';
 import { evaluationPage } from '../report/evaluation.ts';
@@ -90,6 +90,8 @@ export async function run(args: string[]): Promise<number> {
   const { finish, ...told } = evaluation;
   const failed = told.runs.filter(({ error }) => error !== undefined).length;
   if (!failed) finish();
+  const mixed = mixedRegions(told.runs);
+  if (mixed) warn([mixed]);
   if (json) console.log(JSON.stringify(told, null, 2));
   else if (!quiet) console.log([...meansTable(told.means), ...table([['files', `${FILES.join(', ')} in ${out}`]])].join('\n'));
   if (failed) console.error(`deqreg: ${failed} of ${told.runs.length} runs failed; --resume tries them again`);
@@ -193,6 +195,7 @@ async function registerPair(
   progress.warn(registration.warnings.map((line) => `${label}: ${line}`));
   const measuring = performance.now();
   const figures = quality(inputs, registration, labelsWarpedBy(registration.displacement, inputs));
+  progress.warn(speaksAgainst(figures).map((line) => `${label}: ${line}`));
   const metrics = (performance.now() - measuring) / 1e3;
   const { affine, prepare, solve, finish } = registration.seconds;
   const stages = { read, affine, prepare, solve: solve + finish, metrics, write: 0 };

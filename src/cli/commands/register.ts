@@ -14,7 +14,7 @@ import { planRegistration, register } from '../../register/register.ts';
 import { label, list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
 import { warnOfInverse } from '../fields.ts';
 import { type Inputs, readInputs, warn } from '../inputs.ts';
-import { labelsWarpedBy, quality, report, type Report } from '../metrics.ts';
+import { labelsWarpedBy, quality, report, type Report, speaksAgainst } from '../metrics.ts';
 import { modelNote, type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
 import { checkFolder, imageType, labelType, withOutputs, type Write } from '../outputs.ts';
 import { reporter } from '../progress.ts';
@@ -222,6 +222,7 @@ async function registerInto(
     const encoded = performance.now();
     const determinants = jacobianDeterminants(displacement, size);
     const figures = quality(inputs, registration, labels, determinants);
+    if (!how.quiet) warn(speaksAgainst(figures));
     const measured = performance.now();
     const drawn = quoted && pictures(inputs, registration, determinants);
     const [shown] = await Promise.all([drawn, ...files]);

@@ -30,6 +30,10 @@ export interface Run {
   pair: string;
   method: string;
   error?: string;
+  /** Where folds, NDV and SDlogJ are measured. */
+  region?: string;
+  /** Of the labels, where there are some. */
+  dices?: Record<string, number>;
   /** Null where the pair has nothing to measure it by. */
   figures?: Record<Figure, number | null>;
   levels?: { factor: number; result: string; iterations: number; residual: number | null }[];
@@ -43,6 +47,8 @@ export function runOf(pair: string, method: string, metrics: Report): Run {
   return {
     pair,
     method,
+    region: metrics.region,
+    ...(metrics.dice && { dices: metrics.dice.perLabel }),
     figures: Object.fromEntries(figureNames.map((name) => [name, value(name)])) as Record<Figure, number | null>,
     levels: metrics.solver.levels.map(({ factor, result, iterations, residual }) => ({
       factor,
@@ -80,27 +86,40 @@ export function meansOf(runs: readonly Run[], method: string): MethodMeans {
   return { method, runs: own.length, failed: own.filter(({ error }) => error !== undefined).length, means };
 }
 
-/** A row a run, all digits; lists by level are separated by spaces. */
+/** A row a run, all digits; lists by level are separated by spaces, and each label's Dice has a column of its own. */
 export function csvOf(runs: readonly Run[]): string {
-  const rows = runs.map(({ pair, method, error, figures: own, levels = [] }) => [
+  const labels = [...new Set(runs.flatMap(({ dices = {} }) => Object.keys(dices)))].sort((a, b) => Number(a) - Number(b));
+  const rows = runs.map(({ pair, method, error, region = '', dices, figures: own, levels = [] }) => [
     pair,
     method,
     ...figureNames.map((name) => own?.[name] ?? ''),
+    region,
     levels.map(({ iterations }) => iterations).join(' '),
     levels.map(({ residual }) => residual ?? '-').join(' '),
     levels.map(({ result }) => result).join(' '),
     error ?? '',
+    ...labels.map((label) => dices?.[label] ?? ''),
   ]);
   const head = [
     'pair',
     'method',
     ...figureNames.map((name) => figures[name].column),
+    'region',
     'iterations',
     'rms_residual_voxel',
     'verdicts',
     'error',
+    ...labels.map((label) => `dice_${label}`),
   ];
   return [head, ...rows].map((row) => `${row.map(cell).join(',')}\n`).join('');
+}
+
+/** In words, where the pairs' folds, NDV and SDlogJ are of different regions, and their means are of all of these. */
+export function mixedRegions(runs: readonly Run[]): string | undefined {
+  const regions = [...new Set(runs.flatMap(({ region }) => region ?? []))];
+  if (regions.length < 2) return undefined;
+  const count = (region: string) => new Set(runs.filter((run) => run.region === region).map(({ pair }) => pair)).size;
+  return `folds, NDV and SDlogJ are of different regions, so are their means: ${regions.map((region) => `${region} (${count(region)} pairs)`).join(', ')}`;
 }
 
 /** As RFC 4180 quotes it. */

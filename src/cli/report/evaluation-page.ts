@@ -1,5 +1,5 @@
 // The script of evaluation.html: means by method, plots of the pairs, and a row a pair and method.
-import { type Figure, figureNames, figures, type Run } from '../evaluation/figures.ts';
+import { type Figure, figureNames, figures, mixedRegions, type Run } from '../evaluation/figures.ts';
 import { fewer } from '../evaluation/told.ts';
 import { credits, div, element, fixed, listing, section, swatch, table } from './dom.ts';
 import type { EvaluationContent } from './evaluation.ts';
@@ -50,7 +50,7 @@ function summary(): HTMLElement {
   ]);
   return section(
     'Methods',
-    'Mean ± standard deviation over the pairs (n − 1).',
+    ['Mean ± standard deviation over the pairs (n − 1)', mixedRegions(runs)].filter(Boolean).join('; ') + '.',
     table(['Method', 'Runs', ...shown.map((name) => figures[name].title)], rows),
   );
 }
@@ -135,18 +135,22 @@ function plots(): [HTMLElement[], () => void] {
 }
 
 function every(): HTMLElement {
-  const rows = runs.map(({ pair, method, error, figures: own, levels = [] }) => [
+  const rows = runs.map(({ pair, method, error, region, figures: own, levels = [] }) => [
     pair,
     named(method),
     error === undefined ? verdicts(levels.map(({ result }) => result)) : element('span', { className: 'warning' }, 'failed'),
     ...shown.map((name) => fixed(own?.[name], figures[name].digits)),
+    region ?? '–',
     levels.map(({ iterations }) => iterations).join(', '),
     levels.map(({ residual }) => fixed(residual, 4)).join(', '),
   ]);
   return section(
     'Runs',
-    'Evaluations, residuals (RMS, in voxels of the level) and verdicts are by level, coarse to fine. Folds, NDV (non-diffeomorphic volume) and SDlogJ are inside the fixed mask, else the fixed labels, else the foreground.',
-    div('runs', table(['Pair', 'Method', 'Verdicts', ...shown.map((name) => figures[name].title), 'Evaluations', 'Residuals'], rows)),
+    'Evaluations, residuals (RMS, in voxels of the level) and verdicts are by level, coarse to fine. Folds, NDV (non-diffeomorphic volume) and SDlogJ are of the region: the fixed mask, else the fixed labels, else the foreground. evaluation.csv has the Dice of each label.',
+    div(
+      'runs',
+      table(['Pair', 'Method', 'Verdicts', ...shown.map((name) => figures[name].title), 'Region', 'Evaluations', 'Residuals'], rows),
+    ),
   );
 }
 
