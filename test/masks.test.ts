@@ -58,8 +58,8 @@ test('the share of a grid inside another is that of its voxels, counted one by o
   const grid = { size: [37, 29, 31] as Vec3, affine: [2, 0.3, 0, -30, -0.4, 1.9, 0.2, -20, 0.1, -0.3, -2.6, 50] };
   const others: Grid[] = [
     { ...grid, size: [36, 29, 31] }, // one voxel less
-    { size: [20, 40, 30], affine: [1, 0, 0, -20, 0, 0, 1.5, -15, 0, 2, 0, -20] },
-    { size: [9, 9, 9], affine: [-4, 0, 0, 20, 0, 4, 0, -10, 0, 0, 4, -10] },
+    { size: [20, 40, 30], affine: [1, 0, 0, -20.03, 0, 0, 1.5, -15.02, 0, 2, 0, -20.07] },
+    { size: [9, 9, 9], affine: [-4, 0, 0, 20.03, 0, 4, 0, -10.01, 0, 0, 4, -10.02] },
     { size: [5, 5, 5], affine: [1, 0, 0, 900, 0, 1, 0, 0, 0, 0, 1, 0] },
   ];
   for (const other of others) {
