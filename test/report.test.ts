@@ -7,7 +7,7 @@ import { gunzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { decode, encode } from '../src/cli/report/codec.ts';
-import type { Content, Layer } from '../src/cli/report/content.ts';
+import { type Content, type Layer, OUTSIDE } from '../src/cli/report/content.ts';
 import { pictures } from '../src/cli/report/pictures.ts';
 import { readVolume } from '../src/io/files.ts';
 import type { Volume } from '../src/io/volume.ts';
@@ -26,7 +26,10 @@ const register = async (args: string[]) => {
 };
 const page = (out: string) => readFile(at(out, 'report.html'), 'utf8');
 const contentOf = (html: string): Content => embedded(html);
-const codes = ({ data, size }: Layer) => decode(new Uint8Array(gunzipSync(Buffer.from(data, 'base64'))), size[0]);
+function codes({ data, size, plain }: Layer): Uint8Array {
+  const bytes = new Uint8Array(gunzipSync(Buffer.from(data, 'base64')));
+  return plain ? bytes : decode(bytes, size[0]);
+}
 
 test.before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'deqreg-report-'));
@@ -59,6 +62,27 @@ test('one small file that refers to no other', async () => {
     { letter: 'k', flip: false },
     { letter: 'j', flip: true },
   ]);
+});
+
+test('label maps tell labels apart on the fixed grid, the warped ones beside the fixed', async () => {
+  const { fixedLabels, warpedLabels, size } = contentOf(await page('o')).pictures;
+  const [seg, warpedSeg] = [await readVolume(at('p/fixed_seg.nii.gz')), await readVolume(at('o/warped_seg.nii.gz'))];
+  for (const [layer, { data }] of [
+    [fixedLabels!, seg],
+    [warpedLabels!, warpedSeg],
+  ] as const) {
+    const stored = codes(layer),
+      seen = new Map<number, number>();
+    assert.equal(layer.size, size);
+    for (let z = 0, n = 0; z < 40; z++)
+      for (let y = 0; y < 48; y++)
+        for (let x = 0; x < 32; x++, n++) {
+          const label = data[(y * 40 + 39 - z) * 32 + 31 - x]!;
+          if (!seen.has(label)) seen.set(label, stored[n]!);
+          assert.is(stored[n], seen.get(label)!);
+        }
+    assert.equal([new Set(seen.values()).size, seen.get(0)], [seen.size, 0]);
+  }
 });
 
 test('the images are those of the volumes, turned to right, anterior, superior', async () => {
@@ -106,9 +130,11 @@ test('displacement in mm, folds and log J; a moving image on another grid', asyn
   const window = { modality: 'mri' as const, low: 0, high: 20 };
   const made = await pictures(
     { paths: { fixed: '', moving: '' }, fixed, moving, warnings: [] },
-    { displacement, warped: { ...fixed, dtype: 'float32' }, intensities: { fixed: window, moving: window } },
+    { displacement, warped: { ...fixed, dtype: 'float32' }, intensities: { fixed: window, moving: window }, coverage: 0.85 },
     jacobianDeterminants(displacement, fixed.size),
   );
+  assert.is(codes(made.warped)[(2 * 16 + 4) * 20 + 17], OUTSIDE);
+  assert.is(made.fixedLabels, undefined);
   const row = (layer: Layer, x: number, y: number) =>
     Array.from({ length: 12 }, (_, z) => codes(layer)[(z * layer.size[1] + y) * layer.size[0] + x]!);
   assert.ok(Math.abs((row(made.displacement[2]!, 4, 4)[4]! - 128) * made.step - 2 * 2) <= made.step, 'a displacement of 2 voxels, 4 mm');
@@ -123,7 +149,7 @@ test('displacement in mm, folds and log J; a moving image on another grid', asyn
     [0, 10, 16].map((i) => shown[i]),
     [3, 13, 19].map((value) => Math.round((value / 20 / 1.1) * made.levels)),
   );
-  assert.is(shown[18], 0); // beyond the moving grid
+  assert.is(shown[18], OUTSIDE);
 });
 
 test('the codec gives back what went in', () => {

@@ -77,13 +77,18 @@ export function covered(fixed: Grid & { mask?: Float32Array }, moving: Grid, tra
 }
 
 /**
- * Gives the voxels of a warped image that come from beyond the moving image its smallest value, which is background; to half a voxel beyond its
+ * Gives the voxels of a warped image that come from beyond the moving image a value, by default its smallest, which is background; to half a voxel beyond its
  * border they keep that of the border. The displacement [3, D, H, W] is in voxels of the fixed grid.
  */
-export function blankBeyond(warped: Float32Array, displacement: Float32Array, { size: [w, h, d], affine }: Grid, moving: Volume): void {
+export function blankBeyond(
+  warped: Float32Array,
+  displacement: Float32Array,
+  { size: [w, h, d], affine }: Grid,
+  moving: Volume,
+  background = smallest(moving.data),
+): void {
   const m = voxelToVoxel(affine, moving.affine);
   const n = w * h * d;
-  const background = smallest(moving.data);
   for (let k = 0, v = 0; k < d; k++)
     for (let j = 0; j < h; j++)
       for (let i = 0; i < w; i++, v++) {

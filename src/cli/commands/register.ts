@@ -224,7 +224,7 @@ async function registerInto(
     const figures = quality(inputs, registration, labels, determinants);
     if (!how.quiet) warn(speaksAgainst(figures));
     const measured = performance.now();
-    const drawn = quoted && pictures(inputs, registration, determinants);
+    const drawn = quoted && pictures(inputs, registration, determinants, labels);
     const [shown] = await Promise.all([drawn, ...files]);
     const ended = performance.now();
     const seconds = (ms: number) => ms / 1e3;

@@ -1,4 +1,5 @@
 // One picture on one canvas: grey slices, differences, checkerboard, deformed grid, log Jacobian.
+import { OUTSIDE } from './content.ts';
 import { type Cells, cut, type Plane, type Slice } from './slices.ts';
 
 /** Where a plane is seen: its box in mm on the two axes, and CSS pixels per mm. */
@@ -14,7 +15,10 @@ type Colour = readonly [number, number, number];
 const BLUE: Colour = [33, 102, 172],
   WHITE: Colour = [247, 247, 247],
   RED: Colour = [178, 24, 43];
+const NOTHING: Colour = [214, 214, 214];
 export const FOLD = '#000';
+/** Outlines of the fixed labels, and of the warped ones. */
+export const OUTLINES = { fixed: '#35d0ff', warped: '#ffb020' };
 const SQUARES = 8;
 
 /** −1 blue, 0 white, 1 red. */
@@ -27,20 +31,43 @@ export function diverging(value: number): Colour {
 export const grey =
   (cells: Cells, levels: number): Paint =>
   (context, frame, plane, at) =>
-    put(context, frame, cut(cells, plane, at), (code) => grade(code / levels));
+    put(context, frame, cut(cells, plane, at), (code) => grade(code === OUTSIDE ? 0 : code / levels));
 
 const grade = (share: number): Colour => {
   const value = 255 * Math.min(share, 1) ** 0.9;
   return [value, value, value];
 };
 
-/** Fixed − other, both in their windows; full colour at half the range of greys. */
+/** Fixed − other, both in their windows; full colour at half the range of greys, none where the other image has no voxels. */
 export const difference =
   (fixed: Cells, other: Cells, levels: number): Paint =>
   (context, frame, plane, at) => {
     const a = cut(fixed, plane, at),
       b = cut(other, plane, at);
-    put(context, frame, a, (code, n) => diverging((2 * (code - b.codes[n])) / levels));
+    put(context, frame, a, (code, n) => (b.codes[n] === OUTSIDE ? NOTHING : diverging((2 * (code - b.codes[n])) / levels)));
+  };
+
+/** A picture with outlines of label maps on it: the edges of cells between which the label changes. */
+export const outlined =
+  (under: Paint, maps: readonly (readonly [labels: Cells, colour: string])[]): Paint =>
+  (context, frame, plane, at) => {
+    under(context, frame, plane, at);
+    for (const [labels, colour] of maps) {
+      const slice = cut(labels, plane, at);
+      const { left, top, width, height } = placed(frame, slice);
+      const [w, h] = [width / slice.width, height / slice.height];
+      const edges = new Path2D();
+      slice.codes.forEach((code, n) => {
+        const column = n % slice.width,
+          row = (n - column) / slice.width;
+        const [x, y] = [left + column * w, top + row * h];
+        if (column > 0 && slice.codes[n - 1] !== code) (edges.moveTo(x, y), edges.lineTo(x, y + h));
+        if (row > 0 && slice.codes[n - slice.width] !== code) (edges.moveTo(x, y), edges.lineTo(x + w, y));
+      });
+      context.strokeStyle = colour;
+      context.lineWidth = 1;
+      context.stroke(edges);
+    }
   };
 
 export const checkerboard =

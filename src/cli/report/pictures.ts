@@ -5,15 +5,17 @@ import { type Affine, type Vec3, voxelToVoxel } from '../../io/affine.ts';
 import { type Axis, anatomicalAxes } from '../../io/png.ts';
 import { type Grid, sameGrid, type Volume } from '../../io/volume.ts';
 import type { IntensityWindow } from '../../register/intensity.ts';
+import { blankBeyond } from '../../register/overlap.ts';
 import type { Registration } from '../../register/register.ts';
 import type { Inputs } from '../inputs.ts';
 import { encode } from './codec.ts';
-import type { Layer, Pictures } from './content.ts';
+import { type Layer, OUTSIDE, type Pictures } from './content.ts';
 
 /** Characters of all layers together; the page's script and tables take some 0.1 MB more. */
 const BUDGET = 5.7e6;
-/** Voxels of an image above which it is coarsened without a try. */
-const LARGEST = 12e6;
+/** Voxels of an image above which it is coarsened without a try; of a label map, above which it is coarsened. */
+const LARGEST = 12e6,
+  LARGEST_OF_LABELS = 3e6;
 /** Grey levels of an image: what its noise leaves to be seen, and a third less to store than 8 bits. */
 const LEVELS = 95;
 /** Brightest shown intensity as a share of the image's window, whose upper end is a percentile. */
@@ -25,31 +27,43 @@ const DISPLACEMENT_CELLS = 80,
 const LOG_RANGE = 1.5,
   LOG_STEPS = 60;
 
-type Shown = Pick<Registration, 'displacement' | 'warped' | 'intensities'>;
+type Shown = Pick<Registration, 'displacement' | 'warped' | 'intensities' | 'coverage'>;
 
 /** Starts at once with all that is read from the volumes; what is awaited is compression, in threads. */
 export async function pictures(
-  { fixed, moving }: Inputs,
-  { displacement, warped, intensities }: Shown,
+  { fixed, moving, segmentation }: Inputs,
+  { displacement, warped, intensities, coverage }: Shown,
   determinants: Float32Array,
+  warpedLabels?: Float32Array,
 ): Promise<Pictures> {
   const view = viewOf(fixed);
   const smooth = displacementLayers(displacement, view);
   const jacobian = jacobianLayer(determinants, view);
-  const resampled = sameGrid(fixed, moving) ? moving.data : resample(moving, fixed, intensities.moving.low);
+  const resampled = sameGrid(fixed, moving) ? moving.data : resample(moving, fixed, NaN);
+  const seen = coverage < 1 ? warped.data.slice() : warped.data;
+  if (coverage < 1) blankBeyond(seen, displacement, fixed, moving, NaN);
+  const maps = [segmentation?.fixed.data, warpedLabels];
+  const codeOf = labelCodes(segmentation?.labels);
   const images = (factors: Vec3) =>
     Promise.all([
       imageLayer(fixed.data, intensities.fixed, view, factors),
       imageLayer(resampled, intensities.moving, view, factors),
-      imageLayer(warped.data, intensities.moving, view, factors),
+      imageLayer(seen, intensities.moving, view, factors),
     ]);
-  let factors: Vec3 = [1, 1, 1];
-  while (fixed.data.length / product(factors) > LARGEST) factors = coarser(factors, view.spacing);
+  const factorsOf = (largest: number) => {
+    let factors: Vec3 = [1, 1, 1];
+    while (fixed.data.length / product(factors) > largest) factors = coarser(factors, view.spacing);
+    return factors;
+  };
+  const outlines = sampled(view, factorsOf(LARGEST_OF_LABELS));
+  const labelling = Promise.all(maps.map((map) => map && labelLayer(map, outlines, codeOf)));
+  let factors = factorsOf(LARGEST);
   let layers = await images(factors);
   const { step, layers: u } = await smooth;
   const logJacobian = await jacobian;
-  const characters = (some: Layer[]) => some.reduce((sum, { data }) => sum + data.length, 0);
-  while (characters([...layers, ...u, logJacobian]) > BUDGET) {
+  const labels = await labelling;
+  const characters = () => [...layers, ...labels, ...u, logJacobian].reduce((sum, one) => sum + (one?.data.length ?? 0), 0);
+  while (characters() > BUDGET) {
     factors = coarser(factors, view.spacing);
     layers = await images(factors);
   }
@@ -61,6 +75,8 @@ export async function pictures(
     fixed: layers[0],
     moving: layers[1],
     warped: layers[2],
+    fixedLabels: labels[0],
+    warpedLabels: labels[1],
     logJacobian,
     logRange: LOG_RANGE,
     logSteps: LOG_STEPS,
@@ -157,7 +173,23 @@ function blockMeans(
 
 function imageLayer(data: Float32Array, { low, high }: IntensityWindow, view: View, factors: Vec3): Promise<Layer> {
   const scale = LEVELS / (WHITE * (high - low));
-  return layer(data, view, factors, (mean) => Math.min((mean - low) * scale, LEVELS));
+  return layer(data, view, factors, (mean) => (Number.isNaN(mean) ? OUTSIDE : Math.min((mean - low) * scale, LEVELS)));
+}
+
+/** Labels repeat from row to row, which is what gzip looks for. */
+async function labelLayer(map: Float32Array, view: View, codeOf: (label: number) => number): Promise<Layer> {
+  const bytes = new Uint8Array(blockMeans(map, view, [1, 1, 1], view.size, codeOf, 0).buffer);
+  const packed = await promisify<Uint8Array, object, Buffer>(gzip)(bytes, { level: 6 });
+  return { size: view.size, spacing: view.spacing, plain: true, data: packed.toString('base64') };
+}
+
+/** A code from 1 to 255, by turns, for each label that counts, or for all but 0 as they are met; 0 for others. */
+function labelCodes(counted?: readonly number[]): (label: number) => number {
+  const codes = new Map(counted?.map((label, n) => [label, 1 + (n % 255)]));
+  return (label) => {
+    if (!counted && label !== 0 && !codes.has(label)) codes.set(label, 1 + (codes.size % 255));
+    return codes.get(label) ?? 0;
+  };
 }
 
 async function displacementLayers(u: Float32Array, view: View): Promise<{ step: number; layers: Layer[] }> {

@@ -1,7 +1,7 @@
 // Layers decoded, and the slices cut from them. Positions are in mm from the lower (left, posterior, inferior) corner of the fixed grid.
 import type { Vec3 } from '../../io/affine.ts';
 import { decode } from './codec.ts';
-import type { Layer, Pictures } from './content.ts';
+import { type Layer, OUTSIDE, type Pictures } from './content.ts';
 
 export interface Plane {
   name: string;
@@ -29,19 +29,24 @@ export interface Volumes {
   fixed: Cells;
   moving: Cells;
   warped: Cells;
+  fixedLabels?: Cells;
+  warpedLabels?: Cells;
   logJacobian: Cells;
   displacement: Cells[];
 }
 
-export async function decodeAll({ fixed, moving, warped, logJacobian, displacement }: Pictures): Promise<Volumes> {
+export async function decodeAll({ fixed, moving, warped, logJacobian, displacement, ...maps }: Pictures): Promise<Volumes> {
+  const optional = (layer: Layer | undefined) => layer && decodeLayer(layer);
   const [f, m, w, j, ...u] = await Promise.all([fixed, moving, warped, logJacobian, ...displacement].map(decodeLayer));
-  return { fixed: f, moving: m, warped: w, logJacobian: j, displacement: u };
+  const [fixedLabels, warpedLabels] = await Promise.all([optional(maps.fixedLabels), optional(maps.warpedLabels)]);
+  return { fixed: f, moving: m, warped: w, fixedLabels, warpedLabels, logJacobian: j, displacement: u };
 }
 
-async function decodeLayer({ size, spacing, data }: Layer): Promise<Cells> {
+async function decodeLayer({ size, spacing, plain, data }: Layer): Promise<Cells> {
   const packed = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return { size, spacing, codes: decode(new Uint8Array(await new Response(stream).arrayBuffer()), size[0]) };
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  return { size, spacing, codes: plain ? bytes : decode(bytes, size[0]) };
 }
 
 /** A slice, its upper row first, and its extent in mm from the lower corner. */
@@ -68,7 +73,7 @@ export function cut({ size, spacing, codes }: Cells, { across, up, through }: Pl
 export function foreground(images: Cells[], levels: number): [number, number][] {
   const box = [0, 1, 2].map((axis): [number, number] => [images[0].size[axis], -1]);
   const { size, spacing } = images[0];
-  const lit = (n: number) => images.some(({ codes }) => codes[n] > levels / 10);
+  const lit = (n: number) => images.some(({ codes }) => codes[n] > levels / 10 && codes[n] !== OUTSIDE);
   for (let z = 0, n = 0; z < size[2]; z++)
     for (let y = 0; y < size[1]; y++)
       for (let x = 0; x < size[0]; x++, n++) {

@@ -1,7 +1,7 @@
 // The two tables of pictures, on shared slices: images (a plane a row) and deformation (a plane a column).
 import type { Pictures } from './content.ts';
 import { div, element, section, short } from './dom.ts';
-import { checkerboard, difference, diverging, FOLD, type Frame, grey, grid, logJacobian, type Paint } from './draw.ts';
+import { checkerboard, difference, diverging, FOLD, type Frame, grey, grid, logJacobian, outlined, OUTLINES, type Paint } from './draw.ts';
 import { foreground, type Plane, planes, type Volumes } from './slices.ts';
 
 /** CSS pixels of a picture, at most. */
@@ -26,22 +26,33 @@ export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
     after: difference(volumes.fixed, volumes.warped, levels),
     before: difference(volumes.fixed, volumes.moving, levels),
   };
-  const mode = { checkerboard: false, difference: 'after' as keyof typeof differences };
+  const outlines = [
+    ...(volumes.fixedLabels ? [[volumes.fixedLabels, OUTLINES.fixed] as const] : []),
+    ...(volumes.warpedLabels ? [[volumes.warpedLabels, OUTLINES.warped] as const] : []),
+  ];
+  const mode = { checkerboard: false, difference: 'after' as keyof typeof differences, outlines: false };
   const board = checkerboard(fixed, warped);
+  const labelled =
+    (paint: () => Paint): Paint =>
+    (...to) =>
+      (mode.outlines ? outlined(paint(), outlines) : paint())(...to);
   const columns: [() => string, Paint][] = [
-    [() => 'Fixed', fixed],
+    [() => 'Fixed', labelled(() => fixed)],
     [() => 'Moving', moving],
-    [() => (mode.checkerboard ? 'Checkerboard: fixed, warped' : 'Warped'), (...to) => (mode.checkerboard ? board : warped)(...to)],
+    [() => (mode.checkerboard ? 'Checkerboard: fixed, warped' : 'Warped'), labelled(() => (mode.checkerboard ? board : warped))],
     [() => `Fixed − ${mode.difference === 'after' ? 'warped' : 'moving'}`, (...to) => differences[mode.difference](...to)],
   ];
   const deformed = grid(warped, volumes.displacement, step, lines);
   const jacobian = logJacobian(volumes.logJacobian, logSteps);
 
   const redraws: (() => void)[] = [];
+  const mirrors: ((on: boolean) => void)[] = [];
   const redraw = () => redraws.forEach((draw) => draw());
   const picture = (plane: Plane, paint: Paint, label: string, tone = 'dark') => {
-    const { view, draw } = canvas(plane, frames.get(plane)!, paint, label, () => (position[plane.through] + 0.5) * spacing[plane.through]);
+    const at = () => (position[plane.through] + 0.5) * spacing[plane.through];
+    const { view, draw, mirror } = canvas(plane, frames.get(plane)!, paint, label, at);
     redraws.push(draw);
+    if (plane.across === 0) mirrors.push(mirror);
     view.classList.add(tone);
     return view;
   };
@@ -69,20 +80,22 @@ export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
     });
     return head;
   });
-  const checker = element('input', { type: 'checkbox' });
-  checker.onchange = () => {
-    mode.checkerboard = checker.checked;
-    redraw();
+  const choice = (change: (on: boolean) => void, ...label: (string | Node)[]) => {
+    const box = element('input', { type: 'checkbox' });
+    box.onchange = () => {
+      change(box.checked);
+      redraw();
+    };
+    return element('label', {}, box, element('span', {}, ...label));
   };
-  const before = element('input', { type: 'checkbox' });
-  before.onchange = () => {
-    mode.difference = before.checked ? 'before' : 'after';
-    redraw();
-  };
+  const named = ([cells, colour]: (typeof outlines)[number]) =>
+    element('span', {}, ' ', swatch(colour), cells === volumes.fixedLabels ? ' fixed' : ' warped');
   const options = div(
     'options',
-    element('label', {}, checker, 'checkerboard of fixed and warped in place of warped'),
-    element('label', {}, before, 'difference before registration'),
+    ...(outlines.length ? [choice((on) => (mode.outlines = on), 'outlines of labels:', ...outlines.map(named))] : []),
+    choice((on) => (mode.checkerboard = on), 'checkerboard of fixed and warped in place of warped'),
+    choice((on) => (mode.difference = on ? 'before' : 'after'), 'difference before registration'),
+    choice((on) => mirrors.forEach((mirror) => mirror(on)), 'radiological: patient’s left on the right'),
     element('span', {}, colourBar('−½', '½', 'of the range of greys')),
   );
 
@@ -147,14 +160,16 @@ export function viewer(pictures: Pictures, volumes: Volumes): HTMLElement[] {
   return [images, deformation];
 }
 
-function imageNote({ size, spacing, fixed }: Pictures): string {
+function imageNote({ size, spacing, fixed, fixedLabels, warpedLabels }: Pictures): string {
+  const labels = fixedLabels ?? warpedLabels;
   const full = size.every((n, axis) => n === fixed.size[axis]);
   const voxels = (mm: number[]) => `${mm.map(short).join(' × ')} mm`;
   return (
     `On the fixed grid, ${size.join(' × ')} voxels of ${voxels(spacing)} along right, anterior, superior, cut to the foreground and shown ` +
     (full ? 'at full resolution' : `at ${voxels(fixed.spacing)} (means), to keep this file small`) +
     ', each image in the intensity window in which it was compared, and a tenth more. The moving image is resampled through the affines of the two files alone. ' +
-    'Letters name the nearest anatomical direction. Move over a picture to find the same place in the others.'
+    (labels ? `Labels are outlined at ${voxels(labels.spacing)}. ` : '') +
+    'Letters name the nearest anatomical direction; the patient’s left is on the left unless chosen otherwise. Move over a picture to find the same place in the others.'
   );
 }
 
@@ -168,15 +183,8 @@ function canvas(plane: Plane, frame: Frame, paint: Paint, label: string, at: () 
   const context = made.getContext('2d')!;
   const [left, right, bottom, top] = plane.letters;
   const letter = (text: string, edge: string) => element('span', { className: `letter ${edge}` }, text);
-  const view = div(
-    'picture',
-    made,
-    letter(left, 'left'),
-    letter(right, 'right'),
-    letter(bottom, 'bottom'),
-    letter(top, 'top'),
-    div('cursor'),
-  );
+  const sides = [letter(left, 'left'), letter(right, 'right')] as const;
+  const view = div('picture', made, ...sides, letter(bottom, 'bottom'), letter(top, 'top'), div('cursor'));
   view.style.width = `${width}px`;
   const draw = () => {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -184,7 +192,11 @@ function canvas(plane: Plane, frame: Frame, paint: Paint, label: string, at: () 
     context.fillRect(0, 0, width, height);
     paint(context, frame, plane, at());
   };
-  return { view, draw };
+  const mirror = (on: boolean) => {
+    made.style.transform = on ? 'scaleX(-1)' : '';
+    sides.forEach((side, n) => (side.textContent = [left, right][on ? 1 - n : n]!));
+  };
+  return { view, draw, mirror };
 }
 
 /** Shows the cursor over any picture of this element in all of them. */
