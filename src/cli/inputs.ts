@@ -89,15 +89,16 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
 /** Gives voxels that are NaN the smallest value, as some programs store their background: a line of it, or none. Throws on infinite values, and on nothing else. */
 function withoutNaN(path: string, volume: Volume): string[] {
   const { data } = volume;
-  const count = data.reduce((n, value) => n + Number(Number.isNaN(value)), 0);
+  let count = 0;
+  for (let v = 0; v < data.length; v++) if (Number.isNaN(data[v])) count++;
+  const told: string[] = [];
   if (count && count < data.length) {
     const background = data.reduce((least, value) => (value < least ? value : least), Infinity);
     data.forEach((value, v) => Number.isNaN(value) && (data[v] = background));
-    checkFinite(path, volume);
-    return [`${path}: ${count} of ${data.length} voxels are NaN; they count as background, ${background}`];
+    told.push(`${path}: ${count} of ${data.length} voxels are NaN; they count as background, ${background}`);
   }
   checkFinite(path, volume);
-  return [];
+  return told;
 }
 
 /** Which of the wanted labels do not count, and which map lacks them: a line, or none. */
