@@ -198,7 +198,7 @@ test('wrong usage is refused by name', async () => {
     [
       train('whole', '--resume', '--seed', '2'),
       1,
-      'train: the checkpoint was made with other options or other images; the checkpoint of step 12 is in whole, --resume goes on from there',
+      'train: the checkpoint was made with other seed; the checkpoint of step 12 is in whole, --resume goes on from there',
     ],
     [[...data, '--config', 'odd.json'], 2, 'train: rate must be between 0 and 1, got -1'],
     [[...data, '--config', 'missing.json'], 2, "--config: missing.json: ENOENT: no such file or directory, open 'missing.json'"],
