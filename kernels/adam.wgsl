@@ -4,6 +4,8 @@
 // SCHEDULED: the rate is rates[0]. CLIPPED: g is the gradient times clip[0], and no step is taken where that is 0.
 // @use index
 // @use items$LANES
+// @const SCHEDULED: bool  the rate is rates[0]
+// @const CLIPPED: bool    g is multiplied by clip[0]
 struct Params { count: u32, rate: f32, beta1: f32, beta2: f32, epsilon: f32, decay: f32 }
 @group(0) @binding(0) var<storage, read> g: array<item>;
 @group(0) @binding(1) var<storage, read> t: array<f32>;

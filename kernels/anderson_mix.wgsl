@@ -4,6 +4,7 @@
 // @use items$LANES
 // @use index
 // @use anderson
+// @const SHIFTED: bool  `shift` is not 0
 struct Params { count: u32, first: u32, shift: f32 }
 @group(0) @binding(0) var<storage, read> values: array<item>;
 @group(0) @binding(1) var<storage, read> residuals: array<item>;

@@ -27,6 +27,16 @@ fn main(@builtin(local_invocation_index) local: u32) {
   if (local != 0u) { return; }
 
   let slot = next_slot(state[STEP]);
+  for (var j = 0u; j < WINDOW; j++) { state[WEIGHTS + j] = 0.0; }
+  if (!record(slot)) { return; }
+  let n = min(u32(state[COUNT]) + 1u, WINDOW);
+  state[COUNT] = f32(n);
+  for (var j = 0u; j < n; j++) { gram[slot * WINDOW + j] = row[j]; gram[j * WINDOW + slot] = row[j]; }
+  if (row[slot] == 0.0 || !mix(n)) { state[WEIGHTS + slot] = 1.0; } // a plain step
+}
+
+// Notes the newest entry in the state; false where it is not finite.
+fn record(slot: u32) -> bool {
   let residual = sqrt(row[slot]);
   state[STEP] += 1.0;
   state[SLOT] = f32(slot);
@@ -37,23 +47,20 @@ fn main(@builtin(local_invocation_index) local: u32) {
   let improved = finite && (state[STEP] == 1.0 || residual < state[BEST_RESIDUAL]);
   state[IMPROVED] = select(0.0, 1.0, improved);
   if (improved) { state[BEST_RESIDUAL] = residual; }
-  for (var j = 0u; j < WINDOW; j++) { state[WEIGHTS + j] = 0.0; }
-  if (!finite) { return; }
+  return finite;
+}
 
-  let n = min(u32(state[COUNT]) + 1u, WINDOW);
-  state[COUNT] = f32(n);
-  for (var j = 0u; j < n; j++) { gram[slot * WINDOW + j] = row[j]; gram[j * WINDOW + slot] = row[j]; }
-
+// The mixing weights of n entries, by Gaussian elimination; false where rounding has made the system unsolvable.
+fn mix(n: u32) -> bool {
   var scale: array<f32, WINDOW>;
   for (var i = 0u; i < n; i++) { scale[i] = inverseSqrt(max(gram[i * WINDOW + i], 1e-30)); }
-  var h: array<array<f32, WINDOW + 1u>, WINDOW>;
+  var h: array<array<f32, WINDOW + 1u>, WINDOW>; // H, and 1 beside it, both scaled
   for (var i = 0u; i < n; i++) {
     for (var j = 0u; j < n; j++) { h[i][j] = gram[i * WINDOW + j] * scale[i] * scale[j] + select(0.0, params.ridge, i == j); }
     h[i][n] = scale[i];
   }
-  var solvable = true;
   for (var k = 0u; k < n; k++) {
-    if (!(h[k][k] > 1e-7)) { solvable = false; break; }
+    if (!(h[k][k] > 1e-7)) { return false; }
     for (var i = k + 1u; i < n; i++) {
       let ratio = h[i][k] / h[k][k];
       for (var j = k; j <= n; j++) { h[i][j] -= ratio * h[k][j]; }
@@ -61,16 +68,14 @@ fn main(@builtin(local_invocation_index) local: u32) {
   }
   var weights: array<f32, WINDOW>;
   var total = 0.0;
-  if (solvable) {
-    for (var back = 0u; back < n; back++) {
-      let i = n - 1u - back;
-      var value = h[i][n];
-      for (var j = i + 1u; j < n; j++) { value -= h[i][j] * weights[j]; }
-      weights[i] = value / h[i][i];
-    }
-    for (var i = 0u; i < n; i++) { weights[i] *= scale[i]; total += weights[i]; }
+  for (var back = 0u; back < n; back++) {
+    let i = n - 1u - back;
+    var value = h[i][n];
+    for (var j = i + 1u; j < n; j++) { value -= h[i][j] * weights[j]; }
+    weights[i] = value / h[i][i];
   }
-  // A residual of zero, or a system that rounding has made unsolvable: a plain step.
-  if (!is_finite(total) || !(abs(total) > 1e-20) || row[slot] == 0.0) { state[WEIGHTS + slot] = 1.0; return; }
+  for (var i = 0u; i < n; i++) { weights[i] *= scale[i]; total += weights[i]; }
+  if (!is_finite(total) || !(abs(total) > 1e-20)) { return false; }
   for (var i = 0u; i < n; i++) { state[WEIGHTS + i] = weights[i] / total; }
+  return true;
 }

@@ -3,6 +3,10 @@
 // FULL and lies in y. One invocation: LANES values in a row, one where an operand is SCALAR; `spatial` such items; z runs over N·C.
 // @use index
 // @use reals$LANES
+// @const OP: u32        which f
+// @const KIND_A: u32    how a lies over y: FULL, CHANNEL or SCALAR
+// @const KIND_B: u32    how b does
+// @const IN_PLACE: u32  the operand that lies in y, 1 or 2
 alias real = f32; // storage
 struct Params { spatial: u32, channels: u32, alpha: f32, beta: f32 }
 @group(0) @binding(0) var<storage, read> a: array<reals>;

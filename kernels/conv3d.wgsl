@@ -10,6 +10,18 @@
 // @use place
 // @use reals$LANES
 // @use weights_$WEIGHTS
+// @const K: u32             taps along an axis
+// @const STRIDE: u32        voxels of x from an output to the next
+// @const RUN: u32           voxels along W that an invocation computes
+// @const VECTORS: u32       output channels that it computes, in fours
+// @const WEIGHT_LINES: u32  lines of taps in w
+// @const SPAN: u32          values of a line of x that it reads
+// @const FIRST: u32         of these, where items of LANES begin
+// @const LAST: u32          and where they end
+// @const AHEAD: bool        a line is read before the products of the one before
+// @const ACCUMULATE: bool   on what y holds
+// @const BIAS: bool         b is added
+// @const ACTIVATE: bool     f is an activation
 alias real = f32; // storage
 struct Params {
   count: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32,
@@ -34,19 +46,19 @@ fn read_line(t: u32, p: vec3u, n: u32) {
   let slice = place(p.z * STRIDE + t / K % K, params.x_d);
   let row = place(p.y * STRIDE + t % K, params.x_h);
   let channel = n * params.inputs + params.first_in + t / (K * K);
-  let start = ((channel * params.x_d + slice.at) * params.x_h + row.at) * params.x_w;
+  let start = ((channel * params.x_d + slice.index) * params.x_h + row.index) * params.x_w;
   factor = slice.factor * row.factor;
   for (var s = 0u; s < FIRST; s++) { // @unroll
-    line[s] = f32(x[start + columns[s].at]);
+    line[s] = f32(x[start + columns[s].index]);
   }
   for (var s = FIRST; s < LAST; s += LANES) { // @unroll
-    let several = x_lanes[(start + columns[s].at) / LANES];
+    let several = x_lanes[(start + columns[s].index) / LANES];
     for (var i = 0u; i < LANES; i++) { // @unroll
       line[s + i] = lane(several, i);
     }
   }
   for (var s = LAST; s < SPAN; s++) { // @unroll
-    line[s] = f32(x[start + columns[s].at]);
+    line[s] = f32(x[start + columns[s].index]);
   }
 }
 

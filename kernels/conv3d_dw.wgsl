@@ -7,6 +7,14 @@
 // time: 4 where W of both is a multiple of 4. KEPT of the K rows move up from step to step.
 // @use place
 // @use reals$LANES
+// @const K: u32       taps along an axis
+// @const STRIDE: u32  voxels of x from an output to the next
+// @const TILE: u32    inputs of a workgroup
+// @const ACROSS: u32  columns that an invocation walks at once
+// @const ROW: u32     values of a row of x that it reads
+// @const FIRST: u32   of these, where items of LANES begin
+// @const LAST: u32    and where they end
+// @const KEPT: u32    rows of x that stay from step to step
 alias real = f32; // storage
 struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32, first: u32, row: u32 }
 @group(0) @binding(0) var<storage, read> x: array<real>;
@@ -42,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       x_columns[s] = place(w * STRIDE + s, params.x_w);
       x_columns[s].factor *= slice.factor;
     }
-    let origin = (n * params.inputs * params.x_d + slice.at) * x_plane;
+    let origin = (n * params.inputs * params.x_d + slice.index) * x_plane;
     let channel = params.x_d * x_plane;
     var dy_columns: array<Place, ACROSS>;
     for (var s = 0u; s < ACROSS; s++) { // @unroll
@@ -62,25 +70,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         }
         for (var kh = KEPT; kh < K; kh++) { // @unroll
           let row = place(u32(h * i32(STRIDE) + i32(kh)), params.x_h);
-          let line = input + row.at * params.x_w;
+          let line = input + row.index * params.x_w;
           for (var s = 0u; s < FIRST; s++) { // @unroll
-            rows[i][kh][s] = f32(x[line + x_columns[s].at]) * (row.factor * x_columns[s].factor);
+            rows[i][kh][s] = f32(x[line + x_columns[s].index]) * (row.factor * x_columns[s].factor);
           }
           for (var s = FIRST; s < LAST; s += LANES) { // @unroll
-            let several = x_lanes[(line + x_columns[s].at) / LANES];
+            let several = x_lanes[(line + x_columns[s].index) / LANES];
             for (var l = 0u; l < LANES; l++) { // @unroll
               rows[i][kh][s + l] = lane(several, l) * (row.factor * x_columns[s + l].factor);
             }
           }
           for (var s = LAST; s < ROW; s++) { // @unroll
-            rows[i][kh][s] = f32(x[line + x_columns[s].at]) * (row.factor * x_columns[s].factor);
+            rows[i][kh][s] = f32(x[line + x_columns[s].index]) * (row.factor * x_columns[s].factor);
           }
         }
       }
       if (h < 0) { continue; }
       var g: array<vec4f, ACROSS>;
       for (var s = 0u; s < ACROSS; s += LANES) { // @unroll
-        let at = u32(h) * params.w + dy_columns[s].at;
+        let at = u32(h) * params.w + dy_columns[s].index;
         for (var o = 0u; o < 4u; o++) { // @unroll
           let values = dy[(dy_channels[o] + at) / LANES];
           for (var i = 0u; i < LANES; i++) { // @unroll

@@ -4,6 +4,12 @@
 // odd along each axis (z holds which), so that they share their taps. A pass takes `channels` of dy from `first_in` on; the later ones
 // ACCUMULATE on dx.
 // @use index
+// @const K: u32             taps along an axis
+// @const PAD: u32           voxels of padding
+// @const RUN: u32           voxels that an invocation computes
+// @const VECTORS: u32       channels that it computes, in fours
+// @const WEIGHT_LINES: u32  lines of taps in w
+// @const ACCUMULATE: bool   on what dx holds
 alias real = f32; // storage
 struct Params {
   count: u32, w: u32, h: u32, d: u32, y_w: u32, y_h: u32, y_d: u32, inputs: u32, outputs: u32, first_in: u32, channels: u32, first_out: u32,

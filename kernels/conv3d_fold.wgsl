@@ -1,5 +1,6 @@
 // dx[c,q] = Σ g[c,p] over the voxels p of the padded volume that repeat voxel q: the adjoint of replicate padding by PAD voxels.
 // Layouts [N·C, D, H, W] and [N·C, D + 2·PAD, H + 2·PAD, W + 2·PAD]. One invocation: one voxel q of one channel.
+// @const PAD: u32  voxels of padding
 alias real = f32; // storage
 struct Params { w: u32, h: u32, d: u32 }
 @group(0) @binding(0) var<storage, read> g: array<real>;

@@ -1,6 +1,8 @@
 // packed[i, k, c/4][c%4] = w[c, i, k]: weights [Co, Ci, K³] for the convolution kernels, four output channels c to a vector, 0 beyond the
 // last. TRANSPOSE swaps input and output, w[i, c, k]; FLIP mirrors the taps k: gradients are convolutions too. One invocation: one vector.
 // @use index
+// @const TRANSPOSE: bool  inputs and outputs change places
+// @const FLIP: bool       taps are mirrored
 struct Params { count: u32, taps: u32, vectors: u32, row: u32, first_in: u32, first_out: u32, end_out: u32 }
 @group(0) @binding(0) var<storage, read> w: array<f32>;
 @group(0) @binding(1) var<storage, read_write> packed: array<vec4f>;

@@ -2,6 +2,7 @@
 // item of LANES values side by side.
 // @use items$LANES
 // @use index
+// @const EXPAND: bool  x has one channel
 struct Params { spatial: u32, count: u32, from_channel: u32, from_channels: u32, to_channel: u32, to_channels: u32 }
 @group(0) @binding(0) var<storage, read> x: array<item>;
 @group(0) @binding(1) var<storage, read_write> y: array<item>;

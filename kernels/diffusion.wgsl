@@ -3,6 +3,7 @@
 // the sum over the workgroup, which costs more than a value, is rare.
 // @use batch
 // @use reduce
+// @const RUN: u32  voxels along D of an invocation
 struct Params { w: u32, h: u32, d: u32, runs: u32, scale_w: f32, scale_h: f32, scale_d: f32 }
 @group(0) @binding(0) var<storage, read> u: array<f32>;
 @group(0) @binding(1) var<storage, read_write> partials: array<f32>;

@@ -5,6 +5,9 @@
 // TRANSPOSE divides x before the sum instead of y after it: the exact adjoint.
 // @use items$LANES
 // @use gaussian_norm
+// @const RUN: i32         outputs of an invocation
+// @const SIDEWAYS: bool   neighbours are of one line
+// @const TRANSPOSE: bool  the adjoint
 struct Params { weights: array<vec4f, RADIUS / 4 + 1>, n: u32, step: u32, runs: u32, across: u32, apart: u32, plane: u32 }
 @group(0) @binding(0) var<storage, read> x: array<item>;
 @group(0) @binding(1) var<storage, read_write> y: array<item>;

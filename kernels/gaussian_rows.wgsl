@@ -1,6 +1,10 @@
 // gaussian.wgsl along W, for a GPU: neighbours read side by side, four voxels at a time. Rows of `items` vectors, n voxels; `across` rows a plane.
 // One invocation: four outputs, from ITEMS vectors around them; the first tap of the first output is value FIRST_TAP of these.
 // @use gaussian_norm
+// @const ITEMS: u32       vectors that an invocation reads
+// @const TAPS: u32        2·RADIUS + 1
+// @const FIRST_TAP: u32   where the first tap lies in these vectors
+// @const TRANSPOSE: bool  the adjoint
 struct Params { weights: array<vec4f, RADIUS / 4 + 1>, n: u32, items: u32, across: u32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;

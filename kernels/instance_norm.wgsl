@@ -1,6 +1,7 @@
 // y = x̂·γ_c + β_c, x̂ = (x − mean)/sqrt(variance + ε) over the voxels of each instance i = (n, c); without AFFINE y = x̂. Statistics as
 // instance_norm_statistics.wgsl leaves them. Ulyanov et al. 2016. Layout [I, S]. One invocation: one value; z runs over I.
 // @use index
+// @const AFFINE: bool  gamma and beta are there
 struct Params { spatial: u32, channels: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> statistics: array<f32>;

@@ -1,6 +1,7 @@
 // dx = γ_c/sqrt(variance + ε) · (dy − (Σdy + x̂·Σ(dy·x̂))/S), sums over the S voxels of each instance i = (n, c); γ = 1 without AFFINE.
 // Layout [I, S], statistics [I, 2], sums and products [I]. One invocation: one value; z runs over I.
 // @use index
+// @const AFFINE: bool  gamma is there
 struct Params { spatial: u32, channels: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> statistics: array<f32>;

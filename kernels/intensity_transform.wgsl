@@ -1,6 +1,7 @@
 // y[i] = gain·sign(x)·|x|^γ + offset + σ·noise[i], t = (γ, gain, offset, σ); without NOISY the last term is left out.
 // One invocation: one value.
 // @use index
+// @const NOISY: bool  noise is added
 struct Params { count: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> t: array<f32>;

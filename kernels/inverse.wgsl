@@ -1,11 +1,9 @@
 // The inverse v of a displacement u, and what it leaves, r: v[p] + u(M·(p + v[p])) = r[p] ≈ 0, at every voxel p by itself. Damped Newton steps from
 // −u: one that would not make |r| less is halved. u by components along (w, h, d), each [Di, Hi, Wi], in voxels of v's grid, whose voxels M leads to
 // those of u's; trilinear, border clamped. Layout of v and r [3, D, H, W]. One invocation: one voxel.
-// @use trilinear
 // @use corners
 // @use voxel
 // @use matrix
-// @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -29,9 +27,9 @@ const FLAT = 1e-6;
 fn guess(p: vec3f, v: vec3f) -> Guess {
   let cell = locate(mapped(p + v), vec3u(params.image_w, params.image_h, params.image_d));
   let around = corners_of(0u, cell);
-  let slope = slopes(around, cell.at);
-  let r = v + interpolated(around, cell.at);
-  let du = mat3x3f(cell.free.x * slope.w, cell.free.y * slope.h, cell.free.z * slope.d) * transpose(rows());
+  let slope = slopes(around, cell.fraction);
+  let r = v + interpolated(around, cell.fraction);
+  let du = mat3x3f(cell.unclamped.x * slope.w, cell.unclamped.y * slope.h, cell.unclamped.z * slope.d) * transpose(rows());
   let a = vec3f(1.0, 0.0, 0.0) + du[0]; // columns of dr/dv
   let b = vec3f(0.0, 1.0, 0.0) + du[1];
   let c = vec3f(0.0, 0.0, 1.0) + du[2];
@@ -44,11 +42,11 @@ fn guess(p: vec3f, v: vec3f) -> Guess {
 fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= params.w * params.h) { return; }
   let voxel = voxel_of(id);
-  let u = guess(voxel.at, vec3f(0.0)).r;
-  var best = guess(voxel.at, -u);
+  let u = guess(voxel.position, vec3f(0.0)).r;
+  var best = guess(voxel.position, -u);
   var length = 1.0;
   for (var n = 0u; n < params.iterations && best.error > params.tolerance * params.tolerance; n++) {
-    let next = guess(voxel.at, best.v + length * best.step);
+    let next = guess(voxel.position, best.v + length * best.step);
     length = select(0.5 * length, 1.0, next.error < best.error);
     if (next.error < best.error) { best = next; }
   }

@@ -1,6 +1,5 @@
 // y[n,p] = det(I + ∇u[n,p]): local volume change of the map p + u(p); ≤ 0 is a fold. Layout [N, 3, D, H, W] → [N, 1, D, H, W].
 // One invocation: one voxel.
-// @use difference
 // @use jacobian
 struct Params { w: u32, h: u32, d: u32 }
 @group(0) @binding(0) var<storage, read> u: array<f32>;

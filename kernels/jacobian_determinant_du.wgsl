@@ -1,6 +1,5 @@
 // Gradient of det(I + ∇u): ū[c,q] = Σ_axis Σ_p ȳ[p] · cofactor[c,axis](p) · (factor with which the difference at p reads q).
 // A gather: q is read by its neighbours along each axis, and by itself at the border. One invocation: one voxel q.
-// @use difference
 // @use jacobian
 // @use batch
 struct Params { w: u32, h: u32, d: u32 }

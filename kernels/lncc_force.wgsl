@@ -5,12 +5,10 @@
 // Both are multiplied by weight[p] where WEIGHTED. From sums t = (Σb, Σb², Σab) over W and H (this kernel adds the D axis) and the
 // statistics (mean, variance) of a. partial_sums: Σ weight·s of each invocation. Layout and sums as in local_statistics.wgsl; gradient and
 // force [N, 3, D, H, W].
-// @use local
-// @use fields_$PROCESSOR
-// @use fields
 // @use column
 // @use walk_$PROCESSOR
 // @use lncc
+// @const WEIGHTED: bool  by weight
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, epsilon: f32 }
 @group(0) @binding(0) var<storage, read> t: array<f32>;
 @group(0) @binding(1) var<storage, read> a: array<f32>;

@@ -1,11 +1,8 @@
 // What the gradient of force = g·gradient (lncc_force.wgsl) for b needs of each window, γ = ⟨dforce, gradient⟩ the cotangent of g = r·h,
 // r = 2c/q, h = α − c·β/f, α = a − ā, β = b − b̄, f = vb + FLAT:
 //   C = ∂/∂c = γ·(2h/q − r·β/f), V = ∂/∂vb = γ·r·(c·β/f² − va·h/q), B = ∂/∂β = −γ·r·c/f,
-//   terms = (C, V, C·ā + 2V·b̄ + B)/n for lncc_gradient.wgsl, in the place of t; db = B, what is each voxel's own. Layout, sums and lines
+//   terms = (C, V, C·ā + 2V·b̄ + B)/n for lncc_gradient_cpu and _gpu.wgsl, in the place of t; db = B, what is each voxel's own. Layout, sums and lines
 // as in lncc_terms.wgsl.
-// @use local
-// @use fields_$PROCESSOR
-// @use fields
 // @use fields_set
 // @use column
 // @use walk_$PROCESSOR

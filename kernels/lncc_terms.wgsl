@@ -3,9 +3,6 @@
 //   terms = (P, Q, P·ā + 2Q·b̄), P = 2c/q/n, Q = −c²·va/q²/n, q = va·vb + ε, n the window's voxels inside the volume.
 // They take the place of t, plane i at i (lib/fields.wgsl). One invocation: a line along D, or a run of one (lib/walk_cpu, lib/walk_gpu.wgsl).
 // partial_sums: Σ s of each invocation. Layout as in local_statistics.wgsl. Avants et al., Med. Image Anal. 2008, squared form.
-// @use local
-// @use fields_$PROCESSOR
-// @use fields
 // @use fields_set
 // @use column
 // @use walk_$PROCESSOR

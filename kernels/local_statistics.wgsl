@@ -1,8 +1,5 @@
 // y[n] = (mean, variance) of the voxels inside a window, from sums t = (Σa, Σa², ·) over W and H; this kernel adds the D axis.
 // Layout t as in lib/fields.wgsl, y [N, 2, D, H, W]. One invocation: RUN outputs along D.
-// @use local
-// @use fields_$PROCESSOR
-// @use fields
 // @use column
 // @use walk_$PROCESSOR
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32 }

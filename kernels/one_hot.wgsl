@@ -1,5 +1,7 @@
 // y[n,k,s] = 1 where labels[n,s] is VALUES[k], else 0. Layout [N, S] → [N, K, S]. One invocation: one s, all K; z runs over N.
 // @use index
+// @const K: u32                 labels
+// @const VALUES: array<f32, K>  their values
 struct Params { spatial: u32 }
 @group(0) @binding(0) var<storage, read> labels: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;

@@ -2,6 +2,7 @@
 // in a fixed order, so that the result is the same in every run. A second launch over the partials ends it. Partials start at `offset`.
 // x and y are read in `count` items of LANES values.
 // @use items$LANES
+// @const MODE: u32  SUM, DOT or LARGEST
 struct Params { count: u32, offset: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> x: array<item>;
 @group(0) @binding(1) var<storage, read> y: array<item>;

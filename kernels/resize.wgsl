@@ -5,6 +5,9 @@
 // neighbours along W, 1 where that is the axis.
 // @use reals$LANES
 // @use batch
+// @const AXIS: u32        0 for W, 1 for H, 2 for D
+// @const TAPS: i32        voxels that an output may read
+// @const TRANSPOSE: bool  the adjoint
 alias real = f32; // storage
 struct Params { w: u32, h: u32, d: u32, n_in: u32, n_out: u32 }
 @group(0) @binding(0) var<storage, read> x: array<reals>;

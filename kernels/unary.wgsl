@@ -2,6 +2,7 @@
 // cut to 0…1. One invocation: LANES values in a row; `count` such items.
 // @use index
 // @use reals$LANES
+// @const OP: u32  which f
 alias real = f32; // storage
 struct Params { count: u32, factor: f32, offset: f32 }
 @group(0) @binding(0) var<storage, read> x: array<reals>;

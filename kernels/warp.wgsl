@@ -2,10 +2,12 @@
 // Layout [N, C, D, H, W], u and y in items of LANES along W; u holds (w, h, d) in voxels, and is 0 unless MOVES. As
 // grid_sample(align_corners=True, padding_mode='border').
 // @use items$LANES
-// @use trilinear
 // @use corners
 // @use matrix
 // @use batch
+// @const CHANNELS: u32  of the image
+// @const NEAREST: bool  in place of trilinear
+// @const MOVES: bool    by u; else x = M·p
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -24,8 +26,8 @@ alias texel = f32;
 fn texel_at(i: u32) -> texel { return image[i]; }
 
 fn sample(first: u32, c: Cell) -> f32 {
-  if (NEAREST) { return image[first + c.base + dot(vec3u(c.at), c.step)]; }
-  return interpolated(corners_of(first, c), c.at);
+  if (NEAREST) { return image[first + c.base + dot(vec3u(c.fraction), c.step)]; }
+  return interpolated(corners_of(first, c), c.fraction);
 }
 
 @compute @workgroup_size(WG)

@@ -4,7 +4,6 @@
 // @use trilinear
 // @use voxel
 // @use matrix
-// @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, channels: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -32,12 +31,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let voxels = params.w * params.h * params.d;
   let o = voxel.n * 3u * voxels + voxel.p;
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let cell = locate(mapped(voxel.at + vec3f(u[o], u[o + voxels], u[o + 2u * voxels])), size);
+  let cell = locate(mapped(voxel.position + vec3f(u[o], u[o + voxels], u[o + 2u * voxels])), size);
   for (var c = voxel.n * params.channels; c < (voxel.n + 1u) * params.channels; c++) {
     let value = dy[c * voxels + voxel.p] / largest[0] * 1073741824.0;
     for (var k = 0u; k < 8u; k++) {
       let corner = vec3u(k & 1u, (k >> 1u) & 1u, k >> 2u);
-      let weight = select(1.0 - cell.at, cell.at, corner == vec3u(1u));
+      let weight = select(1.0 - cell.fraction, cell.fraction, corner == vec3u(1u));
       let offset = corner * cell.step;
       put(c * size.x * size.y * size.z + cell.base + offset.x + offset.y + offset.z, value * weight.x * weight.y * weight.z);
     }

@@ -1,10 +1,9 @@
 // Gradient of warp for the displacement: ū[n,·,p] = Mᵀ · Σ_c ȳ[n,c,p] · ∂image[n,c]/∂x at x = M·(p + u[n,p]); 0 along clamped axes.
 // One invocation: one voxel p, all channels. Layout and sampling as in warp.wgsl.
-// @use trilinear
 // @use corners
 // @use voxel
 // @use matrix
-// @use batch
+// @const CHANNELS: u32  of the image
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -25,14 +24,14 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let voxels = params.w * params.h * params.d;
   let o = voxel.n * 3u * voxels + voxel.p;
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let cell = locate(mapped(voxel.at + vec3f(u[o], u[o + voxels], u[o + 2u * voxels])), size);
+  let cell = locate(mapped(voxel.position + vec3f(u[o], u[o + voxels], u[o + 2u * voxels])), size);
   var g = vec3f(0.0);
   for (var k = 0u; k < CHANNELS; k++) {
     let c = voxel.n * CHANNELS + k;
-    let slope = slopes(corners_of(c * size.x * size.y * size.z, cell), cell.at);
+    let slope = slopes(corners_of(c * size.x * size.y * size.z, cell), cell.fraction);
     g += dy[c * voxels + voxel.p] * vec3f(slope.w, slope.h, slope.d);
   }
-  let out = rows() * (cell.free * g);
+  let out = rows() * (cell.unclamped * g);
   du[o] = out.x;
   du[o + voxels] = out.y;
   du[o + 2u * voxels] = out.z;

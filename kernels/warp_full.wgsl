@@ -27,7 +27,7 @@ fn sample_v(o: u32, c: Cell) -> f32 {
   let i = o + c.base;
   let j = i + c.step.z;
   return blend(vec4f(v[i], v[i + c.step.x], v[i + c.step.y], v[i + c.step.y + c.step.x]),
-    vec4f(v[j], v[j + c.step.x], v[j + c.step.y], v[j + c.step.y + c.step.x]), c.at);
+    vec4f(v[j], v[j + c.step.x], v[j + c.step.y], v[j + c.step.y + c.step.x]), c.fraction);
 }
 
 @compute @workgroup_size(WG)
@@ -56,5 +56,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let c = locate(x, image_size);
   let j = c.base + c.step.z;
   warped[i] = blend(vec4f(image[c.base], image[c.base + c.step.x], image[c.base + c.step.y], image[c.base + c.step.y + c.step.x]),
-    vec4f(image[j], image[j + c.step.x], image[j + c.step.y], image[j + c.step.y + c.step.x]), c.at);
+    vec4f(image[j], image[j + c.step.x], image[j + c.step.y], image[j + c.step.y + c.step.x]), c.fraction);
 }

@@ -2,11 +2,9 @@
 // Mᵀ times that of with_gradient.wgsl, interpolated: unlike the derivative of the interpolation, it is continuous in u. Outside
 // the image, where the clamped value is constant, it fades to 0 within one voxel.
 // Layout image [N, Di, Hi, Wi] vec4f, u and gradient [N, 3, D, H, W], warped [N, 1, D, H, W]. One invocation: one voxel.
-// @use trilinear
 // @use corners
 // @use voxel
 // @use matrix
-// @use batch
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -27,10 +25,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let voxels = params.w * params.h * params.d;
   let o = voxel.n * 3u * voxels + voxel.p;
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let x = mapped(voxel.at + vec3f(u[o], u[o + voxels], u[o + 2u * voxels]));
+  let x = mapped(voxel.position + vec3f(u[o], u[o + voxels], u[o + 2u * voxels]));
   let c = locate(x, size);
   let fade = max(vec3f(0.0), 1.0 - abs(x - clamp(x, vec3f(0.0), vec3f(size - 1u))));
-  let value = interpolated(corners_of(voxel.n * size.x * size.y * size.z, c), c.at);
+  let value = interpolated(corners_of(voxel.n * size.x * size.y * size.z, c), c.fraction);
   warped[voxel.n * voxels + voxel.p] = value.x;
   let slope = rows() * (fade * value.yzw);
   gradient[o] = slope.x;

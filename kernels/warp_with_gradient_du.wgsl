@@ -1,11 +1,11 @@
 // Gradient of warp_with_gradient.wgsl for the displacement: ū[n,·,p] = Mᵀ·x̄. With v = M·dgradient, the cotangent of the faded slopes,
 //   x̄_k = ⟨(dwarped, fade·v), ∂image/∂x_k⟩ (0 along clamped axes) + fade'_k · slope_k · v_k (0 along all others).
 // Cotangents that are not there (WARPED, GRADIENT) count as 0. One invocation: one voxel p. Layout and sampling as there.
-// @use trilinear
 // @use corners
 // @use voxel
 // @use matrix
-// @use batch
+// @const WARPED: bool    dwarped is there
+// @const GRADIENT: bool  dgradient is there
 struct Params {
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
   m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
@@ -27,7 +27,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let voxels = params.w * params.h * params.d;
   let o = voxel.n * 3u * voxels + voxel.p;
   let size = vec3u(params.image_w, params.image_h, params.image_d);
-  let x = mapped(voxel.at + vec3f(u[o], u[o + voxels], u[o + 2u * voxels]));
+  let x = mapped(voxel.position + vec3f(u[o], u[o + voxels], u[o + 2u * voxels]));
   let c = locate(x, size);
   let beyond = x - clamp(x, vec3f(0.0), vec3f(size - 1u));
   let fade = max(vec3f(0.0), 1.0 - abs(beyond));
@@ -38,10 +38,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   }
   var cotangent = vec4f(0.0, fade * v);
   if (WARPED) { cotangent.x = dwarped[voxel.n * voxels + voxel.p]; }
-  let along = slopes(corners, c.at);
+  let along = slopes(corners, c.fraction);
   let inside = vec3f(dot(cotangent, along.w), dot(cotangent, along.h), dot(cotangent, along.d));
   let fading = -sign(beyond) * ceil(fade);
-  let out = c.free * inside + fading * interpolated(corners, c.at).yzw * v;
+  let out = c.unclamped * inside + fading * interpolated(corners, c.fraction).yzw * v;
   let slope = rows() * out;
   du[o] = slope.x;
   du[o + voxels] = slope.y;

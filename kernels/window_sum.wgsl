@@ -1,5 +1,6 @@
 // y[i] = Σ_{|k| ≤ R} x[i+k] along one axis, 0 outside. O(1) in the window: a running sum, begun anew every RUN voxels
 // so that rounding does not pile up. Layout [outer, n, inner]. One invocation: RUN outputs in a row. Self-adjoint.
+// @const RUN: u32  outputs of an invocation
 struct Params { lines: u32, n: u32, inner: u32, runs: u32, radius: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;

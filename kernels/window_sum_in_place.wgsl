@@ -1,10 +1,9 @@
 // Along an axis, t[i] ← Σ_{|k| ≤ R} of the shifted values of i + k (lib/fields.wgsl), 0 outside. BACK does the reverse: from values stored at i to
 // shifted sums, at i + R. Lines of n values, `step` apart; `across` of them `apart` from each other in each of the planes, which lie from `first`
 // on; a line goes through `depth` of them. One invocation: a line, or a run of one (lib/walk_cpu, lib/walk_gpu.wgsl).
-// @use fields_$PROCESSOR
-// @use fields
 // @use fields_set
 // @use walk_$PROCESSOR
+// @const BACK: bool  from plain to shifted
 struct Params {
   lines: u32, n: u32, step: u32, radius: u32, across: u32, apart: u32, first: u32, depth: u32, w: u32, h: u32, d: u32,
   radius_w: u32, radius_h: u32, radius_d: u32,

@@ -222,20 +222,30 @@ test('bindings and parameters are read from the text', () => {
 });
 
 test('specialise: constants stand on line 1, libraries at the end, and what cannot be is refused', () => {
-  const k = kernel('copy', body('// @use index\n// @use items$LANES'));
-  const code = specialise(k, { WG: 64, LANES: 4, SCALE: '0.5f' });
-  assert.ok(code.startsWith('const WG = 64u; const LANES = 4u; const SCALE = 0.5f; // y = x\n'));
+  const k = kernel(
+    'copy',
+    body('// @use index\n// @use items$LANES\n// @const SCALE: f32  a factor\n// @const SHIFT: i32\n// @const TWICE: bool  or once'),
+  );
+  const given = { WG: 64, LANES: 4, SCALE: 0.5, SHIFT: -1, TWICE: true };
+  const code = specialise(k, given);
+  assert.ok(
+    code.startsWith('const WG = 64u; const LANES = 4u; const SCALE = 5.000000000e-1f; const SHIFT = -1i; const TWICE = true; // y = x\n'),
+  );
   assert.ok(code.includes('fn flat_index') && code.includes('alias item = vec4f'));
   assert.equal(code.split('\n').slice(1, 9), k.source.split('\n').slice(1, 9));
   const chosen = specialise(kernel('k', body('// @use weights_$WEIGHTS')), { WG: 64, WEIGHTS: 'uniform' });
   assert.ok(chosen.startsWith('const WG = 64u; // y = x\n') && chosen.includes('fn weight('), 'a word picks the file, and is no constant');
+  assert.throws(() => specialise(k, { ...given, TILE: 2 }), /kernels\/copy\.wgsl: constants missing \[\], unknown \[TILE\]/);
+  assert.throws(() => specialise(k, { WG: 64, LANES: 4, SCALE: 1 }), /constants missing \[SHIFT, TWICE\], unknown \[\]/);
   assert.throws(() => specialise(k, { WG: 64 }), /no library kernels\/lib\/itemsundefined\.wgsl/);
   assert.throws(
     () => specialise(kernel('k', body('// @use nothing')), { WG: 64 }),
     /kernels\/k\.wgsl: no library kernels\/lib\/nothing\.wgsl/,
   );
-  assert.throws(() => specialise(k, { WG: 64.5, LANES: 4 }), /constant WG = 64.5 is not a whole number/);
-  assert.throws(() => specialise(k, { WG: -1, LANES: 4 }), /constant WG = -1/);
+  for (const wrong of [{ WG: 64.5 }, { WG: -1 }, { SHIFT: 0.5 }, { TWICE: 1 }, { SCALE: true }, { SCALE: NaN }])
+    assert.throws(() => specialise(k, { ...given, ...wrong }), /constant \w+ is (u32|i32|f32|bool), got /);
+  const nested = specialise(kernel('k', body('// @use corners\n// @use trilinear')), { WG: 64 });
+  assert.is(nested.split('fn locate(').length, 2, 'what a library uses comes along, once');
 });
 
 test('@unroll writes loops out: rounds with numbers in them, lines where they were', () => {

@@ -1,6 +1,8 @@
 // Activations and their derivatives from the output, so that the input need not be kept. The constant ACTIVATION chooses; NEGATIVE is the
 // slope of leaky ReLU and the α of ELU. Nothing overflows: exp is only taken of values ≤ 0. NaN stays NaN,
 // found by its bits: a driver may assume that there is none, and one's exp makes a number of it.
+// @const ACTIVATION: u32  which, as numbered below
+// @const NEGATIVE: f32    slope of leaky ReLU, α of ELU
 const RELU = 0u;
 const LEAKY_RELU = 1u;
 const ELU = 2u;

@@ -1,4 +1,5 @@
 // The solver's state, one small buffer of f32 that its three kernels share and the CPU reads.
+// @const WINDOW: u32  entries of the ring
 const STATE = 32u;          // f32 in it
 const STEP = 0u;            // evaluations of the map so far
 const SLOT = 1u;            // ring slot of the newest entry

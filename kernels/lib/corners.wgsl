@@ -1,5 +1,6 @@
 // The eight voxels of a cell, numbered by (d, h, w), and what is between them: the interpolated value and its derivatives along (w, h, d). The
 // kernel says what a voxel holds, `alias texel = f32;` or vec4f, and where it is read, `fn texel_at(i: u32) -> texel`.
+// @use trilinear
 struct Corners { v000: texel, v001: texel, v010: texel, v011: texel, v100: texel, v101: texel, v110: texel, v111: texel }
 struct Slopes { w: texel, h: texel, d: texel }
 

@@ -2,6 +2,7 @@
 // lib/fields_cpu.wgsl or lib/fields_gpu.wgsl. Sums over the window are made in place, axis by axis. Along a line of n voxels:
 //   before   [ R free | v0 v1 v2 … ]    shifted: value i lies at i + R
 //   after    [ s0 s1 s2 … | R spent ]   the sum around i lies at i, where no later sum along this axis reads
+// @use fields_$PROCESSOR
 fn three(at: u32) -> vec3f { return vec3f(t[element(at, 0u)], t[element(at, 1u)], t[element(at, 2u)]); }
 
 // From a plane to the next, and the place of column (w, h) in a plane; that of a column in plane 0 of item n.

@@ -1,5 +1,6 @@
 // The Jacobian matrix I + ∇u of the map p + u(p), by central differences (one-sided at the border), as rows (w, h, d).
 // Reads the kernel's own binding `u`, from `o` on, [3, D, H, W].
+// @use difference
 fn jacobian_at(o: u32, p: vec3u, size: vec3u) -> array<vec3f, 3> {
   let voxels = size.x * size.y * size.z;
   let i = o + (p.z * size.y + p.y) * size.x + p.x;

@@ -1,5 +1,6 @@
 // What LNCC knows of two images a and b in the window centred at a voxel: means, variances, covariance c, q = va·vb + ε. From the sums
 // (Σb, Σb², Σab) over the window, its voxels inside the volume, mean and variance of a there, and ε of the kernel's `params`.
+// @use local
 struct Window { count: f32, mean_a: f32, mean_b: f32, var_a: f32, var_b: f32, c: f32, q: f32 }
 
 fn window_of(sum: vec3f, count: f32, mean_a: f32, var_a: f32) -> Window {

@@ -3,11 +3,14 @@
 // the window along H, restarted with every run so that rounding does not pile up, and adds those of the columns in the window along W.
 // The kernel gives value(p, n), n the item of p; own(p), what else it reads of voxel p; and finish(p, n, sum, own). What AHEAD rows need is loaded
 // before any is written.
+// @const RUN: u32       rows of a workgroup
+// @const RADIUS_W: u32  of the window along W
+// @const RADIUS_H: u32  and along H
+// @const AHEAD: u32     rows that are loaded before any is written, even
 const_assert AHEAD % 2u == 0u;
 var<workgroup> columns: array<array<vec3f, WG>, 2>; // by turns, so that one barrier a row will do
 
-@compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) {
+fn sum_planes(group: vec3u, local: u32) {
   let w = group.x * (WG - 2u * RADIUS_W) + local - RADIUS_W; // to the left of 0 it wraps, to above params.w
   let exists = w < params.w;
   let makes = exists && local >= RADIUS_W && local + RADIUS_W < WG;

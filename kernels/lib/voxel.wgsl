@@ -1,5 +1,6 @@
 // The voxel of an invocation where x runs over the plane of w × h, row after row, and z over the d planes of all items of the batch.
-struct Voxel { n: u32, p: u32, at: vec3f } // item; index in its volume; (w, h, d)
+// @use batch
+struct Voxel { n: u32, p: u32, position: vec3f } // item of the batch; index in its volume; (w, h, d)
 
 fn voxel_of(id: vec3u) -> Voxel {
   let n = batch_of(id.z, params.d);

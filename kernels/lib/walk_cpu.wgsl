@@ -1,6 +1,9 @@
 // Running sums over the window along a line of n voxels, `step` apart from `first` on, stored shifted (lib/fields.wgsl), restarted every RUN voxels so
 // that rounding does not pile up. The kernel gives own(i), what else it reads of voxel i, and visit(i, sum, own), which may write over t there.
 // For a CPU: voxel after voxel, each load where it is needed.
+// @use fields
+// @const RUN: u32          voxels between fresh sums
+// @const OVERWRITES: bool  visit writes over t
 fn walk(first: u32, step: u32, n: u32, r: u32, start: u32, end: u32) {
   var sum = vec3f();
   for (var i = max(start, r) - r; i < min(start + r, n); i++) { sum += three(first + (i + r) * step); }

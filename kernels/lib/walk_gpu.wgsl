@@ -2,6 +2,11 @@
 // that rounding does not pile up. The kernel gives own(i), what else it reads of voxel i, and visit(i, sum, own), which may write over t there.
 // For a GPU: an invocation walks run `run` of a line, and loads what AHEAD voxels need before it writes any of them, since it is kept busy by many
 // loads at a time. OVERWRITES, all runs of a line are one workgroup's, and each reads at first the REACH = 2r voxels that the next one writes over.
+// @use fields
+// @const RUN: u32          voxels of an invocation
+// @const AHEAD: u32        voxels that are loaded before any is written
+// @const REACH: u32        2r
+// @const OVERWRITES: bool  visit writes over t
 var<workgroup> beyond: array<array<f32, WG>, select(1u, max(1u, 3u * REACH), OVERWRITES)>;
 
 fn walk_line(first: u32, step: u32, n: u32, r: u32, run: u32, local: u32) {

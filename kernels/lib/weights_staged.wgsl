@@ -1,5 +1,6 @@
 // Weights of a convolution by way of workgroup memory, STAGE lines of taps at a time: a GPU's first cache of constants holds far fewer (2 KB on
 // NVIDIA's), and its workgroups do not all read the same ones at once.
+// @const STAGE: u32  lines in workgroup memory at once
 var<workgroup> staged: array<Line, STAGE>;
 
 // Returns where line t is; at the first of STAGE lines, copies them all there.

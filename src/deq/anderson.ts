@@ -20,7 +20,7 @@ export interface AndersonOptions {
   beta: number;
   /** Tikhonov ridge relative to the Gram matrix's diagonal. */
   ridge: number;
-  /** What is kept at the smallest residual f(z) − z: the `value` f(z), by default, or the `iterate` z, which that is the residual of. */
+  /** Which vector is kept at the smallest residual f(z) − z: f(z) (`value`, the default), or z itself (`iterate`), to which that residual belongs. */
   keeps?: 'value' | 'iterate';
 }
 
@@ -85,7 +85,7 @@ const andersonOp: Op<AndersonOptions> = {
       ...parts.map(({ values, residuals, count, first }): Dispatch => ({
         kernel: mixKernel,
         groups: flat(count).groups,
-        constants: { ...flat(count).constants, WINDOW: window, LANES: lanes, SHIFTED: String(shift !== 0) },
+        constants: { ...flat(count).constants, WINDOW: window, LANES: lanes, SHIFTED: shift !== 0 },
         params: { count, first, shift },
         bindings: { values, residuals, state: state!, z: z!, best: best! },
       })),

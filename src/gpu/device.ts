@@ -25,7 +25,7 @@ const wantedFeatures = ['timestamp-query', 'shader-f16'] as const;
 /** Reads a large buffer back through a window of this many bytes at most. */
 export const STAGING_BYTES = 16 * 2 ** 20;
 
-/** What can be wrong with calls: what does not fit is told before what is invalid for that reason. */
+/** What can be wrong with calls. Out of memory is reported before the validation errors that it causes. */
 const ERROR_KINDS = ['out-of-memory', 'validation', 'internal'] as const;
 
 /** How the host waits for the device: returns what `work` does. */

@@ -22,10 +22,10 @@ export interface ParamField {
 export type Params = Record<string, number | readonly number[]>;
 
 /**
- * Values for a kernel's header line: whole numbers become `u32` constants, strings stand as they are. `real` is the storage type that
- * replaces f32 in the file's `alias real = f32;`.
+ * Values for the constants that a kernel and its libraries declare by `// @const NAME: type  meaning`; strings stand as they are. Beside them WG, WG_X and
+ * WG_Y, invocations of a workgroup; and `real`, the storage type that replaces f32 in the file's `alias real = f32;`.
  */
-export type Constants = Record<string, number | string>;
+export type Constants = Record<string, number | boolean | string>;
 
 export interface Kernel {
   name: string;
@@ -68,27 +68,49 @@ export function kernel(name: string, source: string): Kernel {
  * out that ask for it.
  */
 export function specialise(k: Kernel, { real = 'f32', ...constants }: Constants): string {
-  const source = unroll(k.name, k.source, constants).replace('alias real = f32;', `alias real = ${real};`);
-  const words = choicesOf(k).filter((name) => typeof constants[name] === 'string'); // say which libraries, and no more
+  const { names, choices } = librariesOf(k, constants);
+  const types = new Map([
+    ...WORKGROUP.map((name) => [name, 'u32'] as const),
+    ...choices.filter((name) => typeof constants[name] === 'number').map((name) => [name, 'u32'] as const),
+    ...[k.source, ...names.map((name) => libraries[name]!)].flatMap(declared),
+  ]);
+  const missing = [...types.keys()].filter((name) => !WORKGROUP.includes(name) && !(name in constants));
+  const unknown = Object.keys(constants).filter((name) => !types.has(name) && !choices.includes(name));
+  if (missing.length || unknown.length)
+    throw new Error(`kernels/${k.name}.wgsl: constants missing [${missing.join(', ')}], unknown [${unknown.join(', ')}]`);
   const header = Object.entries(constants)
-    .filter(([name]) => !words.includes(name))
-    .map(([name, value]) => {
-      if (typeof value === 'number' && !(Number.isInteger(value) && value >= 0)) {
-        throw new Error(`kernels/${k.name}.wgsl: constant ${name} = ${value} is not a whole number; pass a string such as "0.5f"`);
-      }
-      return `const ${name} = ${typeof value === 'number' ? `${value}u` : value};`;
-    });
+    .filter(([name]) => types.has(name))
+    .map(([name, value]) => `const ${name} = ${literal(k, name, types.get(name)!, value)};`);
   if (real === 'f16') header.unshift('enable f16;');
   return [
-    `${header.join(' ')} ${source}`,
-    ...librariesOf(k, constants).map((name) => unroll(`lib/${name}`, libraries[name]!, constants)),
+    `${header.join(' ')} ${unroll(k.name, k.source, constants).replace('alias real = f32;', `alias real = ${real};`)}`,
+    ...names.map((name) => unroll(`lib/${name}`, libraries[name]!, constants)),
   ].join('\n');
+}
+
+const WORKGROUP = ['WG', 'WG_X', 'WG_Y'];
+const CONST = /^\/\/ @const (\w+): (\S+(?: \S+)*?)(?: {2,}.*)?$/gm;
+
+/** The constants that a file declares, and their types. */
+const declared = (text: string): [name: string, type: string][] => [...text.matchAll(CONST)].map(([, name, type]) => [name!, type!]);
+
+/** A constant's value as WGSL of its type. */
+function literal(k: Kernel, name: string, type: string, value: number | boolean | string): string {
+  const wrong = () => new Error(`kernels/${k.name}.wgsl: constant ${name} is ${type}, got ${value}`);
+  if (typeof value === 'string') return value;
+  if (typeof value === 'boolean' || type === 'bool') {
+    if (typeof value !== 'boolean' || type !== 'bool') throw wrong();
+    return String(value);
+  }
+  if (type === 'f32' && Number.isFinite(value)) return `${value.toExponential(9)}f`;
+  if (!Number.isInteger(value) || !(type === 'i32' || (type === 'u32' && value >= 0))) throw wrong();
+  return `${value}${type[0]}`;
 }
 
 /** File and line of a line of the specialised text, for error messages. */
 export function placeOf(k: Kernel, constants: Constants, line: number): string {
   let rest = line;
-  for (const [file, text] of [[k.name, k.source], ...librariesOf(k, constants).map((name) => [`lib/${name}`, libraries[name]])]) {
+  for (const [file, text] of [[k.name, k.source], ...librariesOf(k, constants).names.map((name) => [`lib/${name}`, libraries[name]])]) {
     const lines = text!.split('\n').length;
     if (rest <= lines) return `kernels/${file}.wgsl:${rest}`;
     rest -= lines;
@@ -98,16 +120,22 @@ export function placeOf(k: Kernel, constants: Constants, line: number): string {
 
 const USE = /^\/\/ @use (\w+?)(?:\$(\w+))?\s*$/gm;
 
-/** The constants by which a kernel's libraries are picked. */
-const choicesOf = (k: Kernel): string[] => [...k.source.matchAll(USE)].flatMap(([, , choice]) => choice ?? []);
-
-/** The libraries that a kernel uses under these constants, in the order of their lines. */
-function librariesOf(k: Kernel, constants: Constants): string[] {
-  return [...k.source.matchAll(USE)].map(([, name, choice]) => {
-    const library = `${name}${choice ? constants[choice] : ''}`;
-    if (!libraries[library]) throw new Error(`kernels/${k.name}.wgsl: no library kernels/lib/${library}.wgsl`);
-    return library;
-  });
+/** The libraries that a kernel uses under these constants, each once, those that it names before those that these use; and the constants that pick some. */
+function librariesOf(k: Kernel, constants: Constants): { names: string[]; choices: string[] } {
+  const [names, choices] = [new Set<string>(), new Set<string>()];
+  const visit = (text: string) => {
+    const used = [...text.matchAll(USE)].map(([, name, choice]) => {
+      if (choice) choices.add(choice);
+      return `${name}${choice ? constants[choice] : ''}`;
+    });
+    for (const library of used.filter((name) => !names.has(name))) {
+      if (!libraries[library]) throw new Error(`kernels/${k.name}.wgsl: no library kernels/lib/${library}.wgsl`);
+      names.add(library);
+      visit(libraries[library]!);
+    }
+  };
+  visit(k.source);
+  return { names: [...names], choices: [...choices] };
 }
 
 /** The constants that a library names, `const NAME = 1u;`, for what it shares with the CPU. */

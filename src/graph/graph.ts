@@ -44,7 +44,7 @@ export interface Dispatch {
    * tensor that is bound as `meanwhile`, and is not read. Launch rules give IN_PLACE = 0.
    */
   inPlace?: { result: string; of: readonly { name: string; meanwhile: string }[] };
-  /** Variables that have their buffers from the end of the phase on without being written: what is read of them will have been written since. */
+  /** Variables whose buffers this dispatch reserves without writing them; later dispatches write before they read. */
   holds?: readonly Tensor[];
 }
 

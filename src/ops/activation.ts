@@ -19,7 +19,7 @@ export interface Activation {
 /** What kernels/lib/activation.wgsl wants to know. */
 export const activationConstants = ({ f, negative }: Activation): Constants => ({
   ACTIVATION: activations.indexOf(f),
-  NEGATIVE: `${negative.toExponential(9)}f`,
+  NEGATIVE: negative,
 });
 
 const activationOp: Op<Activation> = {

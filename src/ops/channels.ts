@@ -22,7 +22,7 @@ export function copy(
   const { constants, groups, count: items } = flatItems(spatial, n * count);
   return {
     kernel: copyKernel,
-    constants: { ...constants, EXPAND: String(expand) },
+    constants: { ...constants, EXPAND: expand },
     groups,
     bindings: { x, y },
     params: {

@@ -190,7 +190,7 @@ const convDwOp: Op<Attrs & { k: number }> = {
           WG,
           K: k,
           STRIDE: stride,
-          PAD: `${k >> 1}i`,
+          PAD: k >> 1,
           TILE: tile,
           ACROSS: across,
           LANES: lanes,
@@ -198,7 +198,7 @@ const convDwOp: Op<Attrs & { k: number }> = {
           FIRST: lanes > 1 ? k >> 1 : 0,
           LAST: lanes > 1 ? (k >> 1) + across : 0,
           KEPT: Math.max(0, k - stride),
-          REPLICATE: String(padding === 'replicate'),
+          REPLICATE: padding === 'replicate',
         },
         params: {
           columns,

@@ -56,8 +56,8 @@ const resizeOp: Op<ResizeAttrs> = {
           ...constants,
           LANES: lanes,
           AXIS: axis,
-          TAPS: `${resizeTaps(n_in / n_out, transpose)}i`,
-          TRANSPOSE: String(transpose),
+          TAPS: resizeTaps(n_in / n_out, transpose),
+          TRANSPOSE: transpose,
         },
         groups,
         bindings: { x: x!, y: y! },
@@ -107,7 +107,7 @@ const gaussianOp: Op<GaussianAttrs> = {
     const half = Array.from({ length: radius + 1 }, (_, k) => Math.exp(-(k ** 2) / (2 * sigma * sigma)));
     const total = 2 * half.reduce((a, b) => a + b) - half[0]!;
     const weights = half.map((weight) => weight / total);
-    const filter = { RADIUS: `${radius}i`, TRANSPOSE: String(transpose) };
+    const filter = { RADIUS: radius, TRANSPOSE: transpose };
     if (sideways && n % 4 === 0) {
       const [items, across, reach] = [n / 4, along(x!.shape, 1).n, Math.ceil(radius / 4)];
       const { constants, groups } = perVoxel(items, across, numel(x!.shape) / (n * across), processor);
@@ -137,8 +137,8 @@ const gaussianOp: Op<GaussianAttrs> = {
         constants: {
           ...constants,
           LANES: lanes,
-          RUN: `${run}i`,
-          SIDEWAYS: String(sideways),
+          RUN: run,
+          SIDEWAYS: sideways,
           ...filter,
         },
       },

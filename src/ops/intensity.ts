@@ -20,7 +20,7 @@ const intensityTransformOp: Op<object> = {
     return [
       {
         kernel: intensityTransformKernel,
-        constants: { ...constants, NOISY: String(!!noise) },
+        constants: { ...constants, NOISY: !!noise },
         groups,
         bindings: { x: x!, t: t!, noise: noise ?? x!, y: y! },
         params: { count },

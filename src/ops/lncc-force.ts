@@ -99,7 +99,7 @@ function forcePasses(
     ...products(node.processor, a, b, window, t),
     {
       kernel: forceKernel,
-      constants: { ...constants, WEIGHTED: String(!!weight) },
+      constants: { ...constants, WEIGHTED: !!weight },
       groups,
       params: { ...params, epsilon },
       bindings: { t, ...images, gradient, weight: weight ?? a, force, partial_sums: partials },

@@ -48,7 +48,7 @@ const instanceNormOp: Op<{ epsilon: number }> = {
       },
       {
         kernel: normKernel,
-        constants: { ...constants, AFFINE: String(!!gamma) },
+        constants: { ...constants, AFFINE: !!gamma },
         groups,
         bindings: { x: x!, statistics: statistics!, gamma: gamma ?? x!, beta: beta ?? x!, y: y! },
         params: { spatial: voxels, channels: c },
@@ -93,7 +93,7 @@ const dxOp: Op<object> = {
     return [
       {
         kernel: dxKernel,
-        constants: { ...constants, AFFINE: String(!!gamma) },
+        constants: { ...constants, AFFINE: !!gamma },
         groups,
         params: { spatial: voxels, channels: c },
         bindings: { x: x!, statistics: statistics!, dy: dy!, sums: sums!, products: products!, gamma: gamma ?? x!, dx: dx! },

@@ -64,14 +64,14 @@ const adamOp: Op<AdamAttrs> = {
     return [
       {
         kernel: adamAdvanceKernel,
-        constants: { CLIPPED: String(clipped) },
+        constants: { CLIPPED: clipped },
         groups: [1, 1, 1],
         bindings: { clip, t: t! },
         params: { beta1, beta2 },
       },
       {
         kernel: adamKernel,
-        constants: { ...constants, SCHEDULED: String(scheduled), CLIPPED: String(clipped) },
+        constants: { ...constants, SCHEDULED: scheduled, CLIPPED: clipped },
         groups,
         bindings: { g: g!, t: t!, rates, clip, p: p!, m: m!, v: v! },
         params: { count, rate, beta1, beta2, epsilon, decay: weightDecay },

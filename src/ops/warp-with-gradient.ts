@@ -66,7 +66,7 @@ const warpWithGradientDuOp: Op<{ matrix: Matrix; warped: boolean; gradient: bool
       {
         kernel: warpWithGradientDuKernel,
         ...over,
-        constants: { ...constants, WARPED: String(warped), GRADIENT: String(gradient) },
+        constants: { ...constants, WARPED: warped, GRADIENT: gradient },
         bindings: { image: image!, u: u!, dwarped: given[0]!, dgradient: given.at(-1)!, du: du! },
       },
     ];

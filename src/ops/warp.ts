@@ -68,7 +68,7 @@ const warpOp: Op<WarpAttrs> = {
     return [
       {
         kernel: warpKernel,
-        constants: { ...constants, LANES: lanes, CHANNELS: channels, NEAREST: String(nearest), MOVES: 'true' },
+        constants: { ...constants, LANES: lanes, CHANNELS: channels, NEAREST: nearest, MOVES: true },
         groups,
         bindings: { image: image!, u: u!, y: y! },
         params,
@@ -116,7 +116,7 @@ const resampleOp: Op<{ size: readonly [number, number, number]; matrix: Matrix }
       {
         kernel: warpKernel,
         // One voxel at a time: the image stands in for u, and may be smaller than a vector.
-        constants: { ...constants, LANES: 1, CHANNELS: channels, NEAREST: 'false', MOVES: 'false' },
+        constants: { ...constants, LANES: 1, CHANNELS: channels, NEAREST: false, MOVES: false },
         groups,
         bindings: { image: image!, u: image!, y: y! },
         params,

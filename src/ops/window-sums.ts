@@ -1,19 +1,19 @@
 // Sums over LNCC's windows, and where they lie. On a CPU axis by axis in one buffer; on a GPU W and H in one pass, which puts far more invocations to
 // work, and D in the buffer as well.
-import gradientSource from '../../kernels/lncc_gradient.wgsl';
+import gradientCpuSource from '../../kernels/lncc_gradient_cpu.wgsl';
+import gradientGpuSource from '../../kernels/lncc_gradient_gpu.wgsl';
 import inPlaceSource from '../../kernels/window_sum_in_place.wgsl';
-import planeGradientSource from '../../kernels/lncc_plane_gradient.wgsl';
-import planeProductsSource from '../../kernels/lncc_plane_products.wgsl';
-import productsSource from '../../kernels/lncc_products.wgsl';
+import productsCpuSource from '../../kernels/lncc_products_cpu.wgsl';
+import productsGpuSource from '../../kernels/lncc_products_gpu.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Processor, type Shape, type Tensor } from '../graph/graph.ts';
 import { lines, RUN, volume } from './launch.ts';
 
-const productsKernel = kernel('lncc_products', productsSource);
+const productsCpuKernel = kernel('lncc_products_cpu', productsCpuSource);
+const productsGpuKernel = kernel('lncc_products_gpu', productsGpuSource);
 const inPlaceKernel = kernel('window_sum_in_place', inPlaceSource);
-const gradientKernel = kernel('lncc_gradient', gradientSource);
-const planeProductsKernel = kernel('lncc_plane_products', planeProductsSource);
-const planeGradientKernel = kernel('lncc_plane_gradient', planeGradientSource);
+const gradientCpuKernel = kernel('lncc_gradient_cpu', gradientCpuSource);
+const gradientGpuKernel = kernel('lncc_gradient_gpu', gradientGpuSource);
 
 /** Rows that a workgroup of a GPU's pass over planes walks, and those whose values it loads at a time: kernels/lib/plane_sums.wgsl. */
 const PLANE_RUN = 16;
@@ -73,7 +73,7 @@ export function wholeColumns(processor: Processor, shape: Shape, window: readonl
 const walks = (processor: Processor, run: number, radius: number, overwrites: boolean) => ({
   RUN: run,
   PROCESSOR: processor, // kernels/lib/fields_cpu.wgsl or fields_gpu.wgsl, walk_cpu.wgsl or walk_gpu.wgsl
-  OVERWRITES: String(overwrites),
+  OVERWRITES: overwrites,
   ...(processor === 'gpu' ? { AHEAD, REACH: 2 * radius } : {}),
 });
 
@@ -105,13 +105,13 @@ export function products(processor: Processor, a: Tensor, b: Tensor, window: rea
   const sizes = sizesOf(a.shape, window);
   if (wayOf(processor, sizes) === 'gpu') {
     const { lines, w, h, d, radius_d } = sizes;
-    return [{ kernel: planeProductsKernel, ...planeRuns(sizes), bindings: { a, b, t }, params: { lines, w, h, d, radius_d } }];
+    return [{ kernel: productsGpuKernel, ...planeRuns(sizes), bindings: { a, b, t }, params: { lines, w, h, d, radius_d } }];
   }
   const rows = numel(a.shape) / sizes.w;
   const { constants, groups, runs } = lines(rows, sizes.w);
   const pass: Dispatch = {
-    kernel: productsKernel,
-    constants: { ...constants, RUN },
+    kernel: productsCpuKernel,
+    constants: { ...constants, RUN, PROCESSOR: 'cpu' },
     groups,
     bindings: { a, b, t },
     params: { ...sizes, lines: rows, runs },
@@ -138,13 +138,14 @@ export function gatherTerms(
 ): Dispatch {
   const { shape } = images.b;
   const sizes = sizesOf(shape, window);
-  const over =
-    wayOf(processor, sizes) === 'gpu'
-      ? { kernel: planeGradientKernel, ...planeRuns(sizes) }
-      : { kernel: gradientKernel, ...columns(processor, shape, window) };
+  const onCpu = () => {
+    const { constants, groups, runs } = lines(sizes.lines, sizes.d);
+    return { kernel: gradientCpuKernel, constants: { ...constants, RUN, PROCESSOR: 'cpu' }, groups, params: { ...sizes, runs } };
+  };
+  const over = wayOf(processor, sizes) === 'gpu' ? { kernel: gradientGpuKernel, ...planeRuns(sizes) } : onCpu();
   return {
     ...over,
-    constants: { ...over.constants, FORCE: String(force) },
+    constants: { ...over.constants, FORCE: force },
     params: { ...over.params, scale: 1 / numel(shape) },
     bindings: { t, ...images },
   };
@@ -158,7 +159,7 @@ function planeRuns(sizes: Sizes) {
     tiles(width) * width < tiles(best) * best ? width : best,
   );
   return {
-    constants: { WG: wg, RUN: PLANE_RUN, RADIUS_W: radius_w, RADIUS_H: radius_h, AHEAD: PLANE_AHEAD },
+    constants: { WG: wg, PROCESSOR: 'gpu', RUN: PLANE_RUN, RADIUS_W: radius_w, RADIUS_H: radius_h, AHEAD: PLANE_AHEAD },
     groups: [tiles(wg), Math.ceil(h / PLANE_RUN), (sizes.lines / (w * h)) * d] as [number, number, number],
     params: sizes,
   };
@@ -195,7 +196,7 @@ function inPlace(
   const { constants, groups } = walksInPlace(processor, count, line.n, line.radius);
   return {
     kernel: inPlaceKernel,
-    constants: { ...constants, BACK: String(back) },
+    constants: { ...constants, BACK: back },
     groups,
     bindings: { t },
     params: { ...sizes, ...line, lines: count },

@@ -1,6 +1,5 @@
 // Gradient of the mean LNCC, or of its force, for b: lib/lncc_gather.wgsl, from terms t that are summed along D already, shifted along D; this
 // kernel adds W and H. Layout a, b, db [N, D, H, W], t as in lib/fields_gpu.wgsl.
-// @use fields_gpu
 // @use fields
 // @use plane_sums
 // @use lncc_gather
@@ -17,3 +16,6 @@ fn value(p: u32, n: u32) -> vec3f { return three(p + (n + 1u) * params.radius_d 
 struct Own { a: f32, b: f32, db: f32 }
 fn own(p: u32) -> Own { return Own(a[p], b[p], gathered(p)); }
 fn finish(p: u32, n: u32, sum: vec3f, own: Own) { gather(p, sum, own.a, own.b, own.db); }
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) { sum_planes(group, local); }

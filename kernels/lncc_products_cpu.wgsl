@@ -1,7 +1,7 @@
 // t = Σ_{|k| ≤ R} (b, b², a·b)[i+k] along W, 0 outside, of centred a and b: LNCC's moments, first axis, for a CPU. Layout a, b [N, D, H, W], t
 // as in lib/fields_cpu.wgsl, shifted along all axes. Running sums as in window_sum.wgsl. One invocation: RUN outputs in a row.
-// @use fields_cpu
 // @use fields_set
+// @const RUN: u32  outputs of an invocation
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32 }
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;

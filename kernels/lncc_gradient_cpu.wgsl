@@ -1,8 +1,8 @@
 // Gradient of the mean LNCC, or of its force, for b: lib/lncc_gather.wgsl, from sums t of terms over W and H (lib/fields_cpu.wgsl, shifted along H);
 // this kernel adds the D axis. For a CPU. Runs as in window_sum.wgsl.
-// @use fields_$PROCESSOR
 // @use fields
 // @use lncc_gather
+// @const RUN: u32  outputs of an invocation
 struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, radius_h: u32, radius_d: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> t: array<f32>;
 @group(0) @binding(1) var<storage, read> a: array<f32>;

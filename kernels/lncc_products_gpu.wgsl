@@ -1,6 +1,5 @@
 // t = Σ over the window along W and H of (b, b², a·b), of centred a and b: LNCC's moments, two axes at once, shifted along D. Layout a, b
 // [N, D, H, W], t as in lib/fields_gpu.wgsl.
-// @use fields_gpu
 // @use fields_set
 // @use plane_sums
 struct Params { w: u32, h: u32, d: u32, lines: u32, radius_d: u32 }
@@ -17,3 +16,6 @@ fn own(p: u32) -> Own { return Own(); }
 fn finish(p: u32, n: u32, sum: vec3f, own: Own) {
   set_three(p + (n + 1u) * params.radius_d * params.h * params.w, sum);
 }
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) { sum_planes(group, local); }
