@@ -27,8 +27,8 @@ interface Segmentation {
 
 export interface Inputs {
   paths: InputPaths;
-  fixed: MaskedVolume;
-  moving: MaskedVolume;
+  fixed: Volume & MaskedVolume;
+  moving: Volume & MaskedVolume;
   segmentation?: Segmentation;
   /** Labels on the moving grid that are to be warped, with or without others to compare them with. */
   movingLabels?: Volume;

@@ -18,8 +18,11 @@ export interface Volume extends Grid {
 /** A volume that was computed. */
 export type Float32Volume = Volume & { dtype: 'float32' };
 
-/** A volume with, where it matters, a mask on its grid: it counts where that is above 0. */
-export interface MaskedVolume extends Volume {
+/** A volume to be registered, from a file or made in memory; with, where it matters, a mask on its grid: it counts where that is above 0. */
+export interface MaskedVolume extends Grid {
+  data: Float32Array;
+  dtype?: Dtype;
+  doubt?: string;
   mask?: Float32Array;
 }
 

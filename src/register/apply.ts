@@ -5,7 +5,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { voxelToVoxel } from '../io/affine.ts';
 import { fromPhysical } from '../io/displacement.ts';
 import type { DisplacementField } from '../io/nifti.ts';
-import { checkValues, type Float32Volume, type Volume, voxelCount } from '../io/volume.ts';
+import { checkValues, type Float32Volume, type Grid, voxelCount } from '../io/volume.ts';
 import { warp } from '../ops/index.ts';
 import { checkField, checkReach } from './fields.ts';
 import { blankBeyond } from './overlap.ts';
@@ -23,7 +23,7 @@ export type Interpolation = (typeof interpolations)[number];
  */
 export async function applyDisplacement(
   gpu: Gpu,
-  moving: Volume,
+  moving: Grid & { data: Float32Array },
   displacement: DisplacementField,
   interpolation: Interpolation = 'linear',
 ): Promise<Float32Volume> {

@@ -1,6 +1,6 @@
 // Do two volumes share space, and where? Before hours are spent on two that do not.
 import { type Affine, applyAffine, composeAffine, invertAffine, voxelToVoxel } from '../io/affine.ts';
-import { type Grid, smallest, type Volume, voxelCount } from '../io/volume.ts';
+import { type Grid, smallest, voxelCount } from '../io/volume.ts';
 import { matrixBetween } from './pyramid.ts';
 
 /** The moving grid where a transform (fixed point → moving point, RAS mm) puts it, as if its header said so. */
@@ -84,7 +84,7 @@ export function blankBeyond(
   warped: Float32Array,
   displacement: Float32Array,
   { size: [w, h, d], affine }: Grid,
-  moving: Volume,
+  moving: Grid & { data: Float32Array },
   background = smallest(moving.data),
 ): void {
   const m = voxelToVoxel(affine, moving.affine);

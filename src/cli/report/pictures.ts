@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
 import { type Affine, type Vec3, voxelToVoxel } from '../../io/affine.ts';
 import { type Axis, anatomicalAxes } from '../../io/png.ts';
-import { type Grid, sameGrid, type Volume } from '../../io/volume.ts';
+import { type Grid, sameGrid } from '../../io/volume.ts';
 import type { IntensityWindow } from '../../register/intensity.ts';
 import { blankBeyond } from '../../register/overlap.ts';
 import type { Registration } from '../../register/register.ts';
@@ -226,7 +226,7 @@ function jacobianLayer(determinants: Float32Array, view: View): Promise<Layer> {
 }
 
 /** A volume on another grid through the two affines, trilinear; `outside` beyond its own. */
-function resample({ size: [W, H, D], affine, data }: Volume, grid: Grid, outside: number): Float32Array {
+function resample({ size: [W, H, D], affine, data }: Grid & { data: Float32Array }, grid: Grid, outside: number): Float32Array {
   const [a, b, c, i0, e, f, g, j0, p, q, r, k0]: Affine = voxelToVoxel(grid.affine, affine);
   const [w, h, d] = grid.size;
   const out = new Float32Array(w * h * d).fill(outside);
