@@ -22,28 +22,28 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, ra
 
 var<private> similarity: f32;
 
-struct Own { a: f32, b: f32, mean: f32, variance: f32, share: f32, gradient: vec3f }
+struct Loaded { a: f32, b: f32, mean: f32, variance: f32, share: f32, gradient: vec3f }
 
-fn own(i: u32) -> Own {
+fn load(i: u32) -> Loaded {
   let voxels = column.plane * params.d;
   let p = column.n * voxels + voxel(i);
   let first = p + column.n * voxels; // of 2 channels
   let o = first + column.n * voxels; // of 3
   var share = 1.0;
   if (WEIGHTED) { share = weight[p]; }
-  return Own(a[p], b[p], statistics[first], statistics[first + voxels], share,
+  return Loaded(a[p], b[p], statistics[first], statistics[first + voxels], share,
     vec3f(gradient[o], gradient[o + voxels], gradient[o + 2u * voxels]));
 }
 
-fn visit(i: u32, sum: vec3f, own: Own) {
-  let x = window_of(sum, count_at(i), own.mean, own.variance);
-  let g = own.share * 2.0 * x.c / x.q * (own.a - x.mean_a - x.c / (x.var_b + FLAT) * (own.b - x.mean_b));
+fn visit(i: u32, sum: vec3f, loaded: Loaded) {
+  let x = window_of(sum, count_at(i), loaded.mean, loaded.variance);
+  let g = loaded.share * 2.0 * x.c / x.q * (loaded.a - x.mean_a - x.c / (x.var_b + FLAT) * (loaded.b - x.mean_b));
   let voxels = column.plane * params.d;
   let o = 3u * column.n * voxels + voxel(i);
-  force[o] = g * own.gradient.x;
-  force[o + voxels] = g * own.gradient.y;
-  force[o + 2u * voxels] = g * own.gradient.z;
-  similarity += own.share * x.c * x.c / x.q;
+  force[o] = g * loaded.gradient.x;
+  force[o + voxels] = g * loaded.gradient.y;
+  force[o + 2u * voxels] = g * loaded.gradient.z;
+  similarity += loaded.share * x.c * x.c / x.q;
 }
 
 @compute @workgroup_size(WG_X, WG_Y, 1)

@@ -17,26 +17,26 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, radius_w: u32, radius_h: u32
 @group(0) @binding(6) var<storage, read_write> db: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-struct Own { a: f32, b: f32, mean: f32, variance: f32, cotangent: f32 }
+struct Loaded { a: f32, b: f32, mean: f32, variance: f32, cotangent: f32 }
 
-fn own(i: u32) -> Own {
+fn load(i: u32) -> Loaded {
   let voxels = column.plane * params.d;
   let p = column.n * voxels + voxel(i);
   let first = p + column.n * voxels; // of 2 channels
   let o = first + column.n * voxels; // of 3
   let next = o + voxels;
   let last = next + voxels;
-  return Own(a[p], b[p], statistics[first], statistics[first + voxels],
+  return Loaded(a[p], b[p], statistics[first], statistics[first + voxels],
     dforce[o] * gradient[o] + dforce[next] * gradient[next] + dforce[last] * gradient[last]);
 }
 
-fn visit(i: u32, sum: vec3f, own: Own) {
-  let x = window_of(sum, count_at(i), own.mean, own.variance);
+fn visit(i: u32, sum: vec3f, loaded: Loaded) {
+  let x = window_of(sum, count_at(i), loaded.mean, loaded.variance);
   let f = x.var_b + FLAT;
   let ratio = x.c / f;
-  let beta = own.b - x.mean_b;
-  let h = own.a - x.mean_a - ratio * beta;
-  let factor = 2.0 * own.cotangent / x.q;
+  let beta = loaded.b - x.mean_b;
+  let h = loaded.a - x.mean_a - ratio * beta;
+  let factor = 2.0 * loaded.cotangent / x.q;
   let of_c = factor * (h - ratio * beta);
   let of_var = factor * x.c * (ratio * beta / f - x.var_a * h / x.q);
   let of_own = -factor * x.c * ratio;

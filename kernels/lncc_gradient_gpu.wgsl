@@ -13,9 +13,9 @@ struct Params { w: u32, h: u32, d: u32, lines: u32, radius_w: u32, radius_h: u32
 
 fn value(p: u32, n: u32) -> vec3f { return three(p + (n + 1u) * params.radius_d * params.h * params.w); }
 
-struct Own { a: f32, b: f32, db: f32 }
-fn own(p: u32) -> Own { return Own(a[p], b[p], gathered(p)); }
-fn finish(p: u32, n: u32, sum: vec3f, own: Own) { gather(p, sum, own.a, own.b, own.db); }
+struct Loaded { a: f32, b: f32, db: f32 }
+fn load(p: u32) -> Loaded { return Loaded(a[p], b[p], gathered(p)); }
+fn finish(p: u32, n: u32, sum: vec3f, loaded: Loaded) { gather(p, sum, loaded.a, loaded.b, loaded.db); }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) local: u32) { sum_planes(group, local); }

@@ -10,10 +10,10 @@ struct Params { w: u32, h: u32, d: u32, lines: u32, radius_d: u32 }
 
 fn value(p: u32, n: u32) -> vec3f { return vec3f(b[p], b[p] * b[p], a[p] * b[p]); }
 
-struct Own { nothing: u32 }
-fn own(p: u32) -> Own { return Own(); }
+struct Loaded { nothing: u32 }
+fn load(p: u32) -> Loaded { return Loaded(); }
 
-fn finish(p: u32, n: u32, sum: vec3f, own: Own) {
+fn finish(p: u32, n: u32, sum: vec3f, loaded: Loaded) {
   set_three(p + (n + 1u) * params.radius_d * params.h * params.w, sum);
 }
 

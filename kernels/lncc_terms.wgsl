@@ -15,16 +15,16 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, radius_w: u32, radius_h: u32
 
 var<private> similarity: f32;
 
-struct Own { mean: f32, variance: f32 }
+struct Loaded { mean: f32, variance: f32 }
 
-fn own(i: u32) -> Own {
+fn load(i: u32) -> Loaded {
   let voxels = column.plane * params.d;
   let p = 2u * column.n * voxels + voxel(i);
-  return Own(statistics[p], statistics[p + voxels]);
+  return Loaded(statistics[p], statistics[p + voxels]);
 }
 
-fn visit(i: u32, sum: vec3f, own: Own) {
-  let x = window_of(sum, count_at(i), own.mean, own.variance);
+fn visit(i: u32, sum: vec3f, loaded: Loaded) {
+  let x = window_of(sum, count_at(i), loaded.mean, loaded.variance);
   let big_p = 2.0 * x.c / (x.q * x.count);
   let big_q = -x.c * x.c * x.var_a / (x.q * x.q * x.count);
   similarity += x.c * x.c / x.q;

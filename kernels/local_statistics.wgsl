@@ -7,10 +7,10 @@ struct Params { lines: u32, w: u32, h: u32, d: u32, runs: u32, radius_w: u32, ra
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
 
-struct Own { nothing: u32 }
-fn own(i: u32) -> Own { return Own(); }
+struct Loaded { nothing: u32 }
+fn load(i: u32) -> Loaded { return Loaded(); }
 
-fn visit(i: u32, sum: vec3f, own: Own) {
+fn visit(i: u32, sum: vec3f, loaded: Loaded) {
   let count = count_at(i);
   let mean_a = mean(sum.x, count);
   let voxels = column.plane * params.d;

@@ -14,9 +14,9 @@ struct Params {
 var<private> line_first: u32;
 var<private> line_step: u32;
 
-struct Own { nothing: u32 }
-fn own(i: u32) -> Own { return Own(); }
-fn visit(i: u32, sum: vec3f, own: Own) { set_three(line_first + i * line_step, sum); }
+struct Loaded { nothing: u32 }
+fn load(i: u32) -> Loaded { return Loaded(); }
+fn visit(i: u32, sum: vec3f, loaded: Loaded) { set_three(line_first + i * line_step, sum); }
 
 @compute @workgroup_size(WG_X, WG_Y, 1)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_index) local: u32) {

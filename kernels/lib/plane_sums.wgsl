@@ -1,7 +1,7 @@
 // Σ value over the window along W and H, what lies outside being 0, for every voxel p = [N·D, H, W]. For a GPU. A workgroup takes WG columns of a
 // plane, RADIUS_W on either side for its neighbours' sake alone, and walks RUN rows down: every invocation keeps the running sum of its column over
 // the window along H, restarted with every run so that rounding does not pile up, and adds those of the columns in the window along W.
-// The kernel gives value(p, n), n the item of p; own(p), what else it reads of voxel p; and finish(p, n, sum, own). What AHEAD rows need is loaded
+// The kernel gives value(p, n), n the item of p; load(p), what else it reads of voxel p; and finish(p, n, sum, loaded). What AHEAD rows need is loaded
 // before any is written.
 // @const RUN: u32       rows of a workgroup
 // @const RADIUS_W: u32  of the window along W
@@ -26,14 +26,14 @@ fn sum_planes(group: vec3u, local: u32) {
   for (var ahead = start; ahead < end; ahead += AHEAD) {
     var entering: array<vec3f, AHEAD>;
     var leaving: array<vec3f, AHEAD>;
-    var owned: array<Own, AHEAD>;
+    var loaded: array<Loaded, AHEAD>;
     for (var k = 0u; k < AHEAD; k++) { // @unroll
       let row = min(ahead + k, end - 1u);
       let last = row + RADIUS_H;
       let gone = row - RADIUS_H;
       entering[k] = select(vec3f(), value(first + min(last, params.h - 1u) * params.w, n), exists && last < params.h);
       leaving[k] = select(vec3f(), value(first + min(gone, params.h - 1u) * params.w, n), exists && gone < params.h);
-      if (makes) { owned[k] = own(first + row * params.w); } // others' are being written by their workgroup
+      if (makes) { loaded[k] = load(first + row * params.w); } // others' are being written by their workgroup
     }
     for (var k = 0u; k < AHEAD; k++) { // @unroll
       if (ahead + k < end) { // of the whole workgroup
@@ -43,7 +43,7 @@ fn sum_planes(group: vec3u, local: u32) {
         if (makes) {
           var total = vec3f();
           for (var j = 0u; j <= 2u * RADIUS_W; j++) { total += columns[k % 2u][local + j - RADIUS_W]; }
-          finish(first + (ahead + k) * params.w, n, total, owned[k]);
+          finish(first + (ahead + k) * params.w, n, total, loaded[k]);
         }
         sum -= leaving[k];
       }

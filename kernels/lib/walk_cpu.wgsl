@@ -1,5 +1,5 @@
 // Running sums over the window along a line of n voxels, `step` apart from `first` on, stored shifted (lib/fields.wgsl), restarted every RUN voxels so
-// that rounding does not pile up. The kernel gives own(i), what else it reads of voxel i, and visit(i, sum, own), which may write over t there.
+// that rounding does not pile up. The kernel gives load(i), what else it reads of voxel i, and visit(i, sum, loaded), which may write over t there.
 // For a CPU: voxel after voxel, each load where it is needed.
 // @use fields
 // @const RUN: u32          voxels between fresh sums
@@ -10,7 +10,7 @@ fn walk(first: u32, step: u32, n: u32, r: u32, start: u32, end: u32) {
   for (var i = start; i < end; i++) {
     if (i + r < n) { sum += three(first + (i + 2u * r) * step); }
     let leaving = three(first + i * step); // of voxels from r on
-    visit(i, sum, own(i));
+    visit(i, sum, load(i));
     if (i >= r) { sum -= leaving; }
   }
 }

@@ -1,5 +1,5 @@
 // Running sums over the window along a line of n voxels, `step` apart from `first` on, stored shifted (lib/fields.wgsl), restarted every RUN voxels so
-// that rounding does not pile up. The kernel gives own(i), what else it reads of voxel i, and visit(i, sum, own), which may write over t there.
+// that rounding does not pile up. The kernel gives load(i), what else it reads of voxel i, and visit(i, sum, loaded), which may write over t there.
 // For a GPU: an invocation walks run `run` of a line, and loads what AHEAD voxels need before it writes any of them, since it is kept busy by many
 // loads at a time. OVERWRITES, all runs of a line are one workgroup's, and each reads at first the REACH = 2r voxels that the next one writes over.
 // @use fields
@@ -30,7 +30,7 @@ fn walk_line(first: u32, step: u32, n: u32, r: u32, run: u32, local: u32) {
   for (var ahead = start; ahead < end; ahead += AHEAD) {
     var entering: array<vec3f, AHEAD>;
     var leaving: array<vec3f, AHEAD>;
-    var owned: array<Own, AHEAD>;
+    var loaded: array<Loaded, AHEAD>;
     for (var k = 0u; k < AHEAD; k++) { // @unroll
       let i = min(ahead + k, end - 1u);
       let at = i + REACH;
@@ -43,12 +43,12 @@ fn walk_line(first: u32, step: u32, n: u32, r: u32, run: u32, local: u32) {
         entering[k] = vec3f();
       }
       leaving[k] = three(first + i * step);
-      owned[k] = own(i);
+      loaded[k] = load(i);
     }
     for (var k = 0u; k < AHEAD; k++) { // @unroll
       if (ahead + k < end) {
         sum += entering[k];
-        visit(ahead + k, sum, owned[k]);
+        visit(ahead + k, sum, loaded[k]);
         if (ahead + k >= r) { sum -= leaving[k]; } // of voxels from r on
       }
     }
