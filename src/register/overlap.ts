@@ -1,6 +1,6 @@
 // Do two volumes share space, and where? Before hours are spent on two that do not.
 import { type Affine, applyAffine, composeAffine, invertAffine, voxelToVoxel } from '../io/affine.ts';
-import { type Grid, smallest, voxelCount } from '../io/volume.ts';
+import { corners, type Grid, smallest, voxelCount } from '../io/volume.ts';
 import { matrixBetween } from './pyramid.ts';
 
 /** The moving grid where a transform (fixed point → moving point, RAS mm) puts it, as if its header said so. */
@@ -15,6 +15,7 @@ export const contains = ({ size: [w, h, d] }: Grid, x: number, y: number, z: num
 export function overlap(grid: Grid, other: Grid, transform?: Affine): number {
   const toOther = matrixBetween(grid, other, transform);
   const [w, h, d] = grid.size;
+  if (corners(grid.size).every((corner) => contains(other, ...applyAffine(toOther, corner)))) return 1; // a box holds what is between, too
   let inside = 0;
   for (let k = 0; k < d; k++)
     for (let j = 0; j < h; j++) {
