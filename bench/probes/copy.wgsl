@@ -1,5 +1,6 @@
 // The peak of memory: y = x, in vectors of four f32. One invocation: ITEMS vectors in a row.
 // @use index
+// @const ITEMS: u32  vectors of an invocation
 struct Params { count: u32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;

@@ -2,6 +2,7 @@
 // y[i] = Σ_k s_k, so that nothing is left out. One invocation: one y. 2 FLOP a fused multiply-add.
 // @use index
 // @use items$LANES
+// @const ACCUMULATORS: u32  chains of an invocation
 struct Params { count: u32, steps: u32, a: f32, b: f32 }
 @group(0) @binding(0) var<storage, read_write> y: array<item>;
 @group(0) @binding(1) var<uniform> params: Params;
