@@ -1,6 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkFinite, checkNotConstant, parseDisplacement, parseNifti } from '../src/io/nifti.ts';
+import { parseDisplacement, parseNifti } from '../src/io/nifti.ts';
+import { checkFinite, checkNotConstant } from '../src/io/volume.ts';
 import { DTYPES, makeNifti, messageOf, random, type MakeNifti, type TestDtype } from './io-make-nifti.ts';
 
 const near = (actual: readonly number[], expected: readonly number[], tolerance = 1e-6) => {

@@ -87,7 +87,7 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
 }
 
 /** Gives voxels that are NaN the smallest value, as some programs store their background: a line of it, or none. Throws on infinite values, and on nothing else. */
-function withoutNaN(path: string, volume: Volume): string[] {
+export function withoutNaN(path: string, volume: { data: Float32Array }): string[] {
   const { data } = volume;
   let count = 0;
   for (let v = 0; v < data.length; v++) if (Number.isNaN(data[v])) count++;

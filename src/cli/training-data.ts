@@ -3,13 +3,13 @@ import type { Gpu } from '../gpu/device.ts';
 import type { DataList, DataPair } from '../io/data-list.ts';
 import { readAffine, readLandmarks, readVolume } from '../io/files.ts';
 import { pairsOf, subjectsOf } from '../io/data-list.ts';
-import { checkFinite, checkNotConstant, type Grid, type MaskedVolume, sameGrid } from '../io/volume.ts';
+import { checkNotConstant, type Grid, type MaskedVolume, sameGrid } from '../io/volume.ts';
 import { intensityWindow } from '../register/intensity.ts';
 import { presentLabels } from '../register/metrics.ts';
 import { phantom } from '../register/phantom.ts';
 import { prepareSubject, type TrainingSet } from '../train/data.ts';
 import type { ValidationPair } from '../train/validate.ts';
-import { checkLabels, readMasked, within } from './inputs.ts';
+import { checkLabels, readMasked, warn, within, withoutNaN } from './inputs.ts';
 
 export interface TrainingData {
   set: TrainingSet;
@@ -69,10 +69,10 @@ function numbersOf({ path, subjects, trainingPairs }: DataList): (readonly [numb
   return trainingPairs.map(({ fixed, moving }) => [numberOf(fixed), numberOf(moving)] as const);
 }
 
-/** An image with its mask, of finite and different values. */
+/** An image with its mask, of finite and different values; what is NaN becomes background. */
 async function readImage(path: string, mask: string | undefined): Promise<MaskedVolume> {
   const image = await readMasked(path, mask);
-  checkFinite(path, image);
+  warn(withoutNaN(path, image));
   checkNotConstant(path, image);
   return image;
 }

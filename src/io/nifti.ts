@@ -5,8 +5,6 @@ import { BYTES, CODES, parseHeader, type Dtype, type NiftiHeader } from './nifti
 import { quaternionOf } from './quaternion.ts';
 import type { Grid, Volume } from './volume.ts';
 
-export { checkFinite, checkNotConstant } from './volume.ts';
-
 /**
  * A displacement field on a grid: from each voxel to the point that it maps to, in LPS mm, as ITK and ANTs store it. Voxels, which `register`
  * returns, become this by `toPhysical`, and come of it by `fromPhysical`.

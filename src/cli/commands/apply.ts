@@ -1,12 +1,11 @@
 // deqreg apply: a displacement that was saved, applied to another volume.
 import { readVolume } from '../../io/files.ts';
 import { encodeNifti } from '../../io/nifti.ts';
-import { checkFinite } from '../../io/volume.ts';
 import { applyDisplacement, interpolations } from '../../register/apply.ts';
 import { checkReach } from '../../register/fields.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
 import { outputName, readField, writeFromGpu } from '../fields.ts';
-import { checkWhole, doubts, isLabelMap, warn, within } from '../inputs.ts';
+import { checkWhole, doubts, isLabelMap, warn, within, withoutNaN } from '../inputs.ts';
 import { checkOutput, imageType, labelType } from '../outputs.ts';
 
 export const summary = 'apply a displacement to another volume';
@@ -27,7 +26,7 @@ export async function run(args: string[]): Promise<number> {
   checkOutput(out, { '--moving': movingPath, '--displacement': displacementPath });
   const [moving, displacement] = await Promise.all([readVolume(movingPath), readField(displacementPath)]);
   warn(doubts([[movingPath, moving], [displacementPath, displacement]])); // prettier-ignore
-  checkFinite(movingPath, moving);
+  warn(withoutNaN(movingPath, moving));
   const labels = interpolation === 'nearest';
   if (labels && (/int(32|64)$/.test(moving.dtype) || isLabelMap(moving))) checkWhole(movingPath, moving);
   within(`${displacementPath}, ${movingPath}`, () => checkReach(displacement, moving));
