@@ -182,6 +182,23 @@ globals.GPUAdapter.prototype.requestDevice = async function (...args) {
   assert.is(second!.error, undefined);
 });
 
+test('--keep: what register writes of each run, in a folder of the pair and the method; and never over files of something else', async () => {
+  const kept = `evaluate --data single.json --method equilibrium,adam ${quick} --keep --quiet --out k`;
+  assert.is((await run(kept)).code, 0);
+  const [pair] = (await readdir(at('k'))).filter((name) => !results.includes(name));
+  assert.equal((await readdir(at('k', pair!))).sort(), ['adam', 'equilibrium']);
+  assert.equal((await readdir(at('k', pair!, 'adam'))).sort(), ['displacement.nii.gz', 'metrics.json', 'warped.nii.gz']);
+  const single = `register --fixed p1/fixed.nii.gz --moving p1/moving.nii.gz --method adam ${quick} --no-report --quiet --out r2`;
+  assert.is((await run(single)).code, 0);
+  for (const file of ['displacement.nii.gz', 'warped.nii.gz'])
+    assert.equal(await readFile(at('k', pair!, 'adam', file)), await readFile(at('r2', file)), file);
+  assert.is((await run(kept)).code, 0, 'over its own files');
+  await rm(at('k', pair!, 'adam', 'metrics.json'));
+  const { code, stderr } = await run(kept);
+  assert.is(code, 1);
+  assert.match(stderr, /adam: has warped\.nii\.gz, displacement\.nii\.gz, but no metrics\.json of deqreg/);
+});
+
 test('mean and standard deviation with n − 1; a row of CSV is quoted', () => {
   const some = (value: number | null) => Object.fromEntries(figureNames.map((name) => [name, value])) as Run['figures'];
   const runs: Run[] = [1, 2, 4, null].map((value, n) => ({

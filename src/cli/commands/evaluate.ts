@@ -1,7 +1,9 @@
 // deqreg evaluate: every pair of a data list registered by every method, and all figures in one table, one file of JSON and one page.
+import { join } from 'node:path';
 import { version } from '../../../package.json';
 import type { Gpu } from '../../gpu/device.ts';
 import { type DataPair, dataSplits, pairsOf } from '../../io/data-list.ts';
+import { toPhysical } from '../../io/displacement.ts';
 import { readDataList } from '../../io/files.ts';
 import { methods, type RegisterOptions, resolveOptions } from '../../register/options.ts';
 import { register } from '../../register/register.ts';
@@ -15,10 +17,11 @@ import { openGpu } from '../gpu.ts';
 import { type Inputs, readInputs, readMasked, warn } from '../inputs.ts';
 import { type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
 import { labelsWarpedBy, quality, report, type Report, speaksAgainst } from '../metrics.ts';
-import { checkFolder, withOutputs } from '../outputs.ts';
+import { checkFolder, withOutputs, type Write } from '../outputs.ts';
 import { type RunsReporter, runsReporter } from '../progress.ts';
 import { evaluationPage } from '../report/evaluation.ts';
 import { commandLine } from '../report/html.ts';
+import { FILES as OF_A_RUN, MARK, writeResults } from '../results.ts';
 import { options as ofRegister, requestedOptions } from './register.ts';
 
 const { refine, levels, iterations, tolerance, lambda, window, affine, modality, labels } = ofRegister;
@@ -33,6 +36,7 @@ export const options = {
   out: { value: 'DIR', parse: text, required: true, help: 'folder for evaluation.csv, evaluation.json, evaluation.html' },
   split: { value: dataSplits.join('|'), parse: oneOf(...dataSplits), help: 'which pairs (default validation)' },
   limit: { value: 'N', parse: whole, help: 'only the first N pairs' },
+  keep: { help: 'also keep what register writes of each run, but the report, in DIR/pair/method' },
   resume: { help: 'go on with an evaluation in DIR that was interrupted or had failures: what was done with the same options is kept' },
   model: {
     value: 'FILE,…',
@@ -54,7 +58,7 @@ export const options = {
 
 export async function run(args: string[]): Promise<number> {
   const given = parse(options, args);
-  const { data: path, out, split = 'validation', limit, resume, quiet, json } = given;
+  const { data: path, out, split = 'validation', limit, keep, resume, quiet, json } = given;
   if (limit !== undefined && limit < 1) throw new UsageError(`--limit: must be above 0, got ${limit}`);
   const data = await readDataList(path);
   const pairs = pairsOf(data, split).slice(0, limit);
@@ -64,10 +68,11 @@ export async function run(args: string[]): Promise<number> {
   const compared = methodsOf(names, shared, names.includes('deq') ? await modelsFor(given.model, pairs, shared.modality) : []);
   compared.forEach(checkOptions);
 
+  const kept = keep ? foldersOf(out, pairs, compared) : undefined;
   checkFolder(out, FILES, { data: path }, { file: 'evaluation.json', holds: ['runs', 'version'] });
 
   const labels = given.labels ?? data.labels;
-  const jobs = { pairs, methods: compared, labels, affine: shared.affine };
+  const jobs = { pairs, methods: compared, labels, affine: shared.affine, kept };
   const evaluation = await withOutputs(out, async (write) => {
     const journal = openJournal(out, resume);
     const progress = runsReporter(quiet, pairs.length * compared.length);
@@ -127,10 +132,24 @@ interface Jobs {
   methods: readonly Method[];
   labels?: readonly number[];
   affine?: Method['options']['affine'];
+  /** The folders in which the results of a pair by a method are kept, where they are. */
+  kept?: (pair: DataPair, method: Method) => string;
+}
+
+/** A folder for each pair in `out`, and in it one for each method. Throws where two would share one, or what is there is of something else. */
+function foldersOf(out: string, pairs: readonly DataPair[], methods: readonly Method[]): NonNullable<Jobs['kept']> {
+  const plain = (name: string) => name.replace(/[^\p{L}\p{N}._-]+/gu, '_').replace(/^\.+/, '_');
+  const folder = (pair: DataPair, method: Method) => join(out, plain(pair.name), plain(method.name));
+  pairs.forEach((pair, n) => {
+    const same = pairs.slice(0, n).find(({ name }) => plain(name) === plain(pair.name));
+    if (same) throw new UsageError(`--keep: the pairs ${same.name} and ${pair.name} would share the folder ${plain(pair.name)}; name one otherwise`);
+    for (const method of methods) checkFolder(folder(pair, method), OF_A_RUN, { ...pathsOf(pair) }, MARK);
+  });
+  return folder;
 }
 
 /** Pair by pair, each by all methods, so that its volumes are read once. */
-async function runAll({ pairs, methods, labels, affine }: Jobs, journal: Journal, progress: RunsReporter) {
+async function runAll({ pairs, methods, labels, affine, kept }: Jobs, journal: Journal, progress: RunsReporter) {
   let gpu = await openGpu();
   try {
     const { info: adapter } = gpu;
@@ -138,8 +157,9 @@ async function runAll({ pairs, methods, labels, affine }: Jobs, journal: Journal
     for (const pair of pairs) {
       let inputs: Promise<Inputs> | undefined;
       let read = 0; // s
-      for (const { name, options, told } of methods) {
-        const key = JSON.stringify({ pair, told, labels, version });
+      for (const method of methods) {
+        const { name, options, told } = method;
+        const key = JSON.stringify({ pair, told, labels, version, ...(kept && { kept: true }) });
         const before = journal.find(key);
         if (before) {
           runs.push(before);
@@ -155,7 +175,7 @@ async function runAll({ pairs, methods, labels, affine }: Jobs, journal: Journal
             );
             progress.warn((await inputs).warnings);
           }
-          const metrics = await registerPair(gpu, await inputs, options, read, progress, `${pair.name}, ${name}`);
+          const metrics = await registerPair(gpu, await inputs, options, read, progress, `${pair.name}, ${name}`, kept?.(pair, method));
           done = { ...runOf(pair.name, name, metrics), metrics };
         } catch (error) {
           done = { pair: pair.name, method: name, error: (error as Error).message.trim().replace(/\s*\n\s*/g, ' ') };
@@ -190,17 +210,29 @@ async function registerPair(
   read: number,
   progress: RunsReporter,
   label: string,
+  folder?: string,
 ): Promise<Report> {
   const registration = await register(gpu, inputs.fixed, inputs.moving, { ...options, initial: inputs.initial }, progress.show);
   progress.warn(registration.warnings.map((line) => `${label}: ${line}`));
   const measuring = performance.now();
-  const figures = quality(inputs, registration, labelsWarpedBy(registration.displacement, inputs));
+  const labels = labelsWarpedBy(registration.displacement, inputs);
+  const figures = quality(inputs, registration, labels);
   progress.warn(speaksAgainst(figures).map((line) => `${label}: ${line}`));
-  const metrics = (performance.now() - measuring) / 1e3;
+  const measured = (performance.now() - measuring) / 1e3;
   const { affine, prepare, solve, finish } = registration.seconds;
-  const stages = { read, affine, prepare, solve: solve + finish, metrics, write: 0 };
+  const stages = { read, affine, prepare, solve: solve + finish, metrics: measured, write: 0 };
   const total = Object.values(stages).reduce((a, b) => a + b);
-  return report(inputs, registration, figures, gpu.info, { ...stages, total });
+  const metrics = report(inputs, registration, figures, gpu.info, { ...stages, total });
+  if (folder) {
+    const { fixed } = inputs;
+    const field = { size: fixed.size, affine: fixed.affine, data: toPhysical(registration.displacement, fixed) };
+    const all = (write: Write) => [
+      ...writeResults(write, inputs, registration, { field, labels }),
+      write('metrics.json', `${JSON.stringify(metrics, null, 2)}\n`),
+    ];
+    await withOutputs(folder, (write) => Promise.all(all(write)), OF_A_RUN);
+  }
+  return metrics;
 }
 
 async function timed<T>(work: () => Promise<T>, tell: (seconds: number) => void): Promise<T> {

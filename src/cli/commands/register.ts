@@ -2,8 +2,6 @@
 import { type Bytes, tags } from '../../gpu/ledger.ts';
 import { mebibytes } from '../../gpu/device.ts';
 import { toPhysical } from '../../io/displacement.ts';
-import { encodeDisplacement, encodeNifti } from '../../io/nifti.ts';
-import { encodeItkAffine } from '../../io/transform.ts';
 import { openGpu } from '../gpu.ts';
 import { affineModes } from '../../register/affine.ts';
 import { invert, planInverse } from '../../register/fields.ts';
@@ -16,22 +14,12 @@ import { warnOfInverse } from '../fields.ts';
 import { type Inputs, readInputs, warn } from '../inputs.ts';
 import { labelsWarpedBy, quality, report, type Report, speaksAgainst } from '../metrics.ts';
 import { modelNote, type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
-import { checkFolder, imageType, labelType, withOutputs, type Write } from '../outputs.ts';
+import { checkFolder, withOutputs, type Write } from '../outputs.ts';
 import { reporter } from '../progress.ts';
 import { pictures } from '../report/pictures.ts';
 import { reportPage } from '../report/report.ts';
+import { FILES, MARK, writeResults } from '../results.ts';
 import { summarise } from '../summary.ts';
-
-/** What a run may leave in its folder. */
-const FILES = [
-  'warped.nii.gz',
-  'displacement.nii.gz',
-  'affine.txt',
-  'warped_seg.nii.gz',
-  'inverse_displacement.nii.gz',
-  'metrics.json',
-  'report.html',
-];
 
 const { equilibrium, adam } = presets;
 
@@ -134,7 +122,7 @@ export async function run(args: string[]): Promise<number> {
         'moving mask': movingMask,
         'initial affine': initial,
       },
-      { file: 'metrics.json', holds: ['solver', 'version'] },
+      MARK,
     );
   const named = given.model === undefined ? undefined : await readModelFile(given.model);
 
@@ -192,7 +180,7 @@ async function registerInto(
   at: { started: number; read: number },
 ): Promise<Report> {
   const { quoted, trained } = how;
-  const { fixed, moving, movingLabels } = inputs;
+  const { fixed, moving } = inputs;
   const gpu = await openGpu();
   const opened = performance.now();
   const progress = reporter(how.quiet);
@@ -201,7 +189,6 @@ async function registerInto(
     if (!how.quiet) warn(registration.warnings);
     const {
       displacement,
-      warped,
       seconds: { affine: align, prepare, solve, finish },
     } = registration;
     const { size, affine } = fixed;
@@ -211,14 +198,8 @@ async function registerInto(
     const inverse = how.inverse ? await invert(gpu, field, { grid: moving }) : undefined;
     if (inverse && !how.quiet) warnOfInverse(inverse.outcome);
     const registered = performance.now();
-    const files = [
-      write('displacement.nii.gz', encodeDisplacement(field)),
-      write('warped.nii.gz', encodeNifti({ size, affine, data: warped.data, dtype: imageType(moving) })),
-    ];
-    if (registration.affine.mode !== 'none' || inputs.initial) files.push(write('affine.txt', encodeItkAffine(registration.affine.matrix)));
-    if (inverse) files.push(write('inverse_displacement.nii.gz', encodeDisplacement(inverse.field)));
     const labels = labelsWarpedBy(displacement, inputs);
-    if (labels) files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(movingLabels!) })));
+    const files = writeResults(write, inputs, registration, { field, labels, inverse: inverse?.field });
     const encoded = performance.now();
     const determinants = jacobianDeterminants(displacement, size);
     const figures = quality(inputs, registration, labels, determinants);
