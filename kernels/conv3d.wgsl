@@ -1,6 +1,6 @@
 // 3-D convolution: y[n,o,p] = f(b[o] + Σ_{i,k} w[o,i,k]·x[n,i,STRIDE·p + k − PAD]), f an activation where ACTIVATE, else the identity.
 // Beyond the border x is 0, or its last voxel where REPLICATE. Layout [N, C, D, H, W]. w lies as conv3d_pack.wgsl leaves it: a line of taps for
-// each input i, kd and kh, K·VECTORS vec4f, each the weights of four output channels. lib/weights_uniform and lib/weights_staged.wgsl tell where it is read.
+// each input i, kd and kh, K·VECTORS vec4f, each the weights of four output channels. lib/weights_uniform and lib/weights_staged.wgsl read it.
 // One invocation computes RUN voxels along W for 4·VECTORS output channels from `first_out` on, so that a value of x, loaded once, serves
 // many products. One pass covers `channels` inputs from `first_in` on; every pass but the first ACCUMULATEs on y.
 // x and y are read and written LANES values at a time: 4 where their widths allow it, else 1 (conv3d-passes.ts). Of the SPAN values of a line that

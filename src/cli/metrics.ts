@@ -40,7 +40,7 @@ export function speaksAgainst({ dice, tre }: ReturnType<typeof accuracy>): strin
   ];
 }
 
-/** What of it labels and landmarks tell, for any displacement u [3, D, H, W] in voxels of the fixed grid. */
+/** The part that labels and landmarks measure, for any displacement u [3, D, H, W] in voxels of the fixed grid. */
 export function accuracy(inputs: Inputs, u: Float32Array, warpedLabels?: Float32Array) {
   const { fixed, moving, segmentation, landmarks } = inputs;
   const toMoving = voxelToVoxel(fixed.affine, moving.affine);

@@ -1,4 +1,4 @@
-// Models as files: the shipped ones, which of them fits an image, and what is told of the one that was used.
+// Models as files: the shipped ones, which of them fits an image, and what is reported of the one that was used.
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -36,7 +36,7 @@ export async function shippedModels(): Promise<ModelFile[]> {
   return Promise.all(files.map((name) => readModelFile(join(shippedFolder, name))));
 }
 
-/** The shipped model for an image: of the modality that is given, or else of the one that its values tell. */
+/** The shipped model for an image: of the modality that is given, or else of the one that its values suggest. */
 export async function shippedModelFor({ data, mask }: MaskedVolume, given: Modality | 'auto' = 'auto'): Promise<ModelFile> {
   const { modality } = intensityWindow(data, given, mask);
   const all = await shippedModels();

@@ -40,7 +40,7 @@ export async function withOutputs<T>(folder: string, work: (write: Write) => Pro
     const writing = (typeof bytes === 'string' ? writeAtomic(path, bytes) : writeNifti(path, bytes)).catch((error: Error) => {
       throw new Error(error.message.replace(path, join(folder, name)));
     });
-    writing.catch(() => {}); // told below
+    writing.catch(() => {}); // thrown below
     writes.set(name, writing);
     return writing;
   };
@@ -82,7 +82,7 @@ export interface Mark {
 
 /**
  * Throws where a command that writes files of the names `all` into a folder would take away what it may not: one of its inputs, or a file that
- * the command has not left there before, which its mark beside it tells.
+ * the command has not left there before, by its mark beside it.
  */
 export function checkFolder(folder: string, all: readonly string[], inputs: Record<string, string | undefined>, mark: Mark): void {
   const there = all.filter((name) => existsSync(join(folder, name)));

@@ -1,4 +1,4 @@
-// What a registration tells while it runs, on stderr: one line that is updated on a terminal, a line a level elsewhere.
+// What a registration prints while it runs, on stderr: one line that is updated on a terminal, a line a level elsewhere.
 import { clearLine, cursorTo } from 'node:readline';
 import type { Evaluation, Progress } from '../register/register.ts';
 import { duration } from './duration.ts';
@@ -10,7 +10,7 @@ export interface Reporter {
   end(): void;
 }
 
-/** Share of the work from which on the time left is told: the first small levels say little about it. */
+/** Share of the work from which on the time left is shown: the first small levels say little about it. */
 const TELLING = 0.05;
 
 export function reporter(quiet: boolean): Reporter {
@@ -49,9 +49,9 @@ export interface RunsReporter {
   show(progress: Progress): void;
   /** Tells warnings for good. */
   warn(lines: readonly string[]): void;
-  /** It has ended; `outcome` is told for good. */
+  /** It has ended; `outcome` stays on the terminal. */
   end(outcome: string): void;
-  /** Takes away what is told of a run that did not end. */
+  /** Clears what is shown of a run that did not end. */
   clear(): void;
 }
 

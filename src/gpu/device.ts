@@ -111,7 +111,7 @@ export class Gpu {
   private async compile(kernel: Kernel, constants: Constants): Promise<Pipeline> {
     const label = kernel.name;
     const code = specialise(kernel, constants);
-    const { result: module } = this.scoped(() => this.device.createShaderModule({ label, code })); // told below, with file and line
+    const { result: module } = this.scoped(() => this.device.createShaderModule({ label, code })); // reported below, with file and line
     const problems = (await module.getCompilationInfo()).messages.filter((m) => m.type === 'error');
     if (problems.length) {
       throw new Error(problems.map((m) => `${placeOf(kernel, constants, m.lineNum)}:${m.linePos} ${oneLine(m.message)}`).join('\n'));
@@ -182,7 +182,7 @@ export class Gpu {
   }
 
   /**
-   * Makes `calls` and tells what the device finds wrong with these, and only these. They must not wait for anything: error scopes are the
+   * Makes `calls` and returns what the device finds wrong with these, and only these. They must not wait for anything: error scopes are the
    * whole device's.
    */
   scoped<T>(calls: () => T): { result: T; failure: Promise<Error | undefined> } {
@@ -191,7 +191,7 @@ export class Gpu {
       const found = errors.findIndex(Boolean);
       return found < 0 ? undefined : new Error(`WebGPU, ${ERROR_KINDS[found]}: ${oneLine(errors[found]!.message)}`);
     };
-    const lost = () => undefined; // is told where one waits for the device
+    const lost = () => undefined; // reported where one waits for the device
     for (const kind of [...ERROR_KINDS].reverse()) this.device.pushErrorScope(kind);
     try {
       return { result: calls(), failure: popped().catch(lost) };
@@ -229,7 +229,7 @@ export const isSoftware = ({ architecture, device, description, isFallbackAdapte
 export const adapterName = ({ software, device, description }: AdapterInfo): string =>
   software ? `${description} (software)` : [...new Set([device, description])].filter(Boolean).join(', ');
 
-/** `info` may be missing or lack entries: hosts are free to tell little, and older ones tell nothing of a device. */
+/** `info` may be missing or lack entries: hosts are free to give little, and older ones give nothing. */
 export function describe(info: Partial<GPUAdapterInfo> = {}): AdapterInfo {
   const { vendor = '', architecture = '', device = '', description = '' } = info;
   return { vendor, architecture, device, description: description || device || vendor || 'unknown adapter', software: isSoftware(info) };

@@ -7,7 +7,7 @@ const LOOP = /for \(var (\w+) = (\w+); \1 < (\w+); \1(?:\+\+| \+= (\w+))\) \{ \/
 
 /**
  * The text with every `@unroll` loop written out, innermost first: each round a block of its own, in which the loop's variable is a number. Later
- * lines keep their places, so that a driver's messages tell the file's.
+ * lines keep their places, so that line numbers in a driver's messages are the file's.
  */
 export function unroll(file: string, text: string, constants: Constants): string {
   for (;;) {

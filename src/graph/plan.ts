@@ -189,7 +189,7 @@ function livesOf(graph: Graph, placed: readonly Placed[]): { life: Map<Tensor, L
 
 /**
  * Lets results take over the buffer of what their dispatch is the last to need: replaces the dispatch by the kernel in place, joins the lives,
- * and tells whose buffer each such result has.
+ * and returns whose buffer each such result has.
  */
 function takeOver(graph: Graph, placed: Placed[], life: Map<Tensor, Life>, born: ReadonlyMap<Tensor, number>): Map<Tensor, Tensor> {
   const hosts = new Map<Tensor, Tensor>();

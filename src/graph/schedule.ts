@@ -266,7 +266,7 @@ export class Schedule {
     }
   }
 
-  /** Calls the device for `what`; its errors are told by the next read. */
+  /** Calls the device for `what`; the next read throws its errors. */
   private asked(what: string, calls: () => void): void {
     const { failure } = this.gpu.scoped(calls);
     this.failure = Promise.all([this.failure, failure]).then(([before, now]) => before ?? (now && new Error(`${what}: ${now.message}`)));

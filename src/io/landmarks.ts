@@ -46,7 +46,7 @@ export function parseLandmarks(name: string, text: string, images?: { fixed: Gri
   };
 }
 
-/** Throws on a header that tells another order of the columns, or other units, than the ones that are read. */
+/** Throws on a header that says another order of the columns, or other units, than the ones that are read. */
 function checkHeader(name: string, header: string[]): void {
   const [fixed, moving] = [/^(fix|target|reference)/i, /^(mov|source)/i].map((side) => header.findIndex((field) => side.test(field)));
   const expected = 'expected are [name,] fixed i, j, k, moving i, j, k in voxels, or fixed x, y, z, moving x, y, z in LPS mm';

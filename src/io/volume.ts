@@ -55,7 +55,7 @@ export function checkValues(name: string, grid: Grid & { data: Float32Array }, c
     throw new Error(`${name}: ${what} must have ${shape} = ${channels * voxelCount(grid)} values, got ${values.length}`);
 }
 
-/** A value as it is told in a message: its type, or a short list as it is. */
+/** A value as a message shows it: its type, or a short list as it is. */
 const show = (value: unknown): string =>
   Array.isArray(value) && value.length <= 16 ? `[${value}]` : value instanceof Object ? value.constructor.name : `${value}`;
 
@@ -99,7 +99,7 @@ export function corners([w, h, d]: Vec3): Vec3[] {
   return [0, w - 1].flatMap((i) => [0, h - 1].flatMap((j) => [0, d - 1].map((k): Vec3 => [i, j, k])));
 }
 
-/** The smallest value: background, where there is nothing else to tell it by. */
+/** The smallest value: background, where nothing else says what it is. */
 export function smallest(data: Float32Array): number {
   let least = Infinity;
   for (let v = 0; v < data.length; v++) if (data[v]! < least) least = data[v]!;

@@ -120,7 +120,7 @@ export function layer(parameters: Parameters, name: string, from: number, to: nu
   };
 }
 
-/** A convolution of the cells: zero padding, leaky ReLU 0.2 unless told otherwise. */
+/** A convolution of the cells: zero padding, leaky ReLU 0.2 unless given otherwise. */
 export const convolve = (x: Tensor | readonly Tensor[], { weight, bias }: Layer, options: ConvOptions = {}): Tensor =>
   conv3d(x, weight, bias, { activation: 'leakyRelu', ...options });
 

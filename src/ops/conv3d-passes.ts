@@ -55,7 +55,7 @@ const CHANNELS = 16;
 /** Voxels of a run, a multiple of 4 up to `most`, so that as few as possible lie beyond the last of n. */
 const evenly = (n: number, most: number) => 4 * Math.ceil(n / Math.ceil(n / most) / 4);
 
-/** How convolutions are launched, as `deqreg info` tells it: [what, how]. */
+/** How convolutions are launched, as `deqreg info` prints it: [what, how]. */
 export const tiling = (processor: Processor): [string, string][] =>
   Object.entries(TILES[processor]).map(([k, { run, runOfFew, stage, inputs }]) => [
     `conv3d ${k}×${k}×${k}`,

@@ -40,7 +40,7 @@ export function warpParams(image: Shape, u: Shape, matrix: Matrix): Record<strin
 /** Voxels in a row that an invocation samples from one channel. On a CPU four halve the time; a GPU's neighbours should read neighbours. */
 const LANES: Record<Processor, number> = { cpu: 4, gpu: 1 };
 
-/** How a warp is launched, as `deqreg info` tells it: [what, how]. */
+/** How a warp is launched, as `deqreg info` prints it: [what, how]. */
 export const warpTiling = (processor: Processor): [string, string] => ['warp', `${LANES[processor]} voxels in a row an invocation`];
 
 export function checkWarp(op: string, image: Shape, u: Shape, matrix: Matrix): void {

@@ -27,7 +27,7 @@ const AHEAD = 8;
 /** What every WebGPU device has of workgroup memory, in bytes, and the most invocations of a workgroup. */
 const WORKGROUP = { bytes: 16384, invocations: 256 };
 
-/** How LNCC is launched, as `deqreg info` tells it: [what, how]. */
+/** How LNCC is launched, as `deqreg info` prints it: [what, how]. */
 export const windowTiling = (processor: Processor): [string, string] => [
   'lncc',
   processor === 'gpu'

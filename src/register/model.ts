@@ -12,7 +12,7 @@ export interface ModelCard {
   /** What it was trained on, and what that data's licence allows. */
   data: string;
   licence: string;
-  /** How it was made: the command, and what it does not tell. */
+  /** How it was made: the command, and what it does not say. */
   command: string;
   seed: number;
   steps: number;

@@ -91,7 +91,7 @@ export function planRegistration(
 }
 
 /**
- * Registers a moving volume to a fixed one; masks tell where each counts. Throws on volumes that cannot be registered (non-finite, constant, not
+ * Registers a moving volume to a fixed one; masks say where each counts. Throws on volumes that cannot be registered (non-finite, constant, not
  * overlapping) and on options out of range; how the solver ended is in `levels`, as data. The volumes are read until the promise settles. What
  * `onProgress` throws, or a promise of it rejects with, ends the registration, as `signal` does; it is not awaited.
  */

@@ -144,7 +144,7 @@ export function resolveTrainOptions(given: GivenTrainOptions): TrainOptions {
 
 export const totalSteps = ({ stages }: Pick<TrainOptions, 'stages'>): number => stages.reduce((sum, { steps }) => sum + steps, 0);
 
-/** Of a list that is told for the levels of the whole pyramid, coarse to fine, the values of some of its levels. */
+/** Of a list given for the levels of the whole pyramid, coarse to fine, the values of some of its levels. */
 export function atLevels(list: readonly number[], { stages }: Pick<TrainOptions, 'stages'>, levels: readonly number[]): number[] {
   const finest = Math.min(...stages.map((stage) => stage.levels.at(-1)!));
   return levels.map((factor) => list[Math.max(0, list.length - 1 - Math.log2(factor / finest))]!);

@@ -218,7 +218,7 @@ function isRegular({ step, watch }: Pick<Checkpoint, 'step' | 'watch'>, { stages
   return ends.includes(step) || step === totalSteps({ stages }) || (step % checkpointEvery === 0 && !watch.bad);
 }
 
-/** What a record tells of a step's outcome. */
+/** What a record holds of a step's outcome. */
 function figuresOf({ loss, similarity, dice, gradientNorm, levels }: TrainingOutcome) {
   const solves = levels.flatMap(({ forward, backward }) => [forward, backward]);
   return {

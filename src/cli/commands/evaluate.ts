@@ -103,7 +103,7 @@ export async function run(args: string[]): Promise<number> {
   return failed ? 1 : 0;
 }
 
-/** The models of these files, or else the shipped one for the first fixed image that can be read; the others are told in their rows. */
+/** The models of these files, or else the shipped one for the first fixed image that can be read; errors of the others go to their rows. */
 async function modelsFor(
   files: string[] | undefined,
   pairs: readonly DataPair[],
@@ -118,7 +118,7 @@ async function modelsFor(
   throw first;
 }
 
-/** Refuses options that no volume can be registered with; what a single one cannot is told in its row. */
+/** Refuses options that no volume can be registered with; what a single one cannot goes to its row. */
 function checkOptions({ options }: Method): void {
   try {
     resolveOptions(options, { size: [256, 256, 256], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] });
@@ -192,7 +192,7 @@ async function runAll({ pairs, methods, labels, affine, kept }: Jobs, journal: J
   }
 }
 
-/** The GPU, or another one where it was lost: its errors are told by all that comes after. */
+/** The GPU, or another one where it was lost: its errors would be thrown by all that comes after. */
 async function working(gpu: Gpu): Promise<Gpu> {
   try {
     gpu.check();

@@ -171,7 +171,7 @@ function planFor({ fixed, moving }: Inputs, requested: RegisterOptions) {
   return planRegistration(fixed, moving, requested);
 }
 
-/** Registers, and writes all files; compression runs in threads while the metrics are computed. `quoted` are the arguments that the report tells; without them there is none. */
+/** Registers, and writes all files; compression runs in threads while the metrics are computed. `quoted` are the arguments that the report shows; without them there is no report. */
 async function registerInto(
   write: Write,
   inputs: Inputs,

@@ -55,7 +55,7 @@ function parsed(line: string, place: string): { key: string; done: Done } {
     const { key, done } = JSON.parse(line);
     if (typeof key === 'string' && done) return { key, done };
   } catch {
-    // told below
+    // thrown below
   }
   throw new Error(`${place}: no line of an evaluation; remove the file to begin anew`);
 }

@@ -77,7 +77,7 @@ const each = (label: string, values: Row, as: Curve['as']): Curve => ({ label, c
 /** Each step as a dot, and the running mean. */
 const eachAndMean = (values: Row) => [each('step', values, 'dots'), each('mean', runningMean(values, starts, window), 'line')];
 
-/** A chart of each step and the running mean, both without the few values that would flatten all others; its title tells how many. */
+/** A chart of each step and the running mean, both without the few values that would flatten all others; its title says how many. */
 function training(title: string, values: Row): HTMLElement[] {
   const ends = limits(values);
   if (!ends) return chart(title, eachAndMean(values));
