@@ -97,7 +97,7 @@ test('invert: of a field that folds everywhere it is told that there is no inver
   await writeNifti(at('noise.nii'), encodeDisplacement({ size, affine, data }));
   const { stdout, stderr } = await succeed('invert --displacement noise.nii --out none.nii');
   assert.match(stdout, /^residual mean \d\.\d+ voxel .*, \d\d\.\d+ % of its voxels unsolved/);
-  assert.match(stderr, /^deqreg: warning: the inverse is none: \d+ % of its voxels unsolved, .* voxels off on average; /m);
+  assert.match(stderr, /^deqreg: warning: there is no inverse: \d+ % of its voxels unsolved, .* voxels off on average; /m);
 });
 
 test('invert and compose: to nothing, in both orders', async () => {

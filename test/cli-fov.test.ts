@@ -165,7 +165,7 @@ test('a header without orientation, or with two of them, is told', async () => {
     [252, 280 + 4].forEach((at, n) => (n ? header.setFloat32(at, 1.5, true) : header.setInt16(at, 0, true))),
   );
   for (const [name, words] of [
-    ['bare', 'its header tells no orientation (sform_code and qform_code are 0)'],
+    ['bare', 'its header has no orientation (sform_code and qform_code are 0)'],
     ['two', 'its sform and its qform put voxels up to 20.0 mm apart'],
     ['slant', 'its axes are not at right angles'],
   ] as const) {

@@ -98,7 +98,7 @@ for (const [args, message] of [
   [['train-step', ...small, '--cell', 'other'], '--cell: other is none of deqreg, gradirn'],
   [['plan', '--train', ...small, '--similarity', 'none'], '--similarity: none is none of exact, detached, finite-difference'],
   [['plan', '--train', ...small, '--dtype', 'f8'], '--dtype: f8 is none of f32, f16'],
-  [['plan', ...small], '--train is missing: only training is planned here; deqreg register --dry-run tells the memory of a registration'],
+  [['plan', ...small], '--train is missing: only training is planned here; deqreg register --dry-run reports the memory of a registration'],
   [['plan', '--train', '--size', '20,7,16'], '--size: 20,7,16: at least 8 voxels along each axis are needed'],
   [['train-step', '--size', '20,24,15'], '--size: 20,24,15: at least 16 voxels along each axis are needed'],
   [['plan', '--train', ...small, '--steps', '0'], '--steps: must be above 0, got 0'],

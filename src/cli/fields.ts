@@ -49,7 +49,7 @@ export async function writeFromGpu(path: string, make: (gpu: Gpu) => Promise<Uin
 export function warnOfInverse({ unsolvedPercent, voxels }: InverseOutcome): void {
   if (!(voxels.mean <= 1))
     warn([
-      `the inverse is none: ${unsolvedPercent.toFixed(0)} % of its voxels unsolved, ${voxels.mean.toFixed(1)} voxels off on average; the displacement may fold, or map far beyond its grid`,
+      `there is no inverse: ${unsolvedPercent.toFixed(0)} % of its voxels unsolved, ${voxels.mean.toFixed(1)} voxels off on average; the displacement may fold, or map far beyond its grid`,
     ]);
 }
 

@@ -90,6 +90,6 @@ function advice(fits: readonly Fit[], best: Fit | undefined, config: GivenTrainO
     ...(best.dtype === 'f16' ? ['It needs an adapter with shader-f16 (deqreg info).'] : []),
     `  deqreg train --data data.json --out run --config ${CONFIG}`,
     `${CONFIG}: ${JSON.stringify(config)}`,
-    'Validation registers beside it, on the same levels: deqreg register --dry-run tells its memory.',
+    'Validation registers beside it, on the same levels: deqreg register --dry-run reports its memory.',
   ];
 }

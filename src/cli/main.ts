@@ -46,7 +46,7 @@ const overview = () =>
     '',
     ...table(Object.entries(commands).map(([name, { summary }]) => [name, summary])),
     '',
-    'deqreg <command> --help tells its options; deqreg --version tells the version.',
+    'deqreg <command> --help lists its options; deqreg --version prints the version.',
   ].join('\n');
 
 async function main([name, ...args]: string[]): Promise<number> {

@@ -159,7 +159,7 @@ const SHEARED = 0.01;
 /** Why an affine may not be what the writer of the file meant, or what other programs take. */
 function doubtOf(source: string, affine: Affine, qform: Affine | undefined, size: Vec3): string | undefined {
   if (source === 'pixdim')
-    return 'its header tells no orientation (sform_code and qform_code are 0): axes are taken as left to right, posterior to anterior, inferior to superior; left and right may be exchanged, which no figure shows';
+    return 'its header has no orientation (sform_code and qform_code are 0): axes are taken as left to right, posterior to anterior, inferior to superior; left and right may be exchanged, and no figure would show it';
   const spacing = voxelSpacing(affine);
   const far = qform ? furthest({ size, affine }, { size, affine: qform }) : 0;
   if (far > APART * Math.min(...spacing))

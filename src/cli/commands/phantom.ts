@@ -28,7 +28,7 @@ export const options = {
     value: 'DIR',
     parse: text,
     required: true,
-    help: `folder for ${FILES.join(', ')} (which tells how it was made)`,
+    help: `folder for ${FILES.join(', ')} (how it was made)`,
   },
   kind: { value: 'brain|lung', parse: oneOf('brain', 'lung'), help: 'T1-like brain (default), or one lung in HU' },
   size: { value: 'W,H,D', parse: size, help: `voxels along i, j, k, at least 16 each (default: brain ${sizes.brain}, lung ${sizes.lung})` },

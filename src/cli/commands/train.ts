@@ -32,7 +32,7 @@ export const options = {
     help: 'folder for model.safetensors, checkpoint.safetensors, log.jsonl, training.html',
   },
   resume: { help: 'go on from the checkpoint in --out; give the other options as before' },
-  config: { value: 'FILE', parse: text, help: 'JSON with any of the settings that --show tells; options here override it' },
+  config: { value: 'FILE', parse: text, help: 'JSON with any of the settings that --show prints; options here override it' },
   show: { help: 'print the settings as JSON, and stop' },
   cell: {
     value: Object.keys(cells).join('|'),
