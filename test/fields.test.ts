@@ -204,6 +204,17 @@ test('invert: more voxels than one slab holds', async () => {
   );
 });
 
+test('invert: a field that brings a stretch between voxels to one place, where Newton has no step', async () => {
+  const row = [0, -1.5, 0.25, -0.75, 0, 0, 0, 0]; // from 2 to 3 voxels the slope is −1
+  const grid = { size: [8, 3, 3] as Vec3, affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] };
+  const { field, outcome } = await invert(
+    await gpu(),
+    fieldOf(grid, ([x, y, z]) => [x + row[Math.round(x)]!, y, z]),
+  );
+  assert.is(outcome.unsolvedPercent, 0);
+  assert.ok(Math.abs(field.data[1]! + 6 / 11) < 0.005, `${field.data[1]}`);
+});
+
 test('invert: where a map folds, one of the points that lead there; and what is unsolved is told', async () => {
   const folded = fieldOf(
     gridAround(

@@ -142,7 +142,10 @@ function foldersOf(out: string, pairs: readonly DataPair[], methods: readonly Me
   const folder = (pair: DataPair, method: Method) => join(out, plain(pair.name), plain(method.name));
   pairs.forEach((pair, n) => {
     const same = pairs.slice(0, n).find(({ name }) => plain(name) === plain(pair.name));
-    if (same) throw new UsageError(`--keep: the pairs ${same.name} and ${pair.name} would share the folder ${plain(pair.name)}; name one otherwise`);
+    if (same)
+      throw new UsageError(
+        `--keep: the pairs ${same.name} and ${pair.name} would share the folder ${plain(pair.name)}; name one otherwise`,
+      );
     for (const method of methods) checkFolder(folder(pair, method), OF_A_RUN, { ...pathsOf(pair) }, MARK);
   });
   return folder;

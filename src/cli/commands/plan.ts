@@ -17,7 +17,9 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const { train, memory, labels, spacing, ...given } = parse(options, args);
   if (!train)
-    throw new UsageError('--train is missing: only training is planned here; deqreg register --dry-run reports the memory of a registration');
+    throw new UsageError(
+      '--train is missing: only training is planned here; deqreg register --dry-run reports the memory of a registration',
+    );
   if (memory !== undefined) return whatFits(memory, given, { labels, spacing });
   for (const [name, value] of Object.entries({ labels, spacing }))
     if (value !== undefined) throw new UsageError(`--${name} applies to --memory`);
