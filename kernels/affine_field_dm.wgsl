@@ -1,6 +1,6 @@
 // Gradient of affine_field.wgsl for M: m̄[c,j] = Σ_p ȳ[c,p] · (p, 1)[j], as sums over each workgroup: partials[group, 12].
 // Layout ȳ [1, 3, D, H, W]. One invocation: every groups·WG-th voxel.
-// @use sums
+// @use workgroup_sums
 struct Params { w: u32, h: u32, d: u32 }
 @group(0) @binding(0) var<storage, read> dy: array<f32>;
 @group(0) @binding(1) var<storage, read_write> partials: array<f32>;

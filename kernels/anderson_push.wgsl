@@ -2,7 +2,7 @@
 // the Gram matrix ⟨g, G_j⟩ over the ring's slots j (slot of g itself included) and ‖f‖². Rings hold WINDOW vectors of `count` items, those of
 // z from `first` on; sums go to `partials` from `row` on. Walker & Ni, SIAM J. Numer. Anal. 2011. A workgroup takes its share in one piece.
 // @use items$LANES
-// @use sums
+// @use workgroup_sums
 // @use anderson
 struct Params { count: u32, first: u32, row: u32, undo: f32 } // undo: 1 − β
 @group(0) @binding(0) var<storage, read> f: array<item>;

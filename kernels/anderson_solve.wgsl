@@ -1,7 +1,7 @@
 // Anderson acceleration, 2 of 3: ends the sums, updates one row of the Gram matrix, and finds the mixing weights a that
 // minimise ‖Σ a_j G_j‖² + ridge · Σ gram_jj a_j², Σ a_j = 1 (the bordered system, by elimination: a = H⁻¹1 / 1ᵀH⁻¹1).
 // H is scaled to a unit diagonal first, so that the ridge is relative (Marquardt) and f32 is enough. One workgroup.
-// @use sums
+// @use workgroup_sums
 // @use anderson
 struct Params { rows: u32, ridge: f32 }
 @group(0) @binding(0) var<storage, read> partials: array<f32>;

@@ -1,6 +1,6 @@
 // clip = (min(1, max_norm/(norm + 1e-6)), norm), norm² = Σ squares: the factor that brings gradients to a global norm of at most `max_norm`
 // (torch.nn.utils.clip_grad_norm_). A norm that is not finite gives the factor 0, at which no step is taken. One workgroup.
-// @use reduce
+// @use workgroup_sum
 struct Params { count: u32, max_norm: f32 }
 @group(0) @binding(0) var<storage, read> squares: array<f32>;
 @group(0) @binding(1) var<storage, read_write> clip: array<f32>;

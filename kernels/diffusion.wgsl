@@ -2,7 +2,7 @@
 // Layout [N·C, D, H, W]; the scales hold weight / number of differences along the axis. One invocation: RUN values of u along D, so that
 // the sum over the workgroup, which costs more than a value, is rare.
 // @use batch
-// @use reduce
+// @use workgroup_sum
 // @const RUN: u32  voxels along D of an invocation
 struct Params { w: u32, h: u32, d: u32, runs: u32, scale_w: f32, scale_h: f32, scale_d: f32 }
 @group(0) @binding(0) var<storage, read> u: array<f32>;

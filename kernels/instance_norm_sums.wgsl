@@ -1,6 +1,6 @@
 // Partial sums over the voxels of each instance i = (n, c) of dy and of dy·x̂: what the gradients of instance normalisation need.
 // Layout x, dy [I, S], both results [groups, I]. Workgroup (g, i).
-// @use reduce
+// @use workgroup_sum
 struct Params { spatial: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> statistics: array<f32>;

@@ -1,6 +1,6 @@
 // y[0] = mean of evenly spaced values of x: a constant near the image's level. Variances do not depend on the
 // constant that is subtracted first, but in f32 they need one: E[x²] − E[x]² of values 1000 ± 1 is rounding error. One workgroup.
-// @use reduce
+// @use workgroup_sum
 struct Params { count: u32, stride: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;

@@ -1,6 +1,6 @@
 // y = mean over the rows i with Σa² > ε of 1 − 2·Σab/(Σa² + Σb² + ε) (0 where there is none), and slopes[i] = (α, β) such that
 // ∂y/∂a = α·b + β·a and ∂y/∂b = α·a + β·b. Layout sums [I, 3] of (ab, a², b²), slopes [I, 2]. One workgroup.
-// @use reduce
+// @use workgroup_sum
 struct Params { rows: u32, epsilon: f32 }
 @group(0) @binding(0) var<storage, read> sums: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;

@@ -1,5 +1,5 @@
 // y[j] = Σ_i x[i, j]: ends a reduction of several values at once. Layout [rows, columns]. One workgroup: one column j.
-// @use reduce
+// @use workgroup_sum
 struct Params { rows: u32, columns: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;

@@ -1,5 +1,5 @@
 // w_o = g_o · v_o/‖v_o‖ for each output channel o (Salimans & Kingma, NeurIPS 2016). Layout v, w [Co, size]. One workgroup: one o.
-// @use reduce
+// @use workgroup_sum
 struct Params { size: u32 }
 @group(0) @binding(0) var<storage, read> v: array<f32>;
 @group(0) @binding(1) var<storage, read> g: array<f32>;

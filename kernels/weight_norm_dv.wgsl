@@ -1,6 +1,6 @@
 // dg_o = ⟨dw_o, v_o⟩/‖v_o‖ and dv_o = g_o/‖v_o‖ · (dw_o − v_o·⟨dw_o, v_o⟩/‖v_o‖²): the gradients of weight_norm.wgsl.
 // Layout v, dw, dv [Co, size]. One workgroup: one o.
-// @use reduce
+// @use workgroup_sum
 struct Params { size: u32 }
 @group(0) @binding(0) var<storage, read> v: array<f32>;
 @group(0) @binding(1) var<storage, read> g: array<f32>;

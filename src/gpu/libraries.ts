@@ -3,7 +3,7 @@ import activation from '../../kernels/lib/activation.wgsl';
 import batch from '../../kernels/lib/batch.wgsl';
 import index from '../../kernels/lib/index.wgsl';
 import place from '../../kernels/lib/place.wgsl';
-import reduce from '../../kernels/lib/reduce.wgsl';
+import workgroupSum from '../../kernels/lib/workgroup_sum.wgsl';
 import trilinear from '../../kernels/lib/trilinear.wgsl';
 import matrix from '../../kernels/lib/matrix.wgsl';
 import difference from '../../kernels/lib/difference.wgsl';
@@ -23,7 +23,7 @@ import lnccGather from '../../kernels/lib/lncc_gather.wgsl';
 import lncc from '../../kernels/lib/lncc.wgsl';
 import jacobian from '../../kernels/lib/jacobian.wgsl';
 import anderson from '../../kernels/lib/anderson.wgsl';
-import sums from '../../kernels/lib/sums.wgsl';
+import workgroupSums from '../../kernels/lib/workgroup_sums.wgsl';
 import moments from '../../kernels/lib/moments.wgsl';
 import items1 from '../../kernels/lib/items1.wgsl';
 import items4 from '../../kernels/lib/items4.wgsl';
@@ -37,7 +37,7 @@ import weightsStaged from '../../kernels/lib/weights_staged.wgsl';
 export const libraries: Record<string, string> = {
   index,
   batch,
-  reduce,
+  workgroup_sum: workgroupSum,
   trilinear,
   matrix,
   difference,
@@ -60,7 +60,7 @@ export const libraries: Record<string, string> = {
   activation,
   moments,
   place,
-  sums,
+  workgroup_sums: workgroupSums,
   items1,
   items4,
   reals1,
