@@ -130,7 +130,7 @@ test('displacement in mm, folds and log J; a moving image on another grid', asyn
   const window = { modality: 'mri' as const, low: 0, high: 20 };
   const made = await pictures(
     { paths: { fixed: '', moving: '' }, fixed, moving, warnings: [] },
-    { displacement, warped: { ...fixed, dtype: 'float32' }, intensities: { fixed: window, moving: window }, coverage: 0.85 },
+    { displacement, warped: { ...fixed, dtype: 'float32' }, intensities: { fixed: window, moving: window } },
     jacobianDeterminants(displacement, fixed.size),
   );
   assert.is(codes(made.warped)[(2 * 16 + 4) * 20 + 17], OUTSIDE);

@@ -27,12 +27,12 @@ const DISPLACEMENT_CELLS = 80,
 const LOG_RANGE = 1.5,
   LOG_STEPS = 60;
 
-type Shown = Pick<Registration, 'displacement' | 'warped' | 'intensities' | 'coverage'>;
+type Shown = Pick<Registration, 'displacement' | 'warped' | 'intensities'>;
 
 /** Starts at once with all that is read from the volumes; what is awaited is compression, in threads. */
 export async function pictures(
   { fixed, moving, segmentation }: Inputs,
-  { displacement, warped, intensities, coverage }: Shown,
+  { displacement, warped, intensities }: Shown,
   determinants: Float32Array,
   warpedLabels?: Float32Array,
 ): Promise<Pictures> {
@@ -40,8 +40,8 @@ export async function pictures(
   const smooth = displacementLayers(displacement, view);
   const jacobian = jacobianLayer(determinants, view);
   const resampled = sameGrid(fixed, moving) ? moving.data : resample(moving, fixed, NaN);
-  const seen = coverage < 1 ? warped.data.slice() : warped.data;
-  if (coverage < 1) blankBeyond(seen, displacement, fixed, moving, NaN);
+  const seen = warped.data.slice();
+  blankBeyond(seen, displacement, fixed, moving, NaN);
   const maps = [segmentation?.fixed.data, warpedLabels];
   const codeOf = labelCodes(segmentation?.labels);
   const images = (factors: Vec3) =>

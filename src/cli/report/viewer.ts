@@ -167,7 +167,7 @@ function imageNote({ size, spacing, fixed, fixedLabels, warpedLabels }: Pictures
   return (
     `On the fixed grid, ${size.join(' × ')} voxels of ${voxels(spacing)} along right, anterior, superior, cut to the foreground and shown ` +
     (full ? 'at full resolution' : `at ${voxels(fixed.spacing)} (means), to keep this file small`) +
-    ', each image in the intensity window in which it was compared, and a tenth more. The moving image is resampled through the affines of the two files alone. ' +
+    ', each image in the intensity window in which it was compared, and a tenth more. The moving image is resampled through the affines of the two files alone; differences are grey where it has no voxels. ' +
     (labels ? `Labels are outlined at ${voxels(labels.spacing)}. ` : '') +
     'Letters name the nearest anatomical direction; the patient’s left is on the left unless chosen otherwise. Move over a picture to find the same place in the others.'
   );
