@@ -86,7 +86,7 @@ export async function readInputs(paths: InputPaths, labels?: readonly number[], 
   return inputs;
 }
 
-/** Gives voxels that are NaN the smallest value, as some programs store their background: a line of it, or none. Throws on infinite values, and on nothing else. */
+/** Replaces NaN, which some programs store as background, by the smallest value, and returns a warning if there was any. Throws if values are infinite or all are NaN. */
 export function withoutNaN(path: string, volume: { data: Float32Array }): string[] {
   const { data } = volume;
   let count = 0;
