@@ -72,7 +72,7 @@ export async function main(args: string[]): Promise<void> {
   const gpu = await openGpu();
   const note = (text: string) => console.error(text);
   const data = values.data
-    ? await readTrainingData(await readDataList(values.data), gpu, levels.at(-1)!, note)
+    ? await readTrainingData(await readDataList(values.data), gpu, levels.at(-1)!, note, (lines) => lines.forEach(note))
     : await demoData(gpu, levels.at(-1)!);
   const common = {
     stages: [{ levels, steps: ENDLESS }],

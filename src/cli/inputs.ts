@@ -2,7 +2,17 @@
 import { type Affine, voxelToVoxel } from '../io/affine.ts';
 import { readAffine, readLandmarks, readVolume } from '../io/files.ts';
 import type { Landmarks } from '../io/landmarks.ts';
-import { checkFinite, checkNotConstant, furthest, type Grid, insideOf, type MaskedVolume, sameGrid, type Volume } from '../io/volume.ts';
+import {
+  checkFinite,
+  checkNotConstant,
+  furthest,
+  type Grid,
+  insideOf,
+  type MaskedVolume,
+  sameGrid,
+  smallest,
+  type Volume,
+} from '../io/volume.ts';
 import type { AffineMode } from '../register/affine.ts';
 import { presentLabels, tre } from '../register/metrics.ts';
 import { checkOverlap, placed } from '../register/overlap.ts';
@@ -93,7 +103,7 @@ export function withoutNaN(path: string, volume: { data: Float32Array }): string
   for (let v = 0; v < data.length; v++) if (Number.isNaN(data[v])) count++;
   const told: string[] = [];
   if (count && count < data.length) {
-    const background = data.reduce((least, value) => (value < least ? value : least), Infinity);
+    const background = smallest(data);
     data.forEach((value, v) => Number.isNaN(value) && (data[v] = background));
     told.push(`${path}: ${count} of ${data.length} voxels are NaN; they count as background, ${background}`);
   }

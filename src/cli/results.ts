@@ -18,12 +18,13 @@ export const FILES = [
 
 export const MARK: Mark = { file: 'metrics.json', holds: ['solver', 'version'] };
 
-/** Starts to write what there is; `field` is the displacement in LPS mm. */
+/** Starts to write the transform and what it makes of the image; `field` is the displacement in LPS mm. */
 export function writeResults(
   write: Write,
-  { fixed: { size, affine }, moving, movingLabels, initial }: Inputs,
+  { fixed: { size, affine }, moving, initial }: Inputs,
   { warped, affine: alignment }: Registration,
-  { field, labels, inverse }: { field: DisplacementField; labels?: Float32Array; inverse?: DisplacementField },
+  field: DisplacementField,
+  inverse?: DisplacementField,
 ): Promise<void>[] {
   const files = [
     write('displacement.nii.gz', encodeDisplacement(field)),
@@ -31,6 +32,9 @@ export function writeResults(
   ];
   if (alignment.mode !== 'none' || initial) files.push(write('affine.txt', encodeItkAffine(alignment.matrix)));
   if (inverse) files.push(write('inverse_displacement.nii.gz', encodeDisplacement(inverse)));
-  if (labels) files.push(write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(movingLabels!) })));
   return files;
 }
+
+/** Starts to write the moving labels on the fixed grid. */
+export const writeLabels = (write: Write, { fixed: { size, affine }, movingLabels }: Inputs, labels: Float32Array): Promise<void> =>
+  write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(movingLabels!) }));

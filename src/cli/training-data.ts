@@ -9,7 +9,7 @@ import { presentLabels } from '../register/metrics.ts';
 import { phantom } from '../register/phantom.ts';
 import { prepareSubject, type TrainingSet } from '../train/data.ts';
 import type { ValidationPair } from '../train/validate.ts';
-import { checkLabels, readMasked, warn, within, withoutNaN } from './inputs.ts';
+import { checkLabels, readMasked, within, withoutNaN } from './inputs.ts';
 
 export interface TrainingData {
   set: TrainingSet;
@@ -27,7 +27,14 @@ export async function readTrainingData(
   gpu: Gpu,
   factor: number,
   onProgress: (text: string) => void,
+  onWarning: (lines: readonly string[]) => void,
 ): Promise<TrainingData> {
+  const readImage = async (path: string, mask: string | undefined): Promise<MaskedVolume> => {
+    const image = await readMasked(path, mask);
+    onWarning(withoutNaN(path, image));
+    checkNotConstant(path, image);
+    return image;
+  };
   const subjects = subjectsOf(list);
   const pairs = list.pairs.validation.length ? pairsOf(list, 'validation') : [];
   let modality = list.modality;
@@ -53,7 +60,7 @@ export async function readTrainingData(
   const validation: ValidationPair[] = [];
   for (const [i, pair] of pairs.entries()) {
     onProgress(`reading validation pair ${i + 1} of ${pairs.length}`);
-    validation.push(await readPair(pair, labels));
+    validation.push(await readPair(pair, labels, readImage));
   }
   if (list.trainingPairs.length) set!.pairs = numbersOf(list);
   return { set: set!, labels, validation, modality: modality!, told: toldOf(list, set!) };
@@ -67,14 +74,6 @@ function numbersOf({ path, subjects, trainingPairs }: DataList): (readonly [numb
     return at;
   };
   return trainingPairs.map(({ fixed, moving }) => [numberOf(fixed), numberOf(moving)] as const);
-}
-
-/** An image with its mask, of finite and different values; what is NaN becomes background. */
-async function readImage(path: string, mask: string | undefined): Promise<MaskedVolume> {
-  const image = await readMasked(path, mask);
-  warn(withoutNaN(path, image));
-  checkNotConstant(path, image);
-  return image;
 }
 
 /** Throws on an image whose voxels are not where the first one's are, but for a shift as a whole: training knows one grid. */
@@ -97,7 +96,11 @@ const toldOf = ({ name, licence }: DataList, { subjects, pairs }: TrainingSet) =
   licence: licence ?? 'not stated',
 });
 
-async function readPair(pair: DataPair, labels: readonly number[]): Promise<ValidationPair> {
+async function readPair(
+  pair: DataPair,
+  labels: readonly number[],
+  readImage: (path: string, mask: string | undefined) => Promise<MaskedVolume>,
+): Promise<ValidationPair> {
   const optional = (path: string | undefined) => (path === undefined ? undefined : readVolume(path));
   const [fixed, moving] = [await readImage(pair.fixed, pair.fixedMask), await readImage(pair.moving, pair.movingMask)];
   const [fixedLabel, movingLabel] = [await optional(pair.fixedLabel), await optional(pair.movingLabel)];

@@ -99,7 +99,7 @@ export function corners([w, h, d]: Vec3): Vec3[] {
   return [0, w - 1].flatMap((i) => [0, h - 1].flatMap((j) => [0, d - 1].map((k): Vec3 => [i, j, k])));
 }
 
-/** The smallest value: background, where nothing else says what it is. */
+/** The smallest value, NaN aside: background, where nothing else says what it is. */
 export function smallest(data: Float32Array): number {
   let least = Infinity;
   for (let v = 0; v < data.length; v++) if (data[v]! < least) least = data[v]!;

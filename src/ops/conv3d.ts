@@ -16,6 +16,7 @@ import {
   type Tensor,
   trace,
 } from '../graph/graph.ts';
+import { checkOptions } from '../graph/options.ts';
 import { activationDx } from './activation.ts';
 import { ACROSS, convolve, gather, leaky, type Source, TILES } from './conv3d-passes.ts';
 import { flat, perVoxel, volume, WG } from './launch.ts';
@@ -50,10 +51,9 @@ const allowed: { [key in keyof ConvOptions]: (value: unknown) => boolean } = {
 };
 
 function resolve(options: ConvOptions): Attrs {
+  checkOptions('conv3d', options, Object.keys(allowed));
   for (const [key, value] of Object.entries(options)) {
-    const check = allowed[key as keyof ConvOptions];
-    if (!check) throw new Error(`conv3d: unknown option ${key}; there are ${Object.keys(allowed).join(', ')}`);
-    if (!check(value))
+    if (!allowed[key as keyof ConvOptions]!(value))
       throw new Error(
         `conv3d: ${key} = ${value} is not offered; stride is 1 or 2, padding zero or replicate, activation none or leakyRelu, slope ≥ 0`,
       );

@@ -51,15 +51,13 @@ export function perVoxel(
   };
 }
 
-/** Kernels find their row by a division of numbers below this: kernels/lib/batch.wgsl. */
-const QUOTIENT = 2 ** 23;
-/** Invocations of a workgroup in a plane. */
+/** Invocations of a workgroup in a plane: as many as MOST_GROUPS have are fewer than 2²³, below which kernels/lib/batch.wgsl divides. */
 const PLANE_WG = 128;
 
 /** Workgroups for `count` items of a plane, one an invocation: x runs over the plane, row after row, z over everything outside. */
 export function flatPlanes(count: number, z: number): { constants: { WG: number }; groups: [number, number, number] } {
   const groups = Math.ceil(count / PLANE_WG);
-  if (groups > MOST_GROUPS || count >= QUOTIENT)
+  if (groups > MOST_GROUPS)
     throw new Error(`a plane of ${count} voxels needs ${groups} workgroups, at most ${MOST_GROUPS}; use a smaller volume`);
   return { constants: { WG: PLANE_WG }, groups: [groups, 1, z] };
 }

@@ -21,7 +21,7 @@ import { checkFolder, withOutputs, type Write } from '../outputs.ts';
 import { type RunsReporter, runsReporter } from '../progress.ts';
 import { evaluationPage } from '../report/evaluation.ts';
 import { commandLine } from '../report/html.ts';
-import { FILES as OF_A_RUN, MARK, writeResults } from '../results.ts';
+import { FILES as OF_A_RUN, MARK, writeLabels, writeResults } from '../results.ts';
 import { options as ofRegister, requestedOptions } from './register.ts';
 
 const { refine, levels, iterations, tolerance, lambda, window, affine, modality, labels } = ofRegister;
@@ -96,7 +96,7 @@ export async function run(args: string[]): Promise<number> {
   const failed = told.runs.filter(({ error }) => error !== undefined).length;
   if (!failed) finish();
   const mixed = mixedRegions(told.runs);
-  if (mixed) warn([mixed]);
+  if (mixed && !quiet) warn([mixed]);
   if (json) console.log(JSON.stringify(told, null, 2));
   else if (!quiet) console.log([...meansTable(told.means), ...table([['files', `${FILES.join(', ')} in ${out}`]])].join('\n'));
   if (failed) console.error(`deqreg: ${failed} of ${told.runs.length} runs failed; --resume tries them again`);
@@ -230,7 +230,8 @@ async function registerPair(
     const { fixed } = inputs;
     const field = { size: fixed.size, affine: fixed.affine, data: toPhysical(registration.displacement, fixed) };
     const all = (write: Write) => [
-      ...writeResults(write, inputs, registration, { field, labels }),
+      ...writeResults(write, inputs, registration, field),
+      ...(labels ? [writeLabels(write, inputs, labels)] : []),
       write('metrics.json', `${JSON.stringify(metrics, null, 2)}\n`),
     ];
     await withOutputs(folder, (write) => Promise.all(all(write)), OF_A_RUN);

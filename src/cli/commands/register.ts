@@ -18,7 +18,7 @@ import { checkFolder, withOutputs, type Write } from '../outputs.ts';
 import { reporter } from '../progress.ts';
 import { pictures } from '../report/pictures.ts';
 import { reportPage } from '../report/report.ts';
-import { FILES, MARK, writeResults } from '../results.ts';
+import { FILES, MARK, writeLabels, writeResults } from '../results.ts';
 import { summarise } from '../summary.ts';
 
 const { equilibrium, adam } = presets;
@@ -198,8 +198,9 @@ async function registerInto(
     const inverse = how.inverse ? await invert(gpu, field, { grid: moving }) : undefined;
     if (inverse && !how.quiet) warnOfInverse(inverse.outcome);
     const registered = performance.now();
+    const files = writeResults(write, inputs, registration, field, inverse?.field);
     const labels = labelsWarpedBy(displacement, inputs);
-    const files = writeResults(write, inputs, registration, { field, labels, inverse: inverse?.field });
+    if (labels) files.push(writeLabels(write, inputs, labels));
     const encoded = performance.now();
     const determinants = jacobianDeterminants(displacement, size);
     const figures = quality(inputs, registration, labels, determinants);

@@ -19,6 +19,7 @@ import { commandLine } from '../report/html.ts';
 import { type Rollback, trainingPage } from '../report/training.ts';
 import { STOPPED, stopOnSignals } from '../stop-signals.ts';
 import { trainProgress } from '../train-progress.ts';
+import { warn } from '../inputs.ts';
 import { demoData, readTrainingData, type TrainingData } from '../training-data.ts';
 
 export const summary = 'train a learned update on a data list, or on synthetic brains';
@@ -103,7 +104,8 @@ export async function run(args: string[]): Promise<number> {
   let kept = from;
   try {
     const finest = Math.min(...settings.stages.map(({ levels }) => levels.at(-1)!));
-    const trained = list ? await readTrainingData(list, gpu, finest, progress.note) : await demoData(gpu, finest);
+    const warning = (lines: readonly string[]) => quiet || warn(lines);
+    const trained = list ? await readTrainingData(list, gpu, finest, progress.note, warning) : await demoData(gpu, finest);
     await mkdir(out, { recursive: true }); // not before all images could be read
     const { records, events } = await readLog(path(LOG), from?.step ?? 0);
     await writeAtomic(path(LOG), [...records, ...events].map((line) => `${JSON.stringify(line)}\n`).join(''));
