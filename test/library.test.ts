@@ -152,6 +152,10 @@ test('a signal, or an error of onProgress, ends a registration with its reason, 
   assert.is(await run(fixed, moving, short, () => Promise.reject(reason)).catch((error) => error), reason);
   const stopped = invert(await gpu(), field, { signal: AbortSignal.abort(reason) });
   assert.is(await stopped.catch((error) => error), reason);
+  const late = new AbortController();
+  const begun = invert(await gpu(), field, { signal: late.signal });
+  late.abort(reason);
+  assert.is(await begun.catch((error) => error), reason);
   assert.is(ledger.live.total, before, 'nothing is left behind');
   assert.is((await run(fixed, moving)).levels.length, 3);
 });

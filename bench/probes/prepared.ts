@@ -178,7 +178,7 @@ export const prepared: Record<string, Family> = {
         return [...displacement, warped];
       },
     }),
-  // A field of tenths of a voxel a voxel: two to four evaluations, as of registrations.
+  // A field that changes by tenths of a voxel from voxel to voxel, as those of registrations do.
   inverse: (size) =>
     single({
       kernel: 'inverse',

@@ -80,9 +80,9 @@ export interface InvertOptions {
   grid?: Grid;
   /** A voxel is solved when u(p + v(p)) + v(p) is no longer than this, in voxels of the inverse's grid. Default 0.005. */
   tolerance?: number;
-  /** Newton's iterations at most, at a voxel, those that halve a step among them. Default 40; most take 2. */
+  /** Newton's iterations at most, at a voxel, those that halve a step among them. Default 40. */
   maxIterations?: number;
-  /** Ends the inversion soon after it is aborted: the promise rejects with the signal's reason. */
+  /** Ends the inversion once it is aborted, at the latest after a slab of 8 million voxels: the promise rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 
@@ -172,6 +172,7 @@ async function invertDeformation(
   for (const slab of slabs(grid)) {
     signal?.throwIfAborted();
     const { v, residual } = await invertSlab(gpu, field, u, slab.grid, rule);
+    signal?.throwIfAborted();
     paste(data, toPhysical(v, slab.grid), grid, slab);
     inVoxels.count(residual);
     inMm.count(toPhysical(residual, slab.grid));

@@ -109,13 +109,13 @@ export async function register(
   if (onProgress !== undefined && typeof onProgress !== 'function')
     throw new Error(`register: onProgress must be a function, got ${onProgress}`);
   let failed: { error: unknown } | undefined;
-  const tell = (progress: () => Progress) => {
+  const tell = (progress: Progress) => {
     signal?.throwIfAborted();
     if (failed) throw failed.error;
-    const told: unknown = onProgress?.(progress());
+    const told: unknown = onProgress?.(progress);
     if (told instanceof Promise) told.catch((error: unknown) => (failed = { error }));
   };
-  const begin = (stage: 'affine' | 'prepare' | 'finish', fraction: number) => tell(() => ({ stage, fraction }));
+  const begin = (stage: 'affine' | 'prepare' | 'finish', fraction: number) => tell({ stage, fraction });
   const start = placed(moving, resolved.initial);
   if (resolved.affine === 'auto' || resolved.affine === 'none') checkOverlap(fixed, start);
   const windowOf = ({ data, mask }: MaskedVolume) => intensityWindow(data, resolved.modality, mask);
@@ -169,7 +169,7 @@ export async function register(
         similarities.push(step.monitor!);
         if (step.iteration === 1) first = step.residual;
         fraction = Math.max(fraction, (done + work[i]! * levelFraction(step, first, rule)) / all);
-        tell(() => ({
+        tell({
           stage: stage ?? 'level',
           fraction,
           level: i + 1,
@@ -179,7 +179,7 @@ export async function register(
           maxIterations,
           residual: step.residual,
           similarity: step.monitor!,
-        }));
+        });
       });
       done += work[i]!;
       // Adam's result is where it ended, the others' the iterate of the smallest residual.
