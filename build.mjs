@@ -30,6 +30,9 @@ const at = (...parts) => join(root, ...parts);
 const run = (program, args) => execFileSync(program, args, { cwd: root, stdio: 'inherit' });
 const cli = (...args) => spawnSync(process.execPath, [at('dist/deqreg.js'), ...args], { cwd: root, stdio: 'inherit' }).status ?? 1;
 
+/** What is imported as text: WGSL, styles, and files without an ending, which are licences. */
+const loader = { '.wgsl': 'text', '.css': 'text', '': 'text' };
+
 /** `import script from './page.ts?bundle'`: a browser script and all that it imports, minified, as text. */
 const scripts = {
   name: 'scripts',
@@ -49,6 +52,8 @@ const scripts = {
         format: 'iife',
         target: 'es2022',
         legalComments: 'none',
+        loader,
+        plugins: [scripts],
         write: false,
         metafile: true,
         absWorkingDir: root,
@@ -58,7 +63,7 @@ const scripts = {
   },
 };
 
-/** esbuild's options for everything: WGSL and styles are imported as text, packages with native code stay outside the bundle. */
+/** esbuild's options for everything: packages with native code stay outside the bundle. */
 const options = (entryPoints, outdir, more = {}) => ({
   entryPoints,
   outdir,
@@ -66,7 +71,7 @@ const options = (entryPoints, outdir, more = {}) => ({
   format: 'esm',
   target: 'es2022',
   absWorkingDir: root,
-  loader: { '.wgsl': 'text', '.css': 'text', '': 'text' },
+  loader,
   plugins: [scripts],
   external: ['webgpu', 'node:*'],
   logLevel: 'warning',

@@ -7,16 +7,22 @@ import {
   compose,
   concat,
   diffusion,
+  dot,
   fill,
   gaussian,
+  grad,
   gradient,
   lnccForce,
   localStatistics,
+  mean,
+  ncc,
   resample,
   resize,
   slice,
   softNormalize,
+  square,
   sub,
+  sum,
   sumChannels,
   type Tensor,
   vjp,
@@ -28,7 +34,7 @@ import {
 import { evaluate } from './gpu.ts';
 import { windowMean } from './reference/filters.ts';
 import { reference } from './reference/index.ts';
-import { dot, map, type NdArray, ndarray, norm, relativeError, sizeOf, uniform } from './reference/ndarray.ts';
+import { dot as dotOf, map, type NdArray, ndarray, norm, relativeError, sizeOf, uniform } from './reference/ndarray.ts';
 import { samplePosition } from './reference/warp.ts';
 
 const size = [33, 29, 37];
@@ -59,7 +65,7 @@ const linear: [string, (xs: Tensor[]) => Tensor, NdArray, NdArray[]?][] = [
 
 /** ⟨Ax, y⟩ against ⟨x, Aᵀy⟩, relative to the norms. y is not orthogonal to Ax, as random vectors are, so that there are digits to compare. */
 function gap(ax: Float32Array, y: NdArray, x: NdArray, aty: Float32Array): number {
-  return Math.abs(dot(ax, y.data) - dot(x.data, aty)) / (norm(ax) * norm(y.data));
+  return Math.abs(dotOf(ax, y.data) - dotOf(x.data, aty)) / (norm(ax) * norm(y.data));
 }
 const leaning = (shape: readonly number[], ax: Float32Array) => map(uniform([...shape], 99), (value, i) => Math.fround(value + ax[i]!));
 
@@ -170,7 +176,7 @@ test('compose and its gradients: v + u at p + v', async () => {
   );
 });
 
-/** Differences of fourth order along an axis (0 = w) of [1, 1, D, H, W], indices clamped. */
+/** Differences of fourth order along an axis (0 = w) of [N, 1, D, H, W], indices clamped. */
 function slope({ shape, data }: NdArray, axis: number): NdArray {
   const n = shape[4 - axis]!,
     step = sizeOf(shape.slice(5 - axis));
@@ -185,8 +191,8 @@ function slope({ shape, data }: NdArray, axis: number): NdArray {
 }
 
 test('warpWithGradient samples an image and its fourth-order differences at M·(p + u(p)), and turns them by Mᵀ', async () => {
-  const image = uniform([1, 1, 9, 7, 11], 45),
-    u = uniform([1, 3, 6, 8, 7], 46, -3, 3),
+  const image = uniform([2, 1, 9, 7, 11], 45),
+    u = uniform([2, 3, 6, 8, 7], 46, -3, 3),
     voxels = 6 * 8 * 7;
   const sample = (x: NdArray) => reference.warp!.forward([x, u], { matrix }).data;
   const part = async (name: 'warped' | 'gradient') =>
@@ -194,17 +200,48 @@ test('warpWithGradient samples an image and its fourth-order differences at M·(
   close(await part('warped'), sample(image));
   // Beyond the image, where the clamped value is constant, the slope along that axis fades to 0 within a voxel.
   const fade = (axis: number, p: number) => {
-    const x = samplePosition(u, 0, p, { matrix })[axis]!,
+    const x = samplePosition(u, Math.floor(p / voxels), p % voxels, { matrix })[axis]!,
       last = image.shape[4 - axis]! - 1;
     return Math.max(0, 1 - Math.abs(x - Math.min(Math.max(x, 0), last)));
   };
   const slopes = [0, 1, 2].map((axis) => sample(slope(image, axis)).map((v, p) => v * fade(axis, p)));
   close(
     await part('gradient'),
-    Float64Array.from({ length: 3 * voxels }, (_, i) =>
-      slopes.reduce((sum, along, row) => sum + matrix[4 * row + Math.floor(i / voxels)]! * along[i % voxels]!, 0),
-    ),
+    Float64Array.from({ length: 2 * 3 * voxels }, (_, i) => {
+      const [n, channel] = [Math.floor(i / (3 * voxels)), Math.floor(i / voxels) % 3];
+      return slopes.reduce((sum, along, row) => sum + matrix[4 * row + channel]! * along[n * voxels + (i % voxels)]!, 0);
+    }),
   );
+});
+
+test('second derivatives through slice, pad, mean and what it spreads', async () => {
+  const x = uniform([1, 4, 3, 4, 5], 60),
+    v = uniform([1, 4, 3, 4, 5], 61);
+  const curvature = async (f: (x: Tensor) => Tensor) =>
+    (await evaluate(([x, v]) => grad(dot(grad(f(x!), [x!])[0]!, v!), [x!])[0]!, [x, v])).y;
+  const channel = (i: number) => Math.floor(i / 60);
+  close(
+    await curvature((x) => sum(square(slice(x, 1, 2)))),
+    v.data.map((value, i) => (channel(i) === 1 || channel(i) === 2 ? 2 * value : 0)),
+  );
+  // f = m², m = Σx²/n: f″v = 4/n (m·v + 2/n ⟨x, v⟩ x)
+  const n = x.data.length,
+    m = dotOf(x.data, x.data) / n;
+  close(
+    await curvature((x) => square(mean(square(x)))),
+    v.data.map((value, i) => (4 / n) * (m * value + (2 / n) * dotOf(x.data, v.data) * x.data[i]!)),
+  );
+});
+
+test('ncc under a weight: means, variances and covariance of what counts', async () => {
+  const [a, b, w] = [62, 63, 64].map((seed) => uniform([1, 1, 5, 6, 7], seed, 0, 1)) as [NdArray, NdArray, NdArray];
+  const { y } = await evaluate(([a, b, w]) => ncc(a!, b!, 1e-6, w), [a, b, w]);
+  const total = w.data.reduce((s, x) => s + x);
+  const average = (f: (i: number) => number) => w.data.reduce((s, x, i) => s + x * f(i), 0) / total;
+  const [ma, mb] = [a, b].map((x) => average((i) => x.data[i]!)) as [number, number];
+  const [da, db] = [(i: number) => a.data[i]! - ma, (i: number) => b.data[i]! - mb];
+  const [va, vb, covariance] = [average((i) => da(i) ** 2), average((i) => db(i) ** 2), average((i) => da(i) * db(i))];
+  assert.ok(Math.abs(y[0]! - covariance / Math.sqrt(va * vb + 1e-6)) < 1e-5, `${y}`);
 });
 
 test('resample is warp without a displacement', async () => {
@@ -249,7 +286,7 @@ for (const [label, middle, reach] of [
       gradient.data.map((x, i) => x * weight.data[i % g.length]! * g[i % g.length]!),
       3e-5,
     );
-    close(await part('similarity', [weight]), [dot(s, weight.data) / weight.data.reduce((x, y) => x + y)], 1e-5);
+    close(await part('similarity', [weight]), [dotOf(s, weight.data) / weight.data.reduce((x, y) => x + y)], 1e-5);
   });
 }
 

@@ -121,6 +121,21 @@ test('headers that put the images beside each other, in part or wholly, mislead 
   }
 });
 
+test('neither the scale of intensities, nor what a mask of the moving image leaves out, changes where it goes', async () => {
+  const away = moved(brain.moving, far, elsewhere);
+  const scaled = { ...away, data: away.data.map((x) => 40 * x + 3) };
+  const [plain, other] = [await align(brain.fixed, away, 'rigid'), await align(brain.fixed, scaled, 'rigid')];
+  assert.ok(transformError(plain.matrix, other.matrix, brain.fixed) < 0.1, 'mm');
+  const [w, h] = away.size;
+  const beside = (v: number) => v % w < 8 && Math.floor(v / w) % h < 20;
+  const spoilt = { ...away, data: away.data.map((x, v) => (beside(v) ? 255 : x)) };
+  const mask = away.data.map((_, v) => Number(!beside(v)));
+  const error = async (moving: MaskedVolume) =>
+    transformError((await align(brain.fixed, moving, 'rigid')).matrix, plain.matrix, brain.fixed);
+  const [masked, bare] = [await error({ ...spoilt, mask }), await error(spoilt)];
+  assert.ok(masked < 1.5 && bare > 3 * masked, `${masked} mm with the mask, ${bare} without`);
+});
+
 test('a negative is aligned as its positive is, and stays where it fits', async () => {
   const negative = (volume: Volume) => ({ ...volume, data: volume.data.map((x) => 200 - x) });
   const { mode, ncc } = await align(brain.fixed, negative(brain.moving));

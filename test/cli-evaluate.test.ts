@@ -9,6 +9,8 @@ import type { Evaluation } from '../src/cli/evaluation/content.ts';
 import { csvOf, figureNames, figures, meansOf, mixedRegions, type Run } from '../src/cli/evaluation/figures.ts';
 import type { Done } from '../src/cli/evaluation/journal.ts';
 import { meansTable } from '../src/cli/evaluation/told.ts';
+import { readVolume, writeNifti } from '../src/io/files.ts';
+import { encodeNifti } from '../src/io/nifti.ts';
 import { deqreg } from './cli-run.ts';
 import { at as root } from './root.ts';
 import { browser, opened, references } from './pages.ts';
@@ -120,6 +122,59 @@ test('the shipped model is that for the first image that can be read; the others
   assert.match(runs[0]!.error!, /^p2\/cut\.nii\.gz: truncated gzip stream/);
   assert.is(runs[1]!.error, undefined);
   assert.is((methods[0]!.options.model as { name: string }).name, 'brain-mri');
+});
+
+test('masks, --labels, --limit, --affine and what the list says of the modality are as register has them', async () => {
+  const image = await readVolume(at('p1/fixed.nii.gz'));
+  const mask = async (name: string, of: (i: number) => number) =>
+    writeNifti(at(name), encodeNifti({ ...image, data: image.data.map((_, v) => of(v % 24)), dtype: 'uint8' }));
+  await mask('left.nii.gz', (i) => (i < 14 ? 1 : 0));
+  await mask('right.nii.gz', (i) => (i > 5 ? 1 : 0));
+  const away = await readVolume(at('p1/moving.nii.gz'));
+  const affine = away.affine.map((x, n) => (n === 3 ? x + 500 : x));
+  await writeNifti(at('away.nii.gz'), encodeNifti({ ...away, affine, dtype: 'uint8' }));
+  const pair = {
+    fixed: 'p1/fixed.nii.gz',
+    moving: 'p1/moving.nii.gz',
+    fixedMask: 'left.nii.gz',
+    movingMask: 'right.nii.gz',
+    fixedLabel: 'p1/fixed_seg.nii.gz',
+    movingLabel: 'p1/moving_seg.nii.gz',
+  };
+  await writeFile(
+    at('masked.json'),
+    JSON.stringify({ labels: [2, 3], modality: 'ct', validation: [pair, { fixed: pair.fixed, moving: 'away.nii.gz' }, pair] }),
+  );
+  const few = '--levels 2 --iterations 3';
+  const ran = await run(`evaluate --data masked.json ${few} --labels 41,42 --affine rigid --limit 2 --quiet --out m`);
+  assert.is(ran.code, 0, ran.stderr);
+  const { runs } = await evaluationOf('m');
+  assert.is(runs.length, 2);
+  const masks = '--fixed-mask left.nii.gz --moving-mask right.nii.gz';
+  const segs = '--fixed-seg p1/fixed_seg.nii.gz --moving-seg p1/moving_seg.nii.gz --labels 41,42';
+  const single = `register --fixed p1/fixed.nii.gz --moving p1/moving.nii.gz ${masks} ${segs} --modality ct --affine rigid ${few} --no-report --quiet --out ms`;
+  assert.is((await run(single)).code, 0);
+  const { seconds: _, ...expected } = JSON.parse(await readFile(at('ms/metrics.json'), 'utf8'));
+  const { seconds: __, ...metrics } = runs[0]!.metrics!;
+  assert.equal(metrics, expected);
+  assert.equal([metrics.region, Object.keys(metrics.dice!.perLabel)], ['fixed mask', ['41', '42']]);
+});
+
+test('--resume with other labels, or with --keep, measures again', async () => {
+  const pair = (moving: string) => ({
+    fixed: 'p1/fixed.nii.gz',
+    moving,
+    fixedLabel: 'p1/fixed_seg.nii.gz',
+    movingLabel: 'p1/moving_seg.nii.gz',
+  });
+  await writeFile(at('damaged.nii.gz'), 'not an image');
+  await writeFile(at('half.json'), JSON.stringify({ validation: [pair('p1/moving.nii.gz'), pair('damaged.nii.gz')] }));
+  const began = async (more: string) => (await run(`evaluate --data half.json ${quick} --out h ${more}`)).stderr.match(/^\d\/2/gm);
+  assert.equal(await began('--labels 2,3'), ['1/2', '2/2']);
+  assert.equal(await began('--labels 2,3 --resume'), ['2/2']);
+  assert.equal(await began('--labels 2 --resume'), ['1/2', '2/2']);
+  assert.equal(Object.keys((await evaluationOf('h')).runs[0]!.metrics!.dice!.perLabel), ['2']);
+  assert.equal(await began('--labels 2 --keep --resume'), ['1/2', '2/2']);
 });
 
 test('a mean of fewer runs than have ended well says of how many', () => {

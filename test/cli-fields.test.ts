@@ -8,6 +8,7 @@ import { readDisplacement, readVolume, writeNifti } from '../src/io/files.ts';
 import { encodeDisplacement, encodeNifti } from '../src/io/nifti.ts';
 import { sameGrid } from '../src/io/volume.ts';
 import { seededRandom } from '../src/ops/random.ts';
+import { nonDiffeomorphicPercent } from '../src/register/diffeomorphic.ts';
 import { planInverse } from '../src/register/fields.ts';
 import { jacobianStats } from '../src/register/metrics.ts';
 import { scratch } from './cli-run.ts';
@@ -85,6 +86,13 @@ test('jacobian: the determinant, its logarithm, and the figures of both', async 
   const { foldingPercent, minJ, maxJ, sdLogJ } = jacobianStats(fromPhysical(u.data, u), u.size).grid;
   const printed = /folds +(\S+) % of the grid\n +J +(\S+) … (\S+)\n +SDlogJ +(\S+) /.exec(stdout)!.slice(1).map(Number);
   [foldingPercent, minJ, maxJ, sdLogJ].forEach((value, n) => assert.ok(Math.abs(printed[n]! - value) < 2e-4, stdout));
+  const random = seededRandom(7);
+  const rough = { ...u, data: u.data.map(() => 20 * random()) }; // mm; folds
+  await writeNifti(at('rough.nii'), encodeDisplacement(rough));
+  const told = (await succeed('jacobian --displacement rough.nii --out j/rough.nii.gz')).stdout;
+  const volume = nonDiffeomorphicPercent(fromPhysical(rough.data, u), u.size)!;
+  const printedVolume = Number(/NDV +(\S+) %/.exec(told)![1]);
+  assert.ok(Math.abs(printedVolume - volume) < 1e-3 && volume > 1, `${told}: ${volume}`);
   await succeed('jacobian --displacement o/displacement.nii.gz --out j/log.nii --log');
   const [det, log] = await Promise.all([readVolume(at('j/det.nii.gz')), readVolume(at('j/log.nii'))]);
   assert.ok(sameGrid(det, u) && log.data.every((value, p) => Math.abs(value - Math.log(Math.max(det.data[p]!, 1e-9))) < 1e-5));
@@ -173,6 +181,12 @@ test('convert: round trips, byte for byte where nothing is computed', async () =
   ]);
   assert.equal(l.data, fromPhysical(u.data, u));
   assert.equal(v.data, convertDisplacement(l.data, u, 'learn2reg', 'ras'));
+  const shifted = { ...(await readVolume(at('p/fixed.nii.gz'))), affine: u.affine.map((x, n) => (n % 4 === 3 ? x + 7 : 1.5 * x)) };
+  await writeNifti(at('shifted.nii'), encodeNifti({ ...shifted, dtype: 'uint8' })); // Learn2Reg's voxels are of another grid than the file says
+  await succeed('convert --in f/l.nii --out f/shifted.nii.gz --from learn2reg --to itk --fixed shifted.nii');
+  const placed = await readDisplacement(at('f/shifted.nii.gz'));
+  assert.ok(placed.data.every((value, n) => Math.abs(value - 1.5 * u.data[n]!) < 1e-3));
+  assert.ok(placed.affine.every((x, n) => Math.abs(x - shifted.affine[n]!) < 1e-4));
   const again = await readDisplacement(at('f/l2.nii'), 'learn2reg');
   assert.ok(again.data.every((value, n) => Math.abs(value - l.data[n]!) < 1e-4));
   assert.ok(i.data.every((value, n) => Math.abs(value - u.data[n]!) < 1e-4));

@@ -85,6 +85,19 @@ test('apply, nearest: labels that float32 cannot tell apart are refused, whateve
   }
 });
 
+test('a moving image of scaled integers keeps its values', async () => {
+  const bytes = encodeNifti({ ...fixed, data: fixed.data.map((x) => Math.round(x)), dtype: 'int16' });
+  new DataView(bytes.buffer, bytes.byteOffset).setFloat32(112, 0.01, true); // scl_slope
+  await writeNifti(at('scaled.nii'), bytes);
+  const { code, stderr } = await run(
+    'register --fixed whole.nii --moving scaled.nii --levels 2 --iterations 1 --affine none --no-report --out scaled',
+  );
+  assert.is(code, 0, stderr);
+  const warped = await readVolume(at('scaled', 'warped.nii.gz'));
+  assert.is(warped.dtype, 'float32');
+  assert.ok(warped.data.some((x) => x % 1 > 0.05) && warped.data.every((x) => x < 3));
+});
+
 test('apply, nearest: labels as register warps them, 0 outside their map, in their own type', async () => {
   const { code, stderr } = await run('apply --moving half.nii --displacement still.nii --out out.nii --interpolation nearest');
   assert.is(code, 0, stderr);
@@ -126,6 +139,16 @@ test('a folder with files that no run has left, or with an input among them, is 
     /^deqreg: run\/warped\.nii\.gz: is the moving volume of this run, which would replace it; choose another --out$/m,
   );
   assert.is((await register('whole.nii', 'run')).code, 0);
+  assert.is((await run('register --fixed whole.nii --moving whole.nii --levels 2 --iterations 1 --affine rigid --out rigid')).code, 0);
+  const restarted = await run(
+    'register --fixed whole.nii --moving whole.nii --initial rigid/affine.txt --levels 2 --iterations 1 --out rigid',
+  );
+  assert.equal([restarted.code, /rigid\/affine\.txt: is the initial affine of this run/.test(restarted.stderr)], [2, true]);
+  await mkdir(at('other'));
+  await writeFile(at('other', 'metrics.json'), JSON.stringify({ version: '2.0', accuracy: 1 })); // of another program
+  const others = await register('whole.nii', 'other');
+  assert.is(others.code, 1);
+  assert.match(others.stderr, /^deqreg: other: has metrics\.json, but no metrics\.json of deqreg: /m);
   await writeFile(at('own', 'landmarks.csv'), 'mine');
   await writeFile(at('own', 'evaluation.csv'), 'mine');
   await writeFile(at('list.json'), JSON.stringify({ validation: [{ fixed: 'whole.nii', moving: 'half.nii' }] }));
@@ -192,6 +215,15 @@ test('voxels that are NaN count as background, which is told', async () => {
   const [nan, filled] = [await onto('holes.nii'), await onto('filled.nii')];
   assert.match(nan.stderr, /warning: holes\.nii: \d+ of \d+ voxels are NaN; they count as background, \d/);
   assert.equal(JSON.parse(nan.stdout).similarity, JSON.parse(filled.stdout).similarity);
+  for (const name of ['holes', 'filled']) {
+    const { code, stderr } = await run(
+      `apply --moving ${name}.nii --displacement holes.nii.o/displacement.nii.gz --out ${name}.warped.nii`,
+    );
+    assert.is(code, 0, stderr);
+    assert.is(/warning: holes\.nii: \d+ of \d+ voxels are NaN/.test(stderr), name === 'holes');
+  }
+  const [applied, expected] = await Promise.all(['holes', 'filled'].map((name) => readVolume(at(`${name}.warped.nii`))));
+  assert.equal(applied!.data, expected!.data);
 });
 
 test('figures that speak against a result are told: landmarks and labels of something else', async () => {

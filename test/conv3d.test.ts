@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { concat, conv3d, type ConvOptions, Graph, type Tensor } from '../src/index.ts';
 import { evaluate } from './gpu.ts';
 import { reference } from './reference/index.ts';
-import { dot, map, type NdArray, norm, relativeError, uniform, zeros } from './reference/ndarray.ts';
+import { dot, map, type NdArray, ndarray, norm, relativeError, uniform, zeros } from './reference/ndarray.ts';
 
 for (const [label, inputs, outputs, k, stride] of [
   ['40 channels of 3³ to 35', 40, 35, 3, 1],
@@ -68,6 +68,46 @@ for (const [k, stride, padding, width] of [
     }
   });
 }
+
+test('the gradient of the bias alone, and of each of the others alone', async () => {
+  const xs = [uniform([2, 3, 3, 4, 5], 1), uniform([4, 3, 3, 3, 3], 2), uniform([4], 3)];
+  const dy = uniform([2, 4, 3, 4, 5], 4);
+  const expected = reference.conv3d!.vjp(xs, {}, dy);
+  for (const only of [0, 1, 2]) {
+    const { grads } = await evaluate(
+      ([x, w, b]) => conv3d(x!, w!, b),
+      xs,
+      dy,
+      xs.map((_, i) => i === only),
+    );
+    assert.ok(relativeError(grads[only]!, expected[only]!.data) < 1e-5, `input ${only}`);
+  }
+});
+
+// Several passes over x, and several x, where lines are read and written in fours.
+for (const [k, widths] of [
+  [3, [37]],
+  [3, [5, 18, 1]],
+  [5, [9]],
+] as const)
+  test(`several passes of fours: ${k}³, ${widths} channels`, async () => {
+    const xs = widths.map((channels, i) => uniform([1, channels, 3, 2, 8], 10 + i));
+    const inputs = [uniform([6, widths.reduce((a, b) => a + b, 0), k, k, k], 1), uniform([6], 2), ...xs];
+    const dy = uniform([1, 6, 3, 2, 8], 3);
+    const joined = ndarray([1, inputs[0]!.shape[1]!, 3, 2, 8], Float64Array.from(xs.flatMap(({ data }) => [...data])));
+    const expected = reference.conv3d!.forward([joined, inputs[0]!, inputs[1]!], {});
+    const [dx, dw, db] = reference.conv3d!.vjp([joined, inputs[0]!, inputs[1]!], {}, dy);
+    for (const processor of ['gpu', 'cpu'] as const) {
+      const { y, grads } = await evaluate(([w, b, ...parts]) => conv3d(parts, w!, b), inputs, dy, undefined, processor);
+      const close = (found: ArrayLike<number>, { data }: NdArray, what: string) =>
+        assert.ok(relativeError(found, data) < 1e-5, `${processor}: ${what}: ${relativeError(found, data)}`);
+      close(y, expected, 'value');
+      close(grads[0]!, dw!, 'gradient of w');
+      close(grads[1]!, db!, 'gradient of the bias');
+      const all = grads.slice(2).flatMap((g) => [...g!]);
+      close(all, dx!, 'gradient of x');
+    }
+  });
 
 /** ⟨conv(x, w), y⟩ = ⟨x, dx⟩ = ⟨w, dw⟩ (linear in x and in w), with y leaning to the result, so that there are digits to compare. */
 for (const k of [1, 3, 5])

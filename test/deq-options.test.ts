@@ -16,7 +16,9 @@ import {
   fill,
   gaussian,
   gaussianField,
+  grad,
   Graph,
+  type Method,
   mse,
   mul,
   plan,
@@ -204,6 +206,71 @@ test('warm start: the second run needs fewer steps, a restart as many as the fir
     assert.ok(second!.forward!.iterations < first!.forward!.iterations, `${second!.forward!.iterations}, ${first!.forward!.iterations}`);
     assert.ok(relativeError(second!.gradients[2]!, first!.gradients[2]!) < 1e-3);
   }
+});
+
+test('warm start after a solve that led away: from the best, not from where it ended', async () => {
+  const graph = new Graph();
+  const x = graph.input('x', [1]);
+  const node = deq(graph, 'deq', {
+    cell: (z) => add(scale(z, -1.5), x), // from 0: residuals 1, 1.5, 2.25, …; the best value is f(0) = 1
+    shape: [1],
+    loss: (y) => dot(y, y),
+    wrt: [x],
+    adjoint: { adjoint: 'jfb' },
+    method: { method: 'picard' },
+    warmStart: true,
+  });
+  const schedule = await Schedule.build(await gpu(), graph);
+  schedule.upload(x, Float32Array.of(1));
+  const run = { forward: rule(4), backward: rule(4) };
+  const first = await runDeq(schedule, node, { ...run, restart: true });
+  schedule.upload(x, Float32Array.of(1));
+  const second = await runDeq(schedule, node, run);
+  schedule.destroy();
+  assert.equal([first.forward!.residuals, second.forward!.residuals[0]], [[1, 1.5, 2.25, 3.375], 1.5]); // |f(1) − 1|
+});
+
+test('phantom: the gradient of so many damped steps from the fixed point, spelled out', async () => {
+  for (const [steps, damping] of [
+    [1, 0.3],
+    [3, 0.3],
+    [2, 1],
+  ] as const) {
+    const [found] = await solve({ adjoint: { adjoint: 'phantom', steps, damping } }, {});
+    const graph = new Graph();
+    const [a, b, x, goal, z] = ['a', 'b', 'x', 'goal', 'z'].map((name, i) => graph.input(name, i < 2 ? [1] : shape)) as [
+      Tensor,
+      ...Tensor[],
+    ];
+    const gradients = graph.phase('all', () => {
+      const cell = cellOf(a, b!, x!);
+      let y = cell(z!);
+      for (let k = 1; k < steps; k++) y = add(scale(y, 1 - damping), scale(cell(y), damping));
+      return grad(mse(y, goal!), [a, b!, x!]).map((g) => graph.output(g));
+    });
+    const schedule = await Schedule.build(await gpu(), graph);
+    [Float32Array.of(weights.a), Float32Array.of(weights.b), data.x, data.goal, found!.z].forEach((values, i) =>
+      schedule.upload([a, b!, x!, goal!, z!][i]!, values),
+    );
+    schedule.run('all');
+    for (const [i, g] of gradients.entries()) {
+      const error = relativeError(found!.gradients[i]!, await schedule.read(g));
+      assert.ok(error < 1e-5, `${steps} steps, damping ${damping}, gradient ${i}: ${error}`);
+    }
+    schedule.destroy();
+  }
+});
+
+test('implicit: the adjoint may be solved by another method than the map', async () => {
+  const stop = { forward: tight, backward: rule(60, { rtol: 1e-5 }) };
+  const by = async (method?: Method) => (await solve({ adjoint: { adjoint: 'implicit', method } }, stop))[0]!;
+  const [plain, same, accelerated] = [await by(), await by({ method: 'picard' }), await by({ method: 'anderson', window: 5 })];
+  assert.equal(same.backward, plain.backward);
+  assert.ok(
+    accelerated.backward!.iterations < plain.backward!.iterations,
+    `${accelerated.backward!.iterations}, ${plain.backward!.iterations}`,
+  );
+  accelerated.gradients.forEach((g, i) => assert.ok(relativeError(g, plain.gradients[i]!) < 1e-3));
 });
 
 test('random budget: every count of the range, equally often, the same for the same seed', () => {

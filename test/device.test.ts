@@ -1,7 +1,7 @@
 // The device: whose it is, and that its errors surface by name at the next await.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Gpu, Graph, scale, Schedule } from '../src/index.ts';
+import { Gpu, Graph, kernel, scale, Schedule } from '../src/index.ts';
 import { openGpu } from '../src/node.ts';
 import { gpu } from './gpu.ts';
 import { rejection } from './rejection.ts';
@@ -69,14 +69,27 @@ test("the caller's own error scopes catch the caller's own errors, and none of a
   schedule.destroy();
 });
 
-/** The device as if its memory were full: of each three scopes popped the first has caught that. */
-function full(device: GPUDevice): GPUDevice {
-  let popped = 0;
-  const popErrorScope = async () => (((await device.popErrorScope()) ?? popped++ % 3) ? null : { message: 'no memory left' });
-  return new Proxy(device, {
+/** A device that does some things in its own way. */
+const like = (device: GPUDevice, own: Partial<Record<keyof GPUDevice, unknown>>): GPUDevice =>
+  new Proxy(device, {
     get: (_, name: keyof GPUDevice) => {
-      const value = name === 'popErrorScope' ? popErrorScope : device[name];
+      const value = own[name] ?? device[name];
       return typeof value === 'function' ? (value as () => unknown).bind(device) : value;
+    },
+  });
+
+/** The device as if its memory were full: scopes catch that, and what is invalid for it. */
+function full(device: GPUDevice): GPUDevice {
+  const scopes: GPUErrorFilter[] = [];
+  return like(device, {
+    pushErrorScope(kind: GPUErrorFilter) {
+      scopes.push(kind);
+      device.pushErrorScope(kind);
+    },
+    async popErrorScope() {
+      const message = { 'out-of-memory': 'no memory left', validation: 'an invalid buffer', internal: undefined }[scopes.pop()!];
+      await device.popErrorScope();
+      return message ? { message } : null;
     },
   });
 }
@@ -88,6 +101,59 @@ test('memory that the device does not have is told by the build that asks for it
     /^a schedule's .* MiB on .*: WebGPU, out-of-memory: no memory left; use a smaller volume or coarser levels$/,
   );
   assert.is(short.ledger.live.total, 0);
+});
+
+test('calls that throw leave no error scope behind', async () => {
+  const { device } = await gpu();
+  let open = 0;
+  const counting = await Gpu.open({
+    device: like(device, {
+      pushErrorScope(kind: GPUErrorFilter) {
+        open++;
+        device.pushErrorScope(kind);
+      },
+      popErrorScope() {
+        open--;
+        return device.popErrorScope();
+      },
+    }),
+  });
+  const failing = () => {
+    throw new Error('in the middle');
+  };
+  assert.throws(() => counting.scoped(failing), /in the middle/);
+  await later();
+  assert.is(open, 0);
+});
+
+const filling = (value: number) =>
+  kernel(
+    'filling',
+    `// y = ${value}
+struct Params { count: u32 }
+@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<uniform> params: Params;
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x < params.count) { y[id.x] = ${value}.0; }
+}`,
+  );
+
+test('a pipeline that was not made is tried again; kernels of one name are told apart by their text', async () => {
+  const { device } = await gpu();
+  let tries = 0;
+  const flaky = await Gpu.open({
+    device: like(device, {
+      createComputePipelineAsync: (descriptor: GPUComputePipelineDescriptor) =>
+        tries++ ? device.createComputePipelineAsync(descriptor) : Promise.reject(new Error('the driver is tired')),
+    }),
+  });
+  assert.match(await rejection(flaky.pipeline(filling(1), { WG: 64 })), /kernels\/filling\.wgsl .*the driver is tired/);
+  const made = await flaky.pipeline(filling(1), { WG: 64 });
+  assert.is(await flaky.pipeline(filling(1), { WG: 64 }), made, 'once');
+  assert.is.not(await flaky.pipeline(filling(2), { WG: 64 }), made);
+  assert.is.not(await flaky.pipeline(filling(1), { WG: 32 }), made);
+  assert.is(tries, 4);
 });
 
 test('a lost device is told to those who wait and to those who come', async () => {

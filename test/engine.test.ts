@@ -165,10 +165,14 @@ test('Anderson acceleration by hand needs a start and a reset, no more', async (
 test('a phase of many dispatches is one program, however it is submitted; what is read goes where one wants it', async () => {
   const graph = new Graph();
   const x = graph.input('x', [5]);
-  const y = graph.phase('all', () => graph.output(Array.from({ length: 150 }).reduce<Tensor>((at) => scale(at, 1, 1), x)));
+  const many = (length: number) => graph.output(Array.from({ length }).reduce<Tensor>((at) => scale(at, 1, 1), x));
+  const y = graph.phase('all', () => many(150));
+  const full = [64, 128].map((length) => graph.phase(`${length}`, () => many(length))); // whole submits
   const schedule = await Schedule.build(await gpu(), graph);
   const values = Float32Array.of(0, 1, 2, 3, 4);
   schedule.upload(x, values);
+  for (const [i, length] of [64, 128].entries())
+    assert.equal(await schedule.runAndRead(`${length}`, [full[i]!]), [values.map((value) => value + length)]);
   assert.equal(await schedule.runAndRead('all', [y]), [values.map((value) => value + 150)]);
   const all = new Float32Array(7);
   assert.is((await schedule.read(y, all.subarray(1, 6))).buffer, all.buffer);
@@ -200,6 +204,65 @@ test('a variable that is changed must still be there, one that is overwritten ne
   schedule.upload(average, values);
   schedule.run('average');
   assert.throws(() => schedule.run('step'), /^phase step reads .*, which average \[64\] has overwritten/);
+  schedule.destroy();
+});
+
+test('more items than a row of workgroups has, read back in several windows', async () => {
+  const count = 65535 * 256 + 70_001;
+  const ramp = kernel(
+    'ramp',
+    `// y[i] = i mod 8191. One invocation: one value.
+// @use index
+struct Params { count: u32 }
+@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<uniform> params: Params;
+@compute @workgroup_size(WG)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let i = flat_index(id, groups);
+  if (i < params.count) { y[i] = f32(i % 8191u); }
+}`,
+  );
+  const rampOp: Op<undefined> = {
+    name: 'ramp',
+    shape: () => [[count]],
+    launch: ({ outputs: [y] }) => [{ kernel: ramp, ...flat(count), bindings: { y: y! }, params: { count } }],
+  };
+  const graph = new Graph();
+  const y = graph.phase('all', () => graph.output(graph.apply(rampOp, [], undefined)[0]!));
+  const schedule = await Schedule.build(await gpu(), graph);
+  schedule.run('all');
+  assert.is(
+    (await schedule.read(y)).findIndex((x, i) => x !== i % 8191),
+    -1,
+  );
+  schedule.destroy();
+});
+
+test('profile: a time for each dispatch, in their order, however often it is repeated', async () => {
+  const device = await gpu();
+  if (!device.device.features.has('timestamp-query')) return console.log('engine: the adapter has no timestamps; profile is not run');
+  const graph = new Graph();
+  const [large, small] = [graph.input('large', [2 ** 20]), graph.input('small', [8])];
+  graph.phase('all', () => [graph.output(scale(large, 2)), graph.output(sum(small))]);
+  const schedule = await Schedule.build(device, graph);
+  [large, small].forEach((t) => schedule.upload(t, new Float32Array(numel(t.shape))));
+  const timings = await schedule.profile('all', 4);
+  assert.equal(
+    timings.map(({ label }) => label),
+    ['unary', 'reduce', 'reduce'], // a sum, and the sum of its partial sums
+  );
+  assert.ok(timings[0]!.ms > 2 * timings[1]!.ms && timings[1]!.ms > 0, JSON.stringify(timings)); // a million values, and eight
+  schedule.destroy();
+});
+
+test('a part of an array is uploaded as such', async () => {
+  const graph = new Graph();
+  const x = graph.input('x', [3]);
+  const y = graph.phase('all', () => graph.output(scale(x, 2)));
+  const schedule = await Schedule.build(await gpu(), graph);
+  schedule.upload(x, Float32Array.of(9, 9, 1, 2, 3, 9).subarray(2, 5));
+  schedule.run('all');
+  assert.equal([...(await schedule.read(y))], [2, 4, 6]);
   schedule.destroy();
 });
 

@@ -96,6 +96,28 @@ test('jacobian: an affine map has its determinant everywhere, on any grid', asyn
   }
 });
 
+test('jacobian: more voxels than one slab holds, without a seam', async () => {
+  const wide = gridAround(
+    [1024, 1030, 8],
+    [
+      [0.017, 0, 0],
+      [0, 0.015, 0],
+      [0, 0, 2.6],
+    ],
+    [5, -3, 8],
+  );
+  const { data } = await jacobian(
+    await gpu(),
+    fieldOf(wide, ([x, y, z]) => [x, y, z + 0.01 * z * z]),
+  );
+  const slice = 1024 * 1030;
+  for (let k = 1; k < 7; k++) {
+    const z = applyAffine(wide.affine, [0, 0, k])[2];
+    const found = data[k * slice + 515 * 1024 + 512]!;
+    assert.ok(Math.abs(found - (1 + 0.02 * z)) < 5e-3, `slice ${k}: ${found}`);
+  }
+});
+
 test('jacobian: its statistics are those computed on the CPU', async () => {
   const { fixed, displacement } = phantom('brain', [24, 20, 28], 4);
   const { data } = await jacobian(await gpu(), { ...fixed, data: toPhysical(displacement, fixed) });

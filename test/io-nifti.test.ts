@@ -113,6 +113,30 @@ test('metres and microns become millimetres', () => {
   near(parse({ units: 0, sform: { code: 1, rows: SFORM } }).affine, SFORM);
 });
 
+test('two headers of one place are compared in millimetres; half a voxel of the finest axis apart, or sheared anywhere, is told', () => {
+  const same = [0, -3, 0, 5, 2, 0, 0, 6, 0, 0, 4, 7];
+  const both = (rows: number[], more: MakeNifti = {}) =>
+    parse({ sform: { code: 1, rows }, qform: TURN, pixdim: [1, 2, 3, 4], ...more }).doubt;
+  assert.is(both(same), undefined);
+  for (const units of [1, 3]) assert.is(both(same, { units }), undefined);
+  assert.match(both(same.with(3, 7))!, /sform/); // 2 mm along x
+  const thick = [0, -1, 0, 5, 1, 0, 0, 6, 0, 0, 8, 7];
+  const pixdim = [1, 1, 1, 8];
+  assert.is(both(thick.with(3, 5.3), { pixdim }), undefined);
+  assert.match(both(thick.with(3, 7), { pixdim })!, /sform/);
+  for (const place of [1, 2, 6]) {
+    const sheared = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0].with(place, 0.2);
+    assert.match(parse({ sform: { code: 1, rows: sheared } }).doubt!, /not at right angles/, `element ${place}`);
+  }
+});
+
+test('scl_slope and scl_inter apply to every type', () => {
+  for (const dtype of Object.keys(DTYPES) as (keyof typeof DTYPES)[]) {
+    const values = /64/.test(dtype) && dtype !== 'float64' ? [1n, 2n, 3n, 4n] : [1, 2, 3, 4];
+    assert.equal([...parse({ dtype, dim: [2, 2, 1], values, slope: 0.5, inter: 10 }).data], [10.5, 11, 11.5, 12], dtype);
+  }
+});
+
 const REFUSED: [what: string, options: MakeNifti, message: RegExp][] = [
   ['four dimensions', { dim: [3, 2, 2, 4] }, /^x\.nii: 4-D volume \(4 frames of 3×2×2\); pass one 3-D frame$/],
   ['two dimensions', { dim: [3, 2] }, /2-D image \(3×2\); a 3-D volume is needed/],

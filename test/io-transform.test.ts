@@ -21,6 +21,21 @@ for (const { file, points } of goldens)
       );
   });
 
+test('a .mat in single precision', () => {
+  const variable = (name: string, values: number[]) => {
+    const text = bytes(`${name}\0`);
+    const head = Uint8Array.from(new Uint8Array(Int32Array.of(10, values.length, 1, 0, text.length).buffer)); // 10: single, little-endian
+    return [...head, ...text, ...new Uint8Array(Float32Array.from(values).buffer)];
+  };
+  const [parameters, centre] = [
+    [1, 0, 0, 0, 1, 0, 0, 0, 2, 5, -6, 7.5],
+    [0, 0, 4],
+  ];
+  const file = Uint8Array.from([...variable('AffineTransform_float_3_3', parameters), ...variable('fixed', centre)]);
+  const to = lpsOf(applyAffine(parseItkAffine('a.mat', file), lpsOf([1, 2, 3])));
+  assert.equal(to, [6, -4, 4 + 2 * (3 - 4) + 7.5]);
+});
+
 test('what is written is read again', () => {
   const affine: Affine = [1.02, 0.11, -0.05, 12.5, -0.08, 0.97, 0.14, -7.25, 0.03, -0.12, 1.05, 3.125];
   assert.equal(parseItkAffine('affine.txt', bytes(encodeItkAffine(affine))), affine);

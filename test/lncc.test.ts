@@ -1,33 +1,49 @@
 // LNCC beyond the small cases: lines of several runs, sums made in place along every axis, and the memory that this takes.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { grad, Graph, lncc, lnccForce, localStatistics, plan, type Statistics, type Tensor, vjp } from '../src/index.ts';
-import { evaluate } from './gpu.ts';
+import { centre, grad, Graph, lncc, lnccForce, localStatistics, plan, type Statistics, type Tensor, vjp } from '../src/index.ts';
+import { evaluate, processorsOf } from './gpu.ts';
 import { gpuOps } from './gpu-ops.ts';
 import { reference } from './reference/index.ts';
 import { map, type NdArray, ndarray, relativeError, uniform } from './reference/ndarray.ts';
 
-/** Longer than a run of 32 along one axis each, and than two along the last. */
-for (const size of [
-  [37, 6, 5],
-  [4, 41, 6],
-  [5, 3, 67],
+/** Longer than a run of 32 along one axis each, and than two along the last; a last run shorter than the radius; and wider than a tile of a GPU. */
+for (const { size, window } of [
+  { size: [37, 6, 5], window: [5, 3, 7] },
+  { size: [70, 3, 4], window: [7, 7, 7] },
+  { size: [33, 4, 5], window: [7, 7, 7] },
+  { size: [4, 41, 6], window: [5, 3, 7] },
+  { size: [3, 33, 6], window: [7, 7, 7] },
+  { size: [5, 3, 67], window: [5, 3, 7] },
+  { size: [3, 4, 33], window: [7, 7, 7] },
+  { size: [2, 3, 131], window: [7, 7, 7] },
+  { size: [3, 4, 60], window: [11, 3, 3] },
 ])
   for (const op of ['lncc', 'lnccForce'])
-    test(`${op} over lines of several runs: ${size}`, async () => {
-      const shape = [2, 1, ...size];
+    test(`${op} over lines of several runs: ${size}, window ${window}`, async () => {
+      const shape = [size[0]! > 30 ? 2 : 1, 1, ...size]; // runs along D are told apart from items
       const a = uniform(shape, 1, 0, 1),
         b = map(uniform(shape, 2, 0, 0.4), (x, i) => Math.fround(x + 0.6 * a.data[i]!));
-      const attrs = { window: [5, 3, 7], epsilon: 1e-3 };
+      const attrs = { window, epsilon: 1e-3 };
       const inputs = op === 'lncc' ? [a, b] : [a, b, uniform(shape.with(1, 3), 3)];
       const expected = reference[op]!.forward(inputs, attrs);
       const dy = op === 'lncc' ? ndarray([1], [1.5]) : uniform(expected.shape, 4);
       const wanted = inputs.map((_, i) => op === 'lncc' || i > 0);
-      const { y, grads } = await evaluate((xs) => gpuOps[op]!(xs, attrs), inputs, dy, wanted);
-      const close = (found: ArrayLike<number>, { data }: NdArray, what: string) =>
-        assert.ok(relativeError(found, data) < 1e-5, `${what}: relative error ${relativeError(found, data)}`);
-      close(y, expected, op);
-      reference[op]!.vjp(inputs, attrs, dy).forEach((g, i) => wanted[i] && close(grads[i]!, g!, `gradient ${i}`));
+      const gradients = reference[op]!.vjp(inputs, attrs, dy);
+      const similarity = reference.lncc!.forward([a, b], attrs);
+      const program = [(xs: Tensor[]) => gpuOps[op]!(xs, attrs), inputs, dy, wanted] as const;
+      for (const processor of processorsOf(...program)) {
+        const close = (found: ArrayLike<number>, { data }: NdArray, what: string) =>
+          assert.ok(relativeError(found, data) < 1e-5, `${processor}: ${what}: relative error ${relativeError(found, data)}`);
+        const { y, grads } = await evaluate(...program, processor);
+        close(y, expected, op);
+        gradients.forEach((g, i) => wanted[i] && close(grads[i]!, g!, `gradient ${i}`));
+        if (op === 'lncc') continue;
+        const around = window as [number, number, number];
+        const beside = ([a, b, gradient]: Tensor[]) =>
+          lnccForce(localStatistics(a!, around), centre(b!), gradient!, undefined, 1e-3).similarity;
+        close((await evaluate(beside, inputs, undefined, undefined, processor)).y, similarity, 'similarity');
+      }
     });
 
 test('lncc with a window wider than a workgroup', async () => {

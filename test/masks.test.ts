@@ -134,6 +134,15 @@ test('modality: found by the values, or forced; the window is recorded', async (
   const dark = (count: number) =>
     intensityWindow(Float32Array.from({ length: 10000 }, (_, v) => (v < count ? -900 : v === 9999 ? -1000 : v % 100))).modality;
   assert.equal([0, 1, 9, 10].map(dark), ['mri', 'mri', 'mri', 'ct']); // a thousandth
+  const within = Float32Array.from({ length: 10000 }, (_, v) => (v < 3 ? -900 : v === 3 ? -1000 : v % 100)); // few of all, many of the mask
+  assert.is(
+    intensityWindow(
+      within,
+      'auto',
+      within.map((_, v) => Number(v < 500)),
+    ).modality,
+    'ct',
+  );
 });
 
 test('a moving image that ends within the fixed one: its border is not matched with what lies beyond', async () => {

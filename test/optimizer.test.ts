@@ -120,6 +120,27 @@ for (const {
   });
 }
 
+test('gradientClip over more partial sums than a workgroup has invocations', async () => {
+  const gradients = [...[40, 41].map((seed) => uniform([150_001], seed)), ...[42, 43, 44].map((seed) => uniform([7], seed))];
+  const expected = Math.hypot(
+    ...gradients.map((g) =>
+      Math.hypot(...[0, 1, 2, 3].map((k) => Math.sqrt(g.data.filter((_, i) => i % 4 === k).reduce((sum, x) => sum + x * x, 0)))),
+    ),
+  );
+  const { y } = await evaluate((xs) => gradientClip(xs, 1), gradients);
+  assert.ok(relativeError([...y], [1 / expected, expected]) < 1e-5, `${y}, expected the norm ${expected}`);
+});
+
+test('a gradient as small as ε takes half a step', async () => {
+  const [rate, epsilon] = [0.1, 1e-4];
+  const start = uniform([300], 1);
+  const { schedule, step, read } = await stepper(start, () => ({ rate, epsilon }));
+  step(new Float32Array(300).fill(epsilon)); // p − rate · g / (√g² + ε), and not √(g² + ε)
+  const [p] = await read();
+  p!.forEach((x, i) => assert.ok(Math.abs(start.data[i]! - x - rate / 2) < 1e-5, `${start.data[i]! - x}`));
+  schedule.destroy();
+});
+
 test('adam with a clip steps as with the clipped gradient', async () => {
   const start = uniform([300], 1),
     g = uniform([300], 2, -2, 2),

@@ -68,7 +68,7 @@ test('refine: the classical cell from the fixed point on, as one more entry', as
   assert.ok(still.displacement.some((x) => Math.abs(x) > 0.1));
 });
 
-test('refine is at twice the last level’s resolution, or on that level', () => {
+test('refine is at twice the last level’s resolution, or on that level; by default there is none', () => {
   const whole: Grid = { size: [160, 192, 224], affine: brain.fixed.affine };
   const refined = (options: RegisterOptions) => {
     const resolved = planRegistration(whole, whole, { method: 'deq', model: handMade(0.2), refine: 3, ...options }).options;
@@ -77,6 +77,7 @@ test('refine is at twice the last level’s resolution, or on that level', () =>
   assert.equal(refined({}), [[8, 4, 2], 1, 0.1]);
   assert.equal(refined({ levels: [8, 4] }), [[8, 4], 2, 0.1]);
   assert.equal(refined({ levels: [2, 1] }), [[2, 1], 1, 0.08]);
+  assert.equal(refined({ refine: undefined }), [[8, 4, 2], undefined, undefined]);
 });
 
 test('a model says how it is solved, options come before it, and the same pair gives the same bits', async () => {
@@ -135,6 +136,7 @@ test('what does not fit together is refused by name', async () => {
     [{ model: { ...model, window: 4 } }, /^model: window must be an odd/],
     [{ model: { ...model, cell: 'unet' } }, /^model: cell unet is none of deqreg, gradirn/],
     [{ model }, /^fixed: its values look like CT.*the model was trained on mri/, { ...brain, fixed: air }],
+    [{ model }, /^moving: its values look like CT.*the model was trained on mri/, { ...brain, moving: air }],
     [
       { model: { ...model, modality: 'ct' } },
       /^modality ct: all values/,

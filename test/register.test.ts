@@ -203,6 +203,7 @@ test('what cannot be registered is refused by name', async () => {
     [fixed, moving, { levels: [3] }, /levels must be powers of two.*got 3/],
     [fixed, moving, { levels: [] }, /levels must be powers of two/],
     [fixed, moving, { levels: [1, 2] }, /levels must go from coarse to fine, got 1,2/],
+    [fixed, moving, { levels: [4, 2, 2] }, /levels must go from coarse to fine, got 4,2,2/],
     [fixed, moving, { iterations: 0 }, /iterations must be whole numbers above 0/],
     [fixed, moving, { levels: [2, 1], iterations: [1, 2, 3] }, /iterations: 3 values for 2 levels/],
     [fixed, moving, { tolerance: -1 }, /tolerance must be 0 voxels or more, got -1/],
@@ -233,7 +234,7 @@ test('by default three levels, and a few evaluations on a finer one where it is 
   };
   const refined = (at: Grid, options?: RegisterOptions) => {
     const { refine } = planRegistration(at, at, options).options;
-    return refine && [refine.factor, refine.iterations, refine.lambda, refine.tolerance];
+    return refine && [refine.factor, refine.iterations, refine.lambda, refine.tolerance, refine.window];
   };
   const whole = grid(160, 192, 224);
   assert.equal(resolved(grid(128, 128, 128)), [[4, 2, 1], [150, 80, 50], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
@@ -243,14 +244,14 @@ test('by default three levels, and a few evaluations on a finer one where it is 
   assert.equal(resolved(whole, { levels: [16, 4, 2, 1] }), [[16, 4, 2, 1], [150, 80, 50, 50], [0.245, 0.18, 0.08, 0.08], undefined]); // prettier-ignore
   assert.equal(resolved(whole, { levels: [1] }), [[1], [50], [0.08], undefined]); // prettier-ignore
   assert.equal(resolved(whole, { method: 'adam' }), [[8, 4, 2], [60, 60, 40], [0.245, 0.18, 0.08], 1]); // prettier-ignore
-  assert.equal(refined(whole), [1, 3, 0.1, 0.006]);
+  assert.equal(refined(whole), [1, 3, 0.1, 0.006, 11]);
   assert.equal(refined(whole, { refine: 0 }), undefined);
   assert.equal(
-    refined(whole, { lambda: [0.3, 0.3, 0.2], tolerance: 0.01, iterations: 9 }),
-    [1, 3, 0.2, 0.01],
-    'as smooth as the last level',
+    refined(whole, { lambda: [0.3, 0.3, 0.2], tolerance: 0.01, iterations: 9, window: 7 }),
+    [1, 3, 0.2, 0.01, 7],
+    'as smooth as the last level, and as local',
   );
-  assert.equal(refined(grid(128, 128, 128), { refine: 5 }), [1, 5, 0.08, 0.006], 'no finer level');
+  assert.equal(refined(grid(128, 128, 128), { refine: 5 }), [1, 5, 0.08, 0.006, 11], 'no finer level');
   const { slots } = planRegistration(whole, whole).plan;
   assert.ok(Math.max(...slots.map(({ bytes }) => bytes)) <= LEAST_BINDING, 'every adapter binds them');
 });

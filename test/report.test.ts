@@ -152,6 +152,20 @@ test('displacement in mm, folds and log J; a moving image on another grid', asyn
   assert.is(shown[18], OUTSIDE);
 });
 
+test('displacement: right, anterior and superior are up, however the axes run', async () => {
+  const fixed = { ...volume((i) => i), affine: [-1, 0, 0, 5, 0, 0, 3, 0, 0, -2, 0, 0] }; // i to the left, j to inferior, k to anterior
+  const n = fixed.data.length;
+  const displacement = new Float32Array(3 * n).map((_, v) => [1, 2, -1][Math.floor(v / n)]!);
+  const window = { modality: 'mri' as const, low: 0, high: 20 };
+  const made = await pictures(
+    { paths: { fixed: '', moving: '' }, fixed, moving: fixed, warnings: [] },
+    { displacement, warped: { ...fixed, dtype: 'float32' }, intensities: { fixed: window, moving: window } },
+    jacobianDeterminants(displacement, fixed.size),
+  );
+  const mm = made.displacement.map((layer) => (codes(layer)[0]! - 128) * made.step);
+  [-1, -3, -4].forEach((expected, axis) => assert.ok(Math.abs(mm[axis]! - expected) <= made.step / 2 + 1e-6, `${mm}`));
+});
+
 test('the codec gives back what went in', () => {
   const bytes = Uint8Array.from({ length: 7 * 11 * 5 }, (_, n) => (n * n * 31 + (n >> 3)) & 255);
   assert.equal(decode(encode(bytes, 7), 7), bytes);

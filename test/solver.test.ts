@@ -140,6 +140,38 @@ for (const shape of [
   }
 }
 
+for (const processor of ['cpu', 'gpu'] as const)
+  test(`a state of more items than the partial sums of a workgroup, as launched for a ${processor}`, async () => {
+    const shape = [1, 3, 52, 50, 41]; // 319 800 values, in fours; items do not divide by the workgroups
+    const [z0, d, b] = [uniform(shape, 1), uniform(shape, 2, -0.9, 0.9), uniform(shape, 3)];
+    const graph = new Graph();
+    const [start, slopes, offsets] = ['start', 'd', 'b'].map((name) => graph.input(name, shape));
+    const method: Method = { method: 'anderson', window: 3, beta: 1, ridge: 1e-3, keeps: 'iterate' };
+    const iteration = traceIteration(
+      graph,
+      'it',
+      method,
+      shape,
+      (z) => ({ next: add(mul(z, slopes!), offsets!) }),
+      () => start!,
+    );
+    graph.output(iteration.best);
+    const schedule = await Schedule.build(await gpu(), graph, processor);
+    [z0, d, b].forEach((x, i) => schedule.upload([start, slopes, offsets][i]!, f32(x)));
+    const { residuals } = await iterate(schedule, iteration, rule(7));
+    const best = await schedule.read(iteration.best);
+    schedule.destroy();
+    const f = (z: Float64Array) => z.map((x, i) => d.data[i]! * x + b.data[i]!);
+    const expected = andersonReference(f, z0.data, { window: 3, beta: 1, ridge: 1e-3, maxIterations: 7, rtol: 0, atol: 0 });
+    residuals.forEach((r, k) => {
+      const error = Math.abs(r / (expected.residuals[k]! / Math.sqrt(z0.data.length)) - 1);
+      assert.ok(error < 1e-3, `residual ${k + 1}: relative error ${error}`);
+    });
+    assert.ok(relativeError(best, expected.value) < 1e-4, `${relativeError(best, expected.value)}`);
+    const last = (x: ArrayLike<number>) => Array.from(x).slice(-999);
+    assert.ok(relativeError(last(best), last(expected.value)) < 1e-4, 'the last ones, too');
+  });
+
 test('one and two iterations work, and return f(z), not the start', async () => {
   const { z0, constants, f, reference } = contraction([1, 1, 3, 5, 7]);
   const once = reference(z0.data),
@@ -171,9 +203,21 @@ test('converged: at once where f(z) = z, and by each tolerance at the step that 
   assert.equal((await halves({ rtol: 0.06 })).iterations, 5 + LAG); // residual over ‖f(z)‖: 0.125/1.875, 0.0625/1.9375
 });
 
+test('picard with a damping of ¼ goes a quarter of the way', async () => {
+  const { residuals } = await solve({ method: 'picard', damping: 0.25 }, constant(0), (z) => scale(z, 0.5, 1), rule(4)); // z ← z + (1 − z/2)/4
+  assert.equal(
+    residuals.map((r) => r.toFixed(6)),
+    [1, 0.875, 0.875 ** 2, 0.875 ** 3].map((r) => r.toFixed(6)),
+  );
+});
+
 test('stagnated, diverged and non-finite are results, and the best iterate is finite', async () => {
   const flipped = await solve(picard, constant(1), (z) => scale(z, -1), rule(50, { patience: 5 }));
   assert.equal([flipped.result, flipped.iterations], ['stagnated', 6 + LAG]);
+  const creeping = await solve(picard, constant(1), (z) => scale(z, 0.9985), rule(50, { patience: 5 })); // less than 1 % in 5 steps
+  assert.equal([creeping.result, creeping.iterations], ['stagnated', 6 + LAG]);
+  const slow = await solve(picard, constant(1), (z) => scale(z, 0.997), rule(50, { patience: 5 })); // 1.5 %
+  assert.is(slow.result, 'max-iterations');
   const growing = await solve(picard, constant(1), (z) => scale(z, 3), rule(50));
   assert.equal([growing.result, growing.iterations, growing.residual.toFixed(5)], ['diverged', 4 + LAG, '2.00000']); // 2, 6, 18, 54
   assert.equal([...growing.best], Array(8).fill(3));

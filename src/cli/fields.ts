@@ -9,7 +9,6 @@ import { checkFinite } from '../io/volume.ts';
 import { openGpu } from './gpu.ts';
 import type { InverseOutcome } from '../register/fields.ts';
 import { UsageError } from './args.ts';
-import { warn } from './inputs.ts';
 import { withOutputs } from './outputs.ts';
 
 /** A displacement field from a file, without NaN. */
@@ -43,14 +42,6 @@ export async function writeFromGpu(path: string, make: (gpu: Gpu) => Promise<Uin
       gpu.close();
     }
   });
-}
-
-/** Tells on stderr of an inverse that is none. */
-export function warnOfInverse({ unsolvedPercent, voxels }: InverseOutcome): void {
-  if (!(voxels.mean <= 1))
-    warn([
-      `there is no inverse: ${unsolvedPercent.toFixed(0)} % of its voxels unsolved, ${voxels.mean.toFixed(1)} voxels off on average; the displacement may fold, or map far beyond its grid`,
-    ]);
 }
 
 /** An inverse's residual for people. */

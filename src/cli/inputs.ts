@@ -1,6 +1,5 @@
-// Files in: everything a registration reads, validated before the GPU is touched. Every error begins with the file's name.
+// What a registration is given, validated before the GPU is touched. Every error begins with the file's name.
 import { type Affine, voxelToVoxel } from '../io/affine.ts';
-import { readAffine, readLandmarks, readVolume } from '../io/files.ts';
 import type { Landmarks } from '../io/landmarks.ts';
 import {
   checkFinite,
@@ -17,6 +16,7 @@ import type { AffineMode } from '../register/affine.ts';
 import { presentLabels, tre } from '../register/metrics.ts';
 import { checkOverlap, placed } from '../register/overlap.ts';
 
+/** Where the inputs come from: paths, or a browser's names of files. */
 export interface InputPaths {
   fixed: string;
   moving: string;
@@ -26,6 +26,18 @@ export interface InputPaths {
   movingSeg?: string;
   landmarks?: string;
   initial?: string;
+}
+
+/** What they hold. */
+export interface Contents {
+  fixed: Volume;
+  moving: Volume;
+  fixedMask?: Volume;
+  movingMask?: Volume;
+  fixedSeg?: Volume;
+  movingSeg?: Volume;
+  landmarks?: Landmarks;
+  initial?: Affine;
 }
 
 /** Label maps on the grids of their images, and the labels that count. */
@@ -49,19 +61,13 @@ export interface Inputs {
   warnings: string[];
 }
 
-/** Reads all files in parallel. `labels` are the wanted ones; without them, all but 0 that are in both maps count. */
-export async function readInputs(paths: InputPaths, labels?: readonly number[], affine: AffineMode = 'auto'): Promise<Inputs> {
-  const optional = (path: string | undefined) => (path === undefined ? undefined : readVolume(path));
-  const [fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, initial] = await Promise.all([
-    readVolume(paths.fixed),
-    readVolume(paths.moving),
-    optional(paths.fixedMask),
-    optional(paths.movingMask),
-    optional(paths.fixedSeg),
-    optional(paths.movingSeg),
-    paths.initial === undefined ? undefined : readAffine(paths.initial),
-  ]);
-  const landmarks = paths.landmarks === undefined ? undefined : await readLandmarks(paths.landmarks, { fixed, moving });
+/** Checks what was read, one thing against the other. `labels` are the wanted ones; without them, all but 0 that are in both maps count. */
+export function checkInputs(
+  paths: InputPaths,
+  { fixed, moving, fixedMask, movingMask, fixedSeg, movingSeg, landmarks, initial }: Contents,
+  labels?: readonly number[],
+  affine: AffineMode = 'auto',
+): Inputs {
   const warnings: string[] = [];
   for (const [path, volume] of [
     [paths.fixed, fixed],
@@ -128,12 +134,6 @@ export const doubts = (files: readonly (readonly [path: string, content: { doubt
 
 /** Tells them on stderr. */
 export const warn = (lines: readonly string[]): void => lines.forEach((line) => console.error(`deqreg: warning: ${line}`));
-
-/** An image with its mask, where it has one. */
-export async function readMasked(path: string, maskPath: string | undefined): Promise<MaskedVolume> {
-  const image = await readVolume(path);
-  return maskPath === undefined ? image : { ...image, mask: maskOf(maskPath, await readVolume(maskPath), path, image) };
-}
 
 /** 1 where the mask is above 0, else 0. */
 export function maskOf(path: string, mask: Volume, imagePath: string, image: Grid): Float32Array {

@@ -10,6 +10,7 @@ import * as info from './commands/info.ts';
 import * as invert from './commands/invert.ts';
 import * as jacobian from './commands/jacobian.ts';
 import * as models from './commands/models.ts';
+import * as page from './commands/page.ts';
 import * as phantom from './commands/phantom.ts';
 import * as plan from './commands/plan.ts';
 import * as points from './commands/points.ts';
@@ -32,6 +33,7 @@ const commands: Record<string, Command> = {
   points,
   models,
   phantom,
+  page,
   train,
   plan,
   'train-step': trainStep,

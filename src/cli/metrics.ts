@@ -40,6 +40,14 @@ export function speaksAgainst({ dice, tre }: ReturnType<typeof accuracy>): strin
   ];
 }
 
+/** What speaks against an inverse, a sentence at most. */
+export const noInverse = ({ unsolvedPercent, voxels }: InverseOutcome): string[] =>
+  voxels.mean <= 1
+    ? []
+    : [
+        `there is no inverse: ${unsolvedPercent.toFixed(0)} % of its voxels unsolved, ${voxels.mean.toFixed(1)} voxels off on average; the displacement may fold, or map far beyond its grid`,
+      ];
+
 /** The part that labels and landmarks measure, for any displacement u [3, D, H, W] in voxels of the fixed grid. */
 export function accuracy(inputs: Inputs, u: Float32Array, warpedLabels?: Float32Array) {
   const { fixed, moving, segmentation, landmarks } = inputs;
@@ -131,7 +139,7 @@ export function report(
     options: { ...options, ...(inputs.segmentation && { labels: inputs.segmentation.labels }) },
     intensities,
     inputs: inputs.paths,
-    warnings: [...inputs.warnings, ...registration.warnings, ...speaksAgainst(figures)],
+    warnings: [...inputs.warnings, ...registration.warnings, ...(inverse ? noInverse(inverse) : []), ...speaksAgainst(figures)],
   };
 }
 export type Report = ReturnType<typeof report>;

@@ -3,8 +3,6 @@ import { existsSync, readFileSync, realpathSync, renameSync, rmdirSync, rmSync, 
 import { mkdir, mkdtemp } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { writeAtomic, writeNifti } from '../io/files.ts';
-import type { NiftiImage } from '../io/nifti.ts';
-import type { Volume } from '../io/volume.ts';
 import { UsageError } from './args.ts';
 
 /** Starts to write a file of the folder; the bytes of a NIfTI are gzipped when its name ends in .gz. */
@@ -141,28 +139,4 @@ function removeEmpty(folder: string, last: string): void {
   } catch {
     // somebody else has put something there
   }
-}
-
-const ranges: Record<string, [number, number]> = {
-  uint8: [0, 255],
-  int16: [-32768, 32767],
-  uint16: [0, 65535],
-  int32: [-(2 ** 31), 2 ** 31 - 1],
-};
-type StoredType = NiftiImage['dtype'];
-
-/** The type that warped voxels of an image are stored in: its own if that is uint8, int16 or uint16 and unscaled, else float32. */
-export const imageType = ({ dtype, data }: Volume): StoredType =>
-  ['uint8', 'int16', 'uint16'].includes(dtype) && fits(dtype, data) ? (dtype as StoredType) : 'float32';
-
-/** The type that a label map is stored in: its own if that is one of those above or int32, else the smallest that holds its labels. */
-export const labelType = ({ dtype, data }: Volume): StoredType =>
-  ([dtype, ...Object.keys(ranges)].find((type) => fits(type, data)) ?? 'float32') as StoredType;
-
-/** Is it an integer type that this project writes, and are all values whole numbers of it? */
-function fits(type: string, data: Float32Array): boolean {
-  if (!Object.hasOwn(ranges, type)) return false;
-  const [low, high] = ranges[type];
-  for (let n = 0; n < data.length; n++) if (!(data[n] >= low && data[n] <= high && Number.isInteger(data[n]))) return false;
-  return true;
 }

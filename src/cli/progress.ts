@@ -3,6 +3,7 @@ import { clearLine, cursorTo } from 'node:readline';
 import type { Evaluation, Progress } from '../register/register.ts';
 import { duration } from './duration.ts';
 import { warn } from './inputs.ts';
+import { figures, resolution, stageOf } from './stages.ts';
 
 export interface Reporter {
   show(progress: Progress): void;
@@ -125,12 +126,3 @@ function lineALevel(): Reporter {
     end: finish,
   };
 }
-
-const STAGES = { affine: 'aligning', prepare: 'preparing', finish: 'warping' };
-const stageOf = (progress: Progress) =>
-  'level' in progress
-    ? `level ${progress.level}/${progress.levels}, iteration ${progress.iteration}/${progress.maxIterations}`
-    : STAGES[progress.stage];
-const figures = ({ residual, similarity }: Evaluation) => `residual ${residual.toFixed(4)} voxel, LNCC ${similarity.toFixed(3)}`;
-const resolution = ({ factor, stage }: Evaluation) =>
-  `${stage === 'refine' ? 'refine at ' : ''}${factor === 1 ? 'full resolution' : `1/${factor} resolution`}`;

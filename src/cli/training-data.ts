@@ -9,7 +9,8 @@ import { presentLabels } from '../register/metrics.ts';
 import { phantom } from '../register/phantom.ts';
 import { prepareSubject, type TrainingSet } from '../train/data.ts';
 import type { ValidationPair } from '../train/validate.ts';
-import { checkLabels, readMasked, within, withoutNaN } from './inputs.ts';
+import { checkLabels, within, withoutNaN } from './inputs.ts';
+import { readMasked } from './read-inputs.ts';
 
 export interface TrainingData {
   set: TrainingSet;

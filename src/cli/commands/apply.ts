@@ -1,12 +1,13 @@
 // deqreg apply: a displacement that was saved, applied to another volume.
 import { readVolume } from '../../io/files.ts';
 import { encodeNifti } from '../../io/nifti.ts';
+import { imageType, labelType } from '../../io/stored-type.ts';
 import { applyDisplacement, interpolations } from '../../register/apply.ts';
 import { checkReach } from '../../register/fields.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
 import { outputName, readField, writeFromGpu } from '../fields.ts';
 import { checkWhole, doubts, isLabelMap, warn, within, withoutNaN } from '../inputs.ts';
-import { checkOutput, imageType, labelType } from '../outputs.ts';
+import { checkOutput } from '../outputs.ts';
 
 export const summary = 'apply a displacement to another volume';
 export const usage = 'deqreg apply --moving X --displacement D --out Y [--interpolation linear|nearest]';

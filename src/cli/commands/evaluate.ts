@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { version } from '../../../package.json';
 import type { Gpu } from '../../gpu/device.ts';
 import { type DataPair, dataSplits, pairsOf } from '../../io/data-list.ts';
-import { toPhysical } from '../../io/displacement.ts';
 import { readDataList } from '../../io/files.ts';
 import { methods, type RegisterOptions, resolveOptions } from '../../register/options.ts';
 import { register } from '../../register/register.ts';
@@ -14,14 +13,15 @@ import { type Done, type Journal, openJournal } from '../evaluation/journal.ts';
 import { type Method, methodsOf } from '../evaluation/methods.ts';
 import { meansTable, outcomeOf } from '../evaluation/told.ts';
 import { openGpu } from '../gpu.ts';
-import { type Inputs, readInputs, readMasked, warn } from '../inputs.ts';
+import { type Inputs, warn } from '../inputs.ts';
 import { type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
-import { labelsWarpedBy, quality, report, type Report, speaksAgainst } from '../metrics.ts';
-import { checkFolder, withOutputs, type Write } from '../outputs.ts';
+import type { Report } from '../metrics.ts';
+import { checkFolder, withOutputs } from '../outputs.ts';
 import { type RunsReporter, runsReporter } from '../progress.ts';
+import { readInputs, readMasked } from '../read-inputs.ts';
 import { evaluationPage } from '../report/evaluation.ts';
 import { commandLine } from '../report/html.ts';
-import { FILES as OF_A_RUN, MARK, writeLabels, writeResults } from '../results.ts';
+import { deliver, FILES as OF_A_RUN, MARK } from '../results.ts';
 import { options as ofRegister, requestedOptions } from './register.ts';
 
 const { refine, levels, iterations, tolerance, lambda, window, affine, modality, labels } = ofRegister;
@@ -178,7 +178,8 @@ async function runAll({ pairs, methods, labels, affine, kept }: Jobs, journal: J
             );
             progress.warn((await inputs).warnings);
           }
-          const metrics = await registerPair(gpu, await inputs, options, read, progress, `${pair.name}, ${name}`, kept?.(pair, method));
+          const label = `${pair.name}, ${name}`;
+          const metrics = await registerPair(gpu, await inputs, options, { read, progress, label, folder: kept?.(pair, method) });
           done = { ...runOf(pair.name, name, metrics), metrics };
         } catch (error) {
           done = { pair: pair.name, method: name, error: (error as Error).message.trim().replace(/\s*\n\s*/g, ' ') };
@@ -210,33 +211,16 @@ async function registerPair(
   gpu: Gpu,
   inputs: Inputs,
   options: Method['options'],
-  read: number,
-  progress: RunsReporter,
-  label: string,
-  folder?: string,
+  { read, progress, label, folder }: { read: number; progress: RunsReporter; label: string; folder?: string },
 ): Promise<Report> {
+  const how = {
+    started: performance.now() - 1e3 * read,
+    before: { read, prepare: 0 },
+    warn: (lines: readonly string[]) => progress.warn(lines.map((line) => `${label}: ${line}`)),
+  };
   const registration = await register(gpu, inputs.fixed, inputs.moving, { ...options, initial: inputs.initial }, progress.show);
-  progress.warn(registration.warnings.map((line) => `${label}: ${line}`));
-  const measuring = performance.now();
-  const labels = labelsWarpedBy(registration.displacement, inputs);
-  const figures = quality(inputs, registration, labels);
-  progress.warn(speaksAgainst(figures).map((line) => `${label}: ${line}`));
-  const measured = (performance.now() - measuring) / 1e3;
-  const { affine, prepare, solve, finish } = registration.seconds;
-  const stages = { read, affine, prepare, solve: solve + finish, metrics: measured, write: 0 };
-  const total = Object.values(stages).reduce((a, b) => a + b);
-  const metrics = report(inputs, registration, figures, gpu.info, { ...stages, total });
-  if (folder) {
-    const { fixed } = inputs;
-    const field = { size: fixed.size, affine: fixed.affine, data: toPhysical(registration.displacement, fixed) };
-    const all = (write: Write) => [
-      ...writeResults(write, inputs, registration, field),
-      ...(labels ? [writeLabels(write, inputs, labels)] : []),
-      write('metrics.json', `${JSON.stringify(metrics, null, 2)}\n`),
-    ];
-    await withOutputs(folder, (write) => Promise.all(all(write)), OF_A_RUN);
-  }
-  return metrics;
+  if (!folder) return deliver(gpu, inputs, registration, how);
+  return withOutputs(folder, (write) => deliver(gpu, inputs, registration, { ...how, write }), OF_A_RUN);
 }
 
 async function timed<T>(work: () => Promise<T>, tell: (seconds: number) => void): Promise<T> {

@@ -3,8 +3,9 @@ import { readVolume } from '../../io/files.ts';
 import { encodeDisplacement } from '../../io/nifti.ts';
 import { checkReach, invert } from '../../register/fields.ts';
 import { type Options, parse, text } from '../args.ts';
-import { describeInverse, outputName, readField, warnOfInverse, writeFromGpu } from '../fields.ts';
-import { within } from '../inputs.ts';
+import { describeInverse, outputName, readField, writeFromGpu } from '../fields.ts';
+import { warn, within } from '../inputs.ts';
+import { noInverse } from '../metrics.ts';
 import { checkOutput } from '../outputs.ts';
 
 export const summary = 'invert a displacement';
@@ -32,7 +33,7 @@ export async function run(args: string[]): Promise<number> {
   await writeFromGpu(out, async (gpu) => {
     const inverse = await invert(gpu, field, { grid });
     console.log(describeInverse(inverse.outcome));
-    warnOfInverse(inverse.outcome);
+    warn(noInverse(inverse.outcome));
     return encodeDisplacement(inverse.field);
   });
   return 0;

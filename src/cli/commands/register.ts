@@ -1,24 +1,20 @@
 // deqreg register: two volumes from files, the displacement between them and everything about it to files.
 import { type Bytes, tags } from '../../gpu/ledger.ts';
 import { mebibytes } from '../../gpu/device.ts';
-import { toPhysical } from '../../io/displacement.ts';
 import { openGpu } from '../gpu.ts';
 import { affineModes } from '../../register/affine.ts';
-import { invert, planInverse } from '../../register/fields.ts';
+import { planInverse } from '../../register/fields.ts';
 import { modalities } from '../../register/intensity.ts';
-import { jacobianDeterminants } from '../../register/metrics.ts';
 import { methods, presets, refining, type RegisterOptions, resolveOptions } from '../../register/options.ts';
 import { planRegistration, register } from '../../register/register.ts';
 import { label, list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
-import { warnOfInverse } from '../fields.ts';
-import { type Inputs, readInputs, warn } from '../inputs.ts';
-import { labelsWarpedBy, quality, report, type Report, speaksAgainst } from '../metrics.ts';
+import { type Inputs, warn } from '../inputs.ts';
+import type { Report } from '../metrics.ts';
 import { modelNote, type ModelFile, readModelFile, shippedModelFor } from '../models.ts';
 import { checkFolder, withOutputs, type Write } from '../outputs.ts';
 import { reporter } from '../progress.ts';
-import { pictures } from '../report/pictures.ts';
-import { reportPage } from '../report/report.ts';
-import { FILES, MARK, writeLabels, writeResults } from '../results.ts';
+import { readInputs } from '../read-inputs.ts';
+import { deliver, FILES, MARK } from '../results.ts';
 import { summarise } from '../summary.ts';
 
 const { equilibrium, adam } = presets;
@@ -171,66 +167,28 @@ function planFor({ fixed, moving }: Inputs, requested: RegisterOptions) {
   return planRegistration(fixed, moving, requested);
 }
 
-/** Registers, and writes all files; compression runs in threads while the metrics are computed. `quoted` are the arguments that the report shows; without them there is no report. */
+/** Registers, and writes all files. `quoted` are the arguments that the report shows; without them there is no report. */
 async function registerInto(
   write: Write,
   inputs: Inputs,
   requested: RegisterOptions,
-  how: { inverse: boolean; quiet: boolean; trained?: ModelFile; quoted?: string[] },
-  at: { started: number; read: number },
+  { inverse, quiet, trained, quoted }: { inverse: boolean; quiet: boolean; trained?: ModelFile; quoted?: string[] },
+  { started, read }: { started: number; read: number },
 ): Promise<Report> {
-  const { quoted, trained } = how;
-  const { fixed, moving } = inputs;
   const gpu = await openGpu();
   const opened = performance.now();
-  const progress = reporter(how.quiet);
+  const progress = reporter(quiet);
   try {
-    const registration = await register(gpu, fixed, moving, requested, progress.show).finally(progress.end);
-    if (!how.quiet) warn(registration.warnings);
-    const {
-      displacement,
-      seconds: { affine: align, prepare, solve, finish },
-    } = registration;
-    const { size, affine } = fixed;
-
-    const solved = performance.now();
-    const field = { size, affine, data: toPhysical(displacement, fixed) };
-    const inverse = how.inverse ? await invert(gpu, field, { grid: moving }) : undefined;
-    if (inverse && !how.quiet) warnOfInverse(inverse.outcome);
-    const registered = performance.now();
-    const files = writeResults(write, inputs, registration, field, inverse?.field);
-    const labels = labelsWarpedBy(displacement, inputs);
-    if (labels) files.push(writeLabels(write, inputs, labels));
-    const encoded = performance.now();
-    const determinants = jacobianDeterminants(displacement, size);
-    const figures = quality(inputs, registration, labels, determinants);
-    if (!how.quiet) warn(speaksAgainst(figures));
-    const measured = performance.now();
-    const drawn = quoted && pictures(inputs, registration, determinants, labels);
-    const [shown] = await Promise.all([drawn, ...files]);
-    const ended = performance.now();
-    const seconds = (ms: number) => ms / 1e3;
-    const done = report(
-      inputs,
-      registration,
-      figures,
-      gpu.info,
-      {
-        read: seconds(at.read - at.started),
-        prepare: seconds(opened - at.read) + prepare,
-        affine: align,
-        solve: solve + finish,
-        ...(inverse && { invert: seconds(registered - solved) }),
-        metrics: seconds(measured - encoded),
-        write: seconds(encoded - registered + ended - measured),
-        total: seconds(ended - at.started),
-      },
-      inverse?.outcome,
-      trained && modelNote(trained),
-    );
-    if (quoted && shown) await write('report.html', reportPage(done, shown, quoted));
-    await write('metrics.json', `${JSON.stringify(done, null, 2)}\n`);
-    return done;
+    const registration = await register(gpu, inputs.fixed, inputs.moving, requested, progress.show).finally(progress.end);
+    return await deliver(gpu, inputs, registration, {
+      write,
+      inverse,
+      quoted,
+      model: trained && modelNote(trained),
+      started,
+      before: { read: (read - started) / 1e3, prepare: (opened - read) / 1e3 },
+      warn: quiet ? () => {} : warn,
+    });
   } finally {
     gpu.close();
   }

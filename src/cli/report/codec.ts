@@ -1,8 +1,30 @@
 // How a layer of bytes travels in the page: each byte less its prediction from three neighbours (the median edge detector of JPEG-LS,
-// Weinberger et al., IEEE Trans. Image Process. 2000), which gzip then shrinks by a third more than the bytes themselves.
+// Weinberger et al., IEEE Trans. Image Process. 2000), which gzip then shrinks by a third more than the bytes themselves; and that as base64.
+
+export const gzip = (bytes: BlobPart): Promise<ArrayBuffer> => piped(bytes, new CompressionStream('gzip'));
+export const gunzip = (bytes: BlobPart): Promise<ArrayBuffer> => piped(bytes, new DecompressionStream('gzip'));
+
+const piped = (bytes: BlobPart, stream: CompressionStream | DecompressionStream): Promise<ArrayBuffer> =>
+  new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer();
+
+/** Bytes → gzip, base64. */
+export async function pack(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const packed = new Uint8Array(await gzip(bytes));
+  const pieces: string[] = [];
+  for (let at = 0; at < packed.length; at += PIECE) pieces.push(String.fromCharCode(...packed.subarray(at, at + PIECE)));
+  return btoa(pieces.join(''));
+}
+/** Arguments of one call. */
+const PIECE = 2 ** 14;
+
+/** The inverse of `pack`. */
+export async function unpack(data: string): Promise<Uint8Array<ArrayBuffer>> {
+  const packed = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+  return new Uint8Array(await gunzip(packed));
+}
 
 /** Bytes → residuals modulo 256; `width` is the length of a row. */
-export function encode(bytes: Uint8Array, width: number): Uint8Array {
+export function encode(bytes: Uint8Array, width: number): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(bytes.length);
   for (let n = 0; n < bytes.length; n++)
     out[n] = bytes[n] - (n <= width ? 0 : predict(bytes[n - 1], bytes[n - width], bytes[n - width - 1]));

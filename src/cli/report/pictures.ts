@@ -1,6 +1,4 @@
 // The volumes of a report: turned to right-anterior-superior axes, in 8 bits, as fine as the page's size allows.
-import { promisify } from 'node:util';
-import { constants, gzip } from 'node:zlib';
 import { type Affine, type Vec3, voxelToVoxel } from '../../io/affine.ts';
 import { type Axis, anatomicalAxes } from '../../io/png.ts';
 import { type Grid, sameGrid } from '../../io/volume.ts';
@@ -8,7 +6,7 @@ import type { IntensityWindow } from '../../register/intensity.ts';
 import { blankBeyond } from '../../register/overlap.ts';
 import type { Registration } from '../../register/register.ts';
 import type { Inputs } from '../inputs.ts';
-import { encode } from './codec.ts';
+import { encode, pack } from './codec.ts';
 import { type Layer, OUTSIDE, type Pictures } from './content.ts';
 
 /** Characters of all layers together; the page's script and tables take some 0.1 MB more. */
@@ -134,13 +132,12 @@ function sampled(view: View, factors: Vec3): View {
   };
 }
 
-/** A layer of block means, each turned to a byte by `code` (0 for NaN); `offset` is where the volume begins in `data`. */
-async function layer(data: Float32Array, view: View, factors: Vec3, code: (mean: number) => number, offset = 0): Promise<Layer> {
+/** A layer of block means, each turned to a byte by `code` (0 for NaN); `offset` is where the volume begins in `values`. */
+async function layer(values: Float32Array, view: View, factors: Vec3, code: (mean: number) => number, offset = 0): Promise<Layer> {
   const size = view.size.map((n, axis) => Math.ceil(n / factors[axis])) as Vec3;
-  const bytes = new Uint8Array(blockMeans(data, view, factors, size, code, offset).buffer);
-  // runs of zeros are all the repetition that is left
-  const packed = await promisify<Uint8Array, object, Buffer>(gzip)(encode(bytes, size[0]), { level: 6, strategy: constants.Z_RLE });
-  return { size, spacing: view.spacing.map((step, axis) => step * factors[axis]) as Vec3, data: packed.toString('base64') };
+  const bytes = new Uint8Array(blockMeans(values, view, factors, size, code, offset).buffer);
+  const data = await pack(encode(bytes, size[0]));
+  return { size, spacing: view.spacing.map((step, axis) => step * factors[axis]) as Vec3, data };
 }
 
 function blockMeans(
@@ -179,8 +176,7 @@ function imageLayer(data: Float32Array, { low, high }: IntensityWindow, view: Vi
 /** Labels repeat from row to row, which is what gzip looks for. */
 async function labelLayer(map: Float32Array, view: View, codeOf: (label: number) => number): Promise<Layer> {
   const bytes = new Uint8Array(blockMeans(map, view, [1, 1, 1], view.size, codeOf, 0).buffer);
-  const packed = await promisify<Uint8Array, object, Buffer>(gzip)(bytes, { level: 6 });
-  return { size: view.size, spacing: view.spacing, plain: true, data: packed.toString('base64') };
+  return { size: view.size, spacing: view.spacing, plain: true, data: await pack(bytes) };
 }
 
 /** A code from 1 to 255, by turns, for each label that counts, or for all but 0 as they are met; 0 for others. */

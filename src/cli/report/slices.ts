@@ -1,6 +1,6 @@
 // Layers decoded, and the slices cut from them. Positions are in mm from the lower (left, posterior, inferior) corner of the fixed grid.
 import type { Vec3 } from '../../io/affine.ts';
-import { decode } from './codec.ts';
+import { decode, unpack } from './codec.ts';
 import { type Layer, OUTSIDE, type Pictures } from './content.ts';
 
 export interface Plane {
@@ -43,9 +43,7 @@ export async function decodeAll({ fixed, moving, warped, logJacobian, displaceme
 }
 
 async function decodeLayer({ size, spacing, plain, data }: Layer): Promise<Cells> {
-  const packed = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
-  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  const bytes = await unpack(data);
   return { size, spacing, codes: plain ? bytes : decode(bytes, size[0]) };
 }
 
