@@ -114,7 +114,7 @@ if (!browser) {
       Record<'missing' | 'cut' | 'told' | 'shown' | 'stopped', string> & { files: Record<string, number[]>; height: number }
     >(script, served({ ...files, 'page.html': await page() }));
     assert.match(found.missing, 'choose a fixed image');
-    assert.match(found.cut, 'cut.nii.gz: corrupt or truncated gzip stream');
+    assert.match(found.cut, 'cut.nii.gz: the browser cannot decompress it');
     assert.match(found.told, /done in [\d.]+ s on/);
     assert.match(found.shown, 'moving.nii.gz (moving) to fixed.nii.gz (fixed)');
     assert.match(found.shown, '--moving-seg moving_seg.nii.gz --landmarks landmarks.csv');

@@ -206,6 +206,30 @@ test("the first of Adam's composed steps is PyTorch's", async () => {
   close(minus(next, of('u').data), minus(of('adam.f').data, of('u').data), 5e-6, 'f(u) − u');
 });
 
+test("Adam's composed steps remember: at one place the second is the first again, both moments being corrected", async () => {
+  const once = (times: number) =>
+    runClassical(false, (graph, images) => {
+      const memory = composedAdamState(graph, 'adam', of('u').shape);
+      resetAdam(memory);
+      const update = composedAdam(images, memory, { ...classical, step: 0.5, softness: 0.1 });
+      return (u) => Array.from({ length: times }, () => update(u)).at(-1)!;
+    });
+  const [first, third] = [await once(1), await once(3)];
+  close(minus(third.next, of('u').data), minus(first.next, of('u').data), 1e-4, 'f(u) − u');
+});
+
+test('the learned cell begins by passing each component of the similarity’s step to its own', () => {
+  const { parameters } = cells.deqreg(new Graph(), { channels: CHANNELS, similarity: 'exact' });
+  const { shape, data } = parameters.initial(1).get('leave.weight')!;
+  const inputs = CHANNELS + 3;
+  assert.equal([...shape], [3, inputs, 3, 3, 3]);
+  data.forEach((weight, i) => {
+    const [output, input, tap] = [Math.floor(i / (27 * inputs)), Math.floor(i / 27) % inputs, i % 27];
+    const passed = tap === 13 && input === CHANNELS + output ? 0.4 : 0;
+    assert.ok(Math.abs(weight - passed) < 0.01, `weight ${output}, ${input}, tap ${tap}: ${weight}`);
+  });
+});
+
 test('large images are centred by the same level as in PyTorch', async () => {
   const graph = new Graph();
   const x = graph.input('x', [1, 1, 30, 30, 25]);

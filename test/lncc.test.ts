@@ -16,7 +16,7 @@ for (const { size, window } of [
   { size: [3, 33, 6], window: [7, 7, 7] },
   { size: [5, 3, 67], window: [5, 3, 7] },
   { size: [3, 4, 33], window: [7, 7, 7] },
-  { size: [2, 3, 131], window: [7, 7, 7] },
+  { size: [2, 3, 173], window: [7, 7, 7] },
   { size: [3, 4, 60], window: [11, 3, 3] },
 ])
   for (const op of ['lncc', 'lnccForce'])

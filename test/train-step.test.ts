@@ -204,6 +204,23 @@ test('after a rollback the steps are taken at half the rate', async () => {
   records.forEach(({ step, rate }, i) => assert.is(rate, learningRate(options)(step - 1) * scales[i]!));
 });
 
+test('divergence goes back before the checkpoint whose next step was bad', async () => {
+  const options = resolveTrainOptions({
+    ...small,
+    cell: 'gradirn',
+    stages: [{ levels: [2], steps: 60 }],
+    rate: 0.3,
+    warmUp: 40,
+    clip: 1e6,
+    checkpointEvery: 1,
+  });
+  const gone: number[] = [];
+  const onRollback = ({ step, to, loss }: { step: number; to: number; loss: number }) =>
+    void (Number.isFinite(loss) && to && gone.push(step - to));
+  await train(device, set, labels, options, { onRollback }).catch(() => {});
+  assert.ok(gone.length && gone.every((steps) => steps >= 6), `${gone}`); // five that were bad, and the one that was well after the checkpoint
+});
+
 test('a new stage forgets the losses of the one before', async () => {
   const options = resolveTrainOptions({ ...small, stages: [2, 1].map((level) => ({ levels: [level], steps: 2 })) });
   const records: StepRecord[] = [];

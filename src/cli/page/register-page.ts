@@ -86,7 +86,7 @@ async function readVolume(file: File): Promise<Volume> {
   const whole = await file.arrayBuffer();
   if (first !== 0x1f || second !== 0x8b) return parseNifti(file.name, whole);
   const bytes = await gunzip(whole).catch(() => {
-    throw new Error(`${file.name}: corrupt or truncated gzip stream`);
+    throw new Error(`${file.name}: the browser cannot decompress it: corrupt, truncated or in several parts; choose the uncompressed .nii`);
   });
   return parseNifti(file.name, bytes);
 }
