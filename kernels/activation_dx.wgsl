@@ -3,7 +3,7 @@
 // @use index
 // @use activation
 // @use reals$LANES
-// @const IN_PLACE: u32  2: dy lies in dx
+// @const IN_PLACE: u32  1: dy lies in dx
 alias real = f32; // storage
 struct Params { count: u32 }
 @group(0) @binding(0) var<storage, read> y: array<reals>;

@@ -232,7 +232,8 @@ export const adapterName = ({ software, device, description }: AdapterInfo): str
 /** `info` may be missing or lack entries: hosts are free to give little, and older ones give nothing. */
 export function describe(info: Partial<GPUAdapterInfo> = {}): AdapterInfo {
   const { vendor = '', architecture = '', device = '', description = '' } = info;
-  return { vendor, architecture, device, description: description || device || vendor || 'unknown adapter', software: isSoftware(info) };
+  const named = description || device || [vendor, architecture].filter(Boolean).join(' ') || 'unknown adapter';
+  return { vendor, architecture, device, description: named, software: isSoftware(info) };
 }
 
 const oneLine = (message: string): string => message.trim().replace(/\s*\n\s*/g, ' ');
