@@ -125,6 +125,28 @@ test("Learn2Reg's own form: who validates is held back from the training, at all
   ]);
 });
 
+test('who is tested is held back as well, and every training pair that one of them is in; a pair has the mask that it names', () => {
+  const scan = (id: string) => ({ image: image(id), mask: image(id).replace('images', 'masks') });
+  const pair = (fixed: string, moving: string) => ({ fixed: image(fixed), moving: image(moving) });
+  const list = parse({
+    ...learn2reg,
+    training: ['0001_0000', '0001_0001', '0002_0000', '0002_0001', '0003_0000', '0003_0001'].map(scan),
+    training_paired_images: [pair('0001_0000', '0001_0001'), pair('0001_0000', '0002_0001'), pair('0003_0000', '0001_0001')],
+    registration_test: [pair('0003_0000', '0003_0001')],
+  });
+  assert.equal([...new Set(list.subjects.map(({ id }) => id))], ['NLST_0001']);
+  assert.equal(list.heldBack, ['NLST_0002', 'NLST_0003']);
+  assert.equal(
+    list.trainingPairs.map(({ name }) => name),
+    ['NLST_0001_0000/NLST_0001_0001'],
+  );
+  const [own] = parse({
+    images: [{ image: 'c.nii', mask: 'c_mask.nii' }],
+    validation: [{ fixed: 'c.nii', moving: 'd.nii', fixedMask: 'own.nii' }],
+  }).pairs.validation;
+  assert.is(own!.fixedMask, 'd/own.nii');
+});
+
 test('a folder for each person: the folder is the name', () => {
   const list = parse({
     training: ['s1/norm.nii.gz', 's2/norm.nii.gz'],

@@ -54,6 +54,19 @@ test('an artefact outside the mask does not change what is inside; without the m
   assert.equal(masked.memory.measured, masked.memory.planned);
 });
 
+test('the mask of the moving image alone: what it leaves out does not pull', async () => {
+  const mask = inside(brain.movingSeg),
+    artefact = withArtefact(brain.moving, 2000);
+  const [clean, masked, bare] = [
+    await run(brain.fixed, { ...brain.moving, mask }),
+    await run(brain.fixed, { ...artefact, mask }),
+    await run(brain.fixed, artefact),
+  ];
+  const within = inside(brain.fixedSeg);
+  const [with_, without] = [apart(masked.displacement, clean.displacement, within), apart(bare.displacement, clean.displacement, within)];
+  assert.ok(with_ < 0.06 && without > 3 * with_, `${with_} voxels with the mask, ${without} without`);
+});
+
 test('the share of a grid inside another is that of its voxels, counted one by one, however both lie', () => {
   const grid = { size: [37, 29, 31] as Vec3, affine: [2, 0.3, 0, -30, -0.4, 1.9, 0.2, -20, 0.1, -0.3, -2.6, 50] };
   const others: Grid[] = [

@@ -226,6 +226,8 @@ test('stagnated, diverged and non-finite are results, and the best iterate is fi
     const broken = await solve(method, constant(1), (z) => log(z), rule(50));
     assert.equal([broken.result, broken.iterations, broken.residual.toFixed(5)], ['non-finite', 2 + LAG, '1.00000']);
     assert.equal([...broken.best, ...broken.z], Array(16).fill(0));
+    const huge = await solve(method, constant(1e25), (z) => scale(z, 1), rule(50)); // at rest, but its norm is beyond float32
+    assert.is(huge.result, 'non-finite');
     const never = await solve(method, [constant(1), constant(-1)], (z) => log(z), rule(50));
     assert.equal([never.result, never.iterations], ['non-finite', 1 + LAG]);
     assert.equal([...never.best], Array(8).fill(-1)); // nothing better than the start

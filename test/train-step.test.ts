@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import {
   adjointOf,
   beginTraining,
-  type Graph,
+  Graph,
   runTrainingStep,
   Schedule,
   traceTrainingStep,
@@ -20,8 +20,10 @@ import { readState, valuesOf } from '../src/train/checkpoint.ts';
 import { type Checkpoint } from '../src/train/checkpoint.ts';
 import { majority, type TrainingSet } from '../src/train/data.ts';
 import { watchLoss } from '../src/train/loss-watch.ts';
-import { learningRate, resolveTrainOptions } from '../src/train/options.ts';
+import { learningRate, modelOf, resolveTrainOptions } from '../src/train/options.ts';
 import { type StepRecord, train, traceStage } from '../src/train/train.ts';
+import { validatePairs } from '../src/train/validate.ts';
+import { cells } from '../src/models/cells.ts';
 import { gpu } from './gpu.ts';
 import { relativeError } from './reference/ndarray.ts';
 
@@ -180,6 +182,24 @@ test('what is validated and kept are the averages of the weights, at that step',
     [...kept.at(-1)!.best!.values.values()].flatMap(({ data }) => [...data]),
     validated[2],
   );
+});
+
+test('a validation by landmarks alone: the nearer, the higher its score; by labels, their Dice', async () => {
+  const options = resolveTrainOptions({ ...small, stages: [{ levels: [4], steps: 1 }] });
+  const initial = cells.deqreg(new Graph(), { channels: 4, similarity: 'exact' }).parameters.initial(1);
+  const { landmarks } = phantom('brain', SIZE, 3);
+  const pair = { name: 'p', fixed, moving };
+  const of = (more: object) => validatePairs(device, modelOf(options, 'mri', initial, [4]), [{ ...pair, ...more }], [4]);
+  const [near, far] = [
+    await of({ landmarks }),
+    await of({ landmarks: { ...landmarks, moving: landmarks.moving.map((x) => (x < 8 ? x + 3 : x - 3)) } }),
+  ];
+  assert.is(near.score, -near.figures.tre!);
+  assert.ok(near.score > far.score, `${near.score}, ${far.score}`);
+  const both = await of({ landmarks, segmentation: { fixed: fixedSeg, moving: movingSeg, labels } });
+  assert.equal([both.score, both.figures.tre], [both.figures.dice, near.figures.tre]);
+  const neither = await of({});
+  assert.is(neither.score, neither.figures.lncc);
 });
 
 test('after a rollback the steps are taken at half the rate', async () => {
