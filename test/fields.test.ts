@@ -1,7 +1,7 @@
 // Displacement fields as tools, against answers known on paper: affine maps, a smooth map's inverse, folds.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { applyAffine, composeAffine, invertAffine, type Affine, type Vec3 } from '../src/io/affine.ts';
+import { applyAffine, composeAffine, invertAffine, type Affine, type Vec3, voxelSpacing } from '../src/io/affine.ts';
 import { convertDisplacement, fromPhysical, toPhysical } from '../src/io/displacement.ts';
 import { encodeDisplacement, parseDisplacement, type DisplacementField } from '../src/io/nifti.ts';
 import type { Grid } from '../src/io/volume.ts';
@@ -179,6 +179,14 @@ test('invert: a smooth map behind a turn of 115°, onto the grid that is turned 
   const { field: inverse, outcome } = await invert(await gpu(), field, { grid, tolerance: 1e-4 });
   assert.is(outcome.unsolvedPercent, 0);
   assert.ok(outcome.voxels.max < 0.01, JSON.stringify(outcome));
+  const { mean, max } = outcome.mm; // mm of unequal spacings, however much of the map is taken out as its affine part
+  const spacing = voxelSpacing(grid.affine);
+  const [least, most] = [Math.min(...spacing), Math.max(...spacing)];
+  for (const [mm, voxels] of [
+    [mean, outcome.voxels.mean],
+    [max, outcome.voxels.max],
+  ] as const)
+    assert.ok(mm >= 0.99 * least * voxels && mm <= 1.01 * most * voxels, JSON.stringify([outcome, spacing]));
   const there = await composeFields(await gpu(), field, inverse);
   assert.ok(
     farthest(

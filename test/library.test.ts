@@ -3,6 +3,7 @@ import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  applyAffine,
   applyDisplacement,
   composeFields,
   encodeDisplacement,
@@ -95,6 +96,39 @@ test('what is no volume, field, choice or option is refused by its name', async 
   assert.match(await rejection(applyDisplacement(g, moving, third)), /^displacement: data must have 3×24×28×32 = 64512 values, got 21504$/);
   assert.match(await rejection(invert(g, field, { tol: 1 } as object)), /^invert: unknown option tol; there are grid, tolerance, /);
   assert.throws(() => encodeNifti({ ...fixed, dtype: 'int64' as 'int32' }), /^encodeNifti: dtype must be one of float32, .*; got int64$/);
+});
+
+test('a displacement is applied to an image and to labels on another grid than its own', async () => {
+  const g = await gpu();
+  const affine = [0, 0, 2, -10, -3, 0, 0, 20, 0, 1.5, 0, -8]; // axes in another order and direction
+  const onGrid = (of: (x: number, y: number, z: number) => number): Volume => {
+    const size = [22, 30, 24] as Vec3;
+    const data = new Float32Array(22 * 30 * 24).map((_, v) => {
+      const [x, y, z] = applyAffine(affine, [v % 22, Math.floor(v / 22) % 30, Math.floor(v / 660)]);
+      return of(x, y, z);
+    });
+    return { size, affine, data, dtype: 'float32' };
+  };
+  const field = { size: [8, 9, 10] as Vec3, affine: [2, 0, 0, -6, 0, 3, 0, -12, 0, 0, 2.5, 0], data: new Float32Array(3 * 720).fill(1.25) }; // LPS mm
+  const moved = ([i, j, k]: Vec3) => [2 * i - 6 - 1.25, 3 * j - 12 - 1.25, 2.5 * k + 1.25] as Vec3;
+  const ramp = await applyDisplacement(
+    g,
+    onGrid((x, y, z) => x + 10 * y + 100 * z),
+    field,
+  );
+  const half = await applyDisplacement(
+    g,
+    onGrid((x, y, z) => (x > 1.1 ? 1 : 0) + (y > 1.1 ? 2 : 0) + (z > 9.9 ? 4 : 0)),
+    field,
+    'nearest',
+  );
+  const nearest = (x: number, from: number, step: number) => from + step * Math.floor((x - from) / step + 0.5);
+  for (let v = 0; v < 720; v++) {
+    const [x, y, z] = moved([v % 8, Math.floor(v / 8) % 9, Math.floor(v / 72)]);
+    assert.ok(Math.abs(ramp.data[v]! - (x + 10 * y + 100 * z)) < 1e-2, `voxel ${v}`);
+    const label = (nearest(x, -10, 2) > 1.1 ? 1 : 0) + (nearest(y, 20, -3) > 1.1 ? 2 : 0) + (nearest(z, -8, 1.5) > 9.9 ? 4 : 0);
+    assert.is(half.data[v], label, `voxel ${v}`);
+  }
 });
 
 test('bytes come as an ArrayBuffer, or as a view into one', () => {
