@@ -10,7 +10,7 @@ import { writeNifti } from '../src/io/files.ts';
 import type { Landmarks } from '../src/io/landmarks.ts';
 import { encodeNifti } from '../src/io/nifti.ts';
 import { affineField } from '../src/ops/index.ts';
-import { alignAffine, type AffineMode } from '../src/register/affine.ts';
+import { alignAffine, type AffineMode, traceAffine } from '../src/register/affine.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { dice, presentLabels, tre, warpLabels } from '../src/register/metrics.ts';
 import { phantom } from '../src/register/phantom.ts';
@@ -66,6 +66,19 @@ test('affineField: M·p − p and its gradient, against float64', async () => {
     assert.ok(relativeError(y, field) < 1e-6, `${w}×${h}×${d}: ${relativeError(y, field)}`);
     assert.ok(relativeError(grads[0]!, gradient) < 1e-5, `${w}×${h}×${d}: gradient ${relativeError(grads[0]!, gradient)}`);
   }
+});
+
+test('both images are compared at the fixed one’s resolution, whatever their own', () => {
+  const grid = (n: number, mm: number) => ({ size: [n, n, n] as Vec3, affine: [mm, 0, 0, 0, 0, mm, 0, 0, 0, 0, mm, 0] });
+  const window = { modality: 'mri' as const, low: 0, high: 1 };
+  const { levels } = traceAffine(grid(64, 1), grid(128, 0.5), { windows: { fixed: window, moving: window }, factors: [4, 2] });
+  assert.equal(
+    levels.map(({ fixed, moving }) => [fixed.size, moving.size]),
+    [
+      [[16, 16, 16], [16, 16, 16]],
+      [[32, 32, 32], [32, 32, 32]],
+    ], // prettier-ignore
+  );
 });
 
 test('auto: none for an image against itself and for a pair that differs by its deformation', async () => {

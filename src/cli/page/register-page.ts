@@ -141,6 +141,7 @@ async function run(read: () => [InputPaths, Contents] | Promise<[InputPaths, Con
     links.append(element('a', { href: URL.createObjectURL(blob), download: name }, name));
   };
 
+  for (const { href } of outcome.querySelectorAll('a')) URL.revokeObjectURL(href);
   outcome.replaceChildren(warnings);
   await tell('reading');
   const [paths, contents] = await read();
@@ -152,6 +153,7 @@ async function run(read: () => [InputPaths, Contents] | Promise<[InputPaths, Con
   const registration = await register(gpu, inputs.fixed, inputs.moving, { affine: mode, signal }, (progress: Progress) => {
     void tell(stageOf(progress), progress.fraction);
   });
+  stop.disabled = true; // what is left has no place to end
   await tell('measuring', 1);
   const quoted = [...roles.flatMap((role) => (paths[role] ? [ROLES[role].option, paths[role]] : [])), '--out', 'result', '--affine', mode];
   const before = { read: (reading - started) / 1e3, prepare: (prepared - reading) / 1e3 };
