@@ -23,6 +23,7 @@ import {
   type Volume,
 } from '../src/index.ts';
 import { parseVolume } from '../src/io/files.ts';
+import { doubts } from '../src/register/doubts.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { gpu } from './gpu.ts';
 import { moved, transformOf } from './moved.ts';
@@ -225,6 +226,37 @@ test('a result that may be none says why', async () => {
     flat.warnings.join('; '),
     /^the fixed image's values, 1000000000 to 1000000\d+\.?\d*, differ by less than 100 steps of float32/,
   );
+});
+
+test('what speaks against a result is told from its figures: no more, and no less', () => {
+  const window = { modality: 'mri' as const, low: 0, high: 1 };
+  const good = {
+    coverage: 1,
+    similarity: { before: 0.3, after: 0.5 },
+    intensities: { fixed: window, moving: window },
+    levels: [],
+    affine: { requested: 'auto', mode: 'none' },
+  } as unknown as Parameters<typeof doubts>[0];
+  const told = (more: object, before = 1) => doubts({ ...good, ...more }, before);
+  const level = (result: string) => ({ levels: [{ factor: 4, result: 'converged' }, { factor: 2, result }] }); // prettier-ignore
+  assert.equal(told({}), []);
+  assert.equal(told({ coverage: 0.06, similarity: { before: 0.5, after: 0.497 }, ...level('max-iterations') }, 0.06), []);
+  for (const [more, words] of [
+    [{ coverage: 0.03 }, '3 % of the fixed grid lies in the moving image: hardly anything was compared'],
+    [{ similarity: { before: 0.5, after: 0.48 } }, 'the images are less alike than before: LNCC 0.500 → 0.480'],
+    [{ similarity: { before: 0.02, after: 0.04 } }, 'the images have next to nothing in common: LNCC 0.040'],
+    [level('diverged'), 'the level at 1/2 resolution is diverged'],
+    [level('non-finite'), 'the level at 1/2 resolution is non-finite'],
+    [{ coverage: 0.7 }, 'the alignment takes 30 % of the fixed grid out of the moving image'],
+    [{ intensities: { fixed: window, moving: { ...window, modality: 'ct' } } }, 'the fixed image is taken for MRI, the moving one for CT'],
+  ] as const) {
+    const all = told(more);
+    assert.ok(
+      all.some((line) => line.startsWith(words)),
+      `${words}: ${all}`,
+    );
+  }
+  assert.equal(told({ coverage: 0.7 }, 0.7), [], 'as the headers say');
 });
 
 test.run();

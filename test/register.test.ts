@@ -14,13 +14,14 @@ import {
 } from '../src/index.ts';
 import { readStatistics } from '../src/deq/anderson.ts';
 import { LEAST_BINDING } from '../src/graph/plan.ts';
-import { composeAffine, type Vec3, voxelToVoxel } from '../src/io/affine.ts';
+import { applyAffine, composeAffine, type Vec3, voxelToVoxel } from '../src/io/affine.ts';
 import { readVolume } from '../src/io/files.ts';
 import type { Grid } from '../src/io/volume.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { dice, jacobianStats, presentLabels, tre, warpLabels } from '../src/register/metrics.ts';
 import { resolveOptions } from '../src/register/options.ts';
 import { phantom } from '../src/register/phantom.ts';
+import { levelGrid } from '../src/register/pyramid.ts';
 import { PREPARE, traceRegistration } from '../src/register/trace.ts';
 import { realCases } from './data.ts';
 import { gpu } from './gpu.ts';
@@ -224,6 +225,18 @@ test('one iteration, one level, two slices: all work', async () => {
     [['max-iterations', 1]],
   );
   assert.ok(largest(once.displacement) > 0.1);
+});
+
+test('levels: voxels joined by twos, the rest in one of its own; thick and short axes keep theirs; the same space', () => {
+  const grid = { size: [45, 46, 17] as Vec3, affine: [1.0000001, 0, 0, 3, 0, 1, 0, -5, 0, 0, 4, 7] };
+  assert.equal(
+    [1, 2, 4, 8].map((mm) => levelGrid(grid, mm).size),
+    [[45, 46, 17], [23, 23, 17], [12, 12, 17], [12, 12, 17]], // prettier-ignore
+  );
+  const { affine, size } = levelGrid(grid, 2);
+  const corner = (of: Grid, at: (n: number) => number) => applyAffine(of.affine, of.size.map(at) as Vec3);
+  for (const at of [() => -0.5, (n: number) => n - 0.5])
+    corner({ affine, size }, at).forEach((x, axis) => assert.ok(Math.abs(x - corner(grid, at)[axis]!) < 1e-4));
 });
 
 test('by default three levels, and a few evaluations on a finer one where it is not too large', () => {

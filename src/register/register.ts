@@ -6,9 +6,10 @@ import type { Gpu } from '../gpu/device.ts';
 import { type Affine, composeAffine, identityAffine } from '../io/affine.ts';
 import { checkedImage, checkGeometry, smallest, type Float32Volume, type Grid, type MaskedVolume } from '../io/volume.ts';
 import { alignAffine, type AffineResult, type Memory, planAffine } from './affine.ts';
+import { doubts } from './doubts.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
-import { checkOverlap, covered, LEAST_SHARED, NEGLIGIBLE, overlap, placed, reachesOut } from './overlap.ts';
+import { checkOverlap, covered, overlap, placed, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
 /** Told when a stage begins, and of every evaluation of the update. `fraction`: how much is done, 0…1, which never falls. */
@@ -224,58 +225,6 @@ export async function register(
 /** The alignment that a deformation starts from, of `initial` and the one found after it; none where the headers alone count. */
 const transformOf = ({ affine, initial = identityAffine }: ResolvedOptions, aligned = initial): Affine | undefined =>
   affine === 'none' && initial === identityAffine ? undefined : aligned;
-
-/** Mean LNCC below which two images have next to nothing in common, and a loss of it that is none. */
-const ALIKE = 0.05;
-const ROUNDING = 0.005;
-
-/** Values that differ by fewer steps of float32 have lost their contrast. */
-const LEAST_STEPS = 100;
-/** Of float32: its step at 1, and its smallest normal number. */
-const [EPSILON, SMALLEST] = [2 ** -23, 2 ** -126];
-
-/** Share of the fixed grid below which an alignment leads away from what the headers say. */
-const LEFT = 0.8;
-
-/** What speaks against a result; `covered` is the share of the fixed grid that lies in the moving image at the start. */
-function doubts(
-  {
-    coverage,
-    similarity: { before, after },
-    intensities,
-    levels,
-    affine,
-  }: Pick<Registration, 'coverage' | 'similarity' | 'intensities' | 'levels' | 'affine'>,
-  covered: number,
-) {
-  const kinds = [intensities.fixed.modality, intensities.moving.modality].map((kind) => kind.toUpperCase());
-  const coarse = Object.entries(intensities).filter(
-    ([, { low, high }]) => !(high - low > LEAST_STEPS * EPSILON * Math.max(Math.abs(low), Math.abs(high), SMALLEST / EPSILON)),
-  );
-  const astray = levels.find(({ result }) => result === 'diverged' || result === 'non-finite');
-  return [
-    ...(kinds[0] === kinds[1]
-      ? []
-      : [
-          `the fixed image is taken for ${kinds[0]}, the moving one for ${kinds[1]}, by their values: LNCC compares images of one kind; name the modality`,
-        ]),
-    ...coarse.map(
-      ([name, { low, high }]) =>
-        `the ${name} image's values, ${low} to ${high}, differ by less than ${LEAST_STEPS} steps of float32, in which they are held: subtract what they share, or scale them`,
-    ),
-    ...(affine.requested === 'auto' && covered > 1 - NEGLIGIBLE && coverage < LEFT
-      ? [
-          `the alignment takes ${(100 * (1 - coverage)).toFixed(0)} % of the fixed grid out of the moving image, which covered all of it by the headers: look at it, and compare affine 'none'`,
-        ]
-      : []),
-    ...(coverage < LEAST_SHARED
-      ? [`${(100 * coverage).toFixed(0)} % of the fixed grid lies in the moving image: hardly anything was compared`]
-      : []),
-    ...(after < before - ROUNDING ? [`the images are less alike than before: LNCC ${before.toFixed(3)} → ${after.toFixed(3)}`] : []),
-    ...(after < ALIKE ? [`the images have next to nothing in common: LNCC ${after.toFixed(3)}`] : []),
-    ...(astray ? [`the level at 1/${astray.factor} resolution is ${astray.result}`] : []),
-  ];
-}
 
 /** CT is known by its air; a model trained on something else would see it through a window that was never meant. */
 function checkModality({ modality }: ResolvedOptions, fixed: MaskedVolume, moving: MaskedVolume): void {
