@@ -239,6 +239,22 @@ test('levels: voxels joined by twos, the rest in one of its own; thick and short
     corner({ affine, size }, at).forEach((x, axis) => assert.ok(Math.abs(x - corner(grid, at)[axis]!) < 1e-4));
 });
 
+test('each level has its own λ, whatever the method', () => {
+  for (const method of ['equilibrium', 'adam'] as const) {
+    const options = resolveOptions({ method, levels: [4, 2], lambda: [0.5, 0.02] }, brain.fixed);
+    const window = { modality: 'mri' as const, low: 0, high: 1 };
+    const { graph } = traceRegistration(brain.fixed, brain.moving, options, { windows: { fixed: window, moving: window } });
+    const sigmas = (level: string) =>
+      new Set(
+        graph.nodes
+          .filter(({ op, phase }) => op.name === 'gaussian' && graph.phases[phase]!.startsWith(level))
+          .map(({ attrs }) => attrs.sigma.toFixed(3)),
+      );
+    const [coarse, fine] = [sigmas('level 4.'), sigmas('level 2.')];
+    assert.equal([coarse.has('1.000'), coarse.has('0.200'), fine.has('1.000'), fine.has('0.200')], [true, false, false, true], method); // σ = √(2λ)
+  }
+});
+
 test('by default three levels, and a few evaluations on a finer one where it is not too large', () => {
   const grid = (...size: Vec3) => ({ ...brain.fixed, size });
   const resolved = (at: Grid, options: RegisterOptions = {}) => {
