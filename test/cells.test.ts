@@ -7,6 +7,7 @@ import {
   centre,
   encodeSafetensors,
   gradirn,
+  fill,
   Graph,
   identity,
   type LevelImages,
@@ -204,6 +205,22 @@ test("the first of Adam's composed steps is PyTorch's", async () => {
     return composedAdam(images, memory, { ...classical, step: 0.5, softness: 0.1 });
   });
   close(minus(next, of('u').data), minus(of('adam.f').data, of('u').data), 5e-6, 'f(u) − u');
+});
+
+test('a mask of one image alone counts as if all of the other did', async () => {
+  const all = (graph: Graph) => fill(graph, of('masks.fixed').shape, 1);
+  const f = async (masks: (graph: Graph, given: NonNullable<LevelImages['masks']>) => LevelImages['masks']) =>
+    (await runClassical(true, (graph, images) => variationalCell({ ...images, masks: masks(graph, images.masks!) }, steady))).next;
+  const none = await f(() => undefined);
+  for (const side of ['fixed', 'moving'] as const) {
+    const other = side === 'fixed' ? 'moving' : 'fixed';
+    const [alone, both] = [
+      await f((_, given) => ({ [side]: given[side] })),
+      await f((graph, given) => ({ [side]: given[side], [other]: all(graph) })),
+    ];
+    close(minus(alone, of('u').data), minus(both, of('u').data), 1e-5, side);
+    assert.ok(relativeError(minus(alone, of('u').data), minus(none, of('u').data)) > 0.01, `the ${side} mask counts`);
+  }
 });
 
 test("Adam's composed steps remember: at one place the second is the first again, both moments being corrected", async () => {

@@ -6,9 +6,11 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { defaults, resolveTrainOptions } from '../src/train/options.ts';
-import { parseModel, readModel } from '../src/node.ts';
+import { readTrainingData } from '../src/cli/training-data.ts';
+import { encodeNifti, parseModel, readDataList, readModel, readVolume, writeNifti } from '../src/node.ts';
 import { parseCheckpoint } from '../src/train/checkpoint.ts';
 import { command, deqreg } from './cli-run.ts';
+import { gpu } from './gpu.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'deqreg-train-'));
 const at = (...parts: string[]) => join(folder, ...parts);
@@ -96,12 +98,38 @@ test('a run: log, model with its card, curves, checkpoint', async () => {
   assert.match(card.data, /^phantoms: 4 images \(4 with labels\)$/);
   assert.match(card.command, /^deqreg train --data data\.json --config config\.json --out whole --name small /);
   assert.ok((card.validation as { dice: number }).dice > 0.4);
+  assert.is(card.steps, Number(/best at step (\d+)/.exec(stdout)![1]), 'those of the weights that are kept');
   assert.equal(
     [model.cell, model.channels, model.window, model.modality, model.lambda],
     ['deqreg', 4, 5, 'mri', defaults.lambda.slice(-2)],
   );
   assert.match(readFileSync(at('whole', 'training.html'), 'utf8'), /<title>deqreg training<\/title>/);
   assert.equal(readdirSync(at('whole')).sort(), ['checkpoint.safetensors', 'log.jsonl', 'model.safetensors', 'training.html']);
+});
+
+test('masks of the list: what is outside of one is background', async () => {
+  const [one, other] = images(1);
+  const { image, label } = one!;
+  const volume = await readVolume(at(image));
+  const half = volume.data.map((_, v) => Number(v % volume.size[0] < volume.size[0] / 2));
+  await writeNifti(at('half.nii.gz'), encodeNifti({ ...volume, data: half, dtype: 'uint8' }));
+  const pair = { fixed: image, moving: other!.image, fixedMask: 'half.nii.gz', fixedLabel: label, movingLabel: other!.label };
+  writeFileSync(
+    at('masks.json'),
+    JSON.stringify({ training: [images(2)[0], { ...images(2)[1], mask: 'half.nii.gz' }], validation: [pair] }),
+  );
+  const told: string[] = [];
+  const { set, validation } = await readTrainingData(
+    await readDataList(at('masks.json')),
+    await gpu(),
+    1,
+    () => {},
+    (lines) => told.push(...lines),
+  );
+  const filled = set.subjects.map(({ image }) => [0, 1].map((inside) => image.some((value, v) => half[v] === inside && value > 0)));
+  assert.equal(filled, [[true, true], [false, true]]); // prettier-ignore
+  assert.equal([...validation[0]!.fixed.mask!], [...half]);
+  assert.equal([validation[0]!.moving.mask, validation[0]!.segmentation!.labels.length > 3, told], [undefined, true, []]);
 });
 
 test('pairs that the list prescribes are trained on, and no others', async () => {
