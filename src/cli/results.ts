@@ -11,6 +11,7 @@ import type { Inputs } from './inputs.ts';
 import { labelsWarpedBy, noInverse, quality, report, type Report, speaksAgainst } from './metrics.ts';
 import type { ModelNote } from './models.ts';
 import type { Mark, Write } from './outputs.ts';
+import type { Pack } from './report/codec.ts';
 import { pictures } from './report/pictures.ts';
 import { reportPage } from './report/report.ts';
 
@@ -32,8 +33,8 @@ export interface Delivery {
   write?: Write;
   /** Whether the inverse is wanted, too. */
   inverse?: boolean;
-  /** The arguments of `deqreg register` that the report quotes. Without them there is no report. */
-  quoted?: readonly string[];
+  /** A report is wanted, too: the arguments of `deqreg register` that it quotes, and how its layers are packed. */
+  reported?: { quoted: readonly string[]; pack: Pack };
   model?: ModelNote;
   /** When all began, on performance.now(), and the seconds from then to the registration. */
   started: number;
@@ -44,7 +45,7 @@ export interface Delivery {
 
 /** Measures a registration while its files are written (compression runs in threads); resolves to the content of metrics.json when all are there. */
 export async function deliver(gpu: Gpu, inputs: Inputs, registration: Registration, how: Delivery): Promise<Report> {
-  const { write, inverse, quoted, model, started, before, warn } = how;
+  const { write, inverse, reported, model, started, before, warn } = how;
   const { fixed, moving } = inputs;
   const { displacement } = registration;
   const seconds = (from: number, to: number) => (to - from) / 1e3;
@@ -63,7 +64,7 @@ export async function deliver(gpu: Gpu, inputs: Inputs, registration: Registrati
   const figures = quality(inputs, registration, labels, determinants);
   warn(speaksAgainst(figures));
   const measured = performance.now();
-  const [shown] = await Promise.all([quoted && pictures(inputs, registration, determinants, labels), ...files]);
+  const [shown] = await Promise.all([reported && pictures(inputs, registration, determinants, reported.pack, labels), ...files]);
   const ended = performance.now();
 
   const { affine, prepare, solve, finish } = registration.seconds;
@@ -85,7 +86,7 @@ export async function deliver(gpu: Gpu, inputs: Inputs, registration: Registrati
     inverted?.outcome,
     model,
   );
-  if (quoted && shown) await write?.('report.html', reportPage(done, shown, quoted));
+  if (reported && shown) await write?.('report.html', reportPage(done, shown, reported.quoted));
   await write?.('metrics.json', `${JSON.stringify(done, null, 2)}\n`);
   return done;
 }

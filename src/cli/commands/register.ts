@@ -14,6 +14,7 @@ import { modelNote, type ModelFile, readModelFile, shippedModelFor } from '../mo
 import { checkFolder, withOutputs, type Write } from '../outputs.ts';
 import { reporter } from '../progress.ts';
 import { readInputs } from '../read-inputs.ts';
+import { pack } from '../report/pack.ts';
 import { deliver, FILES, MARK } from '../results.ts';
 import { summarise } from '../summary.ts';
 
@@ -183,7 +184,7 @@ async function registerInto(
     return await deliver(gpu, inputs, registration, {
       write,
       inverse,
-      quoted,
+      reported: quoted && { quoted, pack },
       model: trained && modelNote(trained),
       started,
       before: { read: (read - started) / 1e3, prepare: (opened - read) / 1e3 },

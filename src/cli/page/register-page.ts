@@ -9,7 +9,7 @@ import { type Progress, register } from '../../register/register.ts';
 import { checkInputs, type Contents, type InputPaths } from '../inputs.ts';
 import type { Write } from '../outputs.ts';
 import { div, element } from '../report/dom.ts';
-import { gunzip, gzip } from '../report/codec.ts';
+import { gunzip, gzip, pack } from '../report/codec.ts';
 import { deliver } from '../results.ts';
 import { stageOf } from '../stages.ts';
 
@@ -157,7 +157,7 @@ async function run(read: () => [InputPaths, Contents] | Promise<[InputPaths, Con
   await tell('measuring', 1);
   const quoted = [...roles.flatMap((role) => (paths[role] ? [ROLES[role].option, paths[role]] : [])), '--out', 'result', '--affine', mode];
   const before = { read: (reading - started) / 1e3, prepare: (prepared - reading) / 1e3 };
-  const { seconds } = await deliver(gpu, inputs, registration, { write, quoted, started, before, warn });
+  const { seconds } = await deliver(gpu, inputs, registration, { write, reported: { quoted, pack }, started, before, warn });
   shown.onload = () => {
     const { body } = shown.contentDocument!;
     new ResizeObserver(() => (shown.style.height = `${body.scrollHeight + 20}px`)).observe(body);

@@ -7,13 +7,16 @@ export const gunzip = (bytes: BlobPart): Promise<ArrayBuffer> => piped(bytes, ne
 const piped = (bytes: BlobPart, stream: CompressionStream | DecompressionStream): Promise<ArrayBuffer> =>
   new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer();
 
-/** Bytes → gzip, base64. */
-export async function pack(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+/** Bytes → gzip, base64. `repeats`: what repetition is left in them, which a host may make use of. */
+export type Pack = (bytes: Uint8Array<ArrayBuffer>, repeats: 'zeros' | 'rows') => Promise<string>;
+
+/** As every host can. */
+export const pack: Pack = async (bytes) => {
   const packed = new Uint8Array(await gzip(bytes));
   const pieces: string[] = [];
   for (let at = 0; at < packed.length; at += PIECE) pieces.push(String.fromCharCode(...packed.subarray(at, at + PIECE)));
   return btoa(pieces.join(''));
-}
+};
 /** Arguments of one call. */
 const PIECE = 2 ** 14;
 

@@ -6,7 +6,7 @@ import type { IntensityWindow } from '../../register/intensity.ts';
 import { blankBeyond } from '../../register/overlap.ts';
 import type { Registration } from '../../register/register.ts';
 import type { Inputs } from '../inputs.ts';
-import { encode, pack } from './codec.ts';
+import { encode, type Pack } from './codec.ts';
 import { type Layer, OUTSIDE, type Pictures } from './content.ts';
 
 /** Characters of all layers together; the page's script and tables take some 0.1 MB more. */
@@ -32,11 +32,12 @@ export async function pictures(
   { fixed, moving, segmentation }: Inputs,
   { displacement, warped, intensities }: Shown,
   determinants: Float32Array,
+  pack: Pack,
   warpedLabels?: Float32Array,
 ): Promise<Pictures> {
   const view = viewOf(fixed);
-  const smooth = displacementLayers(displacement, view);
-  const jacobian = jacobianLayer(determinants, view);
+  const smooth = displacementLayers(displacement, view, pack);
+  const jacobian = jacobianLayer(determinants, view, pack);
   const resampled = sameGrid(fixed, moving) ? moving.data : resample(moving, fixed, NaN);
   const seen = warped.data.slice();
   blankBeyond(seen, displacement, fixed, moving, NaN);
@@ -44,9 +45,9 @@ export async function pictures(
   const codeOf = labelCodes(segmentation?.labels);
   const images = (factors: Vec3) =>
     Promise.all([
-      imageLayer(fixed.data, intensities.fixed, view, factors),
-      imageLayer(resampled, intensities.moving, view, factors),
-      imageLayer(seen, intensities.moving, view, factors),
+      imageLayer(fixed.data, intensities.fixed, view, factors, pack),
+      imageLayer(resampled, intensities.moving, view, factors, pack),
+      imageLayer(seen, intensities.moving, view, factors, pack),
     ]);
   const factorsOf = (largest: number) => {
     let factors: Vec3 = [1, 1, 1];
@@ -54,7 +55,7 @@ export async function pictures(
     return factors;
   };
   const outlines = sampled(view, factorsOf(LARGEST_OF_LABELS));
-  const labelling = Promise.all(maps.map((map) => map && labelLayer(map, outlines, codeOf)));
+  const labelling = Promise.all(maps.map((map) => map && labelLayer(map, outlines, codeOf, pack)));
   let factors = factorsOf(LARGEST);
   let layers = await images(factors);
   const { step, layers: u } = await smooth;
@@ -133,10 +134,17 @@ function sampled(view: View, factors: Vec3): View {
 }
 
 /** A layer of block means, each turned to a byte by `code` (0 for NaN); `offset` is where the volume begins in `values`. */
-async function layer(values: Float32Array, view: View, factors: Vec3, code: (mean: number) => number, offset = 0): Promise<Layer> {
+async function layer(
+  values: Float32Array,
+  view: View,
+  factors: Vec3,
+  code: (mean: number) => number,
+  pack: Pack,
+  offset = 0,
+): Promise<Layer> {
   const size = view.size.map((n, axis) => Math.ceil(n / factors[axis])) as Vec3;
   const bytes = new Uint8Array(blockMeans(values, view, factors, size, code, offset).buffer);
-  const data = await pack(encode(bytes, size[0]));
+  const data = await pack(encode(bytes, size[0]), 'zeros');
   return { size, spacing: view.spacing.map((step, axis) => step * factors[axis]) as Vec3, data };
 }
 
@@ -168,15 +176,15 @@ function blockMeans(
   return bytes;
 }
 
-function imageLayer(data: Float32Array, { low, high }: IntensityWindow, view: View, factors: Vec3): Promise<Layer> {
+function imageLayer(data: Float32Array, { low, high }: IntensityWindow, view: View, factors: Vec3, pack: Pack): Promise<Layer> {
   const scale = LEVELS / (WHITE * (high - low));
-  return layer(data, view, factors, (mean) => (Number.isNaN(mean) ? OUTSIDE : Math.min((mean - low) * scale, LEVELS)));
+  return layer(data, view, factors, (mean) => (Number.isNaN(mean) ? OUTSIDE : Math.min((mean - low) * scale, LEVELS)), pack);
 }
 
 /** Labels repeat from row to row, which is what gzip looks for. */
-async function labelLayer(map: Float32Array, view: View, codeOf: (label: number) => number): Promise<Layer> {
+async function labelLayer(map: Float32Array, view: View, codeOf: (label: number) => number, pack: Pack): Promise<Layer> {
   const bytes = new Uint8Array(blockMeans(map, view, [1, 1, 1], view.size, codeOf, 0).buffer);
-  return { size: view.size, spacing: view.spacing, plain: true, data: await pack(bytes) };
+  return { size: view.size, spacing: view.spacing, plain: true, data: await pack(bytes, 'rows') };
 }
 
 /** A code from 1 to 255, by turns, for each label that counts, or for all but 0 as they are met; 0 for others. */
@@ -188,7 +196,7 @@ function labelCodes(counted?: readonly number[]): (label: number) => number {
   };
 }
 
-async function displacementLayers(u: Float32Array, view: View): Promise<{ step: number; layers: Layer[] }> {
+async function displacementLayers(u: Float32Array, view: View, pack: Pack): Promise<{ step: number; layers: Layer[] }> {
   const voxels = u.length / 3,
     { axes, spacing } = view;
   let largest = 0; // mm
@@ -205,19 +213,20 @@ async function displacementLayers(u: Float32Array, view: View): Promise<{ step: 
     layers: await Promise.all(
       axes.map(({ voxel, flip }, axis) => {
         const scale = ((flip ? -1 : 1) * spacing[axis]) / step;
-        return layer(u, coarse, [1, 1, 1], (value) => 128 + value * scale, voxel * voxels);
+        return layer(u, coarse, [1, 1, 1], (value) => 128 + value * scale, pack, voxel * voxels);
       }),
     ),
   };
 }
 
 /** Log of the mean J of each block; a block with a voxel of J ≤ 0 is a fold (and NaN on the way). */
-function jacobianLayer(determinants: Float32Array, view: View): Promise<Layer> {
+function jacobianLayer(determinants: Float32Array, view: View, pack: Pack): Promise<Layer> {
   return layer(
     determinants.map((determinant) => (determinant > 0 ? determinant : NaN)),
     view,
     factorsFor(view, JACOBIAN_CELLS),
     (mean) => 128 + LOG_STEPS * Math.min(Math.max(Math.log(mean) / LOG_RANGE, -1), 1),
+    pack,
   );
 }
 
