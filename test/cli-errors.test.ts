@@ -112,7 +112,7 @@ const wrongUsage: [string, string | RegExp][] = [
   ['', 'no command; deqreg --help lists them'],
   [
     'align',
-    'unknown command align; there are register, evaluate, apply, jacobian, invert, compose, convert, points, models, phantom, train, plan, train-step, info, setup, quickstart',
+    'unknown command align; there are register, evaluate, apply, jacobian, invert, compose, convert, points, models, phantom, page, train, plan, train-step, info, setup, quickstart',
   ],
   ['register --fixed good.nii.gz --out o', '--moving FILE is missing'],
   [`register ${pair}`, '--out DIR is missing'],
@@ -165,7 +165,7 @@ const failures: [string, string | RegExp][] = [
   [bad('empty.nii'), 'empty.nii: empty file'],
   [bad('cut.nii.gz'), /cut\.nii\.gz: truncated gzip stream/],
   [bad('short.nii'), /short\.nii: truncated: /],
-  [bad('frames.nii'), 'frames.nii: 4-D volume (4 frames of 16×16×4); pass one 3-D frame'],
+  [bad('frames.nii'), 'frames.nii: 4-D volume (4 frames of 16×16×4); one of them is needed: a path takes the first as frames.nii[0]'],
   [bad('rgb.nii'), 'rgb.nii: RGB voxels are not supported; convert to one real number a voxel'],
   [bad('nan.nii'), /nan\.nii: 4096 of 4096 voxels are NaN or infinite/],
   [bad('constant.nii'), /constant\.nii: all 4096 voxels have the value 7/],

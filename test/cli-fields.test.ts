@@ -243,6 +243,7 @@ test('an input that --out names, by whatever path, is not replaced', async () =>
   for (const [args, out, option] of [
     [`apply --moving ${u} --displacement ${u}`, u, 'moving'],
     [`apply --moving p/moving.nii.gz --displacement ${u}`, 'p/../p/moving.nii.gz', 'moving'],
+    [`apply --moving p/moving.nii.gz[0] --displacement ${u}`, 'p/moving.nii.gz', 'moving'],
     [`jacobian --displacement ${u}`, `link/displacement.nii.gz`, 'displacement'],
     [`invert --displacement ${u} --like moving.nii.gz`, './moving.nii.gz', 'like'],
     [`compose --first v.nii.gz --second ${u}`, 'v.nii.gz', 'first'],

@@ -85,6 +85,32 @@ test('apply, nearest: labels that float32 cannot tell apart are refused, whateve
   }
 });
 
+test('two frames of one 4-D file are registered as two files are', async () => {
+  const [first, second] = [fixed, bent].map((volume) => encodeNifti({ ...volume, dtype: 'float32' }));
+  const cine = new Uint8Array([...first!, ...second!.subarray(352)]);
+  const header = new DataView(cine.buffer);
+  header.setInt16(40, 4, true); // dim[0]
+  header.setInt16(48, 2, true); // dim[4]
+  await writeNifti(at('cine.nii.gz'), cine);
+  await writeNifti(at('first.nii'), first!);
+  await writeNifti(at('second.nii'), second!);
+  for (const [a, b, out] of [
+    ['cine.nii.gz[0]', 'cine.nii.gz[1]', 'frames'],
+    ['first.nii', 'second.nii', 'files'],
+  ]) {
+    const { code, stderr } = await run(`register --fixed ${a} --moving ${b} --levels 2 --iterations 2 --affine none --out ${out}`);
+    assert.is(code, 0, stderr);
+  }
+  const [frames, files] = await Promise.all(['frames', 'files'].map((out) => readVolume(at(out, 'warped.nii.gz'))));
+  assert.equal(frames!.data, files!.data);
+  const { code, stderr } = await run('register --fixed cine.nii.gz --moving first.nii --out none');
+  assert.is(code, 1);
+  assert.match(
+    stderr,
+    /cine\.nii\.gz: 4-D volume \(2 frames of 40×44×48\); one of them is needed: a path takes the first as cine\.nii\.gz\[0\]/,
+  );
+});
+
 test('a moving image of scaled integers keeps its values', async () => {
   const bytes = encodeNifti({ ...fixed, data: fixed.data.map((x) => Math.round(x)), dtype: 'int16' });
   new DataView(bytes.buffer, bytes.byteOffset).setFloat32(112, 0.01, true); // scl_slope

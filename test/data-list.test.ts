@@ -155,6 +155,17 @@ test('a folder for each person: the folder is the name', () => {
   assert.equal([list.subjects.map(({ id }) => id), list.pairs.validation[0]!.name, list.name], [['s1', 's2'], 's3/s4', 'l']);
 });
 
+test('frames of a 4-D file are images of one person', async () => {
+  const pair = { fixed: 'heart.nii.gz[0]', moving: 'heart.nii.gz[9]' };
+  assert.equal(parse({ validation: [pair] }).pairs.validation, [
+    { fixed: 'd/heart.nii.gz[0]', moving: 'd/heart.nii.gz[9]', name: 'heart/heart' },
+  ]);
+  assert.match(
+    await messageOf(() => parse({ training: ['heart.nii.gz[3]', 'a.nii'], validation: [pair] })),
+    /validation\[0\]: heart is in the training too, as training\[0\]/,
+  );
+});
+
 test('modality and labels as they are written', () => {
   const facts = (more: object) => {
     const { modality, labels } = parse({ training: ['a.nii'], ...more });

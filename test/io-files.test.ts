@@ -72,6 +72,29 @@ test('several gzip members, trailing zeros and bytes after the image are read; r
   assert.equal([...(await readVolume(await put('l.nii.gz', longer))).data], VALUES);
 });
 
+test('a frame of a 4-D image is named in brackets behind its file', async () => {
+  const values = Array.from({ length: 3 * 210 }, (_, n) => n);
+  const cine = { dim: [7, 6, 5, 3], values };
+  const { header, image } = made({ ...cine, pair: true });
+  const single = new Uint8Array(made(cine).header);
+  await put('cine.nii', single);
+  await put('cine.nii.gz', gzipSync(single));
+  await put('pair.hdr', header);
+  await put('pair.img.gz', gzipSync(new Uint8Array(image!)));
+  for (const name of ['cine.nii', 'cine.nii.gz', 'pair.hdr', 'pair.img.gz'])
+    for (const frame of [0, 2]) {
+      const { size, data } = await readVolume(at(`${name}[${frame}]`));
+      assert.equal([size, [...data]], [[7, 6, 5], values.slice(210 * frame, 210 * (frame + 1))], name);
+    }
+  assert.match(
+    await messageOf(() => readVolume(at('cine.nii.gz[3]'))),
+    /cine\.nii\.gz\[3\]: there is no frame 3: the image has 3, counted from 0$/,
+  );
+  assert.match(await messageOf(() => readVolume(at('none.nii[1]'))), /none\.nii: no such file or folder$/);
+  const parsed = await parseVolume('upload', gzipSync(single), { frame: 1, maxVoxels: 210 });
+  assert.equal([...parsed.data], values.slice(210, 420));
+});
+
 test('errors begin with the path and say what is wrong', async () => {
   await mkdir(at('folder.nii'));
   const { header, image } = made({ pair: true });
@@ -91,7 +114,11 @@ test('errors begin with the path and say what is wrong', async () => {
     ['text.nii.gz', gzipSync('ObjectType = Image\n'.repeat(100)), /not a NIfTI file/],
     ['nothing.nii.gz', gzipSync(''), /empty file$/],
     ['header.nii', header, /header of a \.hdr\/\.img pair, but its name does not end in \.hdr$/],
-    ['frames.nii.gz', zipped({ dim: [7, 6, 5, 2] }), /4-D volume \(2 frames of 7×6×5\); pass one 3-D frame$/],
+    [
+      'frames.nii.gz',
+      zipped({ dim: [7, 6, 5, 2] }),
+      /4-D volume \(2 frames of 7×6×5\); one of them is needed: a path takes the first as .*frames\.nii\.gz\[0\]$/,
+    ],
     ['short.nii.gz', gzipSync(new Uint8Array(made().header).subarray(0, 400)), /truncated: 48 of 420 bytes of voxels/],
     ['vectors.nii', field, /vector field/],
   ];

@@ -137,8 +137,34 @@ test('scl_slope and scl_inter apply to every type', () => {
   }
 });
 
+test('a frame of a 4-D image, of every type and byte order; none beyond the last, none of vectors', async () => {
+  for (const dtype of ['uint8', 'int16', 'float32', 'int64'] as const)
+    for (const little of [true, false])
+      for (const pair of [true, false]) {
+        const values = Array.from({ length: 3 * 2 * 2 * 5 }, (_, n) => (dtype === 'int64' ? BigInt(n) : n));
+        const { header, image } = makeNifti({ dtype, little, pair, dim: [3, 2, 2, 5], values, slope: 2, inter: 1 });
+        for (const frame of [0, 1, 4]) {
+          const { size, data } = parseNifti('x', header, image, frame);
+          assert.equal([size, [...data]], [[3, 2, 2], Array.from({ length: 12 }, (_, n) => 2 * (12 * frame + n) + 1)]);
+        }
+      }
+  const of = (options: MakeNifti, frame: number) => {
+    const { header, image } = makeNifti(options);
+    return messageOf(() => parseNifti('x.nii', header, image, frame));
+  };
+  for (const frame of [5, -1, 0.5])
+    assert.match(await of({ dim: [3, 2, 2, 5] }, frame), /^x\.nii: there is no frame .*: the image has 5, counted from 0$/);
+  assert.match(await of({ dim: [3, 2, 2] }, 1), /there is no frame 1: the image has 1,/);
+  assert.equal([...parseNifti('x', makeNifti({ dim: [3, 2, 2] }).header, undefined, 0).size], [3, 2, 2]);
+  assert.match(await of({ dim: [3, 2, 2, 1, 3], intent: 1007, dtype: 'float32' }, 0), /vector field/);
+});
+
 const REFUSED: [what: string, options: MakeNifti, message: RegExp][] = [
-  ['four dimensions', { dim: [3, 2, 2, 4] }, /^x\.nii: 4-D volume \(4 frames of 3×2×2\); pass one 3-D frame$/],
+  [
+    'four dimensions',
+    { dim: [3, 2, 2, 4] },
+    /^x\.nii: 4-D volume \(4 frames of 3×2×2\); one of them is needed: a path takes the first as x\.nii\[0\]$/,
+  ],
   ['two dimensions', { dim: [3, 2] }, /2-D image \(3×2\); a 3-D volume is needed/],
   ['vectors', { dim: [3, 2, 2, 1, 3], intent: 1007, dtype: 'float32' }, /vector field \(3×2×2×1×3, intent 1007\), not an image/],
   ['RGB', { datatype: 128 }, /RGB voxels are not supported/],

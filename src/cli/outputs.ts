@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, realpathSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { mkdir, mkdtemp } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { frameIn } from '../io/data-path.ts';
 import { writeAtomic, writeNifti } from '../io/files.ts';
 import { UsageError } from './args.ts';
 
@@ -95,7 +96,7 @@ export function checkFolder(folder: string, all: readonly string[], inputs: Reco
 export function checkOutput(path: string, inputs: Record<string, string | undefined>): void {
   const real = (path: string) => (existsSync(path) ? realpathSync(path) : resolve(path));
   for (const [what, input] of Object.entries(inputs))
-    if (input !== undefined && real(input) === real(path))
+    if (input !== undefined && real(frameIn(input).file) === real(path))
       throw new UsageError(`${path}: is the ${what} of this run, which would replace it; choose another --out`);
 }
 

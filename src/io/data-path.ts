@@ -1,4 +1,4 @@
-// Paths of a data list, without Node: joined to the list's folder, and the names of people found in them.
+// Paths, without Node: of a data list, joined to the list's folder; the frames that they name, and the names of people found in them.
 
 const ABSOLUTE = /^([/\\]|[a-z]:[/\\])/i;
 const parts = (path: string) => path.split(/[/\\]/);
@@ -12,9 +12,15 @@ export function resolvePath(file: string, path: string): string {
   return joined.join('/');
 }
 
+/** The file of a path and, where one stands behind it in brackets, the frame of that 4-D image, counted from 0: cine.nii.gz[9]. */
+export function frameIn(path: string): { file: string; frame?: number } {
+  const [, file, frame] = /^(.*\.(?:nii|hdr|img)(?:\.gz)?)\[(\d+)\]$/i.exec(path) ?? [];
+  return file === undefined ? { file: path } : { file, frame: Number(frame) };
+}
+
 /** The file's name without its ending. */
 export const nameOf = (path: string): string =>
-  parts(path)
+  parts(frameIn(path).file)
     .at(-1)!
     .replace(/\.(nii|hdr|img|json)(\.gz)?$/i, '');
 

@@ -7,10 +7,20 @@ import { promisify } from 'node:util';
 import { constants, crc32, createGunzip, deflateRaw } from 'node:zlib';
 import type { Affine } from './affine.ts';
 import { type DataList, parseDataList } from './data-list.ts';
+import { frameIn } from './data-path.ts';
 import type { DisplacementForm } from './displacement.ts';
 import { parseLandmarks, type Landmarks } from './landmarks.ts';
 import { HEADER_BYTES, parseHeader, type NiftiHeader } from './nifti-header.ts';
-import { bufferOf, displacementSize, parseDisplacement, parseNifti, VECTOR_INTENTS, volumeSize, type DisplacementField } from './nifti.ts';
+import {
+  bufferOf,
+  displacementSize,
+  frameOf,
+  parseDisplacement,
+  parseNifti,
+  VECTOR_INTENTS,
+  volumeSize,
+  type DisplacementField,
+} from './nifti.ts';
 import { parsePoints, type PointTable } from './points.ts';
 import { parseItkAffine } from './transform.ts';
 import type { Grid, Volume } from './volume.ts';
@@ -20,24 +30,29 @@ const SLACK = 16 * 2 ** 20;
 const MAX_DEFLATE_RATIO = 1032; // of the format itself
 const GZIP_BLOCK = 8 * 2 ** 20;
 
-/** Reads a 3-D image: .nii, or .hdr with .img (either may be named), each also gzipped. */
+/** Reads a 3-D image: .nii, or .hdr with .img (either may be named), each also gzipped; or a frame of a 4-D one: cine.nii.gz[9], counted from 0. */
 export async function readVolume(path: string): Promise<Volume> {
-  const { buffer, image } = await readNifti(path, (header) => volumeSize(path, header));
-  return parseNifti(path, buffer, image);
+  const { file, frame } = frameIn(path);
+  const { buffer, image } = await readNifti(file, (header) => volumeSize(path, frameOf(path, header, frame)));
+  return parseNifti(path, buffer, image, frame);
 }
 
 /**
  * A 3-D image from the content of a single-file NIfTI, gzipped or not, as a server receives it; `name` begins the errors. More than `maxVoxels` are refused
- * by the header, before anything is decompressed. Values of uncompressed float32 lie in the bytes given.
+ * by the header, before anything is decompressed; of a 4-D image, `frame` says which one, counted from 0. Values of uncompressed float32 lie in the bytes given.
  */
-export async function parseVolume(name: string, bytes: Uint8Array | ArrayBuffer, { maxVoxels = Infinity } = {}): Promise<Volume> {
+export async function parseVolume(
+  name: string,
+  bytes: Uint8Array | ArrayBuffer,
+  { maxVoxels = Infinity, frame }: { maxVoxels?: number; frame?: number } = {},
+): Promise<Volume> {
   const check = (header: NiftiHeader) => {
-    const [w, h, d] = volumeSize(name, header);
+    const [w, h, d] = volumeSize(name, frameOf(name, header, frame));
     if (w * h * d > maxVoxels) throw new Error(`${name}: ${w}×${h}×${d} voxels; at most ${maxVoxels} are taken here`);
   };
   const content = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes;
   const buffer = await decompressed(name, content, (start) => wantedOf(parseHeader(name, start), start, check));
-  return parseNifti(name, buffer);
+  return parseNifti(name, buffer, undefined, frame);
 }
 
 /** Reads a displacement field, values as stored: in ITK's form LPS mm, in the others voxels. */
@@ -63,7 +78,7 @@ export async function readAffine(path: string): Promise<Affine> {
 
 /** Reads a data list; every file that it names must exist. */
 export async function readDataList(path: string): Promise<DataList> {
-  return parseDataList((await readBytes(path)).toString('utf8'), path, existsSync);
+  return parseDataList((await readBytes(path)).toString('utf8'), path, (named) => existsSync(frameIn(named).file));
 }
 
 /** The bytes of a single file, or of a pair. `check` throws for a header that is not wanted, before any voxel is decompressed. */

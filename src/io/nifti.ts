@@ -46,12 +46,12 @@ export function bufferOf(name: string, bytes: Bytes): ArrayBuffer {
 }
 
 /**
- * A 3-D NIfTI-1 or NIfTI-2 image from decompressed bytes: a single file, or a header and its `image` (.hdr, .img).
- * `data` may be a view of the given bytes. Throws with `name` at the start: what is wrong, with values.
+ * A 3-D NIfTI-1 or NIfTI-2 image from decompressed bytes: a single file, or a header and its `image` (.hdr, .img); of a 4-D one the `frame` asked for,
+ * counted from 0. `data` may be a view of the given bytes. Throws with `name` at the start: what is wrong, with values.
  */
-export function parseNifti(name: string, bytes: Bytes, imageBytes?: Bytes): Volume {
+export function parseNifti(name: string, bytes: Bytes, imageBytes?: Bytes, frame?: number): Volume {
   const [buffer, image] = [bufferOf(name, bytes), imageBytes && bufferOf(name, imageBytes)];
-  const header = parseHeader(name, buffer);
+  const header = frameOf(name, parseHeader(name, buffer), frame);
   const { affine, doubt, dtype } = header;
   return { size: volumeSize(name, header), affine, data: readVoxels(name, header, buffer, image), dtype, ...(doubt && { doubt }) };
 }
@@ -71,8 +71,21 @@ export function volumeSize(name: string, { extents, intent }: NiftiHeader): Vec3
   const frames = extents.slice(3).reduce((product, n) => product * n, 1);
   if (extents.length < 3) throw new Error(`${name}: ${extents.length}-D image (${shape}); a 3-D volume is needed`);
   if (frames > 1 && VECTOR_INTENTS.includes(intent)) throw new Error(`${name}: vector field (${shape}, intent ${intent}), not an image`);
-  if (frames > 1) throw new Error(`${name}: ${extents.length}-D volume (${frames} frames of ${w}×${h}×${d}); pass one 3-D frame`);
+  if (frames > 1)
+    throw new Error(
+      `${name}: ${extents.length}-D volume (${frames} frames of ${w}×${h}×${d}); one of them is needed: a path takes the first as ${name}[0]`,
+    );
   return [w, h, d];
+}
+
+/** The header of one frame of an image, counted from 0; without one asked for, the image's own, and so of vectors, which have none. */
+export function frameOf(name: string, header: NiftiHeader, frame?: number): NiftiHeader {
+  const { extents, intent, offset, bytes } = header;
+  if (frame === undefined || VECTOR_INTENTS.includes(intent)) return header;
+  const frames = extents.slice(3).reduce((product, n) => product * n, 1);
+  if (!(Number.isInteger(frame) && frame >= 0 && frame < frames))
+    throw new Error(`${name}: there is no frame ${frame}: the image has ${frames}, counted from 0`);
+  return { ...header, extents: extents.slice(0, 3), offset: offset + (frame * bytes) / frames, bytes: bytes / frames };
 }
 
 /** The size of a header that describes a displacement field in that form; throws for any other. */

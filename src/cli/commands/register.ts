@@ -23,7 +23,12 @@ const { equilibrium, adam } = presets;
 export const summary = 'register a moving volume to a fixed one';
 export const usage = 'deqreg register --fixed F --moving M --out DIR [options]';
 export const options = {
-  fixed: { value: 'FILE', parse: text, required: true, help: 'fixed volume, NIfTI: .nii, .nii.gz, .hdr with .img' },
+  fixed: {
+    value: 'FILE',
+    parse: text,
+    required: true,
+    help: 'fixed volume, NIfTI: .nii, .nii.gz, .hdr with .img; a frame of a 4-D file as cine.nii.gz[9], counted from 0',
+  },
   moving: { value: 'FILE', parse: text, required: true, help: 'moving volume; on any grid, the affines bring the two together' },
   out: {
     value: 'DIR',
