@@ -7,7 +7,7 @@
 // and `test` names single images.
 import { entriesOf, type Exists, type Fail, entryReader, isPair, type PairEntry } from './data-entries.ts';
 import { labelsOf, modalityOf } from './data-facts.ts';
-import { nameOf, parentOf } from './data-path.ts';
+import { frameIn, nameOf, parentOf } from './data-path.ts';
 import { isObject, repeatedKey } from './json.ts';
 
 export interface DataSubject {
@@ -166,7 +166,7 @@ function parseObject(text: string, fail: Fail): Record<string, unknown> {
 
 /** Names of images: the file's, or the folder's where all files have one name, as in sub01/norm.nii.gz. */
 function namer(images: string[]): (image: string) => string {
-  const distinct = new Set(images);
+  const distinct = new Set(images.map((image) => frameIn(image).file));
   const alike = distinct.size > 1 && new Set([...distinct].map(nameOf)).size === 1;
   return alike ? parentOf : nameOf;
 }
