@@ -143,7 +143,11 @@ test('masks, --labels, --limit, --affine and what the list says of the modality 
   };
   await writeFile(
     at('masked.json'),
-    JSON.stringify({ labels: [2, 3], modality: 'ct', validation: [pair, { fixed: pair.fixed, moving: 'away.nii.gz' }, pair] }),
+    JSON.stringify({
+      labels: [2, 3],
+      modality: 'ct',
+      validation: [pair, { fixed: pair.fixed, moving: 'away.nii.gz' }, { ...pair, name: 'again' }],
+    }),
   );
   const few = '--levels 2 --iterations 3';
   const ran = await run(`evaluate --data masked.json ${few} --labels 41,42 --affine rigid --limit 2 --quiet --out m`);
