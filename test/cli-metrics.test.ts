@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkInputs, type Contents } from '../src/cli/inputs.ts';
+import { checkInputs, checkWhole, type Contents } from '../src/cli/inputs.ts';
 import { labelsWarpedBy, quality, report, speaksAgainst } from '../src/cli/metrics.ts';
 import { readInputs } from '../src/cli/read-inputs.ts';
 import { type Affine, applyAffine, composeAffine, invertAffine } from '../src/io/affine.ts';
@@ -138,6 +138,13 @@ test('what speaks against a result is in the report, whoever says it', () => {
   );
   assert.match(speaksAgainst({ tre: { before: 3, after: 3.1 } }).join(), 'the landmarks are farther apart than before: TRE 3.00 → 3.10 mm');
   assert.equal(speaksAgainst({ tre: { before: 3, after: 3 } }), []);
+});
+
+test('labels from 2²⁴ on, which float32 does not tell apart, are refused', () => {
+  const of = (...values: number[]) => ({ ...contents.fixedSeg!, data: Float32Array.from(values) });
+  checkWhole('l', of(0, 2 ** 24 - 1, -3));
+  for (const label of [2 ** 24, -(2 ** 24), 2 ** 24 + 2])
+    assert.throws(() => checkWhole('l', of(0, label)), /^l: voxel 1 has the label -?167772\d\d; labels of 16777216 and more/);
 });
 
 test('landmarks in mm become voxels of the image they lie in', async () => {

@@ -105,6 +105,20 @@ test('apply: agrees with what register has written', async () => {
   assert.equal((await readdir(at('a'))).sort(), ['linear.nii.gz', 'nearest.nii']);
 });
 
+test('every option of the registration arrives', async () => {
+  const given =
+    '--method adam --levels 4,2 --iterations 7,8 --tolerance 0.5,0.4 --lambda 0.3,0.2 --window 9 --affine rigid --modality ct --refine 2';
+  const { stdout } = await succeed(`register --fixed p/fixed.nii.gz --moving p/moving.nii.gz ${given} --dry-run --json`);
+  const { options } = JSON.parse(stdout);
+  const { method, levels, iterations, tolerance, lambda, window, affine, modality, refine } = options;
+  assert.equal(
+    [method, levels, iterations, tolerance, lambda, window, affine, modality, refine.iterations],
+    ['adam', [4, 2], [7, 8], [0.5, 0.4], [0.3, 0.2], 9, 'rigid', 'ct', 2],
+  );
+  const one = await succeed('register --fixed p/fixed.nii.gz --moving p/moving.nii.gz --levels 4,2 --tolerance 0.25 --dry-run --json');
+  assert.equal(JSON.parse(one.stdout).options.tolerance, [0.25, 0.25]);
+});
+
 test('dry run: the measured bytes by tag, without a GPU', async () => {
   const ran = await deqreg(at(), `register ${pair} --dry-run --json`.split(' '), noDriver);
   assert.equal([ran.code, ran.stderr], [0, '']);

@@ -93,6 +93,15 @@ for (const method of methods) {
   });
 }
 
+test('adam: the residual that a level tells is its last one, whatever was smaller before', async () => {
+  const { levels } = await run(brain.fixed, brain.moving, { method: 'adam', levels: [4], iterations: 40, lambda: 0, affine: 'none' });
+  for (const { residual, residuals } of levels) assert.is(residual, residuals.at(-1));
+  assert.ok(
+    levels.some(({ residual, residuals }) => residual > Math.min(...residuals)),
+    'and that tells something',
+  );
+});
+
 test('the residual that a level tells is that of the field it ends with', async () => {
   const options = resolveOptions({ levels: [4], iterations: 12 }, brain.fixed);
   const windows = { fixed: intensityWindow(brain.fixed.data), moving: intensityWindow(brain.moving.data) };
