@@ -87,6 +87,17 @@ const A: Affine = [1.08, 0.1, -0.05, 2, -0.12, 0.95, 0.06, -1, 0.04, -0.07, 1.1,
 const B: Affine = [0.97, -0.08, 0.02, -1.5, 0.1, 1.05, -0.04, 2, 0, 0.06, 0.93, 1];
 const linear = (m: Affine) => (point: Vec3) => applyAffine(m, point);
 
+/** More voxels than one slab holds. */
+const wide = gridAround(
+  [1024, 1030, 8],
+  [
+    [0.017, 0, 0],
+    [0, 0.015, 0],
+    [0, 0, 2.6],
+  ],
+  [5, -3, 8],
+);
+
 test('jacobian: an affine map has its determinant everywhere, on any grid', async () => {
   const det = 1.08 * (0.95 * 1.1 + 0.06 * 0.07) - 0.1 * (-0.12 * 1.1 - 0.06 * 0.04) - 0.05 * (0.12 * 0.07 - 0.95 * 0.04);
   for (const grid of [oblique, upright]) {
@@ -97,15 +108,6 @@ test('jacobian: an affine map has its determinant everywhere, on any grid', asyn
 });
 
 test('jacobian: more voxels than one slab holds, without a seam', async () => {
-  const wide = gridAround(
-    [1024, 1030, 8],
-    [
-      [0.017, 0, 0],
-      [0, 0.015, 0],
-      [0, 0, 2.6],
-    ],
-    [5, -3, 8],
-  );
   const { data } = await jacobian(
     await gpu(),
     fieldOf(wide, ([x, y, z]) => [x, y, z + 0.01 * z * z]),
@@ -214,15 +216,6 @@ test('the affine part of a field is found however its voxels are ordered', () =>
 });
 
 test('invert: more voxels than one slab holds', async () => {
-  const wide = gridAround(
-    [1024, 1030, 8],
-    [
-      [0.017, 0, 0],
-      [0, 0.015, 0],
-      [0, 0, 2.6],
-    ],
-    [5, -3, 8],
-  );
   const map = ([x, y, z]: Vec3): Vec3 => [x + 0.5, y - 1, z + 0.01 * z];
   const { field, outcome } = await invert(await gpu(), fieldOf(oblique, map), { grid: wide });
   assert.is(outcome.unsolvedPercent, 0);

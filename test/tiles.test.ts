@@ -2,12 +2,12 @@
 // halves; as launched for a CPU and for a GPU.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { warp, type Tensor } from '../src/index.ts';
+import { warp } from '../src/index.ts';
 import { gaussianField } from '../src/ops/noise.ts';
-import { gpuOps } from './gpu-ops.ts';
-import { evaluate, processorsOf } from './gpu.ts';
+import { againstReference } from './against-reference.ts';
+import { evaluate } from './gpu.ts';
 import { reference } from './reference/index.ts';
-import { dot, map, type NdArray, ndarray, norm, relativeError, uniform } from './reference/ndarray.ts';
+import { dot, map, type NdArray, ndarray, norm, uniform } from './reference/ndarray.ts';
 
 /** Multiples of a half, in voxels: positions on voxels and exactly between them, in the image and beyond. */
 const halves = (shape: number[], seed: number, step: 0.5 | 1) => map(uniform(shape, seed, -3, 3), (x) => step * Math.round(x / step));
@@ -33,25 +33,7 @@ const cases: [op: string, label: string, inputs: NdArray[], attrs: object][] = [
   ['jacobianDeterminant', 'N=2, steep', [uniform([2, 3, 5, 6, 7], 22, -2, 2)], {}],
 ];
 
-for (const [op, label, inputs, attrs] of cases)
-  test(`${op}: ${label}`, async () => {
-    const expected = reference[op]!.forward(inputs, attrs);
-    const cotangent = uniform(expected.shape, 99);
-    const gradients = reference[op]!.vjp(inputs, attrs, cotangent);
-    const wanted = gradients.map((g) => g !== null);
-    const program = [(xs: Tensor[]) => gpuOps[op]!(xs, attrs), inputs, wanted.includes(true) ? cotangent : undefined, wanted] as const;
-    for (const processor of processorsOf(...program)) {
-      const { y, grads } = await evaluate(...program, processor);
-      assert.ok(relativeError(y, expected.data) < 1e-5, `${processor}: value: relative error ${relativeError(y, expected.data)}`);
-      gradients.forEach((g, i) => {
-        if (g)
-          assert.ok(
-            relativeError(grads[i]!, g.data) < 1e-5,
-            `${processor}: gradient ${i}: relative error ${relativeError(grads[i]!, g.data)}`,
-          );
-      });
-    }
-  });
+for (const [op, label, inputs, attrs] of cases) test(`${op}: ${label}`, () => againstReference(op, inputs, attrs));
 
 test('warp in the image: sums that are whole, of either sign, and 0 where they cancel', async () => {
   const shape = [1, 1, 4, 5, 6];

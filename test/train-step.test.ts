@@ -1,4 +1,5 @@
-// A training step by its parts: what each level starts from, how its loss is weighted, and what an update does to weights and averages.
+// Training by its parts: what each level starts from, how its loss is weighted, what an update does to weights and averages, and what the loop makes of
+// validations, stages and divergence.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {

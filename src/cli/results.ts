@@ -31,7 +31,7 @@ export const MARK: Mark = { file: 'metrics.json', holds: ['solver', 'version'] }
 export interface Delivery {
   /** Starts to write a file. Without it nothing is written. */
   write?: Write;
-  /** Whether the inverse is wanted, too. */
+  /** Whether the inverse is to be written, too. */
   inverse?: boolean;
   /** A report is wanted, too: the arguments of `deqreg register` that it quotes, and how its layers are packed. */
   reported?: { quoted: readonly string[]; pack: Pack };
@@ -52,11 +52,11 @@ export async function deliver(gpu: Gpu, inputs: Inputs, registration: Registrati
   warn(registration.warnings);
 
   const solved = performance.now();
-  const field = { size: fixed.size, affine: fixed.affine, data: toPhysical(displacement, fixed) };
-  const inverted = inverse ? await invert(gpu, field, { grid: moving }) : undefined;
+  const field = write && { size: fixed.size, affine: fixed.affine, data: toPhysical(displacement, fixed) };
+  const inverted = field && inverse ? await invert(gpu, field, { grid: moving }) : undefined;
   if (inverted) warn(noInverse(inverted.outcome));
   const registered = performance.now();
-  const files = write ? writeResults(write, inputs, registration, field, inverted?.field) : [];
+  const files = field ? writeResults(write, inputs, registration, field, inverted?.field) : [];
   const labels = labelsWarpedBy(displacement, inputs);
   if (write && labels) files.push(writeLabels(write, inputs, labels));
   const encoded = performance.now();

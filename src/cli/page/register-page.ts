@@ -82,8 +82,8 @@ async function openGpu(): Promise<Gpu> {
 }
 
 async function readVolume(file: File): Promise<Volume> {
-  const [first, second] = new Uint8Array(await file.slice(0, 2).arrayBuffer());
   const whole = await file.arrayBuffer();
+  const [first, second] = new Uint8Array(whole.slice(0, 2));
   if (first !== 0x1f || second !== 0x8b) return parseNifti(file.name, whole);
   const bytes = await gunzip(whole).catch(() => {
     throw new Error(`${file.name}: the browser cannot decompress it: corrupt, truncated or in several parts; choose the uncompressed .nii`);
