@@ -54,7 +54,7 @@ test('an artefact outside the mask does not change what is inside; without the m
   assert.equal(masked.memory.measured, masked.memory.planned);
 });
 
-test('the mask of the moving image alone: what it leaves out does not pull', async () => {
+test('the mask of the moving image alone: intensities that it leaves out do not decide its window', async () => {
   const mask = inside(brain.movingSeg),
     artefact = withArtefact(brain.moving, 2000);
   const [clean, masked, bare] = [
@@ -62,6 +62,8 @@ test('the mask of the moving image alone: what it leaves out does not pull', asy
     await run(brain.fixed, { ...artefact, mask }),
     await run(brain.fixed, artefact),
   ];
+  assert.equal(masked.intensities, clean.intensities);
+  assert.not.equal(bare.intensities.moving, clean.intensities.moving);
   const within = inside(brain.fixedSeg);
   const [with_, without] = [apart(masked.displacement, clean.displacement, within), apart(bare.displacement, clean.displacement, within)];
   assert.ok(with_ < 0.06 && without > 3 * with_, `${with_} voxels with the mask, ${without} without`);
