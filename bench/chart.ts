@@ -21,8 +21,8 @@ export interface Series {
   points: readonly (readonly [x: number, y: number])[];
   /** Index of a colour; default: that of the series' place. */
   colour?: number;
-  /** A line with a point at each value, the line alone, a dashed one, or points alone. Default: 'curve'. */
-  as?: 'curve' | 'line' | 'dashed' | 'points';
+  /** A line with a point at each value, the line alone, a dashed or dotted one, or points alone. Default: 'curve'. */
+  as?: 'curve' | 'line' | 'dashed' | 'dotted' | 'points';
 }
 
 export interface Chart {
@@ -52,6 +52,8 @@ const axis = ({ label, log, min, max }: Axis, nameGap: number) => ({
   splitLine: { lineStyle: { color: '#e8e8e8' } },
 });
 
+const DASHES: Partial<Record<NonNullable<Series['as']>, number[]>> = { dashed: [5, 4], dotted: [1, 3] };
+
 /** The chart as the text of an SVG file; the legend lies below it. */
 export function chart({ title, x, y, series, marks = [], width = 720, height = 440 }: Chart): string {
   const labels = [...new Set(series.map(({ label }) => label))];
@@ -74,7 +76,7 @@ export function chart({ title, x, y, series, marks = [], width = 720, height = 4
       showSymbol: as === 'curve' || as === 'points',
       symbol: 'circle',
       symbolSize: 6,
-      lineStyle: { width: as === 'points' ? 0 : 2, type: as === 'dashed' ? [5, 4] : ('solid' as const) },
+      lineStyle: { width: as === 'points' ? 0 : 2, type: DASHES[as] ?? ('solid' as const) },
       ...(colour !== undefined && { color: COLOURS[colour % COLOURS.length]! }),
       ...(i === 0 &&
         marks.length && {

@@ -1,6 +1,9 @@
 // What the rows of `bench stability` say: whether a curve converges, stays, or degrades; as tables and in words. All of it follows from the rows.
 import { table } from './report.ts';
 
+/** Anderson acceleration; the same damping without its history, u ← u + β(f(u) − u); plain steps, u ← f(u). */
+export type Solver = 'Anderson' | 'damped' | 'plain';
+
 /** One registration: every level runs exactly `iterations` evaluations, `multiple` times the trained ones. */
 export interface Row {
   pair: string;
@@ -8,12 +11,12 @@ export interface Row {
   model: string;
   /** Of training; none for the classical cell. */
   seed: number | null;
-  solver: 'Anderson' | 'plain';
+  solver: Solver;
   multiple: number;
   iterations: number;
   /**
-   * Of the result, which is the best iterate of Anderson and the last one of plain steps: Dice, mean over the labels; folded voxels inside them
-   * in percent; RMS of f(u) − u in voxels of the finest level. Null where plain steps were not finite.
+   * Of the result, which is the best iterate of Anderson and the last one without it: Dice, mean over the labels; folded voxels inside them
+   * in percent; RMS of f(u) − u in voxels of the finest level. Null where steps were not finite.
    */
   dice: number | null;
   folds: number | null;
@@ -93,8 +96,7 @@ function stays({ rows, converged, spread }: Claim): boolean {
 export function headline(rows: readonly Row[]): string {
   const end = times(Math.max(...rows.map((row) => row.multiple)));
   const claims = curvesOf(rows).map(claimOf);
-  const some = (kind: string, solver: Row['solver']) =>
-    claims.filter(({ rows: [row] }) => row!.model.startsWith(kind) && row!.solver === solver);
+  const some = (kind: string, solver: Solver) => claims.filter(({ rows: [row] }) => row!.model.startsWith(kind) && row!.solver === solver);
   const lines: string[] = [];
   const deq = some('DEQ', 'Anderson');
   if (deq.length) {
@@ -190,6 +192,29 @@ function finding(claims: Claim[]): string {
   const folds = Math.max(...claims.flatMap(({ rows }) => rows.flatMap((row) => row.folds ?? [])));
   if (Number.isFinite(folds)) sentences.push(`folds: at most ${f4(folds)} %`);
   return `${name}: ${sentences.join('. ').replace(/\. ([a-z])/g, (_, c: string) => `. ${c.toUpperCase()}`)}.`;
+}
+
+/** What each solver makes of each kind of model: how many runs end at rest, and the most that one loses on the way. */
+export function restTable(rows: readonly Row[]): string {
+  const end = Math.max(...rows.map((row) => row.multiple));
+  const kinds = groups(curvesOf(rows).map(claimOf), ({ rows: [row] }) => `${row!.model}|${row!.solver}`);
+  return table(
+    ['model', 'solver', `evaluations at ${times(end)}`, 'runs at rest', 'largest residual', 'largest loss of Dice'],
+    kinds.map((claims) => {
+      const lasts = claims.map(({ rows }) => rows.at(-1)!);
+      const { model, solver, iterations } = lasts[0]!;
+      const rest = claims.filter(({ converged }) => converged !== undefined).length;
+      const diverged = claims.some((claim) => claim.diverged !== undefined);
+      return [
+        model,
+        solver,
+        iterations,
+        `${rest} of ${claims.length}`,
+        diverged ? 'diverged' : Math.max(...lasts.map(({ residual }) => residual!)).toPrecision(2),
+        diverged ? 'diverged' : f4(Math.max(...claims.map(({ loss }) => loss!))),
+      ];
+    }),
+  );
 }
 
 /** A line for each curve. */

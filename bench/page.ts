@@ -32,7 +32,8 @@ an accelerated iteration on hand-written WebGPU kernels. Two things should follo
 
 Then what it is good for ([registration](#registration)), and what it is made of: gradients, training, the solver, the kernels. Each report was
 written by the bench whose command stands under its title, on the adapter and at the commit that stand there; charts have their values beside
-them as CSV. Reports of different dates may be of different weights and kernels. Nothing here was typed in by hand.`;
+them as CSV. Reports of different dates may be of different weights and kernels. Nothing here was typed in by hand, but for one note: the rows of
+the kernels on an NVIDIA H100 were measured on several machines of that kind, at the commits that are named, and put together into one report.`;
 
 interface Report {
   /** The file's name without .md, and the bench that wrote it. */

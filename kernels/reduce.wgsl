@@ -32,13 +32,14 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
       workgroupBarrier();
       if (local < half) { values[local] = joined_values(values[local], values[local + half]); }
     }
+    if (local != 0u) { return; }
     value = values[0];
   } else {
     workgroupBarrier();
     if (local != 0u) { return; }
     for (var i = 1u; i < WG; i++) { value = joined_values(value, values[i]); }
   }
-  if (local == 0u) { partials[params.offset + group.x] = select(params.scale * value, value, MODE == LARGEST); }
+  partials[params.offset + group.x] = select(params.scale * value, value, MODE == LARGEST);
 }
 
 fn joined_values(a: f32, b: f32) -> f32 {

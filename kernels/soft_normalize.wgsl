@@ -1,5 +1,5 @@
-// y[n,c,s] = limit · r_c²·x[n,c,s] / sqrt(Σ_c (r_c·x[n,c,s])² + ε²): a step along x, shorter than `limit`, smooth in x. The ratios r
-// (finest spacing / spacing along w, h, d) make it the same step in millimetres on every grid.
+// y[n,c,s] = limit · r_c²·x[n,c,s] / sqrt(Σ_c (r_c·x[n,c,s])² + ε²): a step by x, shorter than `limit`, smooth in x. The ratios r
+// (finest spacing / spacing along w, h, d, at most 1) make it the same step in millimetres on every grid.
 // Layout [N, 3, S], S in `spatial` items of LANES values. One invocation: one item of all channels; z runs over N.
 // @use index
 // @use items$LANES

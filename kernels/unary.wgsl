@@ -15,8 +15,8 @@ fn f(v: f32) -> f32 {
     case 1u: { return v * v; }
     case 2u: { return sqrt(v); }
     case 3u: { return exp(v); }
-    case 4u: { // NaN below 0 and −∞ at 0, where a driver's own log may be finite
-      return select(log(v), select(sqrt(v), -1.0 / abs(v), v == 0.0), !(v > 0.0));
+    case 4u: { // NaN below 0 and −∞ at 0, by their bits: a driver's own log may be finite there
+      return select(log(v), bitcast<f32>(select(0x7fc00000u, 0xff800000u, v == 0.0)), !(v > 0.0));
     }
     case 5u: { return abs(v); }
     case 6u: { return 1.0 / v; }

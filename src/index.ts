@@ -76,21 +76,28 @@ export {
   subjectsOf,
 } from './io/data-list.ts';
 export { type Affine, applyAffine, composeAffine, invertAffine, type Vec3, voxelSpacing, voxelToVoxel } from './io/affine.ts';
-export { type DisplacementForm, fromPhysical, toPhysical } from './io/displacement.ts';
+export { convertDisplacement, type DisplacementForm, fromPhysical, toPhysical } from './io/displacement.ts';
 export { type Landmarks, parseLandmarks } from './io/landmarks.ts';
+export { parseVolume } from './io/parse-volume.ts';
 export { parsePoints, type PointTable } from './io/points.ts';
 export { encodeItkAffine, parseItkAffine } from './io/transform.ts';
 export { type DisplacementField, encodeDisplacement, encodeNifti, type NiftiImage, parseDisplacement, parseNifti } from './io/nifti.ts';
 export type { Float32Volume, Grid, MaskedVolume, Volume } from './io/volume.ts';
 export {
   type Cell,
+  cellOf,
   type CellOptions,
+  checkCell,
+  convolve,
+  type Layer,
+  layer,
   type LevelImages,
   lnccDisplacementForce,
   type SimilarityJacobian,
   similarityStep,
+  storedAs,
 } from './models/cell.ts';
-export { type CellName, cells, type Model } from './models/cells.ts';
+export { cells, type Model } from './models/cells.ts';
 export { deqreg } from './models/deqreg.ts';
 export { gradirn } from './models/gradirn.ts';
 export { type VariationalOptions, variationalCell } from './models/variational.ts';

@@ -5,7 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Report } from '../src/cli/metrics.ts';
 import { encodeLandmarks } from '../src/io/landmarks.ts';
-import { parseVolume } from '../src/io/files.ts';
+import { parseVolume } from '../src/io/parse-volume.ts';
 import { type AdapterInfo, encodeNifti, parseDisplacement, register, type RegisterOptions, toPhysical, type Volume } from '../src/index.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { scratch } from './cli-run.ts';

@@ -132,8 +132,8 @@ for (const name of names) {
     difference.dweights.forEach((gradient, key) => assert.equal(gradient, exact.dweights.get(key), key));
     const [approximate, ofForce] = [minus(difference.du, detached.du), minus(exact.du, detached.du)];
     const [direction, error] = [cosine(approximate, ofForce), relativeError(approximate, ofForce)];
-    assert.ok(Math.abs(direction - SYMMETRIC[name].cosine) < 0.002, `cosine ${direction}`);
-    assert.ok(Math.abs(error - SYMMETRIC[name].error) < 0.005, `relative error ${error}`);
+    assert.ok(Math.abs(direction - SYMMETRIC[name as keyof typeof SYMMETRIC].cosine) < 0.002, `cosine ${direction}`);
+    assert.ok(Math.abs(error - SYMMETRIC[name as keyof typeof SYMMETRIC].error) < 0.005, `relative error ${error}`);
   });
 
   // Where the input of a leaky ReLU is near 0, f16 may put it on the other side and give its gradient the other slope: on so few voxels one of

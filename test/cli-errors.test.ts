@@ -81,12 +81,12 @@ test.before(async () => {
     'zeros.nii': bytes({ values: noise.map(() => 0) }),
     'voxel.nii': bytes({ values: noise.map((_, v) => Number(v === 1911)) }),
     'nothing.csv': '',
-    'header.csv': 'i,j,k,x,y,z\n',
+    'header.csv': 'i1,j1,k1,i2,j2,k2\n',
     'five.csv': '1,2,3,4,5\n',
     'infinite.csv': '1,2,3,4,5,Infinity\n',
     'lose.mjs': LOSE,
-    'outside.csv': 'i,j,k,x,y,z\n1,2,3,1,2,3\n1,2,3,1,2,30\n',
-    'broken.csv': 'i,j,k,x,y,z\n1,2,3,1,two,3\n',
+    'outside.csv': 'i1,j1,k1,i2,j2,k2\n1,2,3,1,2,3\n1,2,3,1,2,30\n',
+    'broken.csv': 'i1,j1,k1,i2,j2,k2\n1,2,3,1,two,3\n',
     plain: 'a file, not a folder',
   };
   await Promise.all(Object.entries(made).map(([name, content]) => writeFile(join(folder, name), content)));

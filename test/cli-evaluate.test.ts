@@ -1,5 +1,5 @@
 // deqreg evaluate on phantoms: its figures are those of deqreg register; failures and interruptions keep what was done.
-import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -164,7 +164,7 @@ test('masks, --labels, --limit, --affine and what the list says of the modality 
   assert.equal([metrics.region, Object.keys(metrics.dice!.perLabel)], ['fixed mask', ['41', '42']]);
 });
 
-test('--resume with other labels, or with --keep, measures again', async () => {
+test('--resume with other labels, with --keep, or after a file has changed, measures again', async () => {
   const pair = (moving: string) => ({
     fixed: 'p1/fixed.nii.gz',
     moving,
@@ -178,6 +178,9 @@ test('--resume with other labels, or with --keep, measures again', async () => {
   assert.equal(await began('--labels 2,3 --resume'), ['2/2']);
   assert.equal(await began('--labels 2 --resume'), ['1/2', '2/2']);
   assert.equal(Object.keys((await evaluationOf('h')).runs[0]!.metrics!.dice!.perLabel), ['2']);
+  assert.equal(await began('--labels 2 --keep --resume'), ['1/2', '2/2']);
+  assert.equal(await began('--labels 2 --keep --resume'), ['2/2']);
+  await utimes(at('p1/moving_seg.nii.gz'), 1e9, 1e9);
   assert.equal(await began('--labels 2 --keep --resume'), ['1/2', '2/2']);
 });
 

@@ -12,7 +12,7 @@ import { type Affine, applyAffine, composeAffine, invertAffine } from '../src/io
 import { encodeNifti } from '../src/io/nifti.ts';
 import type { Volume } from '../src/io/volume.ts';
 import { nonDiffeomorphicPercent } from '../src/register/diffeomorphic.ts';
-import { dice, hd95, jacobianStats, tre } from '../src/register/metrics.ts';
+import { dice, hd95, jacobianStats, type TargetError, tre } from '../src/register/metrics.ts';
 import type { Registration } from '../src/register/register.ts';
 import { seededRandom } from '../src/ops/random.ts';
 
@@ -76,8 +76,20 @@ test('labels and landmarks by the fixed image’s spacing and the moving one’s
   assert.is.not(figures.dice!.before, figures.dice!.mean);
   assert.equal(figures.hd95, hd95(contents.fixedSeg!.data, labels, [1, 2], [W, H, D], [1, 1.5, 4]));
   const moving = { size: movingSize, affine: movingAffine };
-  const error = (u: Float32Array | null) => tre(contents.landmarks!, u, [W, H, D], toMoving, moving).mean;
-  assert.equal(figures.tre, { before: error(null), after: error(displacement) });
+  const [before, after] = [null, displacement].map((u) => tre(contents.landmarks!, u, [W, H, D], toMoving, moving)) as [
+    TargetError,
+    TargetError,
+  ];
+  const perLandmark = [0, 1].map((n) => ({ name: `${n + 1}`, before: before.perLandmark[n], after: after.perLandmark[n] }));
+  assert.equal(figures.tre, {
+    ...{ before: before.mean, beforeSd: before.sd, after: after.mean, afterSd: after.sd, afterMax: after.max },
+    perLandmark,
+  });
+  const named = checkInputs(names, { ...contents, landmarks: { ...contents.landmarks!, names: ['a', 'b'] } });
+  assert.equal(
+    quality(named, registration, labels).tre!.perLandmark.map(({ name }) => name),
+    ['a', 'b'],
+  );
 });
 
 test('regularity in the mask, else in the labels, else in the foreground', () => {
@@ -138,6 +150,13 @@ test('what speaks against a result is in the report, whoever says it', () => {
   );
   assert.match(speaksAgainst({ tre: { before: 3, after: 3.1 } }).join(), 'the landmarks are farther apart than before: TRE 3.00 → 3.10 mm');
   assert.equal(speaksAgainst({ tre: { before: 3, after: 3 } }), []);
+});
+
+test('labels that only one map has are told, wanted or not', () => {
+  const more = { ...contents, fixedSeg: { ...contents.fixedSeg!, data: contents.fixedSeg!.data.with(0, 7) } };
+  assert.equal(checkInputs(names, more).warnings, ['fs, ms: labels that do not count: 7 only in the fixed map']);
+  assert.equal(checkInputs(names, more, [1, 2]).warnings, []);
+  assert.equal(checkInputs(names, contents).warnings, []);
 });
 
 test('labels from 2²⁴ on, which float32 does not tell apart, are refused', () => {

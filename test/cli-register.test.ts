@@ -1,5 +1,5 @@
 // The commands end to end, on phantoms: files, figures, and their agreement with each other.
-import { cp, readdir, readFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { decode } from 'fast-png';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -45,6 +45,58 @@ test('phantom: all files, the same for the same seed, and the stored displacemen
   assert.equal([field.size, moving.dtype], [[40, 48, 56], 'uint8']);
   const identity: Affine = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0];
   assert.ok(tre(landmarks, fromPhysical(field.data, field), field.size, identity, moving).max < 1e-4);
+});
+
+test('measure: the figures of a displacement are those of the registration that made it, in every form', async () => {
+  const { dice, hd95, tre, region, foldingPercent, ndvPercent, sdLogJ, sdLogJLearn2Reg, grid } = await metricsOf('o');
+  const measure = `measure ${pair} --landmarks p/landmarks.csv`;
+  const close = (found: object, expected: object, where: string) =>
+    Object.entries(expected).forEach(([key, value]) => {
+      const own = (found as Record<string, unknown>)[key];
+      if (typeof value === 'object') return close(own as object, value, `${where}.${key}`);
+      if (typeof value === 'string') return assert.is(own, value);
+      assert.ok(Math.abs((own as number) - value) <= 1e-3 * Math.max(1, Math.abs(value)), `${where}.${key}: ${own}, expected ${value}`);
+    });
+  await succeed('convert --in o/displacement.nii.gz --from itk --to learn2reg --out l.nii.gz');
+  for (const displacement of ['o/displacement.nii.gz', 'l.nii.gz --form learn2reg']) {
+    const found = JSON.parse((await succeed(`${measure} --displacement ${displacement} --json`)).stdout);
+    close(found, { dice, hd95, tre, region, foldingPercent, ndvPercent, sdLogJ, sdLogJLearn2Reg, grid }, displacement);
+    assert.equal(found.warnings, []);
+  }
+  const { stdout } = await succeed(`${measure} --displacement p/displacement.nii.gz`);
+  assert.match(
+    stdout,
+    /^ *Dice +0\.\d+ → 0\.9\d+ .*\n *HD95 .*\n *TRE +\d\.\d\d ± \d\.\d\d → 0\.00 ± 0\.00 mm, at most 0\.00 mm\n *folds /,
+  );
+  assert.is((await deqreg(at(), `${measure} --displacement l.nii.gz`.split(' '), noDriver)).code, 1);
+  assert.is((await deqreg(at(), `${measure} --displacement o/displacement.nii.gz`.split(' '), noDriver)).code, 0, 'no GPU is needed');
+  await succeed('phantom --out small --kind brain --size 24,28,32');
+  const other = await deqreg(
+    at(),
+    'measure --fixed small/fixed.nii.gz --moving p/moving.nii.gz --displacement o/displacement.nii.gz'.split(' '),
+  );
+  assert.match(other.stderr, /o\/displacement\.nii\.gz: 40×48×56 voxels, but the fixed image small\/fixed\.nii\.gz has 24×28×32\n$/);
+});
+
+test('apply: a label map that is interpolated linearly by default is told of', async () => {
+  const apply = 'apply --displacement o/displacement.nii.gz --out x.nii.gz';
+  const told = /^deqreg: warning: p\/moving_seg\.nii\.gz: seems to be a label map, and is interpolated linearly; --interpolation nearest /;
+  assert.match((await succeed(`${apply} --moving p/moving_seg.nii.gz`)).stderr, told);
+  for (const quiet of ['p/moving_seg.nii.gz --interpolation nearest', 'p/moving_seg.nii.gz --interpolation linear', 'p/moving.nii.gz'])
+    assert.is((await succeed(`${apply} --moving ${quiet}`)).stderr, '', quiet);
+});
+
+test('register: a file that cannot be put in its place leaves the results of the run before', async () => {
+  await cp(at('o'), at('half'), { recursive: true });
+  await rm(at('half/report.html'));
+  await mkdir(at('half/report.html'));
+  const content = async () => Promise.all(['displacement.nii.gz', 'metrics.json'].map((name) => readFile(at('half', name))));
+  const before = await content();
+  const { code, stderr } = await deqreg(at(), `register ${pair} --levels 4 --iterations 2 --out half`.split(' '));
+  assert.is(code, 1);
+  assert.match(stderr, /half\/report\.html: cannot write/);
+  assert.equal(await content(), before);
+  assert.equal((await readdir(at('half'))).sort(), outputs);
 });
 
 test('register: files on the fixed grid, metrics.json complete', async () => {

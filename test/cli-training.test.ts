@@ -1,6 +1,6 @@
 // deqreg train, as its users run it: killed and gone on with, stopped by a signal, and what it refuses.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -212,11 +212,14 @@ test('--show: what the options, the file and the defaults make together, and not
 
 test('wrong usage is refused by name', async () => {
   writeFileSync(at('odd.json'), '{"rate": -1}');
+  mkdirSync(at('kept'));
+  writeFileSync(at('kept/model.safetensors'), 'of before');
   writeFileSync(at('none.json'), '{"name": "none", "validation": [{"fixed": "p1/fixed.nii.gz", "moving": "p1/moving.nii.gz"}]}');
   const data = ['train', '--data', 'data.json', '--out', 'refused'];
   for (const [args, code, message] of [
     [['train', '--out', 'refused'], 2, '--data FILE is missing (or --demo)'],
     [[...data, '--demo'], 2, '--data and --demo exclude each other'],
+    [train('kept'), 2, '--out: kept has model.safetensors, which this run would replace; choose another folder'],
     [[...data, '--resume'], 2, '--resume: there is no refused/checkpoint.safetensors'],
     [
       train('whole'),

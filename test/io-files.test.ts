@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync, inflateRawSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parseVolume, readDisplacement, readLandmarks, readVolume, writeAtomic, writeNifti } from '../src/io/files.ts';
+import { readDisplacement, readLandmarks, readVolume, writeAtomic, writeNifti } from '../src/io/files.ts';
 import { encodeDisplacement, encodeNifti } from '../src/io/nifti.ts';
+import { parseVolume } from '../src/io/parse-volume.ts';
 import { makeNifti, messageOf, random, type MakeNifti } from './io-make-nifti.ts';
 
 let folder = '';

@@ -70,6 +70,26 @@ test('encodeLandmarks is read back exactly', async () => {
   assert.match(await messageOf(() => encodeLandmarks({ fixed, moving: moving.subarray(3) })), /2 fixed points, 1 moving points/);
 });
 
+test('a header says by its names in what the points are; one that does not is refused', () => {
+  const grid = { size: [8, 9, 10] as [number, number, number], affine: [2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0] };
+  const read = (header: string) => [...parseLandmarks('l.csv', `${header}\n2,2,2,1,1,1\n`, { fixed: grid, moving: grid }).fixed];
+  for (const voxels of [
+    'i,j,k,i,j,k',
+    'i1,j1,k1,i2,j2,k2',
+    'Fixed I,Fixed J,Fixed K,Moving I,Moving J,Moving K',
+    'fixedi,fixedj,fixedk,movi,movj,movk',
+  ])
+    assert.equal(read(voxels), [2, 2, 2], voxels);
+  for (const mm of [
+    'x1,y1,z1,x2,y2,z2',
+    'Fixed X,Fixed Y,Fixed Z,Moving X,Moving Y,Moving Z',
+    'x_fixed,y_fixed,z_fixed,x_moving,y_moving,z_moving',
+  ])
+    assert.equal(read(mm), [-1, -1, 1], mm);
+  for (const neither of ['i,j,k,x,y,z', 'fixed_R,fixed_A,fixed_S,moving_R,moving_A,moving_S', 'k,j,i,k,j,i', 'a,b,c,d,e,f'])
+    assert.throws(() => read(neither), /^l\.csv:1: its columns are .*, which do not say in what the points are; expected are/, neither);
+});
+
 test('columns x, y, z are LPS mm, and become voxels by the grids', () => {
   const fixed = { size: [8, 9, 10] as [number, number, number], affine: [-2, 0, 0, 7, 0, 2, 0, 1, 0, 0, 3, -4] };
   const moving = { ...fixed, affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] };

@@ -210,6 +210,22 @@ test('what is no NIfTI is refused', async () => {
   assert.match(await of(new Uint8Array(0)), /^a\/b\.nii: empty file$/);
   assert.match(await of(new Uint8Array(100)), /^a\/b\.nii: not a NIfTI file: 100 bytes/);
   assert.match(await of(new Uint8Array(1000)), /^a\/b\.nii: not a NIfTI file \(its header lacks the mark/);
+  const starting = (at: number, ...start: (string | number)[]) => {
+    const bytes = new Uint8Array(1000);
+    bytes.set(
+      start.flatMap((part) => (typeof part === 'string' ? [...part].map((letter) => letter.charCodeAt(0)) : [part])),
+      at,
+    );
+    return bytes;
+  };
+  for (const [bytes, format] of [
+    [starting(128, 'DICM'), 'DICOM: dcm2niix'],
+    [starting(0, 'NRRD0004'), 'NRRD'],
+    [starting(0, 'ObjectType = Image'), 'MetaImage'],
+    [starting(0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1), 'FreeSurfer’s MGH: mri_convert'],
+    [starting(0, 0x89, 'HDF'), 'HDF5'],
+  ] as const)
+    assert.match(await of(bytes), new RegExp(`^a/b\\.nii: not a NIfTI file but ${format}`));
   const wrongSize = new Uint8Array(makeNifti().header);
   wrongSize[0] = 1;
   assert.match(await of(wrongSize), /^a\/b\.nii: not a NIfTI file: sizeof_hdr = \d+, expected 348/);

@@ -46,6 +46,11 @@ const text = (type: string, parameters: string, fixed = '0 0 0') =>
 const IDENTITY = '1 0 0 0 1 0 0 0 1 0 0 0';
 
 for (const [what, content, message] of [
+  [
+    'a matrix of FLIRT',
+    bytes('1 0 0 -2.5\n0 1 0 3\n0 0 1 1e-3\n0 0 0 1\n'),
+    /a: no ITK transform but 16 numbers; if they are FLIRT's matrix, c3d_affine_tool/,
+  ],
   ['no transform', bytes('1 0 0 0'), /a: no ITK transform: neither its text/],
   ['an empty text', bytes('#Insight Transform File V1.0\n'), /a: no transform in it/],
   [

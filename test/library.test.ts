@@ -22,7 +22,7 @@ import {
   type Vec3,
   type Volume,
 } from '../src/index.ts';
-import { parseVolume } from '../src/io/files.ts';
+import { parseVolume } from '../src/io/parse-volume.ts';
 import { doubts } from '../src/register/doubts.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { gpu } from './gpu.ts';

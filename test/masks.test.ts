@@ -54,6 +54,15 @@ test('an artefact outside the mask does not change what is inside; without the m
   assert.equal(masked.memory.measured, masked.memory.planned);
 });
 
+test('a mask does not make CT of something else: air beyond it says what the image is', () => {
+  const data = Float32Array.from({ length: 1000 }, (_, v) => (v < 300 ? -1000 + (v % 50) : 20 + (v % 80)));
+  const organ = data.map((value) => Number(value > 0));
+  assert.is(intensityWindow(data, 'auto', organ).modality, 'ct');
+  assert.is(intensityWindow(data.filter((value) => value > 0)).modality, 'mri');
+  const mri = data.map((value) => Math.max(value, 0));
+  assert.equal(intensityWindow(mri, 'auto', organ), { modality: 'mri', low: 20, high: intensityWindow(mri, 'auto', organ).high });
+});
+
 test('the mask of the moving image alone: intensities that it leaves out do not decide its window', async () => {
   const mask = inside(brain.movingSeg),
     artefact = withArtefact(brain.moving, 2000);

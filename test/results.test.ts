@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { claimOf, claimTable, diceTable, findings, groups, headline, parseRows, type Row } from '../bench/claims.ts';
+import { claimOf, claimTable, diceTable, findings, groups, headline, parseRows, restTable, type Row } from '../bench/claims.ts';
 import { pageOf, readPage } from '../bench/page.ts';
 import { csv } from '../bench/report.ts';
 import { at } from './root.ts';
@@ -25,7 +25,13 @@ test('reports of stability follow from their rows', () => {
   for (const report of reports.filter((file) => file.startsWith('stability'))) {
     const rows = parseRows(read(report.replace('.md', '.csv')));
     const text = read(report);
-    for (const part of [headline(rows), findings(rows), claimTable(rows), ...groups(rows, (row) => row.pair).map(diceTable)])
+    for (const part of [
+      headline(rows),
+      restTable(rows),
+      findings(rows),
+      claimTable(rows),
+      ...groups(rows, (row) => row.pair).map(diceTable),
+    ])
       assert.ok(text.includes(part), `${report} does not have: ${part.slice(0, 200)}`);
   }
 });
@@ -90,6 +96,20 @@ test('what degrades and what is no number is told so', () => {
   assert.match(diceTable(lost), /\| diverged \| diverged \|/);
   const all = [...worse, ...lost];
   assert.equal(parseRows(csv(all.map((row) => ({ ...row })))), all);
+});
+
+test('what each solver makes of a model: how many runs rest, and the most that one loses', () => {
+  const damped = { solver: 'damped', residual: 0.5 } as const;
+  const rows = [
+    ...curve([{}, { dice: 0.76 }, {}, { residual: 0.019 }]),
+    ...curve([{}, {}, {}, { residual: 0.021 }], { seed: 2 }),
+    ...curve([{}, {}, { dice: 0.8 }, {}], damped),
+  ];
+  const [, , anderson, other] = restTable(rows).split('\n');
+  assert.is(anderson, '| DEQ (jfb) | Anderson | 320 | 1 of 2 | 0.021 | 0.0100 |');
+  assert.is(other, '| DEQ (jfb) | damped | 320 | 0 of 1 | 0.50 | 0.0500 |');
+  const gone = { dice: null, residual: null };
+  assert.match(restTable(curve([{}, {}, {}, gone], damped)), /\| 0 of 1 \| diverged \| diverged \|$/);
 });
 
 test('the page: reports in their order, those of a GPU behind the software one, links to what is there', () => {

@@ -3,11 +3,26 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  add,
   adjointOf,
   beginTraining,
+  cellOf,
+  cells,
+  checkCell,
+  concat,
+  convolve,
+  encodeModel,
   Graph,
+  layer,
+  normal,
+  Parameters,
+  parseModel,
+  register,
   runTrainingStep,
+  scale,
   Schedule,
+  similarityStep,
+  storedAs,
   traceTrainingStep,
   type TrainingPair,
   type TrainingStepOptions,
@@ -24,9 +39,9 @@ import { watchLoss } from '../src/train/loss-watch.ts';
 import { learningRate, modelOf, resolveTrainOptions } from '../src/train/options.ts';
 import { type StepRecord, train, traceStage } from '../src/train/train.ts';
 import { validatePairs } from '../src/train/validate.ts';
-import { cells } from '../src/models/cells.ts';
 import { gpu } from './gpu.ts';
 import { relativeError } from './reference/ndarray.ts';
+import { card } from './trained.ts';
 
 const device = await gpu();
 const SIZE = [16, 20, 24] as [number, number, number];
@@ -72,6 +87,32 @@ test('the averages go by 1 − averaging of the way that the weights go', async 
       way(weights).map((x) => 0.1 * x),
     ) < 1e-3,
   );
+});
+
+test('a cell of one’s own is trained, saved, read and solved by its name', async () => {
+  cells.mine = (graph, options) => {
+    checkCell('mine', options);
+    const parameters = new Parameters(graph);
+    const [enter, leave] = [layer(parameters, 'enter', 5, options.channels), layer(parameters, 'leave', options.channels, 3, normal(1e-2))];
+    const network = storedAs(options.dtype, (seen) => convolve(convolve(seen, enter), leave, { activation: 'none' }));
+    return cellOf(parameters, (images) => (u) => {
+      const { step, warped, similarity } = similarityStep(images, u, options.similarity);
+      return { next: add(add(u, scale(step, 0.3)), network(concat(u, images.fixed.image, warped))), monitor: similarity };
+    });
+  };
+  try {
+    const { outcome, before, weights } = await step({ cell: 'mine' });
+    assert.ok(Number.isFinite(outcome.loss) && weights.some((x, i) => x !== before[i]));
+    const values = cells.mine(new Graph(), { channels: 4, similarity: 'exact' }).parameters.initial(1);
+    const bytes = encodeModel({ cell: 'mine', channels: 4, window: 5, modality: 'mri', values }, card);
+    const { model } = parseModel('mine.safetensors', bytes);
+    const { levels } = await register(device, fixed, moving, { method: 'deq', model, levels: [2], iterations: 4, tolerance: 0 });
+    assert.ok(levels[0]!.residuals.length === 4 && levels[0]!.residuals.every((r) => Number.isFinite(r) && r > 0));
+    delete cells.mine;
+    assert.throws(() => parseModel('mine.safetensors', bytes), /cell mine is none of deqreg, gradirn/);
+  } finally {
+    delete cells.mine;
+  }
 });
 
 test('a step whose gradients are no numbers moves nothing', async () => {

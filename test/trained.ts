@@ -1,5 +1,5 @@
 // Models for tests, made by hand: the last layer takes the similarity's step as it is, times a gain, and no other weight counts.
-import { type CellName, cells, Graph, type Model, type ModelCard } from '../src/index.ts';
+import { cells, Graph, type Model, type ModelCard } from '../src/index.ts';
 
 const CHANNELS = 4;
 
@@ -10,7 +10,7 @@ export function handMade(gain: number, more: Partial<Model> = {}): Model {
   for (const [name, { shape, data }] of values) if (name.startsWith('leave')) values.set(name, { shape, data: data.map(() => 0) });
   const { data } = values.get('leave.weight')!;
   for (let c = 0; c < 3; c++) data[(c * (CHANNELS + 3) + CHANNELS + c) * 27 + 13] = gain; // [3, channels + 3, 3, 3, 3], the centre tap
-  return { cell: 'deqreg' as CellName, channels: CHANNELS, window: 9, modality: 'mri', values, ...more };
+  return { cell: 'deqreg', channels: CHANNELS, window: 9, modality: 'mri', values, ...more };
 }
 
 export const card: ModelCard = {

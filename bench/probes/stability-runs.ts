@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ModelFile, readModelFile } from '../../src/cli/models.ts';
-import { iterate, type Method, type Outcome } from '../../src/deq/solver.ts';
+import { andersonOptions, iterate, type Method, type Outcome } from '../../src/deq/solver.ts';
 import type { Gpu } from '../../src/gpu/device.ts';
 import { Graph, type Shape, type Tensor } from '../../src/graph/graph.ts';
 import { Schedule } from '../../src/graph/schedule.ts';
@@ -19,9 +19,14 @@ import { resolveOptions, type ResolvedOptions } from '../../src/register/options
 import { shapeOf } from '../../src/register/pyramid.ts';
 import { FINISH, PREPARE, SOLVER, traceRegistration } from '../../src/register/trace.ts';
 import { brainGroups, type Case, realCases } from '../../test/data.ts';
-import { CLASSICAL, type Row } from '../claims.ts';
+import { CLASSICAL, type Row, type Solver } from '../claims.ts';
 
-export const SOLVERS: Record<Row['solver'], Method> = { Anderson: SOLVER, plain: { method: 'picard' } };
+const { beta } = andersonOptions(SOLVER);
+export const SOLVERS: Record<Solver, Method> = {
+  Anderson: SOLVER,
+  damped: { method: 'picard', damping: beta },
+  plain: { method: 'picard' },
+};
 /** Levels that models are trained for, where they do not say; of `--quick`, the first two. */
 export const LEVELS = [8, 4, 2];
 const SHIPPED = 'weights/brain-mri.safetensors';
@@ -130,7 +135,7 @@ export async function measure(
   gpu: Gpu,
   images: Images,
   subject: Subject,
-  solver: Row['solver'],
+  solver: Solver,
   levels: readonly number[],
   multiples: readonly number[],
 ): Promise<{ rows: Row[]; residuals: number[] }> {
@@ -159,7 +164,7 @@ export async function measure(
       schedule.run(PREPARE);
       let outcome: Outcome | undefined;
       for (const { iteration } of traced.levels) {
-        if (solver === 'plain' && outcome?.result === 'non-finite') break;
+        if (solver !== 'Anderson' && outcome?.result === 'non-finite') break;
         schedule.run(`${iteration.name}.images`);
         // Nothing ends a level before its evaluations but a value that is not finite (or a residual of 0, which stays).
         const rule = { maxIterations: iterations, rtol: 0, atol: 0, patience: Infinity, divergence: Infinity };
@@ -179,7 +184,7 @@ export async function measure(
         solver,
         multiple,
         iterations,
-        ...(solver === 'plain' ? last : await measured(best, outcome!.residual)),
+        ...(solver === 'Anderson' ? await measured(best, outcome!.residual) : last),
         tolerance: options.tolerance.at(-1)!,
         lastDice: last.dice,
         lastResidual: last.residual,

@@ -7,7 +7,7 @@
 // @const AHEAD: u32        voxels that are loaded before any is written
 // @const REACH: u32        2r
 // @const OVERWRITES: bool  visit writes over t
-var<workgroup> beyond: array<array<f32, WG>, select(1u, max(1u, 3u * REACH), OVERWRITES)>;
+var<workgroup> beyond: array<array<f32, WG>, max(1u, 3u * REACH * u32(OVERWRITES))>;
 
 fn walk_line(first: u32, step: u32, n: u32, r: u32, run: u32, local: u32) {
   let start = min(run * RUN, n);

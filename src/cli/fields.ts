@@ -3,21 +3,30 @@ import { basename, dirname } from 'node:path';
 import type { Gpu } from '../gpu/device.ts';
 import type { DisplacementForm } from '../io/displacement.ts';
 import type { Affine } from '../io/affine.ts';
-import { readAffine, readDisplacement } from '../io/files.ts';
+import { readAffine, readDisplacement, readVolume } from '../io/files.ts';
 import type { DisplacementField } from '../io/nifti.ts';
-import { checkFinite } from '../io/volume.ts';
+import { checkFinite, type Grid } from '../io/volume.ts';
 import { openGpu } from './gpu.ts';
 import type { InverseOutcome } from '../register/fields.ts';
 import { UsageError } from './args.ts';
+import { doubts, warn } from './inputs.ts';
 import { withOutputs } from './outputs.ts';
 
-/** A displacement field from a file, without NaN. */
+/** A displacement field from a file, without NaN; what its header leaves open about its grid is told. */
 export async function readField(path: string, form?: DisplacementForm): Promise<DisplacementField> {
   if (isAffineFile(path))
     throw new Error(`${path}: an affine where a displacement is expected; deqreg compose --first ${path} --like GRID makes one of it`);
   const field = await readDisplacement(path, form);
   checkFinite(path, field);
+  if (form !== 'learn2reg') warn(doubts([[path, field]])); // whose grid is often that of another file
   return field;
+}
+
+/** The grid of a volume that a result is to be like. */
+export async function readGrid(path: string): Promise<Grid> {
+  const { size, affine, doubt } = await readVolume(path);
+  warn(doubts([[path, { doubt }]]));
+  return { size, affine };
 }
 
 /** Is a file one of ITK's or ANTs' affines, by its name? */

@@ -94,7 +94,7 @@ export function checkInputs(
     checkLabels(paths.fixedSeg!, fixedSeg, paths.fixed, fixed);
     const common = within(`${paths.fixedSeg}, ${paths.movingSeg}`, () => presentLabels(fixedSeg.data, movingSeg.data, labels));
     inputs.segmentation = { fixed: fixedSeg, moving: movingSeg, labels: common };
-    if (labels) warnings.push(...uncounted(paths, inputs.segmentation, labels));
+    warnings.push(...uncounted(paths, inputs.segmentation, labels));
   }
   if (landmarks) {
     within(paths.landmarks!, () => tre(landmarks, null, fixed.size, voxelToVoxel(fixed.affine, moving.affine), moving));
@@ -117,9 +117,10 @@ export function withoutNaN(path: string, volume: { data: Float32Array }): string
   return told;
 }
 
-/** Which of the wanted labels do not count, and which map lacks them: a line, or none. */
-function uncounted({ fixedSeg, movingSeg }: InputPaths, { fixed, moving, labels }: Segmentation, wanted: readonly number[]): string[] {
-  const missing = wanted.filter((label) => !labels.includes(label));
+/** Which of the wanted labels do not count, by default all but 0, and which map lacks them: a line, or none. */
+function uncounted({ fixedSeg, movingSeg }: InputPaths, { fixed, moving, labels }: Segmentation, wanted?: readonly number[]): string[] {
+  const all = wanted ?? [...new Set([...new Set(fixed.data), ...new Set(moving.data)])].filter(Boolean).sort((a, b) => a - b);
+  const missing = all.filter((label) => !labels.includes(label));
   const [inFixed, inMoving] = [fixed, moving].map(({ data }) => missing.filter((label) => data.includes(label)));
   const inNeither = missing.filter((label) => ![...inFixed, ...inMoving].includes(label));
   const told = Object.entries({ 'in neither map': inNeither, 'only in the fixed map': inFixed, 'only in the moving map': inMoving })

@@ -9,6 +9,7 @@ import * as evaluate from './commands/evaluate.ts';
 import * as info from './commands/info.ts';
 import * as invert from './commands/invert.ts';
 import * as jacobian from './commands/jacobian.ts';
+import * as measure from './commands/measure.ts';
 import * as models from './commands/models.ts';
 import * as page from './commands/page.ts';
 import * as phantom from './commands/phantom.ts';
@@ -25,6 +26,7 @@ import { discardOutputs } from './outputs.ts';
 const commands: Record<string, Command> = {
   register,
   evaluate,
+  measure,
   apply,
   jacobian,
   invert,

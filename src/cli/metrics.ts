@@ -2,10 +2,11 @@
 import { version } from '../../package.json';
 import type { AdapterInfo } from '../gpu/device.ts';
 import { voxelSpacing, voxelToVoxel } from '../io/affine.ts';
+import type { Landmarks } from '../io/landmarks.ts';
 import { sameGrid } from '../io/volume.ts';
 import { nonDiffeomorphicPercent } from '../register/diffeomorphic.ts';
 import type { InverseOutcome } from '../register/fields.ts';
-import { dice, hd95, jacobianDeterminants, maskedStats, tre, warpLabels } from '../register/metrics.ts';
+import { dice, hd95, jacobianDeterminants, maskedStats, type TargetError, tre, warpLabels } from '../register/metrics.ts';
 import type { Registration } from '../register/register.ts';
 import type { Inputs } from './inputs.ts';
 import type { ModelNote } from './models.ts';
@@ -26,8 +27,12 @@ export function quality(
 /** Labels that overlap less than this after a registration are of something else. */
 const LOST = 0.05;
 
+interface Change {
+  before: number;
+}
+
 /** What of the figures speaks against the result, a sentence each. */
-export function speaksAgainst({ dice, tre }: ReturnType<typeof accuracy>): string[] {
+export function speaksAgainst({ dice, tre }: { dice?: Change & { mean: number }; tre?: Change & { after: number } }): string[] {
   return [
     ...(dice && dice.mean < LOST
       ? [`the labels hardly overlap: Dice ${dice.mean.toFixed(3)} on average; are these label maps, and of these images?`]
@@ -54,13 +59,19 @@ export function accuracy(inputs: Inputs, u: Float32Array, warpedLabels?: Float32
   const toMoving = voxelToVoxel(fixed.affine, moving.affine);
   return {
     ...(segmentation && warpedLabels && overlaps(segmentation, warpedLabels)),
-    ...(landmarks && {
-      tre: {
-        before: tre(landmarks, null, fixed.size, toMoving, moving).mean,
-        after: tre(landmarks, u, fixed.size, toMoving, moving).mean,
-      },
-    }),
+    ...(landmarks && { tre: errors(landmarks, (u) => tre(landmarks, u, fixed.size, toMoving, moving), u) }),
   };
+}
+
+/** Mean, spread and worst of the landmarks, and each of them, before and after. */
+function errors({ names }: Landmarks, of: (u: Float32Array | null) => TargetError, u: Float32Array) {
+  const [before, after] = [of(null), of(u)];
+  const perLandmark = Array.from(after.perLandmark, (error, n) => ({
+    name: names?.[n] ?? String(n + 1),
+    before: before.perLandmark[n]!,
+    after: error,
+  }));
+  return { before: before.mean, beforeSd: before.sd, after: after.mean, afterSd: after.sd, afterMax: after.max, perLandmark };
 }
 
 /** The moving labels on the fixed grid, where there are labels. */
@@ -82,8 +93,8 @@ function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>
   };
 }
 
-/** Folds, non-diffeomorphic volume and spread of the Jacobian inside the fixed mask, or else the fixed labels, or else the foreground; and in the whole grid. */
-function regularity(
+/** Of any displacement u in voxels of the fixed grid: folds, non-diffeomorphic volume and spread of the Jacobian inside the fixed mask, or else the fixed labels, or else the foreground; and in the whole grid. */
+export function regularity(
   u: Float32Array,
   determinants: Float32Array,
   { fixed, segmentation }: Inputs,

@@ -52,15 +52,7 @@ export async function withOutputs<T>(folder: string, work: (write: Write) => Pro
     const result = await work(write);
     await Promise.all(writes.values());
     // from here on without a pause in which a signal could come
-    for (const name of writes.keys()) {
-      const path = join(folder, name);
-      try {
-        renameSync(join(staging, name), path);
-      } catch (error) {
-        cannotWrite(path, error as Error);
-      }
-    }
-    for (const name of all) if (!writes.has(name)) rmSync(join(folder, name), { force: true });
+    replaceAll(folder, staging, [...writes.keys()], all);
     rmSync(staging, { recursive: true });
     keep('');
     return result;
@@ -70,6 +62,25 @@ export async function withOutputs<T>(folder: string, work: (write: Write) => Pro
     throw error;
   } finally {
     unfinished.delete(discard);
+  }
+}
+
+/** Puts the staged files in the place of what is there under those and all other names; where one cannot be put, everything is as it was. */
+function replaceAll(folder: string, staging: string, names: readonly string[], all: readonly string[]): void {
+  const undo: (() => void)[] = [];
+  const move = (from: string, to: string) => {
+    renameSync(from, to);
+    undo.unshift(() => renameSync(to, from));
+  };
+  for (const name of new Set([...names, ...all])) {
+    const path = join(folder, name);
+    try {
+      if (existsSync(path) && !statSync(path).isDirectory()) move(path, join(staging, `${name}.before`));
+      if (names.includes(name)) move(join(staging, name), path);
+    } catch (error) {
+      for (const back of undo) back();
+      cannotWrite(path, error as Error);
+    }
   }
 }
 

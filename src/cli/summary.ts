@@ -8,9 +8,7 @@ import { lostLabels } from './lost-labels.ts';
 import type { Report } from './metrics.ts';
 
 export function summarise(done: Report, folder: string, reported: boolean): string {
-  const { dice, hd95, tre, similarity, region, foldingPercent, ndvPercent, sdLogJ, inverse } = done;
-  const { affine, coverage, intensities, model, solver, seconds, memory, adapter } = done;
-  const lost = hd95 && lostLabels(hd95);
+  const { similarity, inverse, affine, coverage, intensities, model, solver, seconds, memory, adapter } = done;
   const levels = solver.levels
     .map(
       ({ factor, stage, result, iterations }) =>
@@ -28,16 +26,9 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
     ...(reported ? ['report.html'] : []),
   ];
   return table([
-    ...(dice
-      ? [['Dice', `${dice.before.toFixed(3)} → ${dice.mean.toFixed(3)} (mean of ${Object.keys(dice.perLabel).length} labels)`]]
-      : []),
-    ...(hd95 ? [['HD95', lost ? `not defined: ${lost}` : `${hd95.mean.toFixed(2)} mm`]] : []),
-    ...(tre ? [['TRE', `${tre.before.toFixed(2)} → ${tre.after.toFixed(2)} mm`]] : []),
+    ...accuracyRows(done),
     ['LNCC', `${similarity.before.toFixed(3)} → ${similarity.after.toFixed(3)}`],
-    [
-      'folds',
-      `${foldingPercent.toFixed(3)} % of the ${region}, ${Number.isNaN(ndvPercent) ? '' : `NDV ${ndvPercent.toFixed(4)} %, `}SDlogJ ${sdLogJ.toFixed(3)}`,
-    ],
+    foldsRow(done),
     ...(inverse ? [['inverse', describeInverse(inverse)]] : []),
     ['images', modality(intensities.fixed, intensities.moving)],
     [
@@ -60,6 +51,31 @@ export function summarise(done: Report, folder: string, reported: boolean): stri
     ['files', `${files.join(', ')} in ${folder}`],
   ]).join('\n');
 }
+
+/** What labels and landmarks say, where there are some. */
+export function accuracyRows({ dice, hd95, tre }: Pick<Report, 'dice' | 'hd95' | 'tre'>): string[][] {
+  const lost = hd95 && lostLabels(hd95);
+  const spread = (mean: number, sd: number) => `${mean.toFixed(2)} ± ${sd.toFixed(2)}`;
+  return [
+    ...(dice
+      ? [['Dice', `${dice.before.toFixed(3)} → ${dice.mean.toFixed(3)} (mean of ${Object.keys(dice.perLabel).length} labels)`]]
+      : []),
+    ...(hd95 ? [['HD95', lost ? `not defined: ${lost}` : `${hd95.mean.toFixed(2)} mm`]] : []),
+    ...(tre
+      ? [['TRE', `${spread(tre.before, tre.beforeSd)} → ${spread(tre.after, tre.afterSd)} mm, at most ${tre.afterMax.toFixed(2)} mm`]]
+      : []),
+  ];
+}
+
+export const foldsRow = ({
+  region,
+  foldingPercent,
+  ndvPercent,
+  sdLogJ,
+}: Pick<Report, 'region' | 'foldingPercent' | 'ndvPercent' | 'sdLogJ'>): string[] => [
+  'folds',
+  `${foldingPercent.toFixed(3)} % of the ${region}, ${Number.isNaN(ndvPercent) ? '' : `NDV ${ndvPercent.toFixed(4)} %, `}SDlogJ ${sdLogJ.toFixed(3)}`,
+];
 
 /** The kind of both images, each with the window of values that was compared. */
 function modality(fixed: IntensityWindow, moving: IntensityWindow): string {

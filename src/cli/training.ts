@@ -1,7 +1,7 @@
 // What plan and train-step share: the options of one training step, and the step that they describe.
 import { similarityJacobians } from '../models/cell.ts';
 import { adjoints } from '../deq/problem.ts';
-import { type CellName, cells } from '../models/cells.ts';
+import { cells } from '../models/cells.ts';
 import { adjointOf, traceTrainingStep, unitGrid } from '../train/step.ts';
 import { oneOf, type Options, size, UsageError, type Values, whole } from './args.ts';
 
@@ -14,7 +14,7 @@ export const above0 = (value: string): number => {
 export const trainingOptions = {
   cell: {
     value: 'deqreg|gradirn',
-    parse: oneOf(...(Object.keys(cells) as CellName[])),
+    parse: oneOf(...Object.keys(cells)),
     help: 'the update that is trained (default deqreg)',
   },
   similarity: {

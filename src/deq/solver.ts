@@ -88,6 +88,7 @@ export function andersonOptions(method: Method): Required<AndersonOptions> {
   checkOptions(method.method, method, optionsOf[method.method]);
   if (method.method === 'picard') return { window: 1, beta: method.damping ?? 1, ridge: 0, keeps: 'value' };
   const { window = 5, beta = 1, ridge = 1e-3, keeps = 'value' } = method;
+  if (keeps !== 'value' && keeps !== 'iterate') throw new Error(`anderson: keeps must be value or iterate, got ${keeps}`);
   return { window, beta, ridge, keeps };
 }
 

@@ -60,18 +60,21 @@ export class Gpu {
     });
   }
 
-  /** Opens a device with the adapter's full limits, or wraps a device that the caller made (its limits then hold). */
+  /**
+   * Opens a device whose buffers may be as large as the adapter can, all other limits being WebGPU's defaults, which kernels keep to; or wraps a
+   * device that the caller made (its limits then hold).
+   */
   static async open({ adapter, device, waiting = (work) => work }: Opened = {}): Promise<Gpu> {
     if (device) return new Gpu(device, describe(device.adapterInfo), false, waiting);
     if (!adapter)
       throw new Error('Gpu.open: no adapter: requestAdapter() found none; check the browser and its graphics driver, or give { device }');
-    const limits: Record<string, number> = {};
-    for (const name in adapter.limits) {
-      const value = adapter.limits[name as keyof GPUSupportedLimits];
-      if (typeof value === 'number') limits[name] = value;
-    }
+    const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
     const requiredFeatures = wantedFeatures.filter((name) => adapter.features.has(name));
-    const made = await adapter.requestDevice({ label: 'deqreg', requiredLimits: limits, requiredFeatures });
+    const made = await adapter.requestDevice({
+      label: 'deqreg',
+      requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
+      requiredFeatures,
+    });
     return new Gpu(made, describe(adapter.info), true, waiting);
   }
 
@@ -92,6 +95,7 @@ export class Gpu {
     return buffer;
   }
 
+  /** Destroys a buffer that `buffer` made, and takes it off the ledger. */
   release(buffer: GPUBuffer, tag: Tag): void {
     this.ledger.remove(tag, buffer.size);
     buffer.destroy();
@@ -213,6 +217,7 @@ export class Gpu {
     this.check();
   }
 
+  /** Ends all use: of a device that was opened here, everything goes with it, the buffers of schedules too; a caller's own stays. */
   close(): void {
     this.closed = true;
     if (this.owned) this.device.destroy();

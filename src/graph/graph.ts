@@ -98,6 +98,7 @@ export interface Node<A = any> {
   phase: number;
 }
 
+/** Values and the ops that make them, traced by calling ops inside `phase`: what `plan` counts and `Schedule` runs. It needs no device. */
 export class Graph {
   readonly nodes: Node[] = [];
   readonly phases: string[] = [];

@@ -28,13 +28,17 @@ export interface Timing {
 /** Of one submit: drivers take one that lasts for seconds for a hang, and reset the GPU. */
 const MOST_DISPATCHES = 64;
 
+/**
+ * A graph on a device: its buffers, pipelines and launches, all made by `build`, none while phases run. `upload`, `run` and `read` are called in
+ * the order of the work; `destroy` frees the buffers, which `Gpu.close` does too, of a device of its own.
+ */
 export class Schedule {
   /** What its buffers take on the device, all of them from `build` to `destroy`. */
   readonly ledger = new Ledger();
   private readonly phases = new Map<string, Phase>();
   private readonly buffers = new Map<Slot, GPUBuffer>();
   /** Whose value each buffer holds: a slot serves many tensors, and phases may be run in any order. */
-  private readonly held = new Map<Slot, Tensor>();
+  private held = new Map<Slot, Tensor>();
   private readonly owned: [GPUBuffer, Tag][] = [];
   private readonly readbacks: GPUBuffer[] = [];
   private readonly staging: GPUBuffer | undefined;
@@ -195,10 +199,8 @@ export class Schedule {
     if (!readback) throw new Error(`runAndRead: ${READBACKS} reads are under way already; await one first`);
     try {
       this.asked(`phase ${phase}`, () => {
-        this.submit(phase, (encoder) =>
-          tensors.forEach((t, i) =>
-            encoder.copyBufferToBuffer(this.bufferOf(t, 'runAndRead'), 0, readback, ends[i]! - bytesOf(t), bytesOf(t)),
-          ),
+        this.submit(phase, tensors, (encoder, buffers) =>
+          tensors.forEach((t, i) => encoder.copyBufferToBuffer(buffers[i]!, 0, readback, ends[i]! - bytesOf(t), bytesOf(t))),
         );
       });
       const data = await this.gpu.mapped(readback, bytes, (window) => new Float32Array(window.slice().buffer));
@@ -237,8 +239,7 @@ export class Schedule {
    */
   async profile(phase: string, repeats = 1): Promise<Timing[]> {
     this.check('profile');
-    const { commands, leaves } = this.phaseOf(phase);
-    leaves.forEach((tensor, slot) => this.held.set(slot, tensor));
+    const { commands } = this.begun(phase);
     const once = commands.map((c) => (pass: GPUComputePassEncoder) => dispatch(pass, c));
     const ms = await timePasses(this.gpu, Array.from({ length: repeats }, () => once).flat());
     return commands.map(({ label }, i) => ({ label, ms: Math.min(...ms.filter((_, j) => j % commands.length === i)) }));
@@ -251,17 +252,33 @@ export class Schedule {
     this.owned.length = 0;
   }
 
-  private submit(phase: string, atEnd?: (encoder: GPUCommandEncoder) => void): void {
+  /** A phase whose values are there, and the buffers of what is `wanted` of it; from here on the slots hold what it leaves. Throws, with all as before. */
+  private begun(phase: string, wanted: readonly Tensor[] = []) {
     this.gpu.check();
     const { commands, reads, leaves } = this.phaseOf(phase);
     reads.forEach((tensor) => this.bufferOf(tensor, `phase ${phase}`));
-    leaves.forEach((tensor, slot) => this.held.set(slot, tensor));
+    const before = this.held;
+    this.held = new Map([...before, ...leaves]);
+    try {
+      return { commands, buffers: wanted.map((tensor) => this.bufferOf(tensor, 'runAndRead')) };
+    } catch (error) {
+      this.held = before;
+      throw error;
+    }
+  }
+
+  private submit(
+    phase: string,
+    wanted: readonly Tensor[] = [],
+    atEnd?: (encoder: GPUCommandEncoder, buffers: readonly GPUBuffer[]) => void,
+  ): void {
+    const { commands, buffers } = this.begun(phase, wanted);
     for (let from = 0; from === 0 || from < commands.length; from += MOST_DISPATCHES) {
       const encoder = this.gpu.device.createCommandEncoder({ label: phase });
       const pass = encoder.beginComputePass({ label: phase });
       for (const command of commands.slice(from, from + MOST_DISPATCHES)) dispatch(pass, command);
       pass.end();
-      if (from + MOST_DISPATCHES >= commands.length) atEnd?.(encoder);
+      if (from + MOST_DISPATCHES >= commands.length) atEnd?.(encoder, buffers);
       this.gpu.device.queue.submit([encoder.finish()]);
     }
   }

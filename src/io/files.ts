@@ -9,6 +9,7 @@ import type { Affine } from './affine.ts';
 import { type DataList, parseDataList } from './data-list.ts';
 import { frameIn } from './data-path.ts';
 import type { DisplacementForm } from './displacement.ts';
+import { gunzip, isGzip } from './gunzip.ts';
 import { parseLandmarks, type Landmarks } from './landmarks.ts';
 import { HEADER_BYTES, parseHeader, type NiftiHeader } from './nifti-header.ts';
 import {
@@ -21,13 +22,11 @@ import {
   volumeSize,
   type DisplacementField,
 } from './nifti.ts';
+import { wantedOf } from './parse-volume.ts';
 import { parsePoints, type PointTable } from './points.ts';
 import { parseItkAffine } from './transform.ts';
 import type { Grid, Volume } from './volume.ts';
 
-/** Bytes after the image that a gzip stream may still hold; they are read (the checksum comes last) and dropped. */
-const SLACK = 16 * 2 ** 20;
-const MAX_DEFLATE_RATIO = 1032; // of the format itself
 const GZIP_BLOCK = 8 * 2 ** 20;
 
 /** Reads a 3-D image: .nii, or .hdr with .img (either may be named), each also gzipped; or a frame of a 4-D one: cine.nii.gz[9], counted from 0. */
@@ -37,25 +36,7 @@ export async function readVolume(path: string): Promise<Volume> {
   return parseNifti(path, buffer, image, frame);
 }
 
-/**
- * A 3-D image from the content of a single-file NIfTI, gzipped or not, as a server receives it; `name` begins the errors. More than `maxVoxels` are refused
- * by the header, before anything is decompressed; of a 4-D image, `frame` says which one, counted from 0. Values of uncompressed float32 lie in the bytes given.
- */
-export async function parseVolume(
-  name: string,
-  bytes: Uint8Array | ArrayBuffer,
-  { maxVoxels = Infinity, frame }: { maxVoxels?: number; frame?: number } = {},
-): Promise<Volume> {
-  const check = (header: NiftiHeader) => {
-    const [w, h, d] = volumeSize(name, frameOf(name, header, frame));
-    if (w * h * d > maxVoxels) throw new Error(`${name}: ${w}×${h}×${d} voxels; at most ${maxVoxels} are taken here`);
-  };
-  const content = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes;
-  const buffer = await decompressed(name, content, (start) => wantedOf(parseHeader(name, start), start, check));
-  return parseNifti(name, buffer, undefined, frame);
-}
-
-/** Reads a displacement field, values as stored: in ITK's form LPS mm, in the others voxels. */
+/** Reads a displacement field, values as stored in that form: LPS mm in ITK's, by default; `convertDisplacement` makes these of the others. */
 export async function readDisplacement(path: string, form: DisplacementForm = 'itk'): Promise<DisplacementField> {
   const { buffer, image } = await readNifti(path, (header) => displacementSize(path, header, form));
   return parseDisplacement(path, buffer, image, form);
@@ -84,18 +65,16 @@ export async function readDataList(path: string): Promise<DataList> {
 /** The bytes of a single file, or of a pair. `check` throws for a header that is not wanted, before any voxel is decompressed. */
 async function readNifti(path: string, check: (header: NiftiHeader) => void): Promise<{ buffer: ArrayBuffer; image?: ArrayBuffer }> {
   const headerPath = (await partner(path, /\.img(\.gz)?$/i, 'hdr')) ?? path;
-  const buffer = await inflate(headerPath, (start) => wantedOf(parseHeader(headerPath, start), start, check));
+  const buffer = await inflate(headerPath, (start) => {
+    const header = parseHeader(headerPath, start);
+    check(header);
+    return wantedOf(header, start);
+  });
   const { pair, offset, bytes } = parseHeader(headerPath, buffer);
   if (!pair) return { buffer };
   const imagePath = await partner(headerPath, /\.hdr(\.gz)?$/i, 'img');
   if (!imagePath) throw new Error(`${path}: header of a .hdr/.img pair, but its name does not end in .hdr`);
   return { buffer, image: await inflate(imagePath, () => offset + bytes) };
-}
-
-/** How many bytes of a file matter: of a single file header and voxels, of a pair's header what there is. */
-function wantedOf(header: NiftiHeader, start: ArrayBuffer, check: (header: NiftiHeader) => void): number {
-  check(header);
-  return header.pair ? start.byteLength : header.offset + header.bytes;
 }
 
 /** The other file of a pair, or undefined when `path` does not have the `ending`. Throws when there is none. */
@@ -109,48 +88,12 @@ async function partner(path: string, ending: RegExp, extension: 'hdr' | 'img'): 
 }
 
 /** The bytes of a file; of a gzipped one, as many as `wanted` says when it has seen the header. */
-const inflate = async (path: string, wanted: (start: ArrayBuffer) => number): Promise<ArrayBuffer> =>
-  decompressed(path, await readBytes(path), wanted);
-
-async function decompressed(path: string, bytes: Uint8Array, wanted: (start: ArrayBuffer) => number): Promise<ArrayBuffer> {
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b) return gunzip(path, bytes, wanted);
+async function inflate(path: string, wanted: (start: ArrayBuffer) => number): Promise<ArrayBuffer> {
+  const bytes = await readBytes(path);
+  if (isGzip(bytes)) return gunzip(path, bytes.length, createGunzip({ chunkSize: 2 ** 20 }).end(bytes), wanted);
   const whole = bufferOf(path, bytes);
   wanted(whole.slice(0, HEADER_BYTES[2]));
   return whole;
-}
-
-/** Memory is bounded by what the header claims, and that claim by what the compressed bytes can hold. */
-async function gunzip(path: string, bytes: Uint8Array, wanted: (start: ArrayBuffer) => number): Promise<ArrayBuffer> {
-  let start = new Uint8Array(0);
-  let out: Uint8Array<ArrayBuffer> | undefined;
-  let received = 0;
-  const begin = () => {
-    const need = wanted(start.buffer.slice(0, HEADER_BYTES[2]));
-    if (need > bytes.length * MAX_DEFLATE_RATIO) {
-      throw new Error(`${path}: truncated: its header asks for ${need} bytes, which ${bytes.length} compressed bytes cannot hold`);
-    }
-    out = new Uint8Array(need);
-    out.set(start.subarray(0, need));
-  };
-  const stream = createGunzip({ chunkSize: 2 ** 20 });
-  stream.end(bytes);
-  try {
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      if (!out) start = new Uint8Array(Buffer.concat([start, chunk]));
-      else if (received < out.length) out.set(chunk.subarray(0, out.length - received), received);
-      received += chunk.length;
-      if (!out && received >= HEADER_BYTES[2]) begin();
-      if (out && received > out.length + SLACK) throw new Error(`${path}: more than ${SLACK} bytes follow the image its header describes`);
-    }
-    if (!out) begin();
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (error instanceof RangeError) throw new Error(`${path}: cannot be held in memory (${message})`);
-    if (code === 'Z_BUF_ERROR') throw new Error(`${path}: truncated gzip stream (it ends after ${received} decompressed bytes)`);
-    if (code?.startsWith('Z_')) throw new Error(`${path}: corrupt gzip stream (${message})`);
-    throw error;
-  }
-  return received < out!.length ? out!.buffer.slice(0, received) : out!.buffer;
 }
 
 /** All bytes of a file that is not empty. */

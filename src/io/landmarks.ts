@@ -11,14 +11,13 @@ export interface Landmarks {
 
 /**
  * A table with the columns [name,] fixed i, j, k, moving i, j, k, separated by tabs, semicolons or commas. Fields may be
- * quoted. The first line is a header when none of its fields is a number; with columns that end in x, y, z in place of i, j, k the points are in LPS mm,
- * and become voxels by the images' grids. Throws `file:line: …` for a row that is not six numbers after an optional name.
+ * quoted. The first line is a header when none of its fields is a number; its names say by i, j, k (`fixed_i`, `i1`) that points are in voxels,
+ * or by x, y, z that they are in LPS mm, which become voxels by the images' grids. Throws `file:line: …` for other names, and for a row that is not six numbers after an optional name.
  */
 export function parseLandmarks(name: string, text: string, images?: { fixed: Grid; moving: Grid }): Landmarks {
   const { rows } = parseTable(text, 6);
   const header = rows.length && !rows[0].fields.some(isNumber) ? rows.shift()!.fields : undefined;
-  if (header) checkHeader(name, header);
-  const physical = header && /^(\w*x,\w*y,\w*z,?){2}$/i.test(header.slice(-6).join(','));
+  const physical = header && axesOf(name, header) === 'xyzxyz';
   if (physical && !images)
     throw new Error(`${name}:1: its columns are in mm, by x, y, z, which become voxels by the images' grids: give these too`);
   if (!rows.length) throw new Error(`${name}: no landmarks; expected lines of fixed i, j, k and moving i, j, k in voxels`);
@@ -46,8 +45,8 @@ export function parseLandmarks(name: string, text: string, images?: { fixed: Gri
   };
 }
 
-/** Throws on a header that says another order of the columns, or other units, than the ones that are read. */
-function checkHeader(name: string, header: string[]): void {
+/** The axes that a header's names say, `ijkijk` or `xyzxyz`. Throws on other ones, another order of the columns, or other units. */
+function axesOf(name: string, header: string[]): string {
   const [fixed, moving] = [/^(fix|target|reference)/i, /^(mov|source)/i].map((side) => header.findIndex((field) => side.test(field)));
   const expected = 'expected are [name,] fixed i, j, k, moving i, j, k in voxels, or fixed x, y, z, moving x, y, z in LPS mm';
   if (fixed! >= 0 && moving! >= 0 && moving! < fixed!)
@@ -57,6 +56,17 @@ function checkHeader(name: string, header: string[]): void {
   const physical = header.find((field) => /^[\w ]*[_ .([](mm|lps|ras)[)\]]?$/i.test(field));
   if (physical !== undefined)
     throw new Error(`${name}:1: its column ${physical} is named like no voxel index; ${expected}: name them fixed_x, …`);
+  const axes = header.slice(-6).map(axisOf).join('');
+  if (axes !== 'ijkijk' && axes !== 'xyzxyz')
+    throw new Error(`${name}:1: its columns are ${header.join(', ')}, which do not say in what the points are; ${expected}`);
+  return axes;
+}
+
+/** The axis that a column is named after: a letter of its own (`fixed_x`, `x1`, `Moving X`), or the last one (`fixedx`). */
+function axisOf(column: string): string {
+  const words = column.toLowerCase().match(/[a-z]+/g) ?? [];
+  const letter = words.find((word) => /^[ijkxyz]$/.test(word)) ?? words.map((word) => /[ijkxyz]$/.exec(word)?.[0]).find(Boolean);
+  return letter ?? '?';
 }
 
 /** The text that `parseLandmarks` reads, comma-separated. */

@@ -48,6 +48,20 @@ const REFUSED: Record<number, string> = {
 export const MAX_VOXELS = 2 ** 31;
 const MM_PER_UNIT: Record<number, number> = { [NIFTI1.UNITS_METER]: 1000, [NIFTI1.UNITS_MICRON]: 0.001 }; // else mm
 
+/** Other formats by what they begin with, and what makes NIfTI of them. */
+const FOREIGN: [RegExp, string][] = [
+  [/^[\s\S]{128}DICM/, 'but DICOM: dcm2niix converts it'],
+  [/^NRRD/, 'but NRRD: SimpleITK or Slicer converts it'],
+  [/^\s*(ObjectType|NDims)\b/, 'but MetaImage: SimpleITK or c3d converts it'],
+  [/^\0\0\0\x01\0\0[\s\S]{2}\0\0[\s\S]{2}\0\0[\s\S]{2}\0\0/, 'but FreeSurfer’s MGH: mri_convert converts it'],
+  [/^\x89HDF/, 'but HDF5, as MINC, or a composite transform of ITK'],
+  [/^PK/, 'but a zip archive'],
+];
+const foreign = (start: ArrayBuffer): string | undefined => {
+  const text = String.fromCharCode(...new Uint8Array(start, 0, HEADER_BYTES[1]));
+  return FOREIGN.find(([mark]) => mark.test(text))?.[1];
+};
+
 /**
  * Reads and validates the header at the start of `buffer` (single file or .hdr; what follows the header may be missing).
  * Errors begin with `name`. Format: https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h and nifti2.h
@@ -66,7 +80,7 @@ export function parseHeader(name: string, buffer: ArrayBuffer): NiftiHeader {
       : fail(
           sizes.includes(HEADER_BYTES[1])
             ? 'an Analyze 7.5 image, or a NIfTI header without its mark: convert it to NIfTI'
-            : 'not a NIfTI file (its header lacks the mark n+1, ni1, n+2 or ni2)',
+            : `not a NIfTI file ${foreign(buffer) ?? '(its header lacks the mark n+1, ni1, n+2 or ni2)'}`,
         );
   if (buffer.byteLength < HEADER_BYTES[version]) fail(`truncated header: ${buffer.byteLength} of ${HEADER_BYTES[version]} bytes`);
 

@@ -130,6 +130,10 @@ function textual(name: string, text: string): Stored[] {
 /** MATLAB's format 4, as ITK has it: each transform two columns of numbers, its parameters by the name of its type, then those named `fixed`. */
 function binary(name: string, bytes: Uint8Array): Stored[] {
   const refuse = (): never => {
+    if (/^\s*([-+.\de]+\s+){15}[-+.\de]+\s*$/i.test(String.fromCharCode(...bytes.subarray(0, 1000))))
+      throw new Error(
+        `${name}: no ITK transform but 16 numbers; if they are FLIRT's matrix, c3d_affine_tool -ref FIXED -src MOVING ${name} -fsl2ras -oitk OUT.txt makes one of it`,
+      );
     throw new Error(`${name}: no ITK transform: neither its text, which begins with #Insight Transform File, nor its .mat`);
   };
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,15 +1,20 @@
 // The learned cells by name, and what a trained one is.
-import type { CellOptions } from './cell.ts';
+import type { Graph } from '../graph/graph.ts';
+import type { Cell, CellOptions } from './cell.ts';
 import { deqreg } from './deqreg.ts';
 import { gradirn } from './gradirn.ts';
 import type { ParameterValues } from './parameters.ts';
 
-export const cells = { deqreg, gradirn };
-export type CellName = keyof typeof cells;
+/**
+ * A cell of one's own joins by `cells.mine = mine`; it is then trained, saved, read and solved under that name, like these. Its weights are
+ * the same for every `similarity` and `dtype`.
+ */
+export const cells: Record<string, (graph: Graph, options: CellOptions) => Cell> = { deqreg, gradirn };
 
 /** A trained cell: how it is traced, and its weights. */
 export interface Model {
-  cell: CellName;
+  /** Its name among `cells`. */
+  cell: string;
   channels: CellOptions['channels'];
   /** Width of the LNCC window of its force, in voxels of each level, odd. */
   window: number;

@@ -21,7 +21,7 @@ const castOp: Op<{ to: DType }> = {
 };
 
 /**
- * x stored as `to`; x itself if it is. f16 holds 1e-7 … 65504 with 3 digits: scale a loss whose gradient is smaller. Values beyond become
- * infinite, which solvers report as non-finite.
+ * x stored as `to`; x itself if it is. f16 holds 6.1e-5 … 65504 with 3 digits, and what is smaller with fewer, or as 0: scale a loss whose
+ * gradient is that small. Values beyond become infinite, which solvers report as non-finite.
  */
 export const cast = (x: Tensor, to: DType): Tensor => (x.dtype === to ? x : trace(castOp, [x], { to }));

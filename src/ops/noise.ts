@@ -1,4 +1,4 @@
-// Random fields made on the GPU, the same for the same seed.
+// Random fields made on the GPU, the same for the same seed on one adapter.
 import gaussianFieldSource from '../../kernels/gaussian_field.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { numel, type Op, type Shape, show, type Tensor, trace } from '../graph/graph.ts';

@@ -21,22 +21,17 @@ export const modalities = ['auto', 'mri', 'ct'] as const;
 /**
  * `auto`: CT where a thousandth of the values lies below −500 (air), but for the smallest, which may be a fill. CT → HU window; MRI and everything else →
  * from the smallest value to the 99.5th percentile of those above it, without a few values, or a fill that many voxels share, far below or above all others.
- * With a mask, values inside it decide. Throws when CT is asked for and the values are no HU.
+ * With a mask, the window is that of the values inside it; whether it is CT the whole volume says. Throws when CT is asked for and the values are no HU.
  */
 export function intensityWindow(data: Float32Array, modality: Modality | 'auto' = 'auto', mask?: Float32Array): IntensityWindow {
   const values = mask ? data.filter((_, v) => mask[v] !== 0) : data;
   let low = Infinity,
-    high = -Infinity,
-    lowest = 0,
-    air = 0;
+    high = -Infinity;
   for (let n = 0; n < values.length; n++) {
     const v = values[n]!;
-    if (v < low) [low, lowest] = [v, 0];
-    if (v === low) lowest++;
+    if (v < low) low = v;
     if (v > high) high = v;
-    if (v < CT_BELOW) air++;
   }
-  if (low < CT_BELOW) air -= lowest; // one value alone is what something was padded with, not air
   if (modality === 'ct' && (high <= CT.low || low >= CT.high)) {
     throw new Error(`modality ct: all values, ${low} to ${high}, lie outside its window of ${CT.low} to ${CT.high} HU; choose mri`);
   }
@@ -44,9 +39,24 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
     throw new Error(
       `modality ct: all values, ${low} to ${high}, are in a small part of its window of ${CT.low} to ${CT.high} HU; choose mri`,
     );
-  if (modality === 'ct' || (modality === 'auto' && air >= CT_SHARE * values.length)) return { modality: 'ct', ...CT };
+  if (modality === 'ct' || (modality === 'auto' && hasAir(data))) return { modality: 'ct', ...CT };
   const ends = withoutStrays(values, low, high);
   return { modality: 'mri', low: ends.low, high: percentile(values, 0.995, ends.low, ends.high) };
+}
+
+/** Do values lie as far below zero as air in CT does? */
+function hasAir(data: Float32Array): boolean {
+  let low = Infinity,
+    lowest = 0,
+    air = 0;
+  for (let n = 0; n < data.length; n++) {
+    const v = data[n]!;
+    if (v < low) [low, lowest] = [v, 0];
+    if (v === low) lowest++;
+    if (v < CT_BELOW) air++;
+  }
+  if (low < CT_BELOW) air -= lowest; // one value alone is what something was padded with, not air
+  return air >= CT_SHARE * data.length;
 }
 
 /** Values in a sample that tells what is far from all others, and the share of it, at either end, that may be. */

@@ -175,7 +175,7 @@ export function traceRegistration(
 /** Declares a model's weights on the graph. */
 function cellOf(graph: Graph, model: Model | undefined): Cell {
   if (!model) throw new Error('traceRegistration: method deq needs a model');
-  return cells[model.cell](graph, { channels: model.channels, similarity: 'exact' });
+  return cells[model.cell]!(graph, { channels: model.channels, similarity: 'exact' });
 }
 
 /**

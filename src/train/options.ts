@@ -2,7 +2,7 @@
 import { type Adjoint, adjoints } from '../deq/problem.ts';
 import { checkOptions } from '../graph/options.ts';
 import { type SimilarityJacobian, similarityJacobians } from '../models/cell.ts';
-import { type CellName, cells, type Model } from '../models/cells.ts';
+import { cells, type Model } from '../models/cells.ts';
 import { type Augmentation, augmentationFault, augmentations, synthetic } from './augment-options.ts';
 import { cosineRate, linearWarmUp, type LearningRate } from './learning-rate.ts';
 import type { LossOptions } from './step.ts';
@@ -14,7 +14,7 @@ export interface Stage {
 }
 
 export interface TrainOptions {
-  cell: CellName;
+  cell: string;
   /** Width of the cell at its full resolution. */
   channels: number;
   adjoint: Adjoint['adjoint'];

@@ -6,7 +6,7 @@ import type { Schedule } from '../graph/schedule.ts';
 import { voxelSpacing } from '../io/affine.ts';
 import { type Grid, voxelCount } from '../io/volume.ts';
 import type { Cell, CellOptions, LevelImages } from '../models/cell.ts';
-import { type CellName, cells } from '../models/cells.ts';
+import { cells } from '../models/cells.ts';
 import {
   adam,
   type AdamState,
@@ -53,7 +53,8 @@ export interface LossOptions {
 export interface TrainingStepOptions extends CellOptions {
   /** The grid of the images: that of the finest level. */
   grid: Grid;
-  cell: CellName;
+  /** Its name among `cells`. */
+  cell: string;
   adjoint: Adjoint;
   /** Coarsening of each level, coarse to fine, the last one 1 (default: one level). Each starts from the result of the one before. */
   levels?: readonly number[];
@@ -131,7 +132,7 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
   const inputs = Object.fromEntries(
     Object.entries({ fixed: shape, moving: shape, rate: [1], ...overlap }).map(([label, shape]) => [label, graph.input(label, shape)]),
   ) as unknown as TrainingStep['inputs'];
-  const cell = cells[name](graph, options);
+  const cell = cells[name]!(graph, options);
   const weights = [...cell.parameters.tensors.values()];
   const grids = factors.map((factor) => levelGrid(grid, levelSpacing(grid, factor)));
 

@@ -2,6 +2,7 @@
 import { readVolume } from '../../io/files.ts';
 import { encodeNifti } from '../../io/nifti.ts';
 import { imageType, labelType } from '../../io/stored-type.ts';
+import type { Volume } from '../../io/volume.ts';
 import { applyDisplacement, interpolations } from '../../register/apply.ts';
 import { checkReach } from '../../register/fields.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
@@ -22,13 +23,22 @@ export const options = {
   },
 } satisfies Options;
 
+/** A map of labels has fewer values than the image of anything. */
+const MOST_LABELS = 100;
+const seemLabels = (volume: Volume): boolean => isLabelMap(volume) && new Set(volume.data).size <= MOST_LABELS;
+
 export async function run(args: string[]): Promise<number> {
-  const { moving: movingPath, displacement: displacementPath, out, interpolation = 'linear' } = parse(options, args);
+  const { moving: movingPath, displacement: displacementPath, out, interpolation: asked } = parse(options, args);
+  const interpolation = asked ?? 'linear';
   checkOutput(out, { '--moving': movingPath, '--displacement': displacementPath });
   const [moving, displacement] = await Promise.all([readVolume(movingPath), readField(displacementPath)]);
-  warn(doubts([[movingPath, moving], [displacementPath, displacement]])); // prettier-ignore
+  warn(doubts([[movingPath, moving]]));
   warn(withoutNaN(movingPath, moving));
   const labels = interpolation === 'nearest';
+  if (!asked && seemLabels(moving))
+    warn([
+      `${movingPath}: seems to be a label map, and is interpolated linearly; --interpolation nearest keeps its labels apart, --interpolation linear says that it is none`,
+    ]);
   if (labels && (/int(32|64)$/.test(moving.dtype) || isLabelMap(moving))) checkWhole(movingPath, moving);
   within(`${displacementPath}, ${movingPath}`, () => checkReach(displacement, moving));
   await writeFromGpu(out, async (gpu) => {

@@ -1,10 +1,9 @@
 // deqreg compose: maps of space, one after another, as one displacement.
 import { identityAffine } from '../../io/affine.ts';
-import { readVolume } from '../../io/files.ts';
 import { encodeDisplacement } from '../../io/nifti.ts';
 import { checkReach, composeFields, fieldOfAffine, isAffine } from '../../register/fields.ts';
 import { type Options, parse, text, UsageError } from '../args.ts';
-import { outputName, readMap, writeFromGpu } from '../fields.ts';
+import { outputName, readGrid, readMap, writeFromGpu } from '../fields.ts';
 import { within } from '../inputs.ts';
 import { checkOutput } from '../outputs.ts';
 
@@ -34,7 +33,7 @@ export async function run(args: string[]): Promise<number> {
   const [first, second, grid] = await Promise.all([
     read(firstPath),
     secondPath === undefined ? undefined : read(secondPath),
-    like === undefined ? undefined : readVolume(like),
+    like === undefined ? undefined : readGrid(like),
   ]);
   const { path, map: start } = grid ? { path: like!, map: fieldOfAffine(identityAffine, grid) } : second!;
   if (isAffine(start)) throw new UsageError(`--like FILE is missing: ${path} is an affine, which has no grid`);

@@ -20,7 +20,7 @@ export const options = {
     value: forms.join('|'),
     parse: oneOf(...forms),
     required: true,
-    help: 'learn2reg: W×H×D×3, voxels i, j, k; ras: W×H×D×1×3, intent 1006, RAS mm',
+    help: 'learn2reg: W×H×D×3, voxels i, j, k, of fixed and moving images on one grid; ras: W×H×D×1×3, intent 1006, RAS mm',
   },
   fixed: {
     value: 'FILE',

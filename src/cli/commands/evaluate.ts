@@ -1,8 +1,10 @@
 // deqreg evaluate: every pair of a data list registered by every method, and all figures in one table, one file of JSON and one page.
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { version } from '../../../package.json';
 import type { Gpu } from '../../gpu/device.ts';
 import { type DataPair, dataSplits, pairsOf } from '../../io/data-list.ts';
+import { frameIn } from '../../io/data-path.ts';
 import { readDataList } from '../../io/files.ts';
 import { methods, type RegisterOptions, resolveOptions } from '../../register/options.ts';
 import { register } from '../../register/register.ts';
@@ -162,7 +164,7 @@ async function runAll({ pairs, methods, labels, affine, kept }: Jobs, journal: J
       let read = 0; // s
       for (const method of methods) {
         const { name, options, told } = method;
-        const key = JSON.stringify({ pair, told, labels, version, ...(kept && { kept: true }) });
+        const key = JSON.stringify({ pair, files: versionsOf(pair), told, labels, version, ...(kept && { kept: true }) });
         const before = journal.find(key);
         if (before) {
           runs.push(before);
@@ -222,6 +224,13 @@ async function registerPair(
   if (!folder) return deliver(gpu, inputs, registration, how);
   return withOutputs(folder, (write) => deliver(gpu, inputs, registration, { ...how, write }), OF_A_RUN);
 }
+
+/** What of a pair's files tells whether they are still the same: size and time. */
+const versionsOf = (pair: DataPair): string[] =>
+  Object.values(pathsOf(pair)).flatMap((path) => {
+    const found = path === undefined ? undefined : statSync(frameIn(path).file, { throwIfNoEntry: false });
+    return found ? [`${found.size} ${found.mtimeMs}`] : [];
+  });
 
 async function timed<T>(work: () => Promise<T>, tell: (seconds: number) => void): Promise<T> {
   const started = performance.now();

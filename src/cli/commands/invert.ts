@@ -1,9 +1,8 @@
 // deqreg invert: the displacement from moving points back to fixed points.
-import { readVolume } from '../../io/files.ts';
 import { encodeDisplacement } from '../../io/nifti.ts';
 import { checkReach, invert } from '../../register/fields.ts';
 import { type Options, parse, text } from '../args.ts';
-import { describeInverse, outputName, readField, writeFromGpu } from '../fields.ts';
+import { describeInverse, outputName, readField, readGrid, writeFromGpu } from '../fields.ts';
 import { warn, within } from '../inputs.ts';
 import { noInverse } from '../metrics.ts';
 import { checkOutput } from '../outputs.ts';
@@ -28,7 +27,7 @@ export const options = {
 export async function run(args: string[]): Promise<number> {
   const { displacement, out, like } = parse(options, args);
   checkOutput(out, { '--displacement': displacement, '--like': like });
-  const [field, grid] = await Promise.all([readField(displacement), like === undefined ? undefined : readVolume(like)]);
+  const [field, grid] = await Promise.all([readField(displacement), like === undefined ? undefined : readGrid(like)]);
   if (grid) within(`${displacement}, ${like}`, () => checkReach(field, grid));
   await writeFromGpu(out, async (gpu) => {
     const inverse = await invert(gpu, field, { grid });

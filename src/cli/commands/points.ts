@@ -1,10 +1,10 @@
 // deqreg points: points through a displacement.
 import { basename, dirname } from 'node:path';
 import { applyAffine, invertAffine, lpsOf } from '../../io/affine.ts';
-import { readPoints, readVolume } from '../../io/files.ts';
+import { readPoints } from '../../io/files.ts';
 import { transformPoints } from '../../register/points.ts';
 import { type Options, parse, text, UsageError } from '../args.ts';
-import { readField } from '../fields.ts';
+import { readField, readGrid } from '../fields.ts';
 import { warn } from '../inputs.ts';
 import { checkOutput, withOutputs } from '../outputs.ts';
 
@@ -29,7 +29,7 @@ export async function run(args: string[]): Promise<number> {
   const [table, field, grid] = await Promise.all([
     readPoints(path),
     readField(displacement),
-    like === undefined ? undefined : readVolume(like),
+    like === undefined ? undefined : readGrid(like),
   ]);
   if (table.voxels && !grid)
     throw new UsageError(`--like FILE is missing: ${path} has voxels i, j, k; of which image shall they become voxels?`);

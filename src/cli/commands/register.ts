@@ -38,7 +38,11 @@ export const options = {
   'fixed-seg': { value: 'FILE', parse: text, help: 'labels on the fixed grid, to measure Dice and HD95' },
   'moving-seg': { value: 'FILE', parse: text, help: 'labels on the moving grid; alone, as of an atlas, they are only warped' },
   labels: { value: 'L,L,…', parse: list(label), help: 'labels that count (default: all that are in both, except 0)' },
-  landmarks: { value: 'CSV', parse: text, help: 'a header, then [name,] fixed i,j,k, moving i,j,k in voxels, to measure TRE' },
+  landmarks: {
+    value: 'CSV',
+    parse: text,
+    help: 'lines of [name,] fixed i,j,k, moving i,j,k in voxels, or by a header of fixed_x, …, moving_z in LPS mm, to measure TRE',
+  },
   'fixed-mask': { value: 'FILE', parse: text, help: 'where the fixed image counts (values above 0): in the similarity, folds and SDlogJ' },
   'moving-mask': { value: 'FILE', parse: text, help: 'where the moving image counts, in the similarity' },
   modality: {

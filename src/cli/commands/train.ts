@@ -7,7 +7,7 @@ import { adjoints } from '../../deq/problem.ts';
 import { adapterName, mebibytes } from '../../gpu/device.ts';
 import { readBytes, readDataList, writeAtomic } from '../../io/files.ts';
 import { similarityJacobians } from '../../models/cell.ts';
-import { type CellName, cells, type Model } from '../../models/cells.ts';
+import { cells, type Model } from '../../models/cells.ts';
 import { encodeModel } from '../../register/model.ts';
 import { type Checkpoint, encodeCheckpoint, parseCheckpoint, valuesOf } from '../../train/checkpoint.ts';
 import { defaults, type GivenTrainOptions, modelOf, resolveTrainOptions, totalSteps, type TrainOptions } from '../../train/options.ts';
@@ -37,7 +37,7 @@ export const options = {
   show: { help: 'print the settings as JSON, and stop' },
   cell: {
     value: Object.keys(cells).join('|'),
-    parse: oneOf(...(Object.keys(cells) as CellName[])),
+    parse: oneOf(...Object.keys(cells)),
     help: `the update that is trained (default ${defaults.cell})`,
   },
   channels: { value: 'N', parse: whole, help: `width of the cell at full resolution (default ${defaults.channels})` },
@@ -94,6 +94,8 @@ export async function run(args: string[]): Promise<number> {
     throw new UsageError(
       `--out: ${path(CHECKPOINT)} is the checkpoint of another run; go on with it by --resume, or choose another folder`,
     );
+  const others = resume ? [] : [LOG, MODEL, PAGE].filter((file) => existsSync(path(file)));
+  if (others.length) throw new UsageError(`--out: ${out} has ${others.join(', ')}, which this run would replace; choose another folder`);
   if (resume && !existsSync(path(CHECKPOINT))) throw new UsageError(`--resume: there is no ${path(CHECKPOINT)}`);
   const from = resume ? parseCheckpoint(path(CHECKPOINT), await readBytes(path(CHECKPOINT))) : undefined;
 

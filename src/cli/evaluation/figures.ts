@@ -7,11 +7,13 @@ export const figures = {
   hd95: { column: 'hd95_mm', title: 'HD95 (mm)', digits: 2, of: ({ hd95 }) => hd95?.mean },
   treBefore: { column: 'tre_before_mm', title: 'TRE before (mm)', digits: 2, of: ({ tre }) => tre?.before },
   tre: { column: 'tre_mm', title: 'TRE (mm)', digits: 2, of: ({ tre }) => tre?.after },
+  treSd: { column: 'tre_sd_mm', title: 'TRE sd (mm)', digits: 2, of: ({ tre }) => tre?.afterSd },
   lnccBefore: { column: 'lncc_before', title: 'LNCC before', digits: 3, of: ({ similarity }) => similarity.before },
   lncc: { column: 'lncc', title: 'LNCC', digits: 3, of: ({ similarity }) => similarity.after },
   folds: { column: 'folds_percent', title: 'Folds (%)', digits: 3, of: ({ foldingPercent }) => foldingPercent },
   ndv: { column: 'ndv_percent', title: 'NDV (%)', digits: 4, of: ({ ndvPercent }) => ndvPercent },
   sdLogJ: { column: 'sdlogj', title: 'SDlogJ', digits: 3, of: ({ sdLogJ }) => sdLogJ },
+  sdLogJLearn2Reg: { column: 'sdlogj_learn2reg', title: 'SDlogJ of Learn2Reg', digits: 4, of: ({ sdLogJLearn2Reg }) => sdLogJLearn2Reg },
   secondsRegistration: {
     column: 'seconds_registration',
     title: 'Registration (s)',

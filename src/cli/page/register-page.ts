@@ -1,7 +1,7 @@
 // The script of the page that `deqreg page` writes: whoever opens it chooses NIfTI files, which are registered right there, as the command does.
 import { Gpu } from '../../gpu/device.ts';
 import { parseLandmarks } from '../../io/landmarks.ts';
-import { parseNifti } from '../../io/nifti.ts';
+import { parseVolume } from '../../io/parse-volume.ts';
 import type { Volume } from '../../io/volume.ts';
 import { type AffineMode, affineModes } from '../../register/affine.ts';
 import { phantom } from '../../register/phantom.ts';
@@ -9,7 +9,7 @@ import { type Progress, register } from '../../register/register.ts';
 import { checkInputs, type Contents, type InputPaths } from '../inputs.ts';
 import type { Write } from '../outputs.ts';
 import { div, element } from '../report/dom.ts';
-import { gunzip, gzip, pack } from '../report/codec.ts';
+import { gzip, pack } from '../report/codec.ts';
 import { deliver } from '../results.ts';
 import { stageOf } from '../stages.ts';
 
@@ -81,15 +81,7 @@ async function openGpu(): Promise<Gpu> {
   return opened;
 }
 
-async function readVolume(file: File): Promise<Volume> {
-  const whole = await file.arrayBuffer();
-  const [first, second] = new Uint8Array(whole.slice(0, 2));
-  if (first !== 0x1f || second !== 0x8b) return parseNifti(file.name, whole);
-  const bytes = await gunzip(whole).catch(() => {
-    throw new Error(`${file.name}: the browser cannot decompress it: corrupt, truncated or in several parts; choose the uncompressed .nii`);
-  });
-  return parseNifti(file.name, bytes);
-}
+const readVolume = async (file: File): Promise<Volume> => parseVolume(file.name, await file.arrayBuffer());
 
 /** What the chosen files hold, and their names. */
 async function chosen(): Promise<[InputPaths, Contents]> {

@@ -2,7 +2,7 @@
 // Weinberger et al., IEEE Trans. Image Process. 2000), which gzip then shrinks by a third more than the bytes themselves; and that as base64.
 
 export const gzip = (bytes: BlobPart): Promise<ArrayBuffer> => piped(bytes, new CompressionStream('gzip'));
-export const gunzip = (bytes: BlobPart): Promise<ArrayBuffer> => piped(bytes, new DecompressionStream('gzip'));
+const gunzip = (bytes: BlobPart): Promise<ArrayBuffer> => piped(bytes, new DecompressionStream('gzip'));
 
 const piped = (bytes: BlobPart, stream: CompressionStream | DecompressionStream): Promise<ArrayBuffer> =>
   new Response(new Blob([bytes]).stream().pipeThrough(stream)).arrayBuffer();
