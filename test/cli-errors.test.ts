@@ -112,7 +112,7 @@ const wrongUsage: [string, string | RegExp][] = [
   ['', 'no command; deqreg --help lists them'],
   [
     'align',
-    'unknown command align; there are register, evaluate, apply, jacobian, invert, compose, convert, points, models, phantom, page, train, plan, train-step, info, setup, quickstart',
+    'unknown command align; there are register, evaluate, measure, apply, jacobian, invert, compose, convert, points, models, phantom, page, train, plan, train-step, info, setup, quickstart',
   ],
   ['register --fixed good.nii.gz --out o', '--moving FILE is missing'],
   [`register ${pair}`, '--out DIR is missing'],

@@ -21,7 +21,7 @@ export const modalities = ['auto', 'mri', 'ct'] as const;
 /**
  * `auto`: CT where a thousandth of the values lies below −500 (air), but for the smallest, which may be a fill. CT → HU window; MRI and everything else →
  * from the smallest value to the 99.5th percentile of those above it, without a few values, or a fill that many voxels share, far below or above all others.
- * With a mask, the window is that of the values inside it; whether it is CT the whole volume says. Throws when CT is asked for and the values are no HU.
+ * With a mask, the window is that of the values inside it; it is CT if air is there, or in the whole volume. Throws when CT is asked for and the values are no HU.
  */
 export function intensityWindow(data: Float32Array, modality: Modality | 'auto' = 'auto', mask?: Float32Array): IntensityWindow {
   const values = mask ? data.filter((_, v) => mask[v] !== 0) : data;
@@ -39,7 +39,7 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
     throw new Error(
       `modality ct: all values, ${low} to ${high}, are in a small part of its window of ${CT.low} to ${CT.high} HU; choose mri`,
     );
-  if (modality === 'ct' || (modality === 'auto' && hasAir(data))) return { modality: 'ct', ...CT };
+  if (modality === 'ct' || (modality === 'auto' && (hasAir(data) || hasAir(values)))) return { modality: 'ct', ...CT };
   const ends = withoutStrays(values, low, high);
   return { modality: 'mri', low: ends.low, high: percentile(values, 0.995, ends.low, ends.high) };
 }

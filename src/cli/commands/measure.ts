@@ -21,7 +21,7 @@ export const options = {
   form: {
     value: forms.join('|'),
     parse: oneOf(...forms),
-    help: `${forms.map((form) => `${form}: ${displacementForms[form].description}`).join('; ')} (default itk)`,
+    help: `itk (default): ${displacementForms.itk.layout}, LPS mm; learn2reg: W×H×D×3, voxels i, j, k, both images on one grid; ras: intent 1006, RAS mm`,
   },
   fixed,
   moving,
