@@ -3,7 +3,7 @@
 // FULL and lies in y. One invocation: LANES values in a row, one where an operand is SCALAR; `spatial` such items; z runs over N·C.
 // @use index
 // @use reals$LANES
-// @const OP: u32        which f
+// @const OP: u32        which f: AXPBY, MUL or DIV
 // @const KIND_A: u32    how a lies over y: FULL, CHANNEL or SCALAR
 // @const KIND_B: u32    how b does
 // @const IN_PLACE: u32  the operand that lies in y, 1 or 2
@@ -16,6 +16,7 @@ struct Params { spatial: u32, channels: u32, alpha: f32, beta: f32 }
 
 const FULL = 0u;
 const CHANNEL = 1u;
+const SCALAR = 2u;
 
 fn place(kind: u32, s: u32, z: u32) -> u32 {
   if (kind == FULL) { return z * params.spatial + s; }
@@ -23,10 +24,14 @@ fn place(kind: u32, s: u32, z: u32) -> u32 {
   return 0u;
 }
 
+const AXPBY = 0u;
+const MUL = 1u;
+const DIV = 2u;
+
 fn f(p: f32, q: f32) -> f32 {
   switch OP {
-    case 0u: { return params.alpha * p + params.beta * q; }
-    case 1u: { return p * q; }
+    case AXPBY: { return params.alpha * p + params.beta * q; }
+    case MUL: { return p * q; }
     default: { return p / q; }
   }
 }

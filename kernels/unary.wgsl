@@ -2,25 +2,35 @@
 // cut to 0…1. One invocation: LANES values in a row; `count` such items.
 // @use index
 // @use reals$LANES
-// @const OP: u32  which f
+// @const OP: u32  which f, as named below
 alias real = f32; // storage
 struct Params { count: u32, factor: f32, offset: f32 }
 @group(0) @binding(0) var<storage, read> x: array<reals>;
 @group(0) @binding(1) var<storage, read_write> y: array<reals>;
 @group(0) @binding(2) var<uniform> params: Params;
 
+const SCALE = 0u;
+const SQUARE = 1u;
+const SQRT = 2u;
+const EXP = 3u;
+const LOG = 4u;
+const ABS = 5u;
+const RECIPROCAL = 6u;
+const SIGN = 7u;
+const WINDOW = 8u;
+
 fn f(v: f32) -> f32 {
   switch OP {
-    case 0u: { return params.factor * v + params.offset; }
-    case 1u: { return v * v; }
-    case 2u: { return sqrt(v); }
-    case 3u: { return exp(v); }
-    case 4u: { // NaN below 0 and −∞ at 0, by their bits: a driver's own log may be finite there
+    case SCALE: { return params.factor * v + params.offset; }
+    case SQUARE: { return v * v; }
+    case SQRT: { return sqrt(v); }
+    case EXP: { return exp(v); }
+    case LOG: { // NaN below 0 and −∞ at 0, by their bits: a driver's own log may be finite there
       return select(log(v), bitcast<f32>(select(0x7fc00000u, 0xff800000u, v == 0.0)), !(v > 0.0));
     }
-    case 5u: { return abs(v); }
-    case 6u: { return 1.0 / v; }
-    case 7u: { return sign(v); }
+    case ABS: { return abs(v); }
+    case RECIPROCAL: { return 1.0 / v; }
+    case SIGN: { return sign(v); }
     default: { return clamp(params.factor * v + params.offset, 0.0, 1.0); }
   }
 }

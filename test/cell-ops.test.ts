@@ -1,7 +1,7 @@
 // What learned cells are built of, where the generic tests do not look: activations far out and at NaN, statistics of hard inputs, refusals.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { elu, Graph, instanceNorm, leakyRelu, relu, sigmoid, tanh, weightNorm } from '../src/index.ts';
+import { elu, gaussian, Graph, instanceNorm, leakyRelu, relu, sigmoid, tanh, weightNorm } from '../src/index.ts';
 import { evaluate } from './gpu.ts';
 import { reference } from './reference/index.ts';
 import { map, type NdArray, ndarray, relativeError, uniform } from './reference/ndarray.ts';
@@ -80,6 +80,9 @@ test('what does not fit is refused, with the shapes', () => {
       () => weightNorm(v, three),
       /weightNorm: g needs one value for each of the 8 output channels of v \[8,4,3,3,3\], got \[3\]/,
     );
+    const long = graph.input('long', [1, 1, 1, 1, 400]);
+    assert.throws(() => gaussian(long, 84), /gaussian: sigma 84 along an axis of 400 voxels; at most 83 voxels there: resize first/);
+    gaussian(graph.input('short', [1, 1, 1, 1, 251]), [1000, 0, 0]);
     assert.throws(() => leakyRelu(x, -1), /leakyRelu: the slope must be ≥ 0, got -1/);
     assert.throws(() => elu(x, NaN), /elu: the alpha must be ≥ 0, got NaN/);
   });

@@ -49,6 +49,8 @@ test('a schedule refuses what is not there, and all else before a read has ended
     await rejection(schedule.runAndRead('b', [graph.tensor('result', 'large', [65], 'activation', 'f32')])),
     /have 260 bytes together, at most 256/,
   );
+  assert.match(await rejection(schedule.runAndRead('b', [new Graph().input('other', [1])])), /other/);
+  assert.match(await rejection(schedule.read(state)), /^read reads state \[8\], which nothing has written yet/, 'b has not run');
   schedule.destroy();
 });
 

@@ -8,7 +8,7 @@ import type { Case } from '../../test/data.ts';
 import { ELASTIX, elastixField, elastixVersion, hasElastix, runElastix } from './elastix.ts';
 import { readField, type Proof } from './field.ts';
 import { hasItkWasm, ITK_WASM, itkWasmField, itkWasmVersion, runItkWasm } from './itk_wasm.ts';
-import { command, jsonOf, pythonWithTorch, torchThreads } from './process.ts';
+import { command, jsonOf, pythonWithTorch, torchThreads, torchVersion } from './process.ts';
 
 export interface Timed {
   /** Of the whole command. */
@@ -162,7 +162,7 @@ function torchMethod(program: string, script: string, extra: readonly string[] |
     },
     field: async (_, { fixed }, out) => ({ u: await readField(field(out), fixed) }),
     told: own
-      ? `LNCC (window 9) and diffusion, Adam on a displacement at every voxel, levels 8, 4 and 2, 60 steps each, λ 0.3: [${basename(script)}](../peers/${basename(script)})${
+      ? `torch ${torchVersion(program)}; LNCC (window 9) and diffusion, Adam on a displacement at every voxel, levels 8, 4 and 2, 60 steps each, λ 0.3: [${basename(script)}](../peers/${basename(script)})${
           extra
             ? `, \`${extra.join(' ')}\``
             : Object.entries(twinOptions)

@@ -57,6 +57,9 @@ export const jsonOf = ({ stdout }: Finished): any => JSON.parse(stdout.slice(std
 /** All cores for a script in PyTorch, whose own choice may be fewer. */
 export const torchThreads = (): string[] => ['--threads', String(availableParallelism())];
 
+export const torchVersion = (python: string): string =>
+  spawnSync(python, ['-c', 'import torch; print(torch.__version__)'], { encoding: 'utf8' }).stdout.trim();
+
 /** A Python that has PyTorch: the one given, or else a distribution's own, or the first on the path. */
 export const pythonWithTorch = (given?: string): string | undefined =>
   (given ? [given] : ['/usr/bin/python3', 'python3']).find((program) => runs(program, '-c', 'import numpy, torch'));

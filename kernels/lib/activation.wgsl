@@ -1,12 +1,13 @@
 // Activations and their derivatives from the output, so that the input need not be kept. The constant ACTIVATION chooses; NEGATIVE is the
 // slope of leaky ReLU and the α of ELU. Nothing overflows: exp is only taken of values ≤ 0. NaN stays NaN,
 // found by its bits: a driver may assume that there is none, and one's exp makes a number of it.
-// @const ACTIVATION: u32  which, as numbered below
+// @const ACTIVATION: u32  which, as named below
 // @const NEGATIVE: f32    slope of leaky ReLU, α of ELU
 const RELU = 0u;
 const LEAKY_RELU = 1u;
 const ELU = 2u;
 const TANH = 3u;
+const SIGMOID = 4u;
 
 fn activate(v: f32) -> f32 {
   if ((bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u) { return v; }

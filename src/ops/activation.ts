@@ -8,17 +8,17 @@ import { flatItems } from './launch.ts';
 const activationKernel = kernel('activation', activationSource);
 const activationDxKernel = kernel('activation_dx', activationDxSource);
 
-/** The order is that of the constants in kernels/lib/activation.wgsl. */
-const activations = ['relu', 'leakyRelu', 'elu', 'tanh', 'sigmoid'] as const;
+/** What kernels/lib/activation.wgsl calls them. */
+const names = { relu: 'RELU', leakyRelu: 'LEAKY_RELU', elu: 'ELU', tanh: 'TANH', sigmoid: 'SIGMOID' };
 /** `negative`: the slope of leakyRelu, the α of elu; 0 for the others. */
 export interface Activation {
-  f: (typeof activations)[number];
+  f: keyof typeof names;
   negative: number;
 }
 
 /** What kernels/lib/activation.wgsl wants to know. */
 export const activationConstants = ({ f, negative }: Activation): Constants => ({
-  ACTIVATION: activations.indexOf(f),
+  ACTIVATION: names[f],
   NEGATIVE: negative,
 });
 

@@ -93,17 +93,26 @@ const GAUSSIAN_RUN = 4;
 /** The same along W. On a GPU one, for neighbours to make neighbours. */
 const GAUSSIAN_RUN_OF_ROWS: Record<Processor, number> = { cpu: 8, gpu: 1 };
 
+/** A kernel keeps this many neighbours to either side in registers: WGSL promises 8 KiB of them. */
+const MOST_RADIUS = 250;
+/** Of the filter, in voxels: what lies beyond all of the axis counts nowhere. */
+const radiusOf = (sigma: number, n: number): number => Math.min(Math.ceil(3 * sigma), n - 1);
+
 const gaussianOp: Op<GaussianAttrs> = {
   name: 'gaussian',
-  shape([x]) {
+  shape([x], { axis, sigma }) {
     volume('gaussian', 'x', x!);
+    if (radiusOf(sigma, along(x!, axis).n) > MOST_RADIUS)
+      throw new Error(
+        `gaussian: sigma ${sigma} along an axis of ${along(x!, axis).n} voxels; at most ${Math.floor(MOST_RADIUS / 3)} voxels there: resize first`,
+      );
     return [x!];
   },
   launch({ inputs: [x], outputs: [y], attrs: { axis, sigma, transpose }, processor }) {
     const { n, inner } = along(x!.shape, axis);
     const sideways = processor === 'gpu' && axis === 0;
     const run = axis === 0 ? GAUSSIAN_RUN_OF_ROWS[processor] : GAUSSIAN_RUN;
-    const radius = Math.ceil(3 * sigma);
+    const radius = radiusOf(sigma, n);
     const half = Array.from({ length: radius + 1 }, (_, k) => Math.exp(-(k ** 2) / (2 * sigma * sigma)));
     const total = 2 * half.reduce((a, b) => a + b) - half[0]!;
     const weights = half.map((weight) => weight / total);

@@ -10,9 +10,8 @@ import { reduceTo, sum } from './reduce.ts';
 const unaryKernel = kernel('unary', unarySource);
 const binaryKernel = kernel('binary', binarySource);
 
-/** The order is that of the switch in kernels/unary.wgsl. */
-const functions = ['scale', 'square', 'sqrt', 'exp', 'log', 'abs', 'reciprocal', 'sign', 'window'] as const;
-type Function = (typeof functions)[number];
+/** In capitals a constant of kernels/unary.wgsl. */
+type Function = 'scale' | 'square' | 'sqrt' | 'exp' | 'log' | 'abs' | 'reciprocal' | 'sign' | 'window';
 interface UnaryAttrs {
   f: Function;
   factor: number;
@@ -24,7 +23,7 @@ function unaryLaunch(x: Tensor, y: Tensor, f: Function, factor: number, offset: 
   const { constants, groups, count } = flatItems(numel(x.shape));
   return {
     kernel: unaryKernel,
-    constants: { ...constants, OP: functions.indexOf(f) },
+    constants: { ...constants, OP: f.toUpperCase() },
     groups,
     bindings: { x, y },
     params: { count, factor, offset },
@@ -81,7 +80,7 @@ export function subtractScalar(x: Tensor, s: Tensor, y: Tensor): Dispatch {
   return {
     kernel: binaryKernel,
     groups,
-    constants: { ...constants, OP: 0, KIND_A: 0, KIND_B: 2, IN_PLACE: 0, LANES: 1 },
+    constants: { ...constants, OP: 'AXPBY', KIND_A: 'FULL', KIND_B: 'SCALAR', IN_PLACE: 0, LANES: 1 },
     bindings: { a: x, b: s, y },
     params: { spatial, channels: 1, alpha: 1, beta: -1 },
   };
@@ -98,6 +97,7 @@ const detachOp: Op<object> = {
 /** x, counted as a constant: gradients stop here. */
 export const detach = (x: Tensor): Tensor => trace(detachOp, [x], {});
 
+/** In capitals a constant of kernels/binary.wgsl. */
 type BinaryFunction = 'axpby' | 'mul' | 'div';
 interface BinaryAttrs {
   f: BinaryFunction;
@@ -128,16 +128,15 @@ const binaryOp: Op<BinaryAttrs> = {
     const split = kinds.includes('CHANNEL');
     const z = split ? out!.shape[0]! * out!.shape[1]! : 1;
     const { constants, groups, count } = flatItems(numel(out!.shape) / z, z, kinds.includes('SCALAR') ? 1 : undefined);
-    const code = (kind: string) => ['FULL', 'CHANNEL', 'SCALAR'].indexOf(kind);
     return [
       {
         kernel: binaryKernel,
         groups,
         constants: {
           ...constants,
-          OP: ['axpby', 'mul', 'div'].indexOf(f),
-          KIND_A: code(kinds[0]!),
-          KIND_B: code(kinds[1]!),
+          OP: f.toUpperCase(),
+          KIND_A: kinds[0]!,
+          KIND_B: kinds[1]!,
           IN_PLACE: 0,
         },
         bindings: { a: x!, b: y!, y: out! },
