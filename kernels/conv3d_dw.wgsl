@@ -24,8 +24,9 @@ struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u
 @group(0) @binding(4) var<uniform> params: Params;
 
 const VALUES = TILE * K * K; // weights of one output in a workgroup
-const_assert VALUES < WG;
-var<workgroup> shared_sums: array<f32, WG * (VALUES + 1u)>;
+const HALF = WG / 2u; // of the invocations have room for their sums at a time: 16 KiB are what every device has
+const_assert VALUES < HALF;
+var<workgroup> shared_sums: array<f32, HALF * (VALUES + 1u)>;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -114,19 +115,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 
   let weights = params.row * K * K * K;
   let chunk = group.y * params.outputs * (weights + 1u);
+  let own = local % HALF * (VALUES + 1u);
   for (var o = 0u; o < 4u; o++) { // @unroll
-    for (var i = 0u; i < TILE; i++) { // @unroll
-      for (var kh = 0u; kh < K; kh++) { // @unroll
-        for (var kw = 0u; kw < K; kw++) { // @unroll
-          shared_sums[local * (VALUES + 1u) + (i * K + kh) * K + kw] = sum[i][kh][kw][o];
+    for (var turn = 0u; turn < 2u; turn++) { // @unroll
+      if (local / HALF != turn) { // the upper half of the invocations, then the lower
+        for (var i = 0u; i < TILE; i++) { // @unroll
+          for (var kh = 0u; kh < K; kh++) { // @unroll
+            for (var kw = 0u; kw < K; kw++) { // @unroll
+              let at = own + (i * K + kh) * K + kw;
+              shared_sums[at] = select(0.0, shared_sums[at], turn == 1u) + sum[i][kh][kw][o];
+            }
+          }
         }
+        shared_sums[own + VALUES] = select(0.0, shared_sums[own + VALUES], turn == 1u) + bias[o];
       }
+      workgroupBarrier();
     }
-    shared_sums[local * (VALUES + 1u) + VALUES] = bias[o];
-    workgroupBarrier();
     if (local <= VALUES && first_o + o < params.outputs) {
       var total = 0.0;
-      for (var j = 0u; j < WG; j++) { total += shared_sums[j * (VALUES + 1u) + local]; }
+      for (var j = 0u; j < HALF; j++) { total += shared_sums[j * (VALUES + 1u) + local]; }
       let i = first_i + local / (K * K);
       if (local == VALUES) {
         if (kd == 0u && first_i == 0u) { partials[chunk + params.outputs * weights + first_o + o] = total; }

@@ -235,11 +235,13 @@ export class Schedule {
 
   /**
    * GPU time of every dispatch of a phase, from timestamps; each dispatch in a pass of its own. For benches. The phase runs `repeats` times
-   * in one submit, so that a GPU need not wait for the CPU and keeps its clock; the shortest time of each dispatch counts.
+   * in one submit, so that a GPU need not wait for the CPU and keeps its clock; the shortest time of each dispatch counts. Inputs need not be there.
    */
   async profile(phase: string, repeats = 1): Promise<Timing[]> {
     this.check('profile');
-    const { commands } = this.begun(phase);
+    this.gpu.check();
+    const { commands, leaves } = this.phaseOf(phase);
+    leaves.forEach((tensor, slot) => this.held.set(slot, tensor));
     const once = commands.map((c) => (pass: GPUComputePassEncoder) => dispatch(pass, c));
     const ms = await timePasses(this.gpu, Array.from({ length: repeats }, () => once).flat());
     return commands.map(({ label }, i) => ({ label, ms: Math.min(...ms.filter((_, j) => j % commands.length === i)) }));
