@@ -66,7 +66,7 @@ export function chart({ title, x, y, series, marks = [], width = 720, height = 4
     title: { text: title, left: 'center', textStyle: { fontSize: 15 } },
     // keys long enough, and their points small enough, for dashes to show
     legend: { bottom: 0, type: 'plain', itemGap: 20, itemWidth: 33, itemHeight: 8, data: labels },
-    grid: { left: 70, right: 30, top: 42, bottom: 52 + 24 * Math.ceil(labels.reduce((n, label) => n + label.length + 8, 0) / 100) },
+    grid: { left: 70, right: 30, top: 42, bottom: 52 + 32 * Math.ceil(labels.reduce((n, label) => n + label.length + 8, 0) / 100) },
     xAxis: axis(x, 28),
     yAxis: axis(y, 48),
     series: series.map(({ label, points, colour, as = 'curve' }, i) => ({
