@@ -45,6 +45,7 @@ export async function run(args: string[]): Promise<number> {
     movingSeg: given['moving-seg'],
     landmarks: given.landmarks,
   };
+  // Aligned as by `moments`: the headers need not overlap, the displacement may lead from far.
   const [inputs, field] = await Promise.all([readInputs(paths, given.labels, 'moments'), readField(path, form)]);
   const grid = inputs.fixed;
   if (field.size.some((n, axis) => n !== grid.size[axis]))
