@@ -201,7 +201,7 @@ export async function main(args: string[]): Promise<void> {
     `node build.mjs bench memory${given.join('')}`,
     [
       `One training step of the \`deqreg\` cell, ${CHANNELS} channels, a pair of images, Anderson with a window of m = 5; T bounds forward and adjoint solve, or is the ` +
-        'number of unrolled steps. The window of LNCC is 5, and the force of the similarity \`detached\` (what \`exact\` takes is below); phantom takes 5 steps. All buffers of the engine count: weights, Adam, images, history, activations, workspace, staging. The planner needs no device; • marks ' +
+        'number of unrolled steps. The window of LNCC is 5, and the force of the similarity `detached` (what `exact` takes is below); phantom takes 5 steps. All buffers of the engine count: weights, Adam, images, history, activations, workspace, staging. The planner needs no device; • marks ' +
         `what was also measured, in a process of its own. A step was run where its plan is within ${gib(limit.bytes)} GiB (${limit.by}), no buffer is larger than the adapter ` +
         `binds (${mib(limits.maxStorageBufferBindingSize)} MiB), and the cell's evaluations times voxels are at most ${budget.work.toExponential(1)}.`,
       image('', `memory against the solver's steps at ${told(at)}`),

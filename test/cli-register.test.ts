@@ -75,7 +75,7 @@ test('measure: the figures of a displacement are those of the registration that 
     at(),
     'measure --fixed small/fixed.nii.gz --moving p/moving.nii.gz --displacement o/displacement.nii.gz'.split(' '),
   );
-  assert.match(other.stderr, /o\/displacement\.nii\.gz: 40×48×56 voxels, but the fixed image small\/fixed\.nii\.gz has 24×28×32\n$/);
+  assert.match(other.stderr, /o\/displacement\.nii\.gz: 40×48×56 voxels, but the fixed volume small\/fixed\.nii\.gz has 24×28×32\n$/);
 });
 
 test('apply: a label map that is interpolated linearly by default is told of', async () => {

@@ -5,7 +5,7 @@ import type { DisplacementForm } from '../io/displacement.ts';
 import type { Affine } from '../io/affine.ts';
 import { readAffine, readDisplacement, readVolume } from '../io/files.ts';
 import type { DisplacementField } from '../io/nifti.ts';
-import { checkFinite, type Grid } from '../io/volume.ts';
+import { checkFinite, furthest, type Grid, sameGrid } from '../io/volume.ts';
 import { openGpu } from './gpu.ts';
 import type { InverseOutcome } from '../register/fields.ts';
 import { UsageError } from './args.ts';
@@ -20,6 +20,16 @@ export async function readField(path: string, form?: DisplacementForm): Promise<
   checkFinite(path, field);
   if (form !== 'learn2reg') warn(doubts([[path, field]])); // whose grid is often that of another file
   return field;
+}
+
+/** Throws where a field is not on the grid of the fixed volume that it is said to be of; Learn2Reg's files often lack a true affine. */
+export function checkFieldGrid(path: string, field: Grid, form: DisplacementForm, fixed: string, grid: Grid): void {
+  if (field.size.some((n, axis) => n !== grid.size[axis]))
+    throw new Error(`${path}: ${field.size.join('×')} voxels, but the fixed volume ${fixed} has ${grid.size.join('×')}`);
+  if (form !== 'learn2reg' && !sameGrid(field, grid))
+    throw new Error(
+      `${path}: its affine puts voxels up to ${furthest(field, grid).toPrecision(3)} mm from where the fixed volume ${fixed} has them; pass the volume that it was made for`,
+    );
 }
 
 /** The grid of a volume that a result is to be like. */

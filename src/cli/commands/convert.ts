@@ -3,9 +3,8 @@ import { basename, dirname } from 'node:path';
 import { convertDisplacement, type DisplacementForm, displacementForms } from '../../io/displacement.ts';
 import { readVolume } from '../../io/files.ts';
 import { encodeDisplacement } from '../../io/nifti.ts';
-import { furthest, sameGrid } from '../../io/volume.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
-import { outputName, readField } from '../fields.ts';
+import { checkFieldGrid, outputName, readField } from '../fields.ts';
 import { doubts, warn } from '../inputs.ts';
 import { checkOutput, withOutputs } from '../outputs.ts';
 
@@ -33,13 +32,7 @@ export async function run(args: string[]): Promise<number> {
   const { in: path, out, from, to, fixed } = parse(options, args);
   checkOutput(out, { '--in': path, '--fixed': fixed });
   const [stored, grid] = await Promise.all([readField(path, from), fixed === undefined ? undefined : readVolume(fixed)]);
-  if (grid && stored.size.some((n, axis) => n !== grid.size[axis])) {
-    throw new Error(`${path}: ${stored.size.join('×')} voxels, but the fixed volume ${fixed} has ${grid.size.join('×')}`);
-  }
-  if (grid && from !== 'learn2reg' && !sameGrid(stored, grid))
-    throw new Error(
-      `${path}: its affine puts voxels up to ${furthest(stored, grid).toPrecision(3)} mm from where the fixed volume ${fixed} has them; pass the volume that it was made for`,
-    );
+  if (grid) checkFieldGrid(path, stored, from, fixed!, grid);
   if (!grid && from === 'learn2reg') warn(doubts([[path, stored]]).map((line) => `${line}; the fixed volume has one: --fixed FILE`));
   const { size, affine } = grid ?? stored;
   const data = convertDisplacement(stored.data, { size, affine }, from, to);

@@ -1,10 +1,10 @@
 // deqreg measure: the figures of a displacement that exists, whoever made it, by the code that measures a registration.
 import { convertDisplacement, type DisplacementForm, displacementForms, fromPhysical } from '../../io/displacement.ts';
-import { furthest, sameGrid } from '../../io/volume.ts';
+import { sameGrid } from '../../io/volume.ts';
 import { intensityWindow } from '../../register/intensity.ts';
 import { jacobianDeterminants } from '../../register/metrics.ts';
 import { oneOf, type Options, parse, table, text, UsageError } from '../args.ts';
-import { readField } from '../fields.ts';
+import { checkFieldGrid, readField } from '../fields.ts';
 import { warn } from '../inputs.ts';
 import { accuracy, labelsWarpedBy, regularity, speaksAgainst } from '../metrics.ts';
 import { readInputs } from '../read-inputs.ts';
@@ -48,14 +48,9 @@ export async function run(args: string[]): Promise<number> {
   // Aligned as by `moments`: the headers need not overlap, the displacement may lead from far.
   const [inputs, field] = await Promise.all([readInputs(paths, given.labels, 'moments'), readField(path, form)]);
   const grid = inputs.fixed;
-  if (field.size.some((n, axis) => n !== grid.size[axis]))
-    throw new Error(`${path}: ${field.size.join('×')} voxels, but the fixed image ${paths.fixed} has ${grid.size.join('×')}`);
+  checkFieldGrid(path, field, form, paths.fixed, grid);
   if (form === 'learn2reg' && !sameGrid(grid, inputs.moving))
     throw new Error(`${path}: voxels of one grid for both images, but ${paths.fixed} and ${paths.moving} are on two`);
-  if (form !== 'learn2reg' && !sameGrid(field, grid))
-    throw new Error(
-      `${path}: its affine puts voxels up to ${furthest(field, grid).toPrecision(3)} mm from where the fixed image ${paths.fixed} has them`,
-    );
   const u = form === 'learn2reg' ? field.data : fromPhysical(convertDisplacement(field.data, grid, form, 'itk'), grid);
   const figures = {
     ...accuracy(inputs, u, labelsWarpedBy(u, inputs)),
