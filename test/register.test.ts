@@ -19,7 +19,7 @@ import { readVolume } from '../src/io/files.ts';
 import type { Grid } from '../src/io/volume.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { dice, jacobianStats, presentLabels, tre, warpLabels } from '../src/register/metrics.ts';
-import { resolveOptions } from '../src/register/options.ts';
+import { type Described, resolveOptions } from '../src/register/options.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { levelGrid } from '../src/register/pyramid.ts';
 import { PREPARE, traceRegistration } from '../src/register/trace.ts';
@@ -275,12 +275,12 @@ test('by default three levels, and a few evaluations on a finer one where it is 
     return refine && [refine.factor, refine.iterations, refine.lambda, refine.tolerance, refine.window];
   };
   const whole = grid(160, 192, 224);
-  assert.equal(resolved(grid(128, 128, 128)), [[4, 2, 1], [150, 80, 50], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
-  assert.equal(resolved(whole), [[8, 4, 2], [150, 80, 50], [0.245, 0.18, 0.08], 1]); // prettier-ignore
-  assert.equal(resolved(grid(256, 256, 160)), [[8, 4, 2], [150, 80, 50], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(grid(128, 128, 128)), [[4, 2, 1], [150, 150, 80], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(whole), [[8, 4, 2], [150, 150, 80], [0.245, 0.18, 0.08], 1]); // prettier-ignore
+  assert.equal(resolved(grid(256, 256, 160)), [[8, 4, 2], [150, 150, 80], [0.245, 0.18, 0.08], undefined]); // prettier-ignore
   assert.equal(refined(grid(1000, 1000, 8)), undefined, 'buffers too large with half a window around');
-  assert.equal(resolved(whole, { levels: [16, 4, 2, 1] }), [[16, 4, 2, 1], [150, 80, 50, 50], [0.245, 0.18, 0.08, 0.08], undefined]); // prettier-ignore
-  assert.equal(resolved(whole, { levels: [1] }), [[1], [50], [0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(whole, { levels: [16, 4, 2, 1] }), [[16, 4, 2, 1], [150, 150, 80, 80], [0.245, 0.18, 0.08, 0.08], undefined]); // prettier-ignore
+  assert.equal(resolved(whole, { levels: [1] }), [[1], [80], [0.08], undefined]); // prettier-ignore
   assert.equal(resolved(whole, { method: 'adam' }), [[8, 4, 2], [60, 60, 40], [0.245, 0.18, 0.08], 1]); // prettier-ignore
   assert.equal(refined(whole), [1, 3, 0.1, 0.006, 11]);
   assert.equal(refined(whole, { refine: 0 }), undefined);
@@ -292,6 +292,28 @@ test('by default three levels, and a few evaluations on a finer one where it is 
   assert.equal(refined(grid(128, 128, 128), { refine: 5 }), [1, 5, 0.08, 0.006, 11], 'no finer level');
   const { slots } = planRegistration(whole, whole).plan;
   assert.ok(Math.max(...slots.map(({ bytes }) => bytes)) <= LEAST_BINDING, 'every adapter binds them');
+});
+
+test('by default CT and thick slices are smoothed more', () => {
+  const lambda = (at: Described, options: RegisterOptions = {}) => {
+    const { lambda, refine } = planRegistration(at, at, options).options;
+    return [lambda, refine?.lambda];
+  };
+  const spaced = (k: number): Grid => ({ size: [160, 192, 224], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, k, 0] });
+  const usual = [[0.245, 0.18, 0.08], 0.1];
+  const smoother = [[0.4, 0.3, 0.2], 0.2];
+  assert.equal(lambda(spaced(4)), usual);
+  assert.equal(lambda(spaced(4.1))[0], smoother[0]);
+  assert.equal(lambda(spaced(1), { modality: 'ct' }), smoother);
+  assert.equal(lambda(spaced(1), { modality: 'ct', method: 'adam' }), smoother);
+  const air = new Float32Array(1000).fill(-900, 0, 100).fill(-1000, 100, 200);
+  assert.equal(lambda({ ...spaced(1), data: air }), smoother, 'CT by its values');
+  assert.equal(lambda({ ...spaced(1), data: air }, { modality: 'mri' }), usual);
+  const [few, mask] = [new Float32Array(1e5).fill(-900, 0, 50), new Float32Array(1e5).fill(1, 0, 100)];
+  few[50] = -1000;
+  assert.equal(lambda({ ...spaced(1), data: few }), usual, 'too little air');
+  assert.equal(lambda({ ...spaced(1), data: few, mask }), smoother, 'but not inside the mask');
+  assert.equal(lambda(spaced(1), { modality: 'ct', lambda: 0.1 }), [[0.1, 0.1, 0.1], 0.1]);
 });
 
 test('the finer level finds more, without folds', async () => {

@@ -39,10 +39,14 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
     throw new Error(
       `modality ct: all values, ${low} to ${high}, are in a small part of its window of ${CT.low} to ${CT.high} HU; choose mri`,
     );
-  if (modality === 'ct' || (modality === 'auto' && (hasAir(data) || hasAir(values)))) return { modality: 'ct', ...CT };
+  if (modality === 'ct' || (modality === 'auto' && looksLikeCt(data, mask))) return { modality: 'ct', ...CT };
   const ends = withoutStrays(values, low, high);
   return { modality: 'mri', low: ends.low, high: percentile(values, 0.995, ends.low, ends.high) };
 }
+
+/** What `auto` takes for CT: there is air in the whole volume, or in its mask. */
+export const looksLikeCt = (data: Float32Array, mask?: Float32Array): boolean =>
+  hasAir(data) || (mask !== undefined && hasAir(data.filter((_, v) => mask[v] !== 0)));
 
 /** Do values lie as far below zero as air in CT does? */
 function hasAir(data: Float32Array): boolean {

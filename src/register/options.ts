@@ -1,11 +1,11 @@
 // Options of a registration: names, defaults, and what is refused.
 import { checkOptions } from '../graph/options.ts';
-import { type Affine, invertAffine } from '../io/affine.ts';
-import type { Grid } from '../io/volume.ts';
+import { type Affine, invertAffine, voxelSpacing } from '../io/affine.ts';
+import type { Grid, MaskedVolume } from '../io/volume.ts';
 import type { Model } from '../models/cells.ts';
 import type { VariationalOptions } from '../models/variational.ts';
 import { type AffineMode, affineModes } from './affine.ts';
-import { type Modality, modalities } from './intensity.ts';
+import { looksLikeCt, type Modality, modalities } from './intensity.ts';
 import { checkModel } from './model.ts';
 import { defaultLevels, placeOf, refinedLevel } from './pyramid.ts';
 
@@ -30,11 +30,11 @@ export interface RegisterOptions {
   refine?: number;
   /** Coarsening of each level, coarse to fine, in multiples of the finest spacing (powers of two); 1 is full resolution. Default: three, the finest of at most 2²¹ voxels. */
   levels?: readonly number[];
-  /** Evaluations of the update at most, one number or one a level. Default: 150, 80, 50; `adam`: 60, 60, 40; `deq`: the model's own. */
+  /** Evaluations of the update at most, one number or one a level. Default: 150, 150, 80; `adam`: 60, 60, 40; `deq`: the model's own. */
   iterations?: number | readonly number[];
   /** A level ends when the RMS of f(u) − u is below this many voxels of its grid; one number or one a level. Default: 0.002, 0.002, 0.006; `adam`: 0; `deq`: the model's own. */
   tolerance?: number | readonly number[];
-  /** Diffusion regularisation a step, in voxel² of the level's finest axis; one number or one a level. Larger is smoother. Default: 0.245, 0.18, 0.08; `deq`: the model's own. */
+  /** Diffusion regularisation a step, in voxel² of the level's finest axis; one number or one a level. Larger is smoother. Default: 0.245, 0.18, 0.08; CT and thick slices: 0.4, 0.3, 0.2; `deq`: the model's own. */
   lambda?: number | readonly number[];
   /** Width of the LNCC window in voxels of each level, odd; not of `deq`. Default: 11. */
   window?: number;
@@ -75,12 +75,11 @@ export interface Refinement extends VariationalOptions {
   window: number;
 }
 
-/** Found on brain MRI, lung CT and cardiac MRI together: one setting for all. Lists are for the default levels. */
+/** Found on brain MRI, lung CT and cardiac MRI together: one setting for all, but for λ. Lists are for the default levels. */
 export const presets = {
   equilibrium: {
-    iterations: [150, 80, 50],
+    iterations: [150, 150, 80],
     tolerance: [0.002, 0.002, 0.006],
-    lambda: [0.245, 0.18, 0.08],
     window: 11,
     step: 0.375,
     softness: 0.3,
@@ -89,7 +88,6 @@ export const presets = {
   adam: {
     iterations: [60, 60, 40],
     tolerance: [0, 0, 0],
-    lambda: [0.245, 0.18, 0.08],
     window: 11,
     step: 0.5,
     softness: 0.1,
@@ -97,8 +95,16 @@ export const presets = {
   },
 };
 
-/** A refinement by default: evaluations, and λ in voxel² where it is at twice the last level's resolution. */
-export const refining = { iterations: 3, lambda: 0.1 };
+/** Evaluations of a refinement by default. */
+export const REFINE = 3;
+
+/** λ by default, voxel²: of the default levels, and of a refinement on a finer one. CT is noisier, and thick slices show less of a deformation: found on a lung and three hearts. */
+export const lambdas = {
+  usual: { levels: [0.245, 0.18, 0.08], finer: 0.1 },
+  smoother: { levels: [0.4, 0.3, 0.2], finer: 0.2 },
+};
+/** Slices are thick that are farther apart than this many of the finest spacing: the default levels leave them as they are. */
+const THICK = 4;
 
 /** Of models that do not say how they are to be solved: what the similarity's own short steps take on a pair of brains. */
 const solving = { iterations: [24, 24, 12], tolerance: [0.002, 0.002, 0.006] };
@@ -118,13 +124,16 @@ const names = [
   'signal',
 ] as const;
 
-/** Fills in defaults for a fixed grid and refuses what cannot work, naming the option. */
+/** What is known of an image: where it lies, and its values, if they have been read. */
+export type Described = Grid & Partial<Pick<MaskedVolume, 'data' | 'mask'>>;
+
+/** Fills in defaults for a fixed image and refuses what cannot work, naming the option. Without its values, only `modality` can say that it is CT. */
 export function resolveOptions(
   options: RegisterOptions & { method?: ClassicalMethod },
-  fixed: Grid,
+  fixed: Described,
 ): ResolvedOptions & { method: ClassicalMethod };
-export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedOptions;
-export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedOptions {
+export function resolveOptions(options: RegisterOptions, fixed: Described): ResolvedOptions;
+export function resolveOptions(options: RegisterOptions, fixed: Described): ResolvedOptions {
   if (options === null || typeof options !== 'object')
     throw new Error(`register: options must be an object such as { levels: [8, 4] }, got ${options === null ? options : typeof options}`);
   checkOptions('register', options, names);
@@ -172,11 +181,12 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
       affine,
       ...initial,
       modality: model.modality,
-      ...refinement(options, fixed, levels),
+      ...refinement(options, fixed, levels, lambdaOf(fixed, model.modality)),
     };
   }
   if (options.model !== undefined) throw new Error(`model does not apply to method ${method}; it is for deq`);
-  const { iterations, tolerance, lambda, window: presetWindow, ...update } = presets[method];
+  const { iterations, tolerance, window: presetWindow, ...update } = presets[method];
+  const lambda = lambdaOf(fixed, modality);
   const placed = (preset: readonly number[]) => levels.map((factor) => preset[placeOf(fixed, factor)]!);
   const window = options.window ?? presetWindow;
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
@@ -185,13 +195,13 @@ export function resolveOptions(options: RegisterOptions, fixed: Grid): ResolvedO
     method,
     levels,
     ...budget({ iterations: placed(iterations), tolerance: placed(tolerance) }),
-    lambda: regularisation(placed(lambda)),
+    lambda: regularisation(placed(lambda.levels)),
     window,
     affine,
     ...initial,
     modality,
     ...update,
-    ...refinement(options, fixed, levels),
+    ...refinement(options, fixed, levels, lambda),
   };
 }
 
@@ -220,14 +230,27 @@ function modelOf({ model, modality, lambda, window }: RegisterOptions): Model {
   return model;
 }
 
+/** λ by default, for what the fixed image shows. */
+function lambdaOf({ affine, data, mask }: Described, modality: Modality | 'auto') {
+  const spacing = voxelSpacing(affine);
+  const thick = Math.max(...spacing) > THICK * Math.min(...spacing);
+  const ct = modality === 'ct' || (modality === 'auto' && data !== undefined && looksLikeCt(data, mask));
+  return thick || ct ? lambdas.smoother : lambdas.usual;
+}
+
 /** The classical update as `equilibrium` has it; tolerance and λ as asked for on the last level. */
-function refinement(options: RegisterOptions, fixed: Grid, levels: readonly number[]): { refine?: Refinement } {
+function refinement(
+  options: RegisterOptions,
+  fixed: Described,
+  levels: readonly number[],
+  lambda: { levels: readonly number[]; finer: number },
+): { refine?: Refinement } {
   const last = levels.at(-1)!;
   const factor = refinedLevel(fixed, last);
-  const iterations = options.refine ?? (options.levels || options.method === 'deq' || factor === last ? 0 : refining.iterations);
+  const iterations = options.refine ?? (options.levels || options.method === 'deq' || factor === last ? 0 : REFINE);
   if (!Number.isInteger(iterations) || iterations < 0) throw new Error(`refine must be a whole number of 0 or more, got ${iterations}`);
   if (iterations === 0) return {};
-  const { tolerance, lambda, window, step, softness, smoothing } = presets.equilibrium;
+  const { tolerance, window, step, softness, smoothing } = presets.equilibrium;
   const asked = (values: number | readonly number[] | undefined) => (typeof values === 'number' ? values : values?.at(-1));
   return {
     refine: {
@@ -235,7 +258,7 @@ function refinement(options: RegisterOptions, fixed: Grid, levels: readonly numb
       iterations,
       tolerance: asked(options.tolerance) ?? tolerance.at(-1)!,
       window: options.window ?? window,
-      lambda: asked(options.lambda) ?? (factor < last ? refining.lambda : lambda.at(-1)!),
+      lambda: asked(options.lambda) ?? (factor < last ? lambda.finer : lambda.levels.at(-1)!),
       step,
       softness,
       smoothing,

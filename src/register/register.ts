@@ -4,11 +4,11 @@ import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type Affine, composeAffine, identityAffine } from '../io/affine.ts';
-import { checkedImage, checkGeometry, smallest, type Float32Volume, type Grid, type MaskedVolume } from '../io/volume.ts';
+import { checkedImage, checkGeometry, smallest, type Float32Volume, type MaskedVolume } from '../io/volume.ts';
 import { alignAffine, type AffineResult, type Memory, planAffine } from './affine.ts';
 import { doubts } from './doubts.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
-import { type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
+import { type Described, type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
 import { checkOverlap, covered, overlap, placed, reachesOut } from './overlap.ts';
 import { FINISH, PREPARE, traceRegistration } from './trace.ts';
 
@@ -71,8 +71,8 @@ export interface Registration {
  * The exact GPU memory a registration will take, without a device. The images count as where their headers, or `initial`, put them: where an alignment leaves a part of the fixed grid outside the moving image, a mask comes in.
  */
 export function planRegistration(
-  fixed: Grid & { mask?: unknown },
-  moving: Grid & { mask?: unknown },
+  fixed: Described,
+  moving: Described,
   options: RegisterOptions = {},
 ): { plan: Plan; options: ResolvedOptions } {
   checkGeometry('fixed', fixed);

@@ -5,7 +5,7 @@ import { openGpu } from '../gpu.ts';
 import { affineModes } from '../../register/affine.ts';
 import { planInverse } from '../../register/fields.ts';
 import { modalities } from '../../register/intensity.ts';
-import { methods, presets, refining, type RegisterOptions, resolveOptions } from '../../register/options.ts';
+import { lambdas, methods, presets, REFINE, type RegisterOptions, resolveOptions } from '../../register/options.ts';
 import { planRegistration, register } from '../../register/register.ts';
 import { label, list, number, oneOf, type Options, parse, text, UsageError, whole } from '../args.ts';
 import { type Inputs, warn } from '../inputs.ts';
@@ -73,7 +73,7 @@ export const options = {
   refine: {
     value: 'N',
     parse: whole,
-    help: `evaluations of the classical cell, at most, that end a registration at twice the last level's resolution (default ${refining.iterations} on images above 2²¹ voxels, but 0 with --levels or deq)`,
+    help: `evaluations of the classical cell, at most, that end a registration at twice the last level's resolution (default ${REFINE} on images above 2²¹ voxels, but 0 with --levels or deq)`,
   },
   levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
   iterations: {
@@ -89,7 +89,7 @@ export const options = {
   lambda: {
     value: 'L[,L,…]',
     parse: list(number),
-    help: `regularisation a step, voxel² of each level's finest axis; larger is smoother (default ${equilibrium.lambda}; deq: the model's)`,
+    help: `regularisation a step, voxel² of each level's finest axis; larger is smoother (default ${lambdas.usual.levels}, for CT and thick slices ${lambdas.smoother.levels}; deq: the model's)`,
   },
   window: { value: 'N', parse: whole, help: `width of the LNCC window in voxels, odd; not for deq (default ${equilibrium.window})` },
   inverse: { help: 'also write inverse_displacement.nii.gz, from moving point to fixed point, on the moving grid' },
