@@ -1,7 +1,8 @@
 // Registration of real pairs by the whole command: overlap, landmarks, regularity, time and memory, for every method of deqreg and for
 // the peers that the machine has. Figures come from one implementation, out of the displacement that each command leaves behind.
-//   node build.mjs bench registration [--quick] [--pairs WORD] [--methods NAME,NAME] [--repeat 3] [--json FILE]
-//     [--install-peers] [--script FILE] [--script-args="…"] [--device cuda]
+//   node build.mjs bench registration [--quick] [--pairs WORD,WORD] [--methods NAME,NAME] [--repeat 3] [--json FILE]
+//     [--install-peers] [--script FILE] [--script-args="…"] [--device cuda] [--keep]
+// --keep: the report that is there stays, but for the runs of --pairs by --methods, which are done anew.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -14,7 +15,8 @@ import { chart } from './chart.ts';
 import { type Figures, figuresOf, type Proof } from './peers/field.ts';
 import { installItkWasm } from './peers/itk_wasm.ts';
 import { findPeers, kindOf, type Method, ownMethods, type Timed } from './peers/methods.ts';
-import { againstPeers, findings, means, measures, pairTable, proofs, type Turn } from './peers/report.ts';
+import { againstPeers, findings, means, pairTable, proofs, type Turn } from './peers/report.ts';
+import { flat, keptIn, merged, section } from './peers/rows.ts';
 import { csv, reportName, table, writeReport } from './report.ts';
 
 export { deqreg } from './peers/methods.ts';
@@ -45,6 +47,7 @@ const options = {
   script: { type: 'string' },
   'script-args': { type: 'string' },
   device: { type: 'string' },
+  keep: { type: 'boolean' },
 } as const;
 
 export async function main(args: string[]): Promise<void> {
@@ -53,46 +56,49 @@ export async function main(args: string[]): Promise<void> {
   const repeat = Number(values.repeat ?? 3);
   if (!(Number.isInteger(repeat) && repeat >= 0)) throw new Error(`--repeat: a whole number is needed, got ${values.repeat}`);
   const cases = realCases()
-    .filter(({ name }) => name.includes(pairs))
+    .filter(({ name }) => pairs.split(',').some((word) => name.includes(word)))
     .slice(0, quick ? 1 : undefined);
   if (!cases.length)
     throw new Error(`no pairs${pairs && ` with "${pairs}"`} in ${dataFolder}; set DEQREG_DATA to a folder with brain/, lung/ and cardiac/`);
   if (values['install-peers']) await installItkWasm();
   const { peers, missing } = findPeers({ script: values.script, args: values['script-args']?.split(' ').filter(Boolean), device });
   const named = wanted?.split(/,(?!\d)/); // the levels in a name are no names
-  const methods = [...ownMethods(), ...peers].filter(({ name, slow }) => named?.includes(name) ?? !(quick && slow));
-  const left = peers.filter((peer) => cases.some(peer.fits) && !methods.includes(peer)).map(({ name }) => name);
-  if (!methods.length) throw new Error(`--methods: none of ${[...ownMethods(), ...peers].map(({ name }) => name).join(', ')}`);
+  const known = [...ownMethods(), ...peers];
+  const methods = known.filter(({ name, slow }) => named?.includes(name) ?? !(quick && slow));
+  if (!methods.length && !values.keep) throw new Error(`--methods: none of ${known.map(({ name }) => name).join(', ')}`);
   const gpu = await openGpu();
   const { info } = gpu;
   gpu.close();
+  const name = reportName('registration', info);
+  const before = values.keep ? keptIn(name) : undefined;
 
   const scratch = mkdtempSync(join(tmpdir(), 'deqreg-bench-'));
-  const rows: Row[] = [],
-    curve: Row[] = [];
-  const turns: Turn[] = [];
+  const runs: Row[] = [];
+  const turns: Turn[] = before?.turns ?? [];
   try {
     for (const c of cases) {
       const inputs = await inputsOf(c);
-      for (const method of methods.filter((m) => m.fits(c))) rows.push(await runOne(method, c, inputs, scratch));
-      if (c !== cases[0] || quick) continue;
+      for (const method of methods.filter((m) => m.fits(c))) runs.push(await runOne(method, c, inputs, scratch));
+      if (c !== cases[0] || quick || before) continue;
       for (const method of methods.filter((m) => m.fits(c)))
-        for (const share of method.shares) curve.push(await runOne(method, c, inputs, scratch, share));
+        for (const share of method.shares) runs.push(await runOne(method, c, inputs, scratch, share));
       turns.push(...(await inTurn(methods, c, inputs, scratch, repeat)));
     }
   } finally {
     rmSync(scratch, { recursive: true });
   }
 
-  const [first] = cases as [Case];
-  const again = await inOneProcess(await inputsOf(first));
-  const name = reportName('registration', info);
+  const all = before ? merged(before.rows, runs) : runs;
+  const rows = all.filter(({ share }) => share === 1);
+  const shown = known.filter((method) => rows.some((row) => row.method === method.name));
+  const lacks = (method: string) => !rows.some((row) => row.method === method);
+  const [first] = before ? realCases().filter((c) => c.name === rows[0]!.pair) : cases;
   const files: Record<string, string> = {
-    '.csv': csv([...rows, ...curve].map(flat)),
-    '.svg': curveChart(first, methods, [...rows, ...curve]),
+    '.csv': csv(all.map(flat)),
+    '.svg': curveChart(first!, shown, all),
   };
   const kinds = [...new Set(rows.map(({ kind }) => kind))];
-  if (!quick) for (const kind of kinds) files[`-${kind}.svg`] = kindChart(kind, methods, rows);
+  if (!quick) for (const kind of kinds) files[`-${kind}.svg`] = kindChart(kind, shown, rows);
   const image = (suffix: string, text: string) => `![${text}](${name}${suffix})`;
   writeReport(
     'registration',
@@ -100,33 +106,40 @@ export async function main(args: string[]): Promise<void> {
     info,
     `node build.mjs bench registration${given(values)}`,
     [
-      ...findings(rows, turns, missing, left),
-      image('.svg', `Dice against time, ${first.name}`),
+      ...findings(
+        rows,
+        turns,
+        missing.filter((peer) => lacks(peer.name)),
+        peers.filter((peer) => cases.some(peer.fits) && lacks(peer.name)).map((peer) => peer.name),
+      ),
+      ...(before
+        ? [`${all.length - runs.length} of the ${all.length} runs are those of ${before.of}; so are the times in turn and in one process.`]
+        : []),
+      image('.svg', `Dice against time, ${first!.name}`),
       ...(quick ? [] : kinds.map((kind) => image(`-${kind}.svg`, `Accuracy against time, means of ${kind}`))),
       '## Means by method',
       ...means(rows, info.software),
       '## Every pair',
       ...pairTable(rows),
-      ...againstPeers(turns, first, repeat),
-      '## In one process',
-      `\`register\` of the library, default options, ${first.name}, volumes read before, no metrics, no files: seconds of one registration after another. The first compiles pipelines.`,
-      again,
+      ...againstPeers(turns, first!, turns[0]?.seconds.length ?? repeat),
+      before ? section(before.sections, 'In one process') : await inOneProcess(first!),
       '## How the methods were run',
-      methods.map(({ name, told }) => `- **${name}**: ${told}`).join('\n'),
+      shown.map(({ name, told }) => `- **${name}**: ${told}`).join('\n'),
       'Every command gets two images and nothing else, and writes at least the warped image; a run is one process. Labels, landmarks and all figures come after it. ' +
         'Where the images start far apart, deqreg aligns them by an affine first, as its default is; elastix always does, the PyTorch twin never.',
-      ...proofs(rows),
+      ...(before ? [section(before.sections, 'Are these')] : proofs(rows)),
     ],
     files,
   );
-  if (values.json) writeFileSync(values.json, `${JSON.stringify([...rows, ...curve].map(flat), null, 2)}\n`);
+  if (values.json) writeFileSync(values.json, `${JSON.stringify(all.map(flat), null, 2)}\n`);
 }
 
 /**
  * What a server pays for a registration: all stages, one after another in a process that stays. After all commands: a process that holds
  * a gigabyte while they run leaves them memory that a virtual machine first has to fetch from its host, which takes seconds.
  */
-async function inOneProcess({ fixed, moving }: Inputs): Promise<string> {
+async function inOneProcess(c: Case): Promise<string> {
+  const { fixed, moving } = await inputsOf(c);
   const gpu = await openGpu();
   const rows: (string | number)[][] = [];
   for (let i = 1; i <= IN_ONE_PROCESS; i++) {
@@ -135,7 +148,11 @@ async function inOneProcess({ fixed, moving }: Inputs): Promise<string> {
     rows.push([i, ...[affine, prepare, solve, finish, affine + prepare + solve + finish].map((s) => s.toFixed(2))]);
   }
   gpu.close();
-  return table(['registration', 'affine', 'prepare', 'solve', 'read back', 'together'], rows);
+  return [
+    '## In one process',
+    `\`register\` of the library, default options, ${c.name}, volumes read before, no metrics, no files: seconds of one registration after another. The first compiles pipelines.`,
+    table(['registration', 'affine', 'prepare', 'solve', 'read back', 'together'], rows),
+  ].join('\n\n');
 }
 
 const inputsOf = ({ fixed, moving, fixedSeg, movingSeg, landmarks, labels }: Case): Promise<Inputs> =>
@@ -181,29 +198,6 @@ async function inTurn(methods: readonly Method[], c: Case, inputs: Inputs, scrat
     }
   return turns.filter(({ seconds }) => seconds.length);
 }
-
-/** A row as CSV and JSON have it. */
-const flat = ({ proof, error, ...row }: Row) => ({
-  pair: row.pair,
-  kind: row.kind,
-  method: row.method,
-  peer: row.peer,
-  share: row.share,
-  ...Object.fromEntries(measures.map(({ key, column }) => [column, row[key]])),
-  dice_before: row.diceBefore,
-  tre_before_mm: row.treBefore,
-  tre_before_sd_mm: row.treBeforeSd,
-  tre_sd_mm: row.treSd,
-  planned_gpu_mib: row.plannedMiB,
-  iterations: row.iterations,
-  rms_residual_voxel: row.residuals,
-  levels_solved: row.solved,
-  levels_converged: row.converged,
-  proof_image_mean_percent: proof?.image.mean,
-  proof_dice_of_peer: proof?.theirDice,
-  proof_dice: proof?.ourDice,
-  error,
-});
 
 /** Options as given, without what is of this machine alone. */
 function given(values: Record<string, string | boolean | undefined>): string {

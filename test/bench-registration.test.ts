@@ -8,7 +8,9 @@ import { fieldOf, parseParameters } from '../bench/peers/elastix_transform.ts';
 import { figuresOf, readField, warpedDifference } from '../bench/peers/field.ts';
 import { command } from '../bench/peers/process.ts';
 import { findings, means, pairTable } from '../bench/peers/report.ts';
+import { flat, merged, rowsIn } from '../bench/peers/rows.ts';
 import type { Row } from '../bench/registration.ts';
+import { csv } from '../bench/report.ts';
 import { type Affine, applyAffine, invertAffine } from '../src/io/affine.ts';
 import type { Grid, Volume } from '../src/io/volume.ts';
 import { makeNifti } from './io-make-nifti.ts';
@@ -220,6 +222,31 @@ test('what the report says of its rows: the best of each figure, the levels that
   const [lines] = means(rows, true) as [string];
   assert.match(lines, /\| equilibrium \| 1 \| 1\.50 \| 0\.500 \| 0\.1200 \| 2 of 3 \|\n\| adam \| 1 \| 1\.40 \| 0\.400 \| 0\.1300 \|  \|/);
   assert.match(pairTable(rows).join('\n'), / 1\.50 ± 1\.10 /);
+});
+
+test('rows of a CSV are those that it was made of, and new ones take the place of theirs', () => {
+  const figures = { folds: 0, ndv: 1e-4, sdLogJ: 0.5, sdLogJLearn2Reg: 0.1 };
+  const row = (pair: string, method: string, more: Partial<Row> = {}): Row => ({
+    pair,
+    kind: 'brain',
+    method,
+    peer: false,
+    share: 1,
+    ...more,
+  });
+  const rows: Row[] = [
+    row('a', 'ours', { ...figures, dice: 0.7, seconds: 1.5, iterations: [3, 4], residuals: [0.1, 1e-7], solved: 2, converged: 0 }),
+    row('a', 'ours', { ...figures, share: 0.5 }),
+    row('a', 'theirs', { peer: true, error: 'no file "x, y"' }),
+  ];
+  assert.equal(rowsIn(csv(rows.map(flat))), rows);
+  const proved = {
+    ...row('a', 'theirs', { ...figures, peer: true }),
+    proof: { image: { mean: 0.2, max: 1 }, theirDice: 0.5, ourDice: 0.6 },
+  };
+  assert.equal(rowsIn(csv([flat(proved)]))[0]!.proof, { image: { mean: 0.2, max: NaN }, theirDice: 0.5, ourDice: 0.6 });
+  const [better, other] = [row('a', 'ours', { dice: 0.8 }), row('b', 'ours')];
+  assert.equal(merged(rows, [other, better]), [better, ...rows.slice(1), other]);
 });
 
 test.run();

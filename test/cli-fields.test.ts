@@ -80,6 +80,31 @@ test('register --inverse: on the moving grid, its residual in metrics.json, the 
   assert.ok(compared > 300 && worst < 2, `${worst} mm of 4 mm voxels at worst, ${compared} compared`); // at a tenth of a voxel from q
 });
 
+test('files say which space their millimetres are of, as the image does whose grid they are on', async () => {
+  const put = async (from: string, to: string, space?: number) => {
+    const volume = await readVolume(at(from));
+    await writeNifti(at(to), encodeNifti({ ...volume, dtype: 'uint8', space }));
+  };
+  await Promise.all([put('p/fixed.nii.gz', 'mni.nii.gz', 4), put('moving.nii.gz', 'other.nii.gz', 2)]);
+  await succeed(
+    'register --fixed mni.nii.gz --moving other.nii.gz --moving-seg other.nii.gz --out s --inverse --no-report --levels 4 --iterations 2',
+  );
+  await succeed('apply --moving other.nii.gz --displacement s/displacement.nii.gz --out s/applied.nii.gz');
+  await succeed('jacobian --displacement s/displacement.nii.gz --out s/jacobian.nii.gz');
+  await succeed('invert --displacement s/displacement.nii.gz --like other.nii.gz --out s/inverse.nii.gz');
+  await succeed('compose --first s/displacement.nii.gz --second s/inverse.nii.gz --out s/composed.nii.gz');
+  await succeed('convert --in s/displacement.nii.gz --from itk --to ras --out s/ras.nii.gz');
+  const ofVolume = async (name: string) => (await readVolume(at('s', name))).space;
+  const ofField = async (name: string, form?: 'ras') => (await readDisplacement(at('s', name), form)).space;
+  assert.equal(await Promise.all(['warped', 'warped_seg', 'applied', 'jacobian'].map((name) => ofVolume(`${name}.nii.gz`))), [4, 4, 4, 4]);
+  assert.equal(
+    await Promise.all(['displacement', 'inverse_displacement', 'inverse', 'composed'].map((name) => ofField(`${name}.nii.gz`))),
+    [4, 2, 2, 2],
+  );
+  assert.is(await ofField('ras.nii.gz', 'ras'), 4);
+  assert.is((await readVolume(at('o/warped.nii.gz'))).space, undefined, "the scanner's needs no saying");
+});
+
 test('jacobian: the determinant, its logarithm, and the figures of both', async () => {
   const { stdout } = await succeed('jacobian --displacement o/displacement.nii.gz --out j/det.nii.gz');
   const u = await readDisplacement(at('o/displacement.nii.gz'));

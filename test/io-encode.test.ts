@@ -48,6 +48,25 @@ test('the header has the fields that readers check', () => {
   assert.ok(bytes.subarray(148, 228).some((byte) => byte) && bytes.subarray(227, 252).every((byte) => byte === 0));
 });
 
+test('the space of the millimetres is the code of both forms, and is read from the one that counts', async () => {
+  const image = { size: [3, 2, 1] as [number, number, number], affine: AFFINE, data: new Float32Array(6), dtype: 'uint8' as const };
+  for (const space of [undefined, 1, 4]) {
+    const bytes = encodeNifti({ ...image, space });
+    assert.equal([view(bytes).getInt16(252, true), view(bytes).getInt16(254, true)], [space ?? 1, space ?? 1]);
+    assert.is(parseNifti('x.nii', bytes).space, space === 4 ? 4 : undefined);
+  }
+  const both = encodeNifti({ ...image, space: 4 });
+  view(both).setInt16(252, 2, true);
+  assert.is(parseNifti('x.nii', both).space, 4, 'the sform counts');
+  view(both).setInt16(254, 0, true);
+  assert.is(parseNifti('x.nii', both).space, 2, 'where there is one');
+  for (const space of [0, 1.5, 40000])
+    assert.is(
+      messageOf(() => encodeNifti({ ...image, space })),
+      `space must be a code of NIfTI, 1 for the scanner's to 5, got ${space}`,
+    );
+});
+
 test('a displacement field has the form of ITK', () => {
   const data = Float32Array.from({ length: 3 * 24 }, (_, n) => Math.fround(n / 7));
   const bytes = encodeDisplacement({ size: [4, 3, 2], affine: AFFINE, data });

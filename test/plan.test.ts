@@ -24,6 +24,7 @@ import {
   type Tensor,
   vjp,
 } from '../src/index.ts';
+import { inSubmits } from '../src/graph/schedule.ts';
 import { openGpu } from '../src/node.ts';
 import { gpu } from './gpu.ts';
 import { random } from './reference/ndarray.ts';
@@ -278,6 +279,14 @@ test('the planned bytes are the bytes by which the process grows', () => {
   if (adapter) return void console.log(`skipped: the memory of ${adapter} is not this process's`);
   assert.ok(planned > 400 * 2 ** 20 && planned < 401 * 2 ** 20, `planned ${planned}`);
   assert.ok(Math.abs(grown / planned - 1) < 0.1, `planned ${planned} bytes, grown by ${grown}`);
+});
+
+test('a submit holds at most 64 dispatches and, but for one alone, 4 GiB', () => {
+  const lengths = (...gibibytes: number[]) => inSubmits(gibibytes.map((g) => ({ bytes: g * 2 ** 30 }))).map(({ length }) => length);
+  assert.equal(lengths(), [0], 'what is read may follow nothing');
+  assert.equal(lengths(...Array<number>(130).fill(0.01)), [64, 64, 2]);
+  assert.equal(lengths(1, 1, 2, 0.5, 3.5, 1), [3, 2, 1]);
+  assert.equal(lengths(9, 9, 1), [1, 1, 1], 'each its own');
 });
 
 if (process.argv[2] === MEMORY) {

@@ -5,7 +5,7 @@ import type { DisplacementForm } from '../io/displacement.ts';
 import type { Affine } from '../io/affine.ts';
 import { readAffine, readDisplacement, readVolume } from '../io/files.ts';
 import type { DisplacementField } from '../io/nifti.ts';
-import { checkFinite, furthest, type Grid, sameGrid } from '../io/volume.ts';
+import { checkFinite, furthest, type Grid, gridOf, sameGrid } from '../io/volume.ts';
 import { openGpu } from './gpu.ts';
 import type { InverseOutcome } from '../register/fields.ts';
 import { UsageError } from './args.ts';
@@ -34,9 +34,9 @@ export function checkFieldGrid(path: string, field: Grid, form: DisplacementForm
 
 /** The grid of a volume that a result is to be like. */
 export async function readGrid(path: string): Promise<Grid> {
-  const { size, affine, doubt } = await readVolume(path);
-  warn(doubts([[path, { doubt }]]));
-  return { size, affine };
+  const volume = await readVolume(path);
+  warn(doubts([[path, volume]]));
+  return gridOf(volume);
 }
 
 /** Is a file one of ITK's or ANTs' affines, by its name? */

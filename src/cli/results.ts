@@ -3,6 +3,7 @@ import { toPhysical } from '../io/displacement.ts';
 import { encodeDisplacement, encodeNifti, type DisplacementField } from '../io/nifti.ts';
 import { imageType, labelType } from '../io/stored-type.ts';
 import { encodeItkAffine } from '../io/transform.ts';
+import { gridOf } from '../io/volume.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { invert } from '../register/fields.ts';
 import { jacobianDeterminants } from '../register/metrics.ts';
@@ -52,7 +53,7 @@ export async function deliver(gpu: Gpu, inputs: Inputs, registration: Registrati
   warn(registration.warnings);
 
   const solved = performance.now();
-  const field = write && { size: fixed.size, affine: fixed.affine, data: toPhysical(displacement, fixed) };
+  const field = write && { ...gridOf(fixed), data: toPhysical(displacement, fixed) };
   const inverted = field && inverse ? await invert(gpu, field, { grid: moving }) : undefined;
   if (inverted) warn(noInverse(inverted.outcome));
   const registered = performance.now();
@@ -94,14 +95,14 @@ export async function deliver(gpu: Gpu, inputs: Inputs, registration: Registrati
 /** Starts to write the transform and what it makes of the image; `field` is the displacement in LPS mm. */
 function writeResults(
   write: Write,
-  { fixed: { size, affine }, moving, initial }: Inputs,
+  { moving, initial }: Inputs,
   { warped, affine: alignment }: Registration,
   field: DisplacementField,
   inverse?: DisplacementField,
 ): Promise<void>[] {
   const files = [
     write('displacement.nii.gz', encodeDisplacement(field)),
-    write('warped.nii.gz', encodeNifti({ size, affine, data: warped.data, dtype: imageType(moving) })),
+    write('warped.nii.gz', encodeNifti({ ...warped, dtype: imageType(moving) })),
   ];
   if (alignment.mode !== 'none' || initial) files.push(write('affine.txt', encodeItkAffine(alignment.matrix)));
   if (inverse) files.push(write('inverse_displacement.nii.gz', encodeDisplacement(inverse)));
@@ -109,5 +110,5 @@ function writeResults(
 }
 
 /** Starts to write the moving labels on the fixed grid. */
-const writeLabels = (write: Write, { fixed: { size, affine }, movingLabels }: Inputs, labels: Float32Array): Promise<void> =>
-  write('warped_seg.nii.gz', encodeNifti({ size, affine, data: labels, dtype: labelType(movingLabels!) }));
+const writeLabels = (write: Write, { fixed, movingLabels }: Inputs, labels: Float32Array): Promise<void> =>
+  write('warped_seg.nii.gz', encodeNifti({ ...gridOf(fixed), data: labels, dtype: labelType(movingLabels!) }));

@@ -11,11 +11,15 @@ interface Command {
   group: GPUBindGroup;
   groups: readonly [number, number, number];
   label: string;
+  /** Of the tensors that it binds. */
+  bytes: number;
 }
 
 /** A phase ready to run: what it reads that must be there before, and whose values it leaves in the buffers it writes. */
 interface Phase {
   commands: Command[];
+  /** The same in submits. */
+  submits: Command[][];
   reads: Set<Tensor>;
   leaves: Map<Slot, Tensor>;
 }
@@ -25,8 +29,12 @@ export interface Timing {
   ms: number;
 }
 
-/** Of one submit: drivers take one that lasts for seconds for a hang, and reset the GPU. */
+/**
+ * Of one submit, and of all that its dispatches bind: drivers take one that lasts for seconds for a hang, and reset the GPU. Convolutions of 16 channels
+ * that bind so many bytes take half a teraflop together: a laptop's GPU a second.
+ */
 const MOST_DISPATCHES = 64;
+const MOST_BYTES = 2 ** 32;
 
 /**
  * A graph on a device: its buffers, pipelines and launches, all made by `build`, none while phases run. `upload`, `run` and `read` are called in
@@ -112,10 +120,11 @@ export class Schedule {
           pipeline,
           groups: d.groups,
           label: d.kernel.name,
+          bytes: [...new Set(Object.values(d.bindings))].reduce((sum, tensor) => sum + bytesOf(tensor), 0),
           group: device.createBindGroup({ label: d.kernel.name, layout, entries }),
         };
       });
-      this.phases.set(name, { commands, ...this.traffic(dispatches, changes) });
+      this.phases.set(name, { commands, submits: inSubmits(commands), ...this.traffic(dispatches, changes) });
     }
     device.queue.writeBuffer(params, 0, bytes);
   }
@@ -174,7 +183,7 @@ export class Schedule {
   }
 
   /**
-   * Runs a phase: one compute pass and one submit for every 64 dispatches. Does not wait. Refuses to run on values that are not there: not yet written, or
+   * Runs a phase: a compute pass and a submit for every 64 dispatches, or fewer that bind 4 GiB. Does not wait. Refuses to run on values that are not there: not yet written, or
    * overwritten because a later phase (in the order of tracing) has run since.
    */
   run(phase: string): void {
@@ -257,12 +266,12 @@ export class Schedule {
   /** A phase whose values are there, and the buffers of what is `wanted` of it; from here on the slots hold what it leaves. Throws, with all as before. */
   private begun(phase: string, wanted: readonly Tensor[] = []) {
     this.gpu.check();
-    const { commands, reads, leaves } = this.phaseOf(phase);
+    const { submits, reads, leaves } = this.phaseOf(phase);
     reads.forEach((tensor) => this.bufferOf(tensor, `phase ${phase}`));
     const before = this.held;
     this.held = new Map([...before, ...leaves]);
     try {
-      return { commands, buffers: wanted.map((tensor) => this.bufferOf(tensor, 'runAndRead')) };
+      return { submits, buffers: wanted.map((tensor) => this.bufferOf(tensor, 'runAndRead')) };
     } catch (error) {
       this.held = before;
       throw error;
@@ -274,13 +283,13 @@ export class Schedule {
     wanted: readonly Tensor[] = [],
     atEnd?: (encoder: GPUCommandEncoder, buffers: readonly GPUBuffer[]) => void,
   ): void {
-    const { commands, buffers } = this.begun(phase, wanted);
-    for (let from = 0; from === 0 || from < commands.length; from += MOST_DISPATCHES) {
+    const { submits, buffers } = this.begun(phase, wanted);
+    for (const [i, commands] of submits.entries()) {
       const encoder = this.gpu.device.createCommandEncoder({ label: phase });
       const pass = encoder.beginComputePass({ label: phase });
-      for (const command of commands.slice(from, from + MOST_DISPATCHES)) dispatch(pass, command);
+      for (const command of commands) dispatch(pass, command);
       pass.end();
-      if (from + MOST_DISPATCHES >= commands.length) atEnd?.(encoder, buffers);
+      if (i === submits.length - 1) atEnd?.(encoder, buffers);
       this.gpu.device.queue.submit([encoder.finish()]);
     }
   }
@@ -333,6 +342,23 @@ export class Schedule {
     this.ledger.add(tag, buffer.size);
     return buffer;
   }
+}
+
+/** Commands cut to what one submit may hold; a submit of none for a phase that has none, as it may still copy what is read. */
+export function inSubmits<C extends { bytes: number }>(commands: readonly C[]): C[][] {
+  const parts: C[][] = [[]];
+  let bytes = 0;
+  for (const command of commands) {
+    const last = parts.at(-1)!;
+    if (last.length && (last.length === MOST_DISPATCHES || bytes + command.bytes > MOST_BYTES)) {
+      parts.push([command]);
+      bytes = command.bytes;
+    } else {
+      last.push(command);
+      bytes += command.bytes;
+    }
+  }
+  return parts;
 }
 
 /** Runs a graph of one phase once, from its inputs to one of its outputs. For what is computed over and over, keep a schedule. */

@@ -11,6 +11,7 @@ export interface NiftiHeader {
   littleEndian: boolean;
   extents: number[]; // dim[1..dim[0]]
   affine: Affine; // voxel → RAS mm
+  space?: number; // of these mm, where it is not the scanner's: the code of the affine
   doubt?: string; // why the voxels may be elsewhere
   intent: number;
   intentName: string; // free text of the writer
@@ -130,7 +131,7 @@ export function parseHeader(name: string, buffer: ArrayBuffer): NiftiHeader {
  * The sform where sform_code > 0, else the qform where qform_code > 0, else the voxel sizes alone. Not `header.affine`: nifti-reader-js
  * prefers a qform of higher code and takes qfac's size for NIfTI-1, ignores the qform for NIfTI-2, and the units for both.
  */
-function readAffine(name: string, header: NIFTI1 | NIFTI2, bytes: ArrayBuffer): Pick<NiftiHeader, 'affine' | 'doubt'> {
+function readAffine(name: string, header: NIFTI1 | NIFTI2, bytes: ArrayBuffer): Pick<NiftiHeader, 'affine' | 'space' | 'doubt'> {
   const fail = (what: string): never => {
     throw new Error(`${name}: ${what}`);
   };
@@ -162,7 +163,8 @@ function readAffine(name: string, header: NIFTI1 | NIFTI2, bytes: ArrayBuffer): 
       ? (header.getQformMat().slice(0, 3).flat() as number[]).map((value) => value * mm)
       : undefined;
   const doubt = doubtOf(source, affine, qform, [1, 2, 3].map((axis) => header.dims[axis] ?? 1) as Vec3);
-  return { affine, ...(doubt && { doubt }) };
+  const space = source === 'sform' ? header.sform_code : header.qform_code;
+  return { affine, ...(space > NIFTI1.XFORM_SCANNER_ANAT && { space }), ...(doubt && { doubt }) };
 }
 
 /** Voxels that sform and qform put this far apart, in voxels, are in different places. */

@@ -3,7 +3,7 @@ import { voxelSpacing, type Affine, type Vec3 } from './affine.ts';
 import { displacementForms, formOf, type DisplacementForm } from './displacement.ts';
 import { BYTES, CODES, parseHeader, type Dtype, type NiftiHeader } from './nifti-header.ts';
 import { quaternionOf } from './quaternion.ts';
-import type { Grid, Volume } from './volume.ts';
+import { type Grid, gridOf, type Volume } from './volume.ts';
 
 /**
  * A displacement field on a grid: from each voxel to the point that it maps to, in LPS mm, as ITK and ANTs store it. Voxels, which `register`
@@ -52,16 +52,17 @@ export function bufferOf(name: string, bytes: Bytes): ArrayBuffer {
 export function parseNifti(name: string, bytes: Bytes, imageBytes?: Bytes, frame?: number): Volume {
   const [buffer, image] = [bufferOf(name, bytes), imageBytes && bufferOf(name, imageBytes)];
   const header = frameOf(name, parseHeader(name, buffer), frame);
-  const { affine, doubt, dtype } = header;
-  return { size: volumeSize(name, header), affine, data: readVoxels(name, header, buffer, image), dtype, ...(doubt && { doubt }) };
+  const { doubt, dtype } = header;
+  const grid = gridOf({ ...header, size: volumeSize(name, header) });
+  return { ...grid, data: readVoxels(name, header, buffer, image), dtype, ...(doubt && { doubt }) };
 }
 
 /** A displacement field in one of the `displacementForms`. The values are returned as stored. */
 export function parseDisplacement(name: string, bytes: Bytes, imageBytes?: Bytes, form: DisplacementForm = 'itk'): DisplacementField {
   const [buffer, image] = [bufferOf(name, bytes), imageBytes && bufferOf(name, imageBytes)];
   const header = parseHeader(name, buffer);
-  const { affine, doubt } = header;
-  return { size: displacementSize(name, header, form), affine, data: readVoxels(name, header, buffer, image), ...(doubt && { doubt }) };
+  const grid = gridOf({ ...header, size: displacementSize(name, header, form) });
+  return { ...grid, data: readVoxels(name, header, buffer, image), ...(header.doubt && { doubt: header.doubt }) };
 }
 
 /** The size of a header that describes a 3-D image; throws for any other. */
@@ -163,12 +164,12 @@ export interface NiftiImage extends Grid {
 }
 
 /** A single-file NIfTI-1, little-endian, unscaled. Values are rounded for integer types; one that does not fit throws. */
-export function encodeNifti({ size, affine, data, dtype, description }: NiftiImage): Uint8Array<ArrayBuffer> {
-  return encode(size, affine, [...size], dtype, data, 0, description ?? '');
+export function encodeNifti({ data, dtype, description, ...grid }: NiftiImage): Uint8Array<ArrayBuffer> {
+  return encode(grid, [...grid.size], dtype, data, 0, description ?? '');
 }
 
 /** A displacement field in one of the `displacementForms`, float32; `data` is [3, D, H, W] in that form's unit. */
-export function encodeDisplacement({ size, affine, data }: DisplacementField, form: DisplacementForm = 'itk'): Uint8Array<ArrayBuffer> {
+export function encodeDisplacement({ data, ...grid }: DisplacementField, form: DisplacementForm = 'itk'): Uint8Array<ArrayBuffer> {
   if (!Object.hasOwn(displacementForms, form))
     throw new Error(`encodeDisplacement: form must be one of ${Object.keys(displacementForms).join(', ')}; got ${form}`);
   const {
@@ -176,12 +177,11 @@ export function encodeDisplacement({ size, affine, data }: DisplacementField, fo
     intents: [intent],
     description,
   } = displacementForms[form];
-  return encode(size, affine, [...size, ...more], 'float32', data, intent, description);
+  return encode(grid, [...grid.size, ...more], 'float32', data, intent, description);
 }
 
 function encode(
-  size: Vec3,
-  affine: Affine,
+  { size, affine, space = NIFTI1.XFORM_SCANNER_ANAT }: Grid,
   extents: number[],
   dtype: NiftiImage['dtype'],
   data: ArrayLike<number>,
@@ -193,8 +193,10 @@ function encode(
   if (!size.every((n) => Number.isInteger(n) && n >= 1 && n <= 32767)) {
     throw new Error(`NIfTI-1 stores extents from 1 to 32767, got ${size.join('×')}`);
   }
+  if (!(Number.isInteger(space) && space >= 1 && space <= 32767))
+    throw new Error(`space must be a code of NIfTI, 1 for the scanner's to 5, got ${space}`);
   if (data.length !== count) throw new Error(`${extents.join('×')} = ${count} values are needed, got ${data.length}`);
-  const header = encodeHeader(affine, extents, dtype, intent, description);
+  const header = encodeHeader(affine, space, extents, dtype, intent, description);
   const bytes = new Uint8Array(header.byteLength + count * BYTES[dtype]);
   bytes.set(new Uint8Array(header));
   const out = new ARRAYS[dtype](bytes.buffer, header.byteLength, count);
@@ -211,7 +213,7 @@ function encode(
 }
 
 /** 348 bytes of header and the four extension flags. */
-function encodeHeader(affine: Affine, extents: number[], dtype: Dtype, intent: number, description: string): ArrayBuffer {
+function encodeHeader(affine: Affine, space: number, extents: number[], dtype: Dtype, intent: number, description: string): ArrayBuffer {
   const { b, c, d, qfac, rigid } = quaternionOf(affine);
   const header = new NIFTI1();
   header.littleEndian = true;
@@ -224,8 +226,8 @@ function encodeHeader(affine: Affine, extents: number[], dtype: Dtype, intent: n
   header.xyzt_units = NIFTI1.UNITS_MM;
   header.intent_code = intent;
   header.description = description.replace(/[^\x20-\x7e]/g, '?').slice(0, 79); // 80 bytes, the last one 0
-  header.sform_code = NIFTI1.XFORM_SCANNER_ANAT;
-  header.qform_code = rigid ? NIFTI1.XFORM_SCANNER_ANAT : NIFTI1.XFORM_UNKNOWN; // a sheared grid has no qform
+  header.sform_code = space;
+  header.qform_code = rigid ? space : NIFTI1.XFORM_UNKNOWN; // a sheared grid has no qform
   [header.quatern_b, header.quatern_c, header.quatern_d] = [b, c, d];
   [header.qoffset_x, header.qoffset_y, header.qoffset_z] = [affine[3], affine[7], affine[11]];
   header.affine = [affine.slice(0, 4), affine.slice(4, 8), affine.slice(8, 12)];

@@ -5,7 +5,12 @@ import type { Dtype } from './nifti-header.ts';
 export interface Grid {
   size: Vec3;
   affine: Affine;
+  /** NIfTI's code of the space that these mm are of: 1 the scanner's (default), 2 another image's, 3 Talairach's, 4 MNI-152, 5 another template's. */
+  space?: number;
 }
+
+/** Of a volume or a field, where its voxels are. */
+export const gridOf = ({ size, affine, space }: Grid): Grid => ({ size, affine, ...(space !== undefined && { space }) });
 
 /** A scalar image, [D, H, W] with W (= i) fastest. `dtype` is the type on disk; `data` holds the scaled values. */
 export interface Volume extends Grid {

@@ -5,7 +5,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { voxelToVoxel } from '../io/affine.ts';
 import { fromPhysical } from '../io/displacement.ts';
 import type { DisplacementField } from '../io/nifti.ts';
-import { checkValues, type Float32Volume, type Grid, voxelCount } from '../io/volume.ts';
+import { checkValues, type Float32Volume, type Grid, gridOf, voxelCount } from '../io/volume.ts';
 import { warp } from '../ops/index.ts';
 import { checkField, checkReach } from './fields.ts';
 import { blankBeyond } from './overlap.ts';
@@ -36,7 +36,7 @@ export async function applyDisplacement(
   const steps = fromPhysical(displacement.data, displacement);
   if (interpolation === 'nearest') {
     const data = warpLabels(moving.data, moving.size, steps, size, voxelToVoxel(affine, moving.affine));
-    return { size, affine, data, dtype: 'float32' };
+    return { ...gridOf(displacement), data, dtype: 'float32' };
   }
   const data = new Float32Array(voxelCount(displacement));
   for (const slab of slabs(displacement)) {
@@ -51,5 +51,5 @@ export async function applyDisplacement(
     paste(data, await runOnce(gpu, graph, inputs, warped), displacement, slab);
   }
   blankBeyond(data, steps, displacement, moving);
-  return { size, affine, data, dtype: 'float32' };
+  return { ...gridOf(displacement), data, dtype: 'float32' };
 }

@@ -8,7 +8,7 @@ import { runOnce, Schedule } from '../graph/schedule.ts';
 import { type Affine, applyAffine, determinant, identityAffine, invertAffine } from '../io/affine.ts';
 import { fromPhysical, toPhysical } from '../io/displacement.ts';
 import type { DisplacementField } from '../io/nifti.ts';
-import { checkFinite, checkGeometry, checkValues, type Float32Volume, type Grid, voxelCount } from '../io/volume.ts';
+import { checkFinite, checkGeometry, checkValues, type Float32Volume, type Grid, gridOf, voxelCount } from '../io/volume.ts';
 import { add, concat, inverse, jacobianDeterminant, type Matrix, warp } from '../ops/index.ts';
 import { followedBy, nearestAffine, withoutAffine } from './nearest-affine.ts';
 import { contains } from './overlap.ts';
@@ -32,7 +32,7 @@ export async function jacobian(gpu: Gpu, field: DisplacementField): Promise<Floa
     const slice = field.size[0] * field.size[1];
     paste(data, part.subarray((slab.from - wider.from) * slice, (slab.to - wider.from) * slice), field, slab);
   }
-  return { size: field.size, affine: field.affine, data, dtype: 'float32' };
+  return { ...gridOf(field), data, dtype: 'float32' };
 }
 
 /** Throws on what is no displacement field, or has values that are not finite. */
@@ -45,7 +45,7 @@ export function checkField(name: string, field: DisplacementField): void {
 export function fieldOfAffine(affine: Affine, grid: Grid): DisplacementField {
   checkGeometry('grid', grid);
   invertAffine(affine); // throws on what is none
-  return followedBy({ size: grid.size, affine: grid.affine, data: new Float32Array(3 * voxelCount(grid)) }, affine);
+  return followedBy({ ...gridOf(grid), data: new Float32Array(3 * voxelCount(grid)) }, affine);
 }
 
 /**
@@ -70,7 +70,7 @@ export async function composeFields(gpu: Gpu, first: DisplacementField | Affine,
     const inputs: [Tensor, Float32Array][] = [[b, cut(second.data, second, slab)], [u, cut(steps, second, slab)], ...each(a, first.data)];
     paste(data, await runOnce(gpu, graph, inputs, sum), second, slab);
   }
-  return { size: second.size, affine: second.affine, data };
+  return { ...gridOf(second), data };
 }
 
 export const isAffine = (map: DisplacementField | Affine): map is Affine => Array.isArray(map);
@@ -178,7 +178,7 @@ async function invertDeformation(
     inMm.count(toPhysical(residual, slab.grid));
   }
   return {
-    field: { size: grid.size, affine: grid.affine, data },
+    field: { ...gridOf(grid), data },
     outcome: { unsolvedPercent: inVoxels.percentBeyond(), voxels: inVoxels.lengths(), mm: inMm.lengths() },
   };
 }

@@ -38,7 +38,7 @@ export const levelSpacing = (fixed: Grid, factor: number): number => factor * Ma
 /** Default factors, coarse to fine: f·4, f·2, f with the smallest f (a power of two) whose grid has at most 2²¹ voxels. */
 export function defaultLevels(fixed: Grid): number[] {
   let finest = 1;
-  while (voxelCount(gridOf(fixed, finest)) > FINEST_VOXELS) finest *= 2;
+  while (voxelCount(levelAt(fixed, finest)) > FINEST_VOXELS) finest *= 2;
   return [4 * finest, 2 * finest, finest];
 }
 
@@ -50,9 +50,9 @@ export const placeOf = (fixed: Grid, factor: number): number => Math.max(0, Math
  * (8 million voxels), else on that level.
  */
 export const refinedLevel = (fixed: Grid, finest: number): number =>
-  finest > 1 && largestBuffer(gridOf(fixed, finest / 2)) <= LEAST_BINDING ? finest / 2 : finest;
+  finest > 1 && largestBuffer(levelAt(fixed, finest / 2)) <= LEAST_BINDING ? finest / 2 : finest;
 
-const gridOf = (fixed: Grid, factor: number): Level => levelGrid(fixed, levelSpacing(fixed, factor));
+const levelAt = (fixed: Grid, factor: number): Level => levelGrid(fixed, levelSpacing(fixed, factor));
 
 /** Of a level, bytes: the moving image with its gradient, or LNCC's three fields with half a window of 11 on every axis. */
 const largestBuffer = (level: Level): number =>

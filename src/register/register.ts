@@ -4,7 +4,7 @@ import { type Plan, plan } from '../graph/plan.ts';
 import { Schedule } from '../graph/schedule.ts';
 import type { Gpu } from '../gpu/device.ts';
 import { type Affine, composeAffine, identityAffine } from '../io/affine.ts';
-import { checkedImage, checkGeometry, smallest, type Float32Volume, type MaskedVolume } from '../io/volume.ts';
+import { checkedImage, checkGeometry, gridOf, smallest, type Float32Volume, type MaskedVolume } from '../io/volume.ts';
 import { alignAffine, type AffineResult, type Memory, planAffine } from './affine.ts';
 import { doubts } from './doubts.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
@@ -201,7 +201,7 @@ export async function register(
     const similarity = { before: before!, after: after! };
     return {
       displacement,
-      warped: { size: fixed.size, affine: fixed.affine, data: warped, dtype: 'float32' },
+      warped: { ...gridOf(fixed), data: warped, dtype: 'float32' },
       levels,
       affine,
       coverage: shared,

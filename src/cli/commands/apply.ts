@@ -42,8 +42,8 @@ export async function run(args: string[]): Promise<number> {
   if (labels && (/int(32|64)$/.test(moving.dtype) || isLabelMap(moving))) checkWhole(movingPath, moving);
   within(`${displacementPath}, ${movingPath}`, () => checkReach(displacement, moving));
   await writeFromGpu(out, async (gpu) => {
-    const { size, affine, data } = await applyDisplacement(gpu, moving, displacement, interpolation);
-    return encodeNifti({ size, affine, data, dtype: labels ? labelType(moving) : imageType(moving) });
+    const warped = await applyDisplacement(gpu, moving, displacement, interpolation);
+    return encodeNifti({ ...warped, dtype: labels ? labelType(moving) : imageType(moving) });
   });
   return 0;
 }

@@ -3,6 +3,7 @@ import { basename, dirname } from 'node:path';
 import { convertDisplacement, type DisplacementForm, displacementForms } from '../../io/displacement.ts';
 import { readVolume } from '../../io/files.ts';
 import { encodeDisplacement } from '../../io/nifti.ts';
+import { gridOf } from '../../io/volume.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
 import { checkFieldGrid, outputName, readField } from '../fields.ts';
 import { doubts, warn } from '../inputs.ts';
@@ -34,8 +35,8 @@ export async function run(args: string[]): Promise<number> {
   const [stored, grid] = await Promise.all([readField(path, from), fixed === undefined ? undefined : readVolume(fixed)]);
   if (grid) checkFieldGrid(path, stored, from, fixed!, grid);
   if (!grid && from === 'learn2reg') warn(doubts([[path, stored]]).map((line) => `${line}; the fixed volume has one: --fixed FILE`));
-  const { size, affine } = grid ?? stored;
-  const data = convertDisplacement(stored.data, { size, affine }, from, to);
-  await withOutputs(dirname(out), (write) => write(basename(out), encodeDisplacement({ size, affine, data }, to)));
+  const on = gridOf(grid ?? stored);
+  const data = convertDisplacement(stored.data, on, from, to);
+  await withOutputs(dirname(out), (write) => write(basename(out), encodeDisplacement({ ...on, data }, to)));
   return 0;
 }

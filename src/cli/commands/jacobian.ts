@@ -29,7 +29,8 @@ export async function run(args: string[]): Promise<number> {
   checkOutput(out, { '--displacement': displacement });
   const field = await readField(displacement);
   await writeFromGpu(out, async (gpu) => {
-    const { size, affine, data } = await jacobian(gpu, field);
+    const determinant = await jacobian(gpu, field);
+    const { data, size } = determinant;
     const ndv = nonDiffeomorphicPercent(fromPhysical(field.data, field), size);
     const { foldingPercent, minJ, maxJ, sdLogJ, sdLogJLearn2Reg } = determinantStats(data);
     console.log(
@@ -40,7 +41,7 @@ export async function run(args: string[]): Promise<number> {
         ['NDV', `${ndv.toFixed(4)} % of the grid (non-diffeomorphic volume)`],
       ]).join('\n'),
     );
-    return encodeNifti({ size, affine, dtype: 'float32', data: log ? data.map((det) => Math.log(Math.max(det, CLIP))) : data });
+    return encodeNifti({ ...determinant, data: log ? data.map((det) => Math.log(Math.max(det, CLIP))) : data });
   });
   return 0;
 }
