@@ -62,7 +62,7 @@ test('the space of the millimetres is the code of both forms, and is read from t
   assert.is(parseNifti('x.nii', both).space, 2, 'where there is one');
   for (const space of [0, 1.5, 40000])
     assert.is(
-      messageOf(() => encodeNifti({ ...image, space })),
+      await messageOf(() => encodeNifti({ ...image, space })),
       `space must be a code of NIfTI, 1 for the scanner's to 5, got ${space}`,
     );
 });

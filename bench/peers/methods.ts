@@ -112,7 +112,7 @@ function deqregMethod(
       return timed;
     },
     field: async (_, { fixed }, out) => ({ u: await readField(join(out, 'displacement.nii.gz'), fixed) }),
-    told: `\`deqreg register --method ${words.join(' ')}\`, default options${method === 'deq' ? `.${KNOWN}` : ', found on these pairs, one setting for all kinds; the peers have one for each.'}`,
+    told: `\`deqreg register --method ${words.join(' ')}\`, default options${method === 'deq' ? `.${KNOWN}` : ', found on these pairs, one setting for all kinds but for the smoothing, which CT and thick slices have more of; the peers have one for each kind.'}`,
   };
 }
 
