@@ -5,17 +5,17 @@ import type { Row } from '../registration.ts';
 import { measures, type Turn } from './report.ts';
 
 type As = 'text' | 'number' | 'numbers' | 'flag';
-const numbers = (keys: Partial<Record<string, keyof Row>>, as: As = 'number') =>
+const columns = (keys: Partial<Record<string, keyof Row>>, as: As = 'number') =>
   Object.entries(keys).map(([column, key]) => ({ column, key: key!, as }));
 const COLUMNS: readonly { column: string; key: keyof Row; as: As }[] = [
   ...(['pair', 'kind', 'method'] as const).map((key) => ({ column: key, key, as: 'text' as const })),
   { column: 'peer', key: 'peer', as: 'flag' },
   { column: 'share', key: 'share', as: 'number' },
   ...measures.map(({ column, key }) => ({ column, key, as: 'number' as const })),
-  ...numbers({ dice_before: 'diceBefore', tre_before_mm: 'treBefore', tre_before_sd_mm: 'treBeforeSd', tre_sd_mm: 'treSd' }),
-  ...numbers({ planned_gpu_mib: 'plannedMiB' }),
-  ...numbers({ iterations: 'iterations', rms_residual_voxel: 'residuals' }, 'numbers'),
-  ...numbers({ levels_solved: 'solved', levels_converged: 'converged' }),
+  ...columns({ dice_before: 'diceBefore', tre_before_mm: 'treBefore', tre_before_sd_mm: 'treBeforeSd', tre_sd_mm: 'treSd' }),
+  ...columns({ planned_gpu_mib: 'plannedMiB' }),
+  ...columns({ iterations: 'iterations', rms_residual_voxel: 'residuals' }, 'numbers'),
+  ...columns({ levels_solved: 'solved', levels_converged: 'converged' }),
 ];
 
 /** A row as CSV and JSON have it. */
