@@ -113,7 +113,9 @@ export async function main(args: string[]): Promise<void> {
         peers.filter((peer) => cases.some(peer.fits) && lacks(peer.name)).map((peer) => peer.name),
       ),
       ...(before
-        ? [`${all.length - runs.length} of the ${all.length} runs are those of ${before.of}; so are the times in turn and in one process.`]
+        ? [
+            `${all.length - runs.length} of the ${all.length} runs are those of ${before.of}.\nThe times in turn and in one process were not taken anew.`,
+          ]
         : []),
       image('.svg', `Dice against time, ${first!.name}`),
       ...(quick ? [] : kinds.map((kind) => image(`-${kind}.svg`, `Accuracy against time, means of ${kind}`))),

@@ -27,6 +27,16 @@ export interface Run {
 }
 export const thisRun = (): Run => ({ date: new Date().toISOString().slice(0, 10), commit: commitOf(), cores: cpus().length });
 
+/**
+ * When a report that is there was run and from which commit; and what its line about `things` (`curves`, `runs`) that it kept itself says, which begins
+ * `12 of the 20 things are those of `.
+ */
+export function provenance(page: string, things: string): string {
+  const [, date, commit] = /^(\S+) · commit (.+?) · /m.exec(page)!;
+  const kept = new RegExp(`^\\d+ of the \\d+ ${things} are those of .*?(?=\\.$)`, 'm').exec(page)?.[0];
+  return `${date}, commit ${commit}${kept ? `, in which ${kept}` : ''}`;
+}
+
 /** What the files of a report are called: by the bench, and on a GPU by its name too (`kernels-nvidia-h100`). */
 export function reportName(bench: string, { software, device, description }: AdapterInfo): string {
   if (software) return bench;

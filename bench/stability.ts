@@ -29,7 +29,7 @@ import {
 } from './claims.ts';
 import { RESULTS } from './page.ts';
 import { type Images, LEVELS, measure, pairsOf, readPair, SOLVERS, type Subject, subjects } from './probes/stability-runs.ts';
-import { csv, reportName, writeReport } from './report.ts';
+import { csv, provenance, reportName, writeReport } from './report.ts';
 
 /** What the finest level is called. */
 const RESOLUTIONS: Record<number, string> = { 1: 'full', 2: 'half', 4: 'quarter' };
@@ -111,9 +111,7 @@ function curvesIn(report: string): { of: string; curves: Map<string, { rows: Row
   const curves = curvesOf(parseRows(text('.csv'))).map(
     (rows) => [nameOf(rows[0]!), { rows, residuals: residuals(nameOf(rows[0]!)) }] as const,
   );
-  const [, date, commit] = /^(\S+) · commit (.+?) · /m.exec(text('.md'))!;
-  const before = /^\d+ of the \d+ curves are those of .*?(?=\.$)/m.exec(text('.md'))?.[0];
-  return { of: `${date}, commit ${commit}${before ? `, in which ${before}` : ''}`, curves: new Map(curves) };
+  return { of: provenance(text('.md'), 'curves'), curves: new Map(curves) };
 }
 
 export async function main(args: string[]): Promise<void> {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { RESULTS } from '../page.ts';
 import type { Row } from '../registration.ts';
+import { provenance } from '../report.ts';
 import { measures, type Turn } from './report.ts';
 
 type As = 'text' | 'number' | 'numbers' | 'flag';
@@ -68,8 +69,6 @@ export interface Kept {
 export function keptIn(report: string): Kept {
   const text = (suffix: string) => readFileSync(`${RESULTS}/${report}${suffix}`, 'utf8');
   const page = text('.md');
-  const [, date, commit] = /^(\S+) · commit (.+?) · /m.exec(page)!;
-  const earlier = /^\d+ of the \d+ runs .*?(?=\.$)/m.exec(page)?.[0];
   const sections = new Map(
     page
       .split(/^(?=## )/m)
@@ -78,7 +77,7 @@ export function keptIn(report: string): Kept {
   );
   const rows = rowsIn(text('.csv'));
   return {
-    of: `${date}, commit ${commit}${earlier ? `, in which ${earlier}` : ''}`,
+    of: provenance(page, 'runs'),
     rows,
     turns: turnsIn(section(sections, 'Time in turn'), rows),
     sections,
