@@ -77,7 +77,7 @@ export function chart({ title, x, y, series, marks = [], width = 720, height = 4
       symbol: 'circle',
       symbolSize: 6,
       lineStyle: { width: as === 'points' ? 0 : 2, type: DASHES[as] ?? ('solid' as const) },
-      ...(colour !== undefined && { color: COLOURS[colour % COLOURS.length]! }),
+      ...(colour !== undefined && { color: COLOURS[colour % COLOURS.length] }),
       ...(i === 0 &&
         marks.length && {
           markLine: {

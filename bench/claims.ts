@@ -61,7 +61,7 @@ export function claimOf(rows: Row[]): Claim {
     rows,
     ...(diverged !== undefined && { diverged }),
     ...(late.length && {
-      converged: late[0]!.multiple,
+      converged: late[0].multiple,
       plateau: dices.reduce((a, b) => a + b) / dices.length,
       spread: Math.max(...dices) - Math.min(...dices),
     }),
@@ -96,7 +96,7 @@ function stays({ rows, converged, spread }: Claim): boolean {
 export function headline(rows: readonly Row[]): string {
   const end = times(Math.max(...rows.map((row) => row.multiple)));
   const claims = curvesOf(rows).map(claimOf);
-  const some = (kind: string, solver: Solver) => claims.filter(({ rows: [row] }) => row!.model.startsWith(kind) && row!.solver === solver);
+  const some = (kind: string, solver: Solver) => claims.filter(({ rows: [row] }) => row.model.startsWith(kind) && row.solver === solver);
   const lines: string[] = [];
   const deq = some('DEQ', 'Anderson');
   if (deq.length) {
@@ -126,21 +126,21 @@ const degrades = ({ loss, diverged }: Claim) => diverged !== undefined || loss! 
 
 /** The findings in words, one for each kind of model and solver; all of it follows from the rows. */
 export function findings(rows: readonly Row[]): string {
-  const kinds = groups(curvesOf(rows).map(claimOf), ({ rows: [row] }) => `${row!.model}|${row!.solver}`);
+  const kinds = groups(curvesOf(rows).map(claimOf), ({ rows: [row] }) => `${row.model}|${row.solver}`);
   return kinds.map((claims) => `- ${finding(claims)}`).join('\n');
 }
 
 function finding(claims: Claim[]): string {
-  const { model, solver, tolerance } = claims[0]!.rows[0]!;
-  const end = times(Math.max(...claims[0]!.rows.map((row) => row.multiple)));
+  const { model, solver, tolerance } = claims[0].rows[0];
+  const end = times(Math.max(...claims[0].rows.map((row) => row.multiple)));
   const of = (some: Claim[]) =>
     some.length === claims.length
       ? some.length === 1
         ? 'the run'
         : `all ${some.length} runs`
       : `${some.length} of ${several(claims.length, 'run')}`;
-  const seeds = new Set(claims.map(({ rows: [row] }) => row!.seed)).size;
-  const pairs = new Set(claims.map(({ rows: [row] }) => row!.pair)).size;
+  const seeds = new Set(claims.map(({ rows: [row] }) => row.seed)).size;
+  const pairs = new Set(claims.map(({ rows: [row] }) => row.pair)).size;
   const name = `**${model}, ${solver}** (${model === CLASSICAL ? '' : `${several(seeds, 'seed')}, `}${several(pairs, 'pair')})`;
   const converged = claims.filter((claim) => claim.converged !== undefined);
   const diverged = claims.filter((claim) => claim.diverged !== undefined);
@@ -161,7 +161,7 @@ function finding(claims: Claim[]): string {
         (degraded.length
           ? `${of(degraded)} degraded: Dice ends ${range(degraded.map(({ loss }) => loss!))} below its best`
           : lost.length === 1
-            ? `it does not degrade: Dice ends ${f4(lost[0]!.loss)} below its best`
+            ? `it does not degrade: Dice ends ${f4(lost[0].loss)} below its best`
             : `none degrades: Dice ends at most ${f4(Math.max(...lost.map(({ loss }) => loss!)))} below its best`),
     );
   if (converged.length) {
@@ -197,12 +197,12 @@ function finding(claims: Claim[]): string {
 /** What each solver makes of each kind of model: how many runs end at rest, and the most that one loses on the way. */
 export function restTable(rows: readonly Row[]): string {
   const end = Math.max(...rows.map((row) => row.multiple));
-  const kinds = groups(curvesOf(rows).map(claimOf), ({ rows: [row] }) => `${row!.model}|${row!.solver}`);
+  const kinds = groups(curvesOf(rows).map(claimOf), ({ rows: [row] }) => `${row.model}|${row.solver}`);
   return table(
     ['model', 'solver', `evaluations at ${times(end)}`, 'runs at rest', 'largest residual', 'largest loss of Dice'],
     kinds.map((claims) => {
       const lasts = claims.map(({ rows }) => rows.at(-1)!);
-      const { model, solver, iterations } = lasts[0]!;
+      const { model, solver, iterations } = lasts[0];
       const rest = claims.filter(({ converged }) => converged !== undefined).length;
       const diverged = claims.some((claim) => claim.diverged !== undefined);
       return [
@@ -242,7 +242,7 @@ export function claimTable(rows: readonly Row[]): string {
     ],
     curvesOf(rows).map((curve) => {
       const { best, loss, converged, plateau, spread, diverged } = claimOf(curve);
-      const [first, last] = [curve[0]!, curve.at(-1)!];
+      const [first, last] = [curve[0], curve.at(-1)!];
       const { pair, model, seed, solver, multiple, iterations } = first;
       return [
         pair,
@@ -273,9 +273,9 @@ export function diceTable(rows: readonly Row[]): string {
   return table(
     ['model', 'seed', 'solver', ...multiples.map(times)],
     curvesOf(rows).map((curve) => [
-      curve[0]!.model,
-      curve[0]!.seed ?? '',
-      curve[0]!.solver,
+      curve[0].model,
+      curve[0].seed ?? '',
+      curve[0].solver,
       ...multiples.map((m) => {
         const row = curve.find((r) => r.multiple === m);
         return row ? (row.dice === null ? 'diverged' : f4(row.dice)) : '';
@@ -287,7 +287,7 @@ export function diceTable(rows: readonly Row[]): string {
 /** The rows of a report's CSV. Throws on a file that has other columns. */
 export function parseRows(text: string): Row[] {
   const [head, ...lines] = text.trim().split('\n');
-  const keys = head!.split(',');
+  const keys = head.split(',');
   return lines.map((line) => {
     const cells = line.split(',');
     if (cells.length !== keys.length) throw new Error(`${cells.length} cells for ${keys.length} columns: ${line}`);

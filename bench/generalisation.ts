@@ -74,10 +74,10 @@ function finding(means: readonly { group: string; method: string; dices: number[
   if (groups.length !== 2) return [];
   const of = (group: string, method: string) => means.find((m) => m.group === group && m.method === method)!.dices;
   const signed = (x: number) => `${x < 0 ? '−' : '+'}${show(Math.abs(x), 4)}`;
-  const against = (baseline: string) => groups.map((group) => of(group, TRAINED).map((dice, i) => dice - of(group, baseline)[i]!));
+  const against = (baseline: string) => groups.map((group) => of(group, TRAINED).map((dice, i) => dice - of(group, baseline)[i]));
   const tell = (gains: number[][]) =>
     groups
-      .map((group, i) => `on ${group} ${signed(mean(gains[i]!))} ± ${show(Math.sqrt(variance(gains[i]!) / gains[i]!.length), 4)}`)
+      .map((group, i) => `on ${group} ${signed(mean(gains[i]))} ± ${show(Math.sqrt(variance(gains[i]) / gains[i].length), 4)}`)
       .join(', ');
   const gains = against(UNTRAINED);
   const [own, other] = gains as [number[], number[]];

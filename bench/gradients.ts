@@ -153,8 +153,8 @@ class Subject {
     const spectral = radius && this.spectral ? await spectralRadius(schedule, this.spectral) : undefined;
     return {
       ...outcome,
-      loss: loss!,
-      forGain: gradients[0]![0]!,
+      loss,
+      forGain: gradients[0][0],
       forWeights: Float32Array.from(gradients.slice(1).flatMap((g) => [...g])),
       spectral,
     };
@@ -165,7 +165,7 @@ class Subject {
   }
 }
 
-const dot = (p: Float32Array, q: Float32Array) => p.reduce((sum, v, i) => sum + v * q[i]!, 0);
+const dot = (p: Float32Array, q: Float32Array) => p.reduce((sum, v, i) => sum + v * q[i], 0);
 const percent = (x: number) => (x < 0.0995 ? `${(100 * x).toFixed(x < 0.01 ? 2 : 1)} %` : `${(100 * x).toFixed(0)} %`);
 
 const cosineOf = (found: Float32Array, truth: Float32Array) => dot(found, truth) / Math.sqrt(dot(found, found) * dot(truth, truth));
@@ -173,7 +173,7 @@ const cosineOf = (found: Float32Array, truth: Float32Array) => dot(found, truth)
 /** Cosine and relative error of a gradient for the weights against the true one. */
 function compare(found: Float32Array, truth: Float32Array): string {
   const cosine = cosineOf(found, truth);
-  const difference = found.map((v, i) => v - truth[i]!);
+  const difference = found.map((v, i) => v - truth[i]);
   return `${cosine.toFixed(4)} (${percent(Math.sqrt(dot(difference, difference) / dot(truth, truth)))})`;
 }
 

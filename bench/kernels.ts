@@ -29,16 +29,16 @@ const halved = (size: Size) => size.map((n) => Math.ceil(n / 2)) as unknown as S
 function convolutionRows(size: Size): Row[] {
   const coarse = halved(size);
   return [
-    ...families.conv3d!(size, [8, 16]),
-    ...families.conv3d!(size, [16, 16]),
-    ...families['conv3d-stride2']!(size, [16, 32]),
-    ...families.conv3d!(coarse, [32, 32]),
-    ...families['conv3d-joined']!(size, [48, 16]),
-    ...families.conv3d!(size, [16, 3]),
-    ...families.conv3d!(size, [16, 16], 'f16'),
-    ...families['conv3d-replicate']!(size, [16, 16]),
-    ...families['conv3d-1']!(size, [16, 16]),
-    ...families['conv3d-5']!(coarse, [16, 16]),
+    ...families.conv3d(size, [8, 16]),
+    ...families.conv3d(size, [16, 16]),
+    ...families['conv3d-stride2'](size, [16, 32]),
+    ...families.conv3d(coarse, [32, 32]),
+    ...families['conv3d-joined'](size, [48, 16]),
+    ...families.conv3d(size, [16, 3]),
+    ...families.conv3d(size, [16, 16], 'f16'),
+    ...families['conv3d-replicate'](size, [16, 16]),
+    ...families['conv3d-1'](size, [16, 16]),
+    ...families['conv3d-5'](coarse, [16, 16]),
   ];
 }
 
@@ -47,7 +47,7 @@ export function rowsOf(quick: boolean, size?: Size, { software }: Pick<AdapterIn
   if (quick) {
     // A GPU holds half a volume in its caches, and is fast enough for the whole one too.
     const sizes = size ? [size] : software ? [HALF] : [HALF, FULL];
-    return [families.conv3d!(sizes[0]!, [16, 16]), ...sizes.flatMap((at) => MAIN.map((name) => families[name]!(at)))].flat();
+    return [families.conv3d(sizes[0], [16, 16]), ...sizes.flatMap((at) => MAIN.map((name) => families[name](at)))].flat();
   }
   const others = Object.entries(families).filter(([name]) => !name.startsWith('conv3d'));
   const sizes = size ? [size] : [QUARTER, HALF, FULL];
@@ -118,7 +118,7 @@ const rowTable = (results: Result[]): string =>
 /** How many rows reach half of the peak, and which one is furthest from it. */
 function finding(results: Result[]): string {
   const sorted = results.slice().sort((a, b) => a.percentOfPeak - b.percentOfPeak);
-  const [least, middle] = [sorted[0]!, sorted[Math.floor(sorted.length / 2)]!];
+  const [least, middle] = [sorted[0], sorted[Math.floor(sorted.length / 2)]];
   const half = results.filter((r) => r.percentOfPeak >= 50).length;
   return (
     `**${half} of ${results.length} rows reach half of this adapter's peak or more; the median is ${middle.percentOfPeak.toFixed(0)} %.** ` +
@@ -129,7 +129,7 @@ function finding(results: Result[]): string {
 /** PyTorch's conv3d of the shape that our first rows have, on the same device: a section of the report. */
 function torchConv3d({ software }: AdapterInfo, results: Result[]): string[] {
   const ours = results.filter((r) => r.kernel === 'conv3d' && r.dtype === 'f32' && String(r.channels) === '16,16');
-  const { size, channels } = ours[0]!;
+  const { size, channels } = ours[0];
   const device = software ? 'cpu' : 'cuda';
   const script = 'bench/peers/torch_conv3d.py';
   const { status, stdout, stderr } = spawnSync(

@@ -111,11 +111,11 @@ function eightGiB(): string[] {
   const sizes = [FULL, BEYOND];
   const figures = sizes.map((size) => changes.map(([change, of]) => ({ change, bytes: adjoints.map((adjoint) => of(adjoint, size)) })));
   const verdict = (size: Size, adjoint: AdjointName): string => {
-    const column = figures[sizes.indexOf(size)]!.map(({ change, bytes }) => ({ change, bytes: bytes[adjoints.indexOf(adjoint)]! }));
+    const column = figures[sizes.indexOf(size)].map(({ change, bytes }) => ({ change, bytes: bytes[adjoints.indexOf(adjoint)] }));
     const [now, ...others] = column;
-    if (now!.bytes <= LIMIT) return `${adjoint} needs ${gib(now!.bytes)} GiB and fits`;
+    if (now.bytes <= LIMIT) return `${adjoint} needs ${gib(now.bytes)} GiB and fits`;
     const ways = others.filter(({ bytes }) => bytes <= LIMIT).map(({ change, bytes }) => `${change} (${gib(bytes)})`);
-    return `${adjoint} needs ${gib(now!.bytes)} GiB and does not; it would with ${ways.join(', ') || 'none of these changes'}`;
+    return `${adjoint} needs ${gib(now.bytes)} GiB and does not; it would with ${ways.join(', ') || 'none of these changes'}`;
   };
   return [
     '## What fits 8 GiB',
@@ -127,7 +127,7 @@ function eightGiB(): string[] {
     table(
       ['voxels', 'change', ...adjoints],
       sizes.flatMap((size, i) =>
-        figures[i]!.map(({ change, bytes }) => [told(size), change, ...bytes.map((b) => `${gib(b)}${b <= LIMIT ? ' ✓' : ''}`)]),
+        figures[i].map(({ change, bytes }) => [told(size), change, ...bytes.map((b) => `${gib(b)}${b <= LIMIT ? ' ✓' : ''}`)]),
       ),
     ),
     `The largest volume in the proportions 5 : 6 : 7 that trains in 8 GiB: ${adjoints.map((adjoint) => `${adjoint} ${told(largest(adjoint))}`).join(', ')}. ` +

@@ -53,7 +53,7 @@ function parseReport(name: string, markdown: string): Report {
   const [, title, of, command, text] = parts as unknown as string[];
   // What follows the bench in a name is an adapter, or a resolution.
   const bench = Object.keys(ORDER).find((known) => name === known || name.startsWith(`${known}-`)) ?? name;
-  return { name, bench, title: title!, of: of!, command: command!, text: text! };
+  return { name, bench, title, of, command, text };
 }
 
 const escape = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
@@ -104,7 +104,7 @@ export function pageOf(reports: ReadonlyMap<string, string>, files: readonly str
   };
   const sections = benches.map((bench) => {
     const own = all.filter((report) => report.bench === bench).sort((a, b) => a.name.length - b.name.length);
-    return `<section id="${bench}">\n<h2>${escape(own[0]!.title)}</h2>\n${own.map((report) => article(report, own)).join('\n')}\n</section>`;
+    return `<section id="${bench}">\n<h2>${escape(own[0].title)}</h2>\n${own.map((report) => article(report, own)).join('\n')}\n</section>`;
   });
   const links = benches.map((bench) => `<li><a href="#${bench}">${ORDER[bench] ?? escape(bench)}</a></li>`);
   // A report that is not there is a word, not a link.

@@ -85,7 +85,7 @@ function settings(given: readonly string[]): Setting[] {
     if (!name) throw new Error(`playground: --set takes NAME=a,b,c with whole numbers, got ${text}`);
     if (!sources().some((file) => places(name).test(readFileSync(file, 'utf8'))))
       throw new Error(`playground: no constant ${name}; there are ${settable()}`);
-    return list!.split(',').map((value): Setting => ({ [name]: Number(value) }));
+    return list.split(',').map((value): Setting => ({ [name]: Number(value) }));
   });
   const all = axes.reduce<Setting[]>((made, axis) => made.flatMap((a) => axis.map((b) => ({ ...a, ...b }))), [{}]);
   return axes.length ? [{}, ...all] : all;
@@ -121,7 +121,7 @@ async function prove(
   try {
     checkLimits(built.describe(row, processorOf(gpu.info)).plan, gpu.limits, gpu.info.description);
     const found = await built.evaluate(gpu, rowOf(built, proof));
-    return { setting, row, engine: built, error: Math.max(...expected.map(({ data }, i) => relativeError(found[i]!, data))) };
+    return { setting, row, engine: built, error: Math.max(...expected.map(({ data }, i) => relativeError(found[i], data))) };
   } catch (error) {
     return { setting, row, engine: built, error: NaN, refused: (error as Error).message };
   }
@@ -139,13 +139,13 @@ async function playPass(
   size: Size,
   seconds: number,
 ): Promise<void> {
-  const proof = size.map((n, axis) => Math.min(n, PROOF[axis]!)) as unknown as Size;
+  const proof = size.map((n, axis) => Math.min(n, PROOF[axis])) as unknown as Size;
   const small = rowOf(engine, proof);
   if (!small.reference) throw new Error(`playground: ${small.kernel} has no float64 reference to be proved against`);
   const expected = small.reference(small.inputs.map(({ shape, values }) => ndarray([...shape], values())));
   const trials: Trial[] = [];
   for (const setting of all) trials.push(await prove(gpu, setting, rowOf, expected, proof, size));
-  const plain = launches(engine, trials[0]!.row, processorOf(gpu.info));
+  const plain = launches(engine, trials[0].row, processorOf(gpu.info));
   for (let round = 0; round < ROUNDS; round++) {
     for (const trial of trials.filter((t) => !t.refused)) {
       const times = await trial.engine.measure(gpu, trial.row, seconds);
@@ -196,7 +196,7 @@ export async function main(args: string[]): Promise<void> {
   if (!(seconds > 0)) throw new Error(`playground: --seconds is a number above 0, got ${values.seconds}`);
   const { dtype = 'f32' } = values;
   if (dtype !== 'f32' && dtype !== 'f16') throw new Error(`playground: --dtype is f32 or f16, got ${dtype}`);
-  const rowsOf = (built: typeof engine, at: Size) => built.families[name]!(at, channels, dtype);
+  const rowsOf = (built: typeof engine, at: Size) => built.families[name](at, channels, dtype);
   const passes = rowsOf(engine, PROOF).map(({ pass }) => pass);
   if (rowsOf(engine, PROOF).some((row) => row.dtype !== dtype)) throw new Error(`playground: ${name} is offered in f32 only`);
   const fixed = rowsOf(engine, PROOF).find((row) => channels && String(row.channels) !== String(channels));

@@ -23,7 +23,7 @@ export async function main(): Promise<void> {
       if (status !== 0) throw new Error(`deqreg quickstart: ${stderr}`);
       return JSON.parse(readFileSync(at('result', 'metrics.json'), 'utf8'));
     });
-    const { dice, hd95, tre, foldingPercent, ndvPercent, sdLogJ, solver } = runs[0]!;
+    const { dice, hd95, tre, foldingPercent, ndvPercent, sdLogJ, solver } = runs[0];
     const name = reportName('quickstart', info);
     writeReport(
       'quickstart',
@@ -39,7 +39,7 @@ export async function main(): Promise<void> {
           ['', 'before', 'after'],
           [
             ['Dice', dice!.before.toFixed(4), dice!.mean.toFixed(4)],
-            ['HD95, mm', '', hd95!.mean!.toFixed(2)],
+            ['HD95, mm', '', hd95!.mean.toFixed(2)],
             ['TRE, mm', tre!.before.toFixed(2), tre!.after.toFixed(2)],
             ['folds, %', '', foldingPercent.toFixed(4)],
             ['non-diffeomorphic volume, %', '', ndvPercent.toFixed(4)],

@@ -92,10 +92,10 @@ export async function main(args: string[]): Promise<void> {
   const rows = all.filter(({ share }) => share === 1);
   const shown = known.filter((method) => rows.some((row) => row.method === method.name));
   const lacks = (method: string) => !rows.some((row) => row.method === method);
-  const [first] = before ? realCases().filter((c) => c.name === rows[0]!.pair) : cases;
+  const [first] = before ? realCases().filter((c) => c.name === rows[0].pair) : cases;
   const files: Record<string, string> = {
     '.csv': csv(all.map(flat)),
-    '.svg': curveChart(first!, shown, all),
+    '.svg': curveChart(first, shown, all),
   };
   const kinds = [...new Set(rows.map(({ kind }) => kind))];
   if (!quick) for (const kind of kinds) files[`-${kind}.svg`] = kindChart(kind, shown, rows);
@@ -117,14 +117,14 @@ export async function main(args: string[]): Promise<void> {
             `${all.length - runs.length} of the ${all.length} runs are those of ${before.of}.\nThe times in turn and in one process were not taken anew.`,
           ]
         : []),
-      image('.svg', `Dice against time, ${first!.name}`),
+      image('.svg', `Dice against time, ${first.name}`),
       ...(quick ? [] : kinds.map((kind) => image(`-${kind}.svg`, `Accuracy against time, means of ${kind}`))),
       '## Means by method',
       ...means(rows, info.software),
       '## Every pair',
       ...pairTable(rows),
-      ...againstPeers(turns, first!, turns[0]?.seconds.length ?? repeat),
-      before ? section(before.sections, 'In one process') : await inOneProcess(first!),
+      ...againstPeers(turns, first, turns[0]?.seconds.length ?? repeat),
+      before ? section(before.sections, 'In one process') : await inOneProcess(first),
       '## How the methods were run',
       shown.map(({ name, told }) => `- **${name}**: ${told}`).join('\n'),
       'Every command gets two images and nothing else, and writes at least the warped image; a run is one process. Labels, landmarks and all figures come after it. ' +

@@ -78,10 +78,10 @@ async function solve(gpu: Gpu, fixed: Volume, moving: Volume): Promise<{ factor:
   options.levels.forEach((factor, i) => {
     const [grid, movingGrid] = [fixed, moving].map((v) => levelGrid(v, levelSpacing(fixed, factor))) as [Level, Level];
     const images = graph.phase(`images ${factor}`, () => {
-      const [a, b] = [f, m].map((x, k) => resize(windowOp(x, windows[k]!.low, windows[k]!.high), shapeOf([grid, movingGrid][k]!)));
+      const [a, b] = [f, m].map((x, k) => resize(windowOp(x, windows[k].low, windows[k].high), shapeOf([grid, movingGrid][k])));
       return {
-        fixed: localStatistics(a!, options.window),
-        moving: withGradient(centre(b!)),
+        fixed: localStatistics(a, options.window),
+        moving: withGradient(centre(b)),
         matrix: matrixBetween(grid, movingGrid),
         ratios: spacingRatios(grid),
       };
@@ -89,12 +89,12 @@ async function solve(gpu: Gpu, fixed: Volume, moving: Volume): Promise<{ factor:
     const from = coarser;
     const initial = from && (() => resizeDisplacement(from.u, from.grid, grid));
     const { step, softness, smoothing } = options;
-    const cell = variationalCell(images, { lambda: options.lambda[i]!, step, softness, smoothing });
+    const cell = variationalCell(images, { lambda: options.lambda[i], step, softness, smoothing });
     const runs = solvers.map(([name, method]): [string, Iteration] => [
       name,
       traceIteration(graph, `${name} ${factor}`, method, [1, 3, ...shapeOf(grid)], cell, initial),
     ]);
-    coarser = { u: runs[0]![1].best, grid };
+    coarser = { u: runs[0][1].best, grid };
     levels.push({ factor, runs });
   });
   graph.phase('end', () => graph.output(scale(coarser!.u, 1)));
@@ -133,24 +133,24 @@ function finding(where: string, [anderson, undamped, ...plain]: Curve[]): string
   const to = (curve: Curve) => reached(curve.residuals, (r) => r <= least(best));
   return (
     `- **${where}**: the smallest residual of any plain iteration is ${voxels(least(best))} voxel (${best.solver}, ${to(best)} evaluations). ` +
-    `Anderson takes ${to(anderson!)} to it, comes to ${voxels(least(anderson!))}, and ends at ${voxels(ending(anderson!))}; with β = 1 at ${voxels(ending(undamped!))}.`
+    `Anderson takes ${to(anderson)} to it, comes to ${voxels(least(anderson))}, and ends at ${voxels(ending(anderson))}; with β = 1 at ${voxels(ending(undamped))}.`
   );
 }
 
 /** Both dampings of Anderson over all levels. */
 function damping(all: Curve[][]): string {
-  const ends = all.map(([damped, undamped]) => [ending(damped!), ending(undamped!)] as const);
+  const ends = all.map(([damped, undamped]) => [ending(damped), ending(undamped)] as const);
   const lower = ends.filter(([damped, undamped]) => damped < undamped).length;
-  const worst = [0, 1].map((i) => voxels(Math.max(...ends.map((both) => both[i]!))));
+  const worst = [0, 1].map((i) => voxels(Math.max(...ends.map((both) => both[i]))));
   return `**After ${EVALUATIONS} evaluations Anderson with β = ${BETA} has the lower residual on ${lower} of ${ends.length} levels; the highest is ${worst[0]} voxel, with β = 1 ${worst[1]}.**`;
 }
 
 function summary(curves: Curve[]): string {
   const targets = [0.02, 0.01, 0.005, 0.002];
   // The same similarity: all but 1 % of the gain from the start to Anderson's last iterate.
-  const { similarities } = curves[0]!;
+  const { similarities } = curves[0];
   const last = similarities.at(-1)!;
-  const goal = last - 0.01 * (last - similarities[0]!);
+  const goal = last - 0.01 * (last - similarities[0]);
   return table(
     [
       'solver',

@@ -55,17 +55,17 @@ function charts(rows: readonly Row[], traces: readonly Trace[]): Record<string, 
   const x = { label: 'evaluations a level, in multiples of those in training', log: 2, min: 1 } as const;
   const seriesOf = (some: readonly Row[], value: (row: Row) => number | null): Series[] =>
     curvesOf(some).map((curve) => ({
-      ...look(curve[0]!),
+      ...look(curve[0]),
       points: curve.flatMap((row) => (value(row) === null ? [] : [[row.multiple, value(row)!] as const])),
     }));
   const pairs = groups(rows, (row) => row.pair);
   const dices = pairs.map((some, i) => [
     i ? `-pair-${i + 1}.svg` : '.svg',
-    chart({ title: `Dice, ${some[0]!.pair}`, x, y: { label: 'mean Dice' }, series: seriesOf(some, (row) => row.dice), height: 480 }),
+    chart({ title: `Dice, ${some[0].pair}`, x, y: { label: 'mean Dice' }, series: seriesOf(some, (row) => row.dice), height: 480 }),
   ]);
-  const first = traces.filter((trace) => trace.pair === rows[0]!.pair);
+  const first = traces.filter((trace) => trace.pair === rows[0].pair);
   const residual = chart({
-    title: `Residual on the finest level, ${rows[0]!.pair}`,
+    title: `Residual on the finest level, ${rows[0].pair}`,
     x: { label: 'evaluations of the cell', min: 0 },
     y: { label: 'RMS of f(u) − u, voxels', log: 10 },
     series: first.map((trace) => ({
@@ -77,7 +77,7 @@ function charts(rows: readonly Row[], traces: readonly Trace[]): Record<string, 
     height: 480,
   });
   const worst = curvesOf(rows.map((row) => ({ ...row, pair: '' }))).flatMap((curve) =>
-    groups(curve, (row) => String(row.multiple)).map((same) => ({ ...same[0]!, folds: Math.max(...same.map((row) => row.folds ?? 0)) })),
+    groups(curve, (row) => String(row.multiple)).map((same) => ({ ...same[0], folds: Math.max(...same.map((row) => row.folds ?? 0)) })),
   );
   const folds = chart({
     title: 'Folded voxels, the worst pair',
@@ -107,9 +107,9 @@ function curvesIn(report: string): { of: string; curves: Map<string, { rows: Row
     .trim()
     .split('\n')
     .map((line) => line.split(','));
-  const residuals = (name: string) => lines.flatMap((cells) => (cells[head!.indexOf(name)] ? Number(cells[head!.indexOf(name)]) : []));
+  const residuals = (name: string) => lines.flatMap((cells) => (cells[head.indexOf(name)] ? Number(cells[head.indexOf(name)]) : []));
   const curves = curvesOf(parseRows(text('.csv'))).map(
-    (rows) => [nameOf(rows[0]!), { rows, residuals: residuals(nameOf(rows[0]!)) }] as const,
+    (rows) => [nameOf(rows[0]), { rows, residuals: residuals(nameOf(rows[0])) }] as const,
   );
   return { of: provenance(text('.md'), 'curves'), curves: new Map(curves) };
 }
@@ -150,7 +150,7 @@ export async function main(args: string[]): Promise<void> {
     (subject) => earlier || pairs.some(({ name }) => curvesOn(name, subject).some(wanted)),
   );
   if (!all.length) throw new Error(`--only: no curve has ${values.only} in its name, which is such as "DEQ (jfb), seed 1, Anderson"`);
-  const models = values.quick ? groups(all, ({ kind }) => kind).map(([first]) => first!) : all;
+  const models = values.quick ? groups(all, ({ kind }) => kind).map(([first]) => first) : all;
   const rows: Row[] = [],
     traces: Trace[] = [];
   let kept = 0;
@@ -207,7 +207,7 @@ export async function main(args: string[]): Promise<void> {
       ...(earlier ? [`${kept} of the ${traces.length} curves are those of the report of ${earlier.of}.`] : []),
       '## Every run',
       claimTable(rows),
-      ...groups(rows, (row) => row.pair).flatMap((some) => [`## Dice, ${some[0]!.pair} (${f4(some[0]!.before)} before)`, diceTable(some)]),
+      ...groups(rows, (row) => row.pair).flatMap((some) => [`## Dice, ${some[0].pair} (${f4(some[0].before)} before)`, diceTable(some)]),
     ],
     { '.csv': csv(rows.map((row) => ({ ...row }))), '-residuals.csv': residualTable(traces), ...files },
   );

@@ -112,7 +112,7 @@ export async function main(args: string[]): Promise<void> {
         secondsAStep: cost / records.length,
         evaluations: unrolledSteps ? unrolledSteps * levels.length : mean(records.map(({ solverSteps }) => solverSteps)),
         gradientNorm: mean(records.map(({ gradientNorm }) => gradientNorm)),
-        peakBytes: records[0]!.peakBytes,
+        peakBytes: records[0].peakBytes,
       });
     }
   }
@@ -141,7 +141,7 @@ export async function main(args: string[]): Promise<void> {
 async function objectiveOf(gpu: Gpu, { set, labels }: TrainingData, options: TrainOptions, weights?: ParameterValues) {
   if (set.subjects.length < 2) throw new Error('bench training: needs two training images or more');
   const plain: TrainOptions = { ...options, adjoint: 'jfb', augmentation: 'none' };
-  const traced = traceStage(plain, set, plain.stages[0]!, labels);
+  const traced = traceStage(plain, set, plain.stages[0], labels);
   const { parameters } = traced.cell;
   const schedule = await Schedule.build(gpu, traced.graph);
   const values = weights ?? parameters.initial(options.seed);
@@ -150,7 +150,7 @@ async function objectiveOf(gpu: Gpu, { set, labels }: TrainingData, options: Tra
     beginTraining(schedule, traced, options.seed);
     parameters.upload(schedule, values);
     for (const [i, fixed] of set.subjects.entries()) {
-      const moving = set.subjects[(i + 1) % set.subjects.length]!;
+      const moving = set.subjects[(i + 1) % set.subjects.length];
       const maps = traced.inputs.labelled && fixed.labels && moving.labels && { fixed: fixed.labels, moving: moving.labels };
       const pair = { fixed: fixed.image, moving: moving.image, labels: maps };
       losses.push((await runTrainingStep(schedule, traced, pair, { rate: 0, ...SOLVE })).loss); // a rate of 0 moves no weight
@@ -166,7 +166,7 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 /** Means over the seeds, the lowest objective first. */
 function byGradient(rows: readonly Row[]): { gradient: string; rows: Row[]; objective: number }[] {
   const means = groups(rows, ({ gradient }) => gradient).map((some) => ({
-    gradient: some[0]!.gradient,
+    gradient: some[0].gradient,
     rows: some,
     objective: mean(some.map(({ objective }) => objective)),
   }));
@@ -185,7 +185,7 @@ function finding(rows: readonly Row[]): string {
   const bytes = rows.filter(({ steps }) => steps).sort((a, b) => a.peakBytes - b.peakBytes);
   const memory = ({ gradient, peakBytes }: Row) => `${gradient} with ${(peakBytes / 2 ** 20).toFixed(0)} MiB`;
   const [first] = trained as [(typeof trained)[number]];
-  const behind = trained[own]!.objective - first.objective;
+  const behind = trained[own].objective - first.objective;
   const several = first.rows.length > 1;
   const alike = trained.filter(({ objective }) => objective - first.objective < spread).map(({ gradient }) => gradient);
   const verdict = !several
@@ -196,7 +196,7 @@ function finding(rows: readonly Row[]): string {
   return (
     `**The objective on the training pairs, ${start.toFixed(4)} untrained, lowest first: ${told.join('; ')}.** ${verdict} ` +
     `The default, ${adjoint}, is ${own ? `number ${own + 1} of ${trained.length}, ${behind.toFixed(4)} above the first` : `the first of ${trained.length}`}. ` +
-    `Least memory: ${memory(bytes[0]!)}; most: ${memory(bytes.at(-1)!)}.`
+    `Least memory: ${memory(bytes[0])}; most: ${memory(bytes.at(-1)!)}.`
   );
 }
 
@@ -212,7 +212,7 @@ function least(rows: readonly Row[], gradients: readonly string[]): string {
 
 function protocol({ set, told }: TrainingData, { channels, stages }: TrainOptions, minutes: number, software: boolean): string {
   return (
-    `The \`deqreg\` cell, ${channels} channels, trained for ${minutes} minutes${software ? ' of CPU time' : ''} each at 1/${stages[0]!.levels.join(' and 1/')} resolution on ${told.data}: ` +
+    `The \`deqreg\` cell, ${channels} channels, trained for ${minutes} minutes${software ? ' of CPU time' : ''} each at 1/${stages[0].levels.join(' and 1/')} resolution on ${told.data}: ` +
     'under every gradient the same weights to start from, and the same pairs, augmentations and solver budgets in the same order; a constant rate. ' +
     `Objective: the loss that training lowers (−LNCC, diffusion, and Dice where both images have labels), mean over the levels and over ${set.subjects.length} training pairs without augmentation, ` +
     `at the fixed point (to ${SOLVE.tolerance} voxel, ${SOLVE.maxIterations} evaluations at most) of the weights' moving average (decay ${AVERAGING}); so also for \`unrolled\`, which lowers it after its T steps only. ` +
@@ -223,7 +223,7 @@ function protocol({ set, told }: TrainingData, { channels, stages }: TrainOption
 
 const fixed = (value: number | undefined, digits: number) => value?.toFixed(digits) ?? '';
 const figure = (rows: readonly Row[], name: string, digits: number) =>
-  fixed(rows[0]!.figures[name] === undefined ? undefined : mean(rows.map(({ figures }) => figures[name]!)), digits);
+  fixed(rows[0].figures[name] === undefined ? undefined : mean(rows.map(({ figures }) => figures[name])), digits);
 const VALIDATION = ['Dice', 'TRE mm', 'LNCC', 'folds %', 'SDlogJ', 'residual, voxel'];
 const validation = (rows: readonly Row[]) => [
   figure(rows, 'dice', 4),

@@ -30,16 +30,14 @@ async function align(fixed: MaskedVolume, moving: MaskedVolume, mode: AffineMode
   return alignAffine(await gpu(), fixed, moving, { windows, factors: [4, 2] }, mode);
 }
 const run = async (fixed: Volume, moving: Volume, options: RegisterOptions = {}) => register(await gpu(), fixed, moving, options);
-const linearOf = (a: Affine) => [0, 1, 2].map((i) => [0, 1, 2].map((j) => a[4 * i + j]!));
+const linearOf = (a: Affine) => [0, 1, 2].map((i) => [0, 1, 2].map((j) => a[4 * i + j]));
 const determinant = ([a, b, c]: number[][]) =>
-  a![0]! * (b![1]! * c![2]! - b![2]! * c![1]!) -
-  a![1]! * (b![0]! * c![2]! - b![2]! * c![0]!) +
-  a![2]! * (b![0]! * c![1]! - b![1]! * c![0]!);
+  a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0]);
 /** Largest entry of RᵀR − I. */
 const skew = (a: Affine) => {
   const r = linearOf(a);
   return Math.max(
-    ...[0, 1, 2].flatMap((i) => [0, 1, 2].map((j) => Math.abs(r.reduce((sum, row) => sum + row[i]! * row[j]!, 0) - Number(i === j)))),
+    ...[0, 1, 2].flatMap((i) => [0, 1, 2].map((j) => Math.abs(r.reduce((sum, row) => sum + row[i] * row[j], 0) - Number(i === j)))),
   );
 };
 
@@ -58,11 +56,11 @@ test('affineField: M·p − p and its gradient, against float64', async () => {
       const p = [v % w, Math.floor(v / w) % h, Math.floor(v / (w * h)), 1];
       for (let c = 0; c < 3; c++)
         for (let j = 0; j < 4; j++) {
-          field[c * n + v]! += (matrix.data[4 * c + j]! - Number(c === j)) * p[j]!;
-          gradient[4 * c + j]! += cotangent.data[c * n + v]! * p[j]!;
+          field[c * n + v] += (matrix.data[4 * c + j] - Number(c === j)) * p[j];
+          gradient[4 * c + j] += cotangent.data[c * n + v] * p[j];
         }
     }
-    const { y, grads } = await evaluate(([m]) => affineField(m!, [d, h, w]), [matrix], cotangent);
+    const { y, grads } = await evaluate(([m]) => affineField(m, [d, h, w]), [matrix], cotangent);
     assert.ok(relativeError(y, field) < 1e-6, `${w}×${h}×${d}: ${relativeError(y, field)}`);
     assert.ok(relativeError(grads[0]!, gradient) < 1e-5, `${w}×${h}×${d}: gradient ${relativeError(grads[0]!, gradient)}`);
   }
@@ -175,8 +173,8 @@ test('a fit that has nothing to hold on to neither mirrors nor collapses', async
 });
 
 test('every mode does what it says', async () => {
-  const turned = moved(brain.fixed, known[0]![1], elsewhere),
-    truth = known[0]![1];
+  const turned = moved(brain.fixed, known[0][1], elsewhere),
+    truth = known[0][1];
   const none = await align(brain.fixed, turned, 'none');
   assert.equal([none.mode, none.matrix, none.evaluations], ['none', still, 0]);
 
@@ -190,14 +188,14 @@ test('every mode does what it says', async () => {
       mass += value;
       applyAffine(v.affine, [n % v.size[0], Math.floor(n / v.size[0]) % v.size[1], Math.floor(n / (v.size[0] * v.size[1]))]).forEach(
         (x, i) => {
-          sum[i]! += value * x;
+          sum[i] += value * x;
         },
       );
     });
     return sum.map((x) => x / mass);
   };
   const [from, to] = [applyAffine(start.matrix, centre(brain.fixed)), centre(turned)];
-  assert.ok(Math.hypot(...from.map((x, i) => x - to[i]!)) < 1.5, `centres ${from}, ${to}`);
+  assert.ok(Math.hypot(...from.map((x, i) => x - to[i])) < 1.5, `centres ${from}, ${to}`);
 
   const rigid = await align(brain.fixed, turned, 'rigid');
   assert.is(rigid.mode, 'rigid');
@@ -296,11 +294,11 @@ test('the command: affine.txt is the matrix in LPS, images apart are refused unl
         text,
         /^#Insight Transform File V1\.0\n#Transform 0\nTransform: AffineTransform_double_3_3\nParameters: [^\n]+\nFixedParameters: 0 0 0\n$/,
       );
-      const p = /Parameters: (.*)/.exec(text)![1]!.split(' ').map(Number),
+      const p = /Parameters: (.*)/.exec(text)![1].split(' ').map(Number),
         sign = [-1, -1, 1];
       for (let i = 0; i < 3; i++) {
-        for (let j = 0; j < 3; j++) assert.ok(Math.abs(sign[i]! * sign[j]! * p[3 * i + j]! - affine.matrix[4 * i + j]) < 1e-9);
-        assert.ok(Math.abs(sign[i]! * p[9 + i]! - affine.matrix[4 * i + 3]) < 1e-9);
+        for (let j = 0; j < 3; j++) assert.ok(Math.abs(sign[i] * sign[j] * p[3 * i + j] - affine.matrix[4 * i + j]) < 1e-9);
+        assert.ok(Math.abs(sign[i] * p[9 + i] - affine.matrix[4 * i + 3]) < 1e-9);
       }
       assert.ok(transformError(affine.matrix, transformOf({ shift: [1000, 0, 0] }), brain.fixedSeg) < 6);
     }

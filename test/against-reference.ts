@@ -9,11 +9,11 @@ import { type NdArray, relativeError, sizeOf, uniform } from './reference/ndarra
 export const TOLERANCE = 1e-5;
 
 export async function againstReference(op: string, inputs: NdArray[], attrs: object, tolerance = TOLERANCE): Promise<void> {
-  const expected = reference[op]!.forward(inputs, attrs);
+  const expected = reference[op].forward(inputs, attrs);
   const cotangent = uniform(expected.shape, 99);
-  const gradients = reference[op]!.vjp(inputs, attrs, cotangent);
+  const gradients = reference[op].vjp(inputs, attrs, cotangent);
   const wanted = gradients.map((g) => g !== null);
-  const program = [(xs: Tensor[]) => gpuOps[op]!(xs, attrs), inputs, wanted.includes(true) ? cotangent : undefined, wanted] as const;
+  const program = [(xs: Tensor[]) => gpuOps[op](xs, attrs), inputs, wanted.includes(true) ? cotangent : undefined, wanted] as const;
   for (const processor of processorsOf(...program)) {
     const { y, grads } = await evaluate(...program, processor);
     assert.is(y.length, sizeOf(expected.shape));

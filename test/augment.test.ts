@@ -35,7 +35,7 @@ const names = ['fixed', 'moving', 'fixedLabels', 'movingLabels'] as const;
 /** Smooth images, zero in a part of the volume, and label maps. */
 function pairOn(on: Grid): Record<(typeof names)[number], NdArray> {
   const image = (seed: number) =>
-    map(reference.gaussian!.forward([uniform(shapeOf(on), seed, 0, 1)], { sigma: [1, 1, 1] }), (x, i) =>
+    map(reference.gaussian.forward([uniform(shapeOf(on), seed, 0, 1)], { sigma: [1, 1, 1] }), (x, i) =>
       i % on.size[0] < 4 ? 0 : Math.fround(x),
     );
   const labels = (seed: number) => map(uniform(shapeOf(on), seed, 0, 4), Math.floor);
@@ -82,7 +82,7 @@ const draw = (options: Augmentation, seed: number, on = grid) => drawAugmentatio
 const differing = (a: NdArray, b: NdArray): number => a.data.filter((x, i) => x !== b.data[i]).length;
 const length = (field: NdArray, { spacing }: Grid): number => {
   const voxels = field.data.length / 3;
-  return Math.sqrt(field.data.reduce((sum, x, i) => sum + (x * spacing[Math.floor(i / voxels)]!) ** 2, 0) / voxels);
+  return Math.sqrt(field.data.reduce((sum, x, i) => sum + (x * spacing[Math.floor(i / voxels)]) ** 2, 0) / voxels);
 };
 
 test('none gives the same tensors back and needs no input', () => {
@@ -104,7 +104,7 @@ test('the middle of every range changes nothing: images to 1e-6, labels exactly'
   );
   for (const name of ['fixed', 'moving'] as const)
     assert.ok(
-      found[name]!.data.every((x, i) => Math.abs(x - pair[name].data[i]!) < 1e-6),
+      found[name]!.data.every((x, i) => Math.abs(x - pair[name].data[i]) < 1e-6),
       name,
     );
   for (const name of ['fixedLabels', 'movingLabels'] as const) assert.is(differing(found[name]!, pair[name]), 0);
@@ -117,7 +117,7 @@ test('a flip reverses an axis of all four volumes, exactly', async () => {
   for (const name of names) {
     const flipped = map(pair[name], (_, i) => {
       const [x, y, z] = [i % w, Math.floor(i / w) % h, Math.floor(i / (w * h))];
-      return pair[name].data[((d - 1 - z) * h + y) * w + w - 1 - x]!;
+      return pair[name].data[((d - 1 - z) * h + y) * w + w - 1 - x];
     });
     assert.is(differing(found[name]!, flipped), 0, name);
   }
@@ -129,8 +129,8 @@ test('an image and its labels are sampled by one map, each once', async () => {
   for (const side of ['fixed', 'moving'] as const) {
     const u = found[`${side}Field`]!;
     assert.ok(length(u, grid) > 1);
-    assert.ok(relativeError(found[side]!.data, reference.warp!.forward([pair[side], u], {}).data) < 1e-5);
-    const different = differing(found[`${side}Labels`]!, reference.warpNearest!.forward([pair[`${side}Labels`], u], {}));
+    assert.ok(relativeError(found[side]!.data, reference.warp.forward([pair[side], u], {}).data) < 1e-5);
+    const different = differing(found[`${side}Labels`]!, reference.warpNearest.forward([pair[`${side}Labels`], u], {}));
     assert.ok(different < 5, `${different} labels differ`); // positions half-way between voxels, rounded in f32
   }
 });
@@ -151,22 +151,16 @@ test('an affine map turns about the centre of the volume in mm, within its range
   const [w, h, d] = grid.size;
   for (let seed = 0; seed < 5; seed++) {
     const m = [...draw(rotating, seed).fixedMatrix];
-    const rows = [0, 4, 8].map((r) => [0, 1, 2].map((c) => (m[r + c]! * grid.spacing[r / 4]!) / grid.spacing[c]!));
-    rows.forEach((a, i) =>
-      rows.forEach((b, j) => assert.ok(Math.abs(a[0]! * b[0]! + a[1]! * b[1]! + a[2]! * b[2]! - Number(i === j)) < 1e-6)),
-    );
+    const rows = [0, 4, 8].map((r) => [0, 1, 2].map((c) => (m[r + c] * grid.spacing[r / 4]) / grid.spacing[c]));
+    rows.forEach((a, i) => rows.forEach((b, j) => assert.ok(Math.abs(a[0] * b[0] + a[1] * b[1] + a[2] * b[2] - Number(i === j)) < 1e-6)));
     const centre = [(w - 1) / 2, (h - 1) / 2, (d - 1) / 2];
     [0, 4, 8].forEach((r, i) => {
-      const at = m[r]! * centre[0]! + m[r + 1]! * centre[1]! + m[r + 2]! * centre[2]! + m[r + 3]!;
-      assert.ok(Math.abs(at - centre[i]!) < 1e-4);
+      const at = m[r] * centre[0] + m[r + 1] * centre[1] + m[r + 2] * centre[2] + m[r + 3];
+      assert.ok(Math.abs(at - centre[i]) < 1e-4);
     });
   }
   const shifted: Augmentation = { ...none, common: { ...none.common, translation: 8 } };
-  const shifts = Array.from({ length: 20 }, (_, seed) => draw(shifted, seed).fixedMatrix).flatMap((m) => [
-    m[3]! * 4,
-    m[7]! * 3,
-    m[11]! * 5,
-  ]);
+  const shifts = Array.from({ length: 20 }, (_, seed) => draw(shifted, seed).fixedMatrix).flatMap((m) => [m[3] * 4, m[7] * 3, m[11] * 5]);
   assert.ok(shifts.every((x) => Math.abs(x) <= 8) && Math.max(...shifts) > 6 && Math.min(...shifts) < -6);
 });
 
@@ -177,9 +171,9 @@ test('the deformation has the RMS length that was drawn, in mm', async () => {
   for (let seed = 0; seed < 3; seed++) {
     const values = draw(options, seed);
     const [rms] = values.deformationRms;
-    assert.ok(rms! >= 2 && rms! <= 6);
+    assert.ok(rms >= 2 && rms <= 6);
     const { movingField, fixedField } = await run(values);
-    assert.ok(Math.abs(length(movingField!, grid) / rms! - 1) < 1e-4);
+    assert.ok(Math.abs(length(movingField!, grid) / rms - 1) < 1e-4);
     assert.is(fixedField, undefined);
   }
   end();
@@ -193,7 +187,7 @@ test('the deformation is as large in the corners as elsewhere', async () => {
   for (let seed = 0; seed < 30; seed++) {
     const { data } = (await run(draw(options, seed))).movingField!;
     for (const corner of [0, w - 1].flatMap((x) => [0, h - 1].flatMap((y) => [0, d - 1].map((z) => (z * h + y) * w + x))))
-      for (let c = 0; c < 3; c++) corners += (data[c * w * h * d + corner]! * grid.spacing[c]!) ** 2 / (8 * 30);
+      for (let c = 0; c < 3; c++) corners += (data[c * w * h * d + corner] * grid.spacing[c]) ** 2 / (8 * 30);
   }
   end();
   assert.ok(corners > 9 / 1.6 && corners < 9 * 1.6, `mean square ${corners} mm²`);
@@ -209,7 +203,7 @@ test('a seed gives the same deformation at half the resolution', async () => {
   const [w, h, d] = coarse.size;
   const same = map(small, (_, i) => {
     const [x, y, z, c] = [i % w, Math.floor(i / w) % h, Math.floor(i / (w * h)) % d, Math.floor(i / (w * h * d))];
-    return large.data[((c * 17 + 2 * z) * 21 + 2 * y) * 25 + 2 * x]! / 2; // in voxels of 6 mm
+    return large.data[((c * 17 + 2 * z) * 21 + 2 * y) * 25 + 2 * x] / 2; // in voxels of 6 mm
   });
   // The RMS over other voxels of the same volume is all that differs.
   assert.ok(relativeError(small.data, same.data) < 0.1, `${relativeError(small.data, same.data)}`);
@@ -226,7 +220,7 @@ for (const [name, options] of Object.entries({ mri, ct, 'synthetic mri': synthet
       const { determinant } = await run(values);
       const m = values.movingMatrix;
       const flipped = Math.sign(
-        m[0]! * (m[5]! * m[10]! - m[6]! * m[9]!) - m[1]! * (m[4]! * m[10]! - m[6]! * m[8]!) + m[2]! * (m[4]! * m[9]! - m[5]! * m[8]!),
+        m[0] * (m[5] * m[10] - m[6] * m[9]) - m[1] * (m[4] * m[10] - m[6] * m[8]) + m[2] * (m[4] * m[9] - m[5] * m[8]),
       );
       const least = Math.min(...determinant!.data.map((x) => flipped * x));
       assert.ok(least > 0, `seed ${seed}: ${least}`);
@@ -241,8 +235,8 @@ test('intensities: gain · x^γ + offset, the background at the offset', async (
   const found = await augment(options, values);
   for (const side of ['fixed', 'moving'] as const) {
     const [gamma, gain, offset] = values[`${side}Intensity`];
-    assert.ok(gamma! >= 1 / 1.5 && gamma! <= 1.5 && gain! >= 0.8 && gain! <= 1.25 && Math.abs(offset!) <= 0.1);
-    const expected = map(pair[side], (x) => gain! * x ** gamma! + offset!);
+    assert.ok(gamma >= 1 / 1.5 && gamma <= 1.5 && gain >= 0.8 && gain <= 1.25 && Math.abs(offset) <= 0.1);
+    const expected = map(pair[side], (x) => gain * x ** gamma + offset);
     assert.ok(relativeError(found[side]!.data, expected.data) < 1e-5);
     assert.is(found[side]!.data[0], offset);
   }
@@ -254,15 +248,15 @@ test('noise: of the drawn deviation, of mean 0, independent in the two images', 
   const values = draw(options, 7);
   const found = await augment(options, values);
   const [a, b] = (['fixed', 'moving'] as const).map((side) => {
-    const sigma = values[`${side}Intensity`][3]!;
-    return map(found[side]!, (x, i) => (x - pair[side].data[i]!) / sigma).data;
+    const sigma = values[`${side}Intensity`][3];
+    return map(found[side]!, (x, i) => (x - pair[side].data[i]) / sigma).data;
   }) as [Float64Array, Float64Array];
   const tolerance = 4 / Math.sqrt(a.length); // four standard errors
   for (const x of [a, b]) {
     assert.ok(Math.abs(mean(x)) < tolerance);
     assert.ok(Math.abs(norm(x) / Math.sqrt(x.length) - 1) < tolerance);
   }
-  assert.ok(Math.abs(mean(a.map((x, i) => x * b[i]!))) < tolerance);
+  assert.ok(Math.abs(mean(a.map((x, i) => x * b[i]))) < tolerance);
 });
 
 test('the same seed, the same augmentation, bit for bit; another seed, another', async () => {
@@ -290,8 +284,8 @@ test('synthetic: the moving image and its labels are the fixed ones, moved; the 
   const { run, end, graph, inputs } = await augmenter(options);
   const { moving, movingField, movingLabels } = await run(draw(options, 10));
   end();
-  assert.ok(relativeError(moving!.data, reference.warp!.forward([pair.fixed, movingField!], {}).data) < 1e-5);
-  assert.ok(differing(movingLabels!, reference.warpNearest!.forward([pair.fixedLabels, movingField!], {})) < 5);
+  assert.ok(relativeError(moving!.data, reference.warp.forward([pair.fixed, movingField!], {}).data) < 1e-5);
+  assert.ok(differing(movingLabels!, reference.warpNearest.forward([pair.fixedLabels, movingField!], {})) < 5);
   const { slotOf } = plan(graph);
   assert.equal([slotOf.has(inputs.fixed), slotOf.has(inputs.moving), slotOf.has(inputs.movingLabels!)], [true, false, false]);
 });

@@ -26,9 +26,9 @@ const voxels = ({ size: [w, h, d] }: Grid): Point[] =>
   Array.from({ length: w * h * d }, (_, p) => [p % w, Math.floor(p / w) % h, Math.floor(p / (w * h))]);
 /** LPS mm of a voxel, written out: RAS with x and y negated. */
 const lps = ({ affine: m }: Grid, [i, j, k]: Point): Point => [
-  -(m[0]! * i + m[1]! * j + m[2]! * k + m[3]!),
-  -(m[4]! * i + m[5]! * j + m[6]! * k + m[7]!),
-  m[8]! * i + m[9]! * j + m[10]! * k + m[11]!,
+  -(m[0] * i + m[1] * j + m[2] * k + m[3]),
+  -(m[4] * i + m[5] * j + m[6] * k + m[7]),
+  m[8] * i + m[9] * j + m[10] * k + m[11],
 ];
 /** A map of space, LPS mm: what a registration would have found. */
 const truth = ([x, y, z]: Point): Point => [1.05 * x + 0.1 * y - 2.1, 0.95 * y - 0.08 * z + 2.4, z + 0.05 * x - 0.4];
@@ -44,9 +44,9 @@ function write(name: string, extents: number[], intent: number, values: number[]
 const itkField = () => {
   const shifts = voxels(FIXED).map((p) => {
     const from = lps(FIXED, p);
-    return truth(from).map((x, axis) => x - from[axis]!);
+    return truth(from).map((x, axis) => x - from[axis]);
   });
-  const values = [0, 1, 2].flatMap((axis) => shifts.map((shift) => shift[axis]!));
+  const values = [0, 1, 2].flatMap((axis) => shifts.map((shift) => shift[axis]));
   return write('itk.nii', [...FIXED.size, 1, 3], 1007, values, FIXED.affine);
 };
 
@@ -57,9 +57,9 @@ test('a field in LPS mm on an oblique, flipped grid leads where it says', async 
   const u = await readField(itkField(), FIXED);
   const n = u.length / 3;
   voxels(FIXED).forEach(([i, j, k], p) => {
-    const to = lps(FIXED, [i + u[p]!, j + u[n + p]!, k + u[2 * n + p]!]),
+    const to = lps(FIXED, [i + u[p], j + u[n + p], k + u[2 * n + p]]),
       wanted = truth(lps(FIXED, [i, j, k]));
-    to.forEach((x, axis) => assert.ok(Math.abs(x - wanted[axis]!) < 1e-4, `voxel ${p}, axis ${axis}: ${x}, not ${wanted[axis]}`));
+    to.forEach((x, axis) => assert.ok(Math.abs(x - wanted[axis]) < 1e-4, `voxel ${p}, axis ${axis}: ${x}, not ${wanted[axis]}`));
   });
 });
 
@@ -89,8 +89,8 @@ test('the figures of the true field: all labels overlap, all landmarks meet, not
   );
   const nearest = (p: Point) => {
     const at = voxelAt(MOVING, truth(lps(FIXED, p))).map((x) => Math.floor(x + 0.5)) as Point;
-    const inside = at.every((x, axis) => x >= 0 && x < MOVING.size[axis]!);
-    return inside ? moving.data[(at[2] * MOVING.size[1] + at[1]) * MOVING.size[0] + at[0]]! : 0;
+    const inside = at.every((x, axis) => x >= 0 && x < MOVING.size[axis]);
+    return inside ? moving.data[(at[2] * MOVING.size[1] + at[1]) * MOVING.size[0] + at[0]] : 0;
   };
   const fixed = volume(FIXED, voxels(FIXED).map(nearest));
   const marks: Point[] = [
@@ -154,9 +154,9 @@ test('elastix’ parameter files: an affine transform, then cubic B-splines on a
   const size = [30, 32, 34];
   const slopes = [0.04, -0.03, 0.05];
   const coefficients = slopes.flatMap((slope, axis) =>
-    Array.from({ length: size[0]! * size[1]! * size[2]! }, (_, n) => {
-      const at = [n % size[0]!, Math.floor(n / size[0]!) % size[1]!, Math.floor(n / (size[0]! * size[1]!))];
-      return slope * at[axis]! + 0.1;
+    Array.from({ length: size[0] * size[1] * size[2] }, (_, n) => {
+      const at = [n % size[0], Math.floor(n / size[0]) % size[1], Math.floor(n / (size[0] * size[1]))];
+      return slope * at[axis] + 0.1;
     }),
   );
   const spline = {
@@ -176,12 +176,12 @@ test('elastix’ parameter files: an affine transform, then cubic B-splines on a
     const a: Point = [1.1 * (x - 1) + 0.1 * (z - 3) + 3, 0.9 * (y - 2) + 1, 0.05 * (y - 2) + (z - 3) + 3.5];
     const [dx, dy, dz] = [a[0] + 30, a[1] + 70, a[2] + 40];
     const steps = [(c * dx + s * dy) / 3, (-s * dx + c * dy) / 4, dz / 2.5];
-    const reach = steps.every((step, axis) => step >= 1 && step < size[axis]! - 2);
+    const reach = steps.every((step, axis) => step >= 1 && step < size[axis] - 2);
     if (reach) reached++;
-    const wanted = a.map((value, axis) => value + (reach ? slopes[axis]! * steps[axis]! + 0.1 : 0));
-    const to = lps(FIXED, [i + u[p]!, j + u[n + p]!, k + u[2 * n + p]!]);
+    const wanted = a.map((value, axis) => value + (reach ? slopes[axis] * steps[axis] + 0.1 : 0));
+    const to = lps(FIXED, [i + u[p], j + u[n + p], k + u[2 * n + p]]);
     to.forEach((value, axis) =>
-      assert.ok(Math.abs(value - wanted[axis]!) < 1e-4, `voxel ${p}, axis ${axis}: ${value}, not ${wanted[axis]}`),
+      assert.ok(Math.abs(value - wanted[axis]) < 1e-4, `voxel ${p}, axis ${axis}: ${value}, not ${wanted[axis]}`),
     );
   });
   assert.ok(reached > n / 2, `the splines reach ${reached} of ${n} voxels`);
@@ -244,7 +244,7 @@ test('rows of a CSV are those that it was made of, and new ones take the place o
     ...row('a', 'theirs', { ...figures, peer: true }),
     proof: { image: { mean: 0.2, max: 1 }, theirDice: 0.5, ourDice: 0.6 },
   };
-  assert.equal(rowsIn(csv([flat(proved)]))[0]!.proof, { image: { mean: 0.2, max: NaN }, theirDice: 0.5, ourDice: 0.6 });
+  assert.equal(rowsIn(csv([flat(proved)]))[0].proof, { image: { mean: 0.2, max: NaN }, theirDice: 0.5, ourDice: 0.6 });
   const [better, other] = [row('a', 'ours', { dice: 0.8 }), row('b', 'ours')];
   assert.equal(merged(rows, [other, better]), [better, ...rows.slice(1), other]);
 });

@@ -66,7 +66,7 @@ if (!browser) {
     const found = parseDisplacement('displacement', Uint8Array.from(file).buffer);
     const { displacement } = await register(await gpu(), fixed, moving, options);
     const expected = toPhysical(displacement, fixed);
-    const apart = largest(expected.map((x, i) => x - found.data[i]!));
+    const apart = largest(expected.map((x, i) => x - found.data[i]));
     assert.ok(largest(expected) > 0.5 && apart < 1e-3, `${apart} mm apart, of ${largest(expected)}`);
   });
 
@@ -132,7 +132,7 @@ if (!browser) {
       'warped.nii.gz',
       'warped_seg.nii.gz',
     ]);
-    const bytesOf = (name: string) => Uint8Array.from(found.files[name]!);
+    const bytesOf = (name: string) => Uint8Array.from(found.files[name]);
     const [of, expected] = [Buffer.from(bytesOf('metrics.json')).toString(), await readFile(command.at('out/metrics.json'), 'utf8')].map(
       (text): Report => JSON.parse(text),
     ) as [Report, Report];
@@ -145,7 +145,7 @@ if (!browser) {
     const warped = await Promise.all(
       [bytesOf('warped.nii.gz'), await readFile(command.at('out/warped.nii.gz'))].map((bytes) => parseVolume('warped', bytes)),
     );
-    const apart = warped[0]!.data.reduce((sum, x, v) => sum + Math.abs(x - warped[1]!.data[v]!), 0) / fixed.data.length;
+    const apart = warped[0].data.reduce((sum, x, v) => sum + Math.abs(x - warped[1].data[v]), 0) / fixed.data.length;
     assert.ok(apart < 0.5, `${apart} grey values of 255 apart on average`);
   });
 }

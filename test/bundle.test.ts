@@ -86,7 +86,7 @@ bundled('the start script finds its folder from anywhere and hands on arguments 
     [join(folder, 'links/deqreg'), '/'],
     ['links/deqreg', folder],
   ]) {
-    const { stdout, status } = run(program!, args, { PATH: '/nonexistent', CDPATH: '/usr' }, cwd);
+    const { stdout, status } = run(program, args, { PATH: '/nonexistent', CDPATH: '/usr' }, cwd);
     assert.equal(stdout.trimEnd().split('\n').slice(1), expected, program);
     assert.is(status, 7);
   }

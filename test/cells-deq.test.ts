@@ -43,9 +43,9 @@ async function build(adjoint: Adjoint, similarity: SimilarityJacobian) {
     for (const [tensor, data] of [...inputs, [w, wValues] as const]) schedule.upload(tensor, data);
     schedule.run('images');
     const outcome = await runDeq(schedule, node, { forward: rule, backward: rule });
-    const [loss, ofGain] = [await schedule.read(node.loss), await schedule.read(node.gradients[0]!)];
-    const ofW = await schedule.read(node.gradients[1]!);
-    return { loss: loss[0]!, gain: ofGain[0]!, w: ofW, outcome, spectral: spectral && (await spectralRadius(schedule, spectral)) };
+    const [loss, ofGain] = [await schedule.read(node.loss), await schedule.read(node.gradients[0])];
+    const ofW = await schedule.read(node.gradients[1]);
+    return { loss: loss[0], gain: ofGain[0], w: ofW, outcome, spectral: spectral && (await spectralRadius(schedule, spectral)) };
   };
   return { run, destroy: () => schedule.destroy() };
 }
@@ -58,7 +58,7 @@ async function once(adjoint: Adjoint, similarity: SimilarityJacobian): Promise<R
 const unrolled: Adjoint = { adjoint: 'unrolled', steps: STEPS };
 const [implicit, through] = [await once({ adjoint: 'implicit' }, 'exact'), await once(unrolled, 'exact')];
 const off = (actual: number, expected: number) => Math.abs(actual / expected - 1);
-const plus = (x: Float32Array, y: Float32Array, factor: number) => x.map((v, i) => v + factor * y[i]!);
+const plus = (x: Float32Array, y: Float32Array, factor: number) => x.map((v, i) => v + factor * y[i]);
 const cosine = (x: Float32Array, y: Float32Array) => dot(x, y) / (norm(x) * norm(y));
 function close(actual: number, expected: number, tolerance: number, what: string): void {
   assert.ok(off(actual, expected) < tolerance, `${what}: ${actual} against ${expected}`);

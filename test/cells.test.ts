@@ -42,8 +42,8 @@ const SYMMETRIC = { deqreg: { cosine: 0.8585, error: 0.5293 }, gradirn: { cosine
 const load = (name: string): ParameterValues => parseSafetensors(name, readFileSync(at('test', 'golden', `${name}.safetensors`))).tensors;
 const golden = load('cells');
 const of = (name: string): { shape: readonly number[]; data: Float32Array } => golden.get(name)!;
-const minus = (x: Float32Array, y: Float32Array) => x.map((value, i) => value - y[i]!);
-const plus = (x: Float32Array, y: Float32Array) => x.map((value, i) => value + y[i]!);
+const minus = (x: Float32Array, y: Float32Array) => x.map((value, i) => value - y[i]);
+const plus = (x: Float32Array, y: Float32Array) => x.map((value, i) => value + y[i]);
 const cosine = (x: Float32Array, y: Float32Array) => dot(x, y) / (norm(x) * norm(y));
 
 function close(actual: Float32Array, expected: Float32Array, tolerance: number, what: string): void {
@@ -70,7 +70,7 @@ function traceCell(name: Name, options: Partial<CellOptions>) {
   const { y, du, dweights } = graph.phase('all', () => {
     const y = graph.output(cell.update(images())(u));
     const [du, ...dweights] = vjp([y], [v], [u, ...cell.parameters.tensors.values()]).map((g) => graph.output(g));
-    return { y, du: du!, dweights };
+    return { y, du, dweights };
   });
   return { graph, cell, inputs, y, du, dweights };
 }
@@ -92,7 +92,7 @@ async function run(name: Name, options: Partial<CellOptions> = {}, weights = loa
     inputs.forEach((t) => schedule.upload(t, of(t.label).data));
     schedule.run('all');
     const found = new Map<string, Float32Array>();
-    for (const [i, key] of [...cell.parameters.tensors.keys()].entries()) found.set(key, await schedule.read(dweights[i]!));
+    for (const [i, key] of [...cell.parameters.tensors.keys()].entries()) found.set(key, await schedule.read(dweights[i]));
     return {
       added: minus(await schedule.read(y), of('u').data),
       du: minus(await schedule.read(du), of('v').data),
@@ -182,7 +182,7 @@ async function runClassical(masked: boolean, trace: (graph: Graph, images: Level
   const schedule = await Schedule.build(device, graph);
   inputs.forEach((t) => schedule.upload(t, of(t.label).data));
   schedule.run('all');
-  const found = { next: await schedule.read(next), monitor: (await schedule.read(monitor))[0]! };
+  const found = { next: await schedule.read(next), monitor: (await schedule.read(monitor))[0] };
   schedule.destroy();
   return found;
 }
@@ -194,7 +194,7 @@ test("the classical cell's update is PyTorch's, with masks and without, and so i
   ] as const) {
     const { next, monitor } = await runClassical(masked, (_, images) => variationalCell(images, steady));
     close(minus(next, of('u').data), minus(of(golden).data, of('u').data), 5e-6, golden);
-    if (!masked) assert.ok(Math.abs(monitor / of('variational.lncc').data[0]! - 1) < 1e-5, `LNCC ${monitor}`);
+    if (!masked) assert.ok(Math.abs(monitor / of('variational.lncc').data[0] - 1) < 1e-5, `LNCC ${monitor}`);
   }
 });
 
@@ -253,7 +253,7 @@ test('large images are centred by the same level as in PyTorch', async () => {
   const y = graph.phase('all', () => graph.output(centre(x)));
   const values = Float32Array.from({ length: 30 * 30 * 25 }, (_, i) => i);
   const centred = await runOnce(device, graph, [[x, values]], y);
-  assert.ok(Math.abs(centred[0]! + of('large.level').data[0]!) < 0.01, `${-centred[0]!}, in PyTorch ${of('large.level').data[0]}`);
+  assert.ok(Math.abs(centred[0] + of('large.level').data[0]) < 0.01, `${-centred[0]}, in PyTorch ${of('large.level').data[0]}`);
 });
 
 test('bad use is refused, with shapes', async () => {
@@ -274,12 +274,12 @@ test('bad use is refused, with shapes', async () => {
     const cell = gradirn(graph, { channels: CHANNELS, similarity: 'exact' });
     graph.phase('all', () => {
       const images = {
-        fixed: localStatistics(fixed!, WINDOW),
-        moving: withGradient(moving!),
+        fixed: localStatistics(fixed, WINDOW),
+        moving: withGradient(moving),
         matrix: identity,
         ratios: [1, 1, 1] as const,
       };
-      cell.update(images)(u!);
+      cell.update(images)(u);
     });
   };
   level({})();

@@ -303,7 +303,7 @@ test('a size beyond the limits of the adapter: need, limit and remedy', async ()
   if (most > 2 ** 28) return void console.log(`skipped: this adapter binds ${most} bytes; a volume beyond that is too large for a test`);
   const dim = [512, 512, Math.ceil(most / 2 ** 20) + 1],
     header = new Uint8Array(makeNifti({ dim, values: [1] }).header);
-  const voxels = Buffer.alloc(dim[0]! * dim[1]! * dim[2]!);
+  const voxels = Buffer.alloc(dim[0] * dim[1] * dim[2]);
   voxels[7] = 1;
   const path = join(folder, 'vast.nii');
   await writeFile(path, Buffer.concat([header.subarray(0, 352), voxels]));

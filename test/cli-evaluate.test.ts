@@ -71,16 +71,16 @@ test('a pair that fails is a row, the others are as register measures them, and 
       ['p2', 'adam', true],
     ],
   );
-  assert.equal(means[0]!.means.dice, { n: 1, mean: runs[0]!.figures!.dice!, sd: null });
+  assert.equal(means[0].means.dice, { n: 1, mean: runs[0].figures!.dice!, sd: null });
 
   const labels = '--fixed-seg p1/fixed_seg.nii.gz --moving-seg p1/moving_seg.nii.gz --labels 2,3,99';
   for (const [n, method] of ['equilibrium', 'adam'].entries()) {
     const single = `register --fixed p1/fixed.nii.gz --moving p1/moving.nii.gz ${labels} --landmarks p1/landmarks.csv --method ${method} ${quick} --no-report --out r`;
     assert.is((await run(single)).code, 0);
     const { seconds, ...expected } = JSON.parse(await readFile(at('r/metrics.json'), 'utf8'));
-    const { seconds: _, ...metrics } = runs[n]!.metrics!;
+    const { seconds: _, ...metrics } = runs[n].metrics!;
     assert.equal(metrics, expected);
-    const own = runs[n]!.figures!;
+    const own = runs[n].figures!;
     assert.equal(
       [own.diceBefore, own.dice, own.hd95, own.treBefore, own.tre, own.folds, own.ndv, own.sdLogJ, own.plannedMiB],
       [
@@ -97,7 +97,7 @@ test('a pair that fails is a row, the others are as register measures them, and 
     );
     assert.ok(own.secondsRegistration! > 0 && own.seconds! > own.secondsRegistration!);
     assert.equal(
-      runs[n]!.levels!.map(({ factor, result, iterations, residual }) => [factor, result, iterations, residual]),
+      runs[n].levels!.map(({ factor, result, iterations, residual }) => [factor, result, iterations, residual]),
       expected.solver.levels.map((level: Record<string, unknown>) => [level.factor, level.result, level.iterations, level.residual]),
     );
   }
@@ -109,7 +109,7 @@ test('a pair that fails is a row, the others are as register measures them, and 
   assert.equal((await readdir(at('o'))).sort(), results);
   const whole = await evaluationOf('o');
   assert.equal(whole.runs.slice(0, 2), runs.slice(0, 2));
-  assert.is(whole.means[1]!.means.dice!.n, 2);
+  assert.is(whole.means[1].means.dice!.n, 2);
 });
 
 test('the shipped model is that for the first image that can be read; the others are rows with their errors', async () => {
@@ -119,9 +119,9 @@ test('the shipped model is that for the first image that can be read; the others
   const ran = await run('evaluate --data first.json --method deq --levels 2 --iterations 2 --affine none --out f');
   assert.is(ran.code, 1, ran.stderr);
   const { runs, methods } = await evaluationOf('f');
-  assert.match(runs[0]!.error!, /^p2\/cut\.nii\.gz: truncated gzip stream/);
-  assert.is(runs[1]!.error, undefined);
-  assert.is((methods[0]!.options.model as { name: string }).name, 'brain-mri');
+  assert.match(runs[0].error!, /^p2\/cut\.nii\.gz: truncated gzip stream/);
+  assert.is(runs[1].error, undefined);
+  assert.is((methods[0].options.model as { name: string }).name, 'brain-mri');
 });
 
 test('masks, --labels, --limit, --affine and what the list says of the modality are as register has them', async () => {
@@ -159,7 +159,7 @@ test('masks, --labels, --limit, --affine and what the list says of the modality 
   const single = `register --fixed p1/fixed.nii.gz --moving p1/moving.nii.gz ${masks} ${segs} --modality ct --affine rigid ${few} --no-report --quiet --out ms`;
   assert.is((await run(single)).code, 0);
   const { seconds: _, ...expected } = JSON.parse(await readFile(at('ms/metrics.json'), 'utf8'));
-  const { seconds: __, ...metrics } = runs[0]!.metrics!;
+  const { seconds: __, ...metrics } = runs[0].metrics!;
   assert.equal(metrics, expected);
   assert.equal([metrics.region, Object.keys(metrics.dice!.perLabel)], ['fixed mask', ['41', '42']]);
 });
@@ -177,7 +177,7 @@ test('--resume with other labels, with --keep, or after a file has changed, meas
   assert.equal(await began('--labels 2,3'), ['1/2', '2/2']);
   assert.equal(await began('--labels 2,3 --resume'), ['2/2']);
   assert.equal(await began('--labels 2 --resume'), ['1/2', '2/2']);
-  assert.equal(Object.keys((await evaluationOf('h')).runs[0]!.metrics!.dice!.perLabel), ['2']);
+  assert.equal(Object.keys((await evaluationOf('h')).runs[0].metrics!.dice!.perLabel), ['2']);
   assert.equal(await began('--labels 2 --keep --resume'), ['1/2', '2/2']);
   assert.equal(await began('--labels 2 --keep --resume'), ['2/2']);
   await utimes(at('p1/moving_seg.nii.gz'), 1e9, 1e9);
@@ -188,8 +188,8 @@ test('a mean of fewer runs than have ended well says of how many', () => {
   const own = (hd95: number | null) => ({ ...Object.fromEntries(figureNames.map((name) => [name, 1])), hd95 }) as Run['figures'];
   const runs: Run[] = [2, null, 4].map((hd95, n) => ({ pair: `${n}`, method: 'm', figures: own(hd95), levels: [] }));
   const [, line] = meansTable([meansOf(runs, 'm')]);
-  assert.match(line!, /3\.00 ± 1\.41 \(2 of 3\)/);
-  assert.not.match(meansTable([meansOf(runs.slice(0, 1), 'm')])[1]!, / of /);
+  assert.match(line, /3\.00 ± 1\.41 \(2 of 3\)/);
+  assert.not.match(meansTable([meansOf(runs.slice(0, 1), 'm')])[1], / of /);
 });
 
 test('interrupted: exit code 130, the runs that were done are kept, and only the others follow', async () => {
@@ -204,13 +204,13 @@ test('interrupted: exit code 130, the runs that were done are kept, and only the
     /i\/evaluation\.jsonl: an evaluation that did not end \(runs done: \d\); --resume goes on with it, or remove/,
   );
   const kept = (await readFile(at('i/evaluation.jsonl'), 'utf8')).trimEnd().split('\n');
-  await writeFile(at('i/evaluation.jsonl'), `${kept[0]}\n${kept[0]!.slice(0, 100)}`); // as if cut off within a line
+  await writeFile(at('i/evaluation.jsonl'), `${kept[0]}\n${kept[0].slice(0, 100)}`); // as if cut off within a line
   const resumed = await run(`${evaluate} --out i --resume --json`);
   assert.is(resumed.code, 0, resumed.stderr);
   assert.not.match(resumed.stderr, /^1\/4/m);
   const { runs } = await evaluationOf('i');
   assert.equal(JSON.parse(resumed.stdout).runs, runs);
-  assert.equal(runs[0], JSON.parse(kept[0]!).done);
+  assert.equal(runs[0], JSON.parse(kept[0]).done);
   const values = (run: Run) => figureNames.filter((name) => !name.startsWith('seconds')).map((name) => run.figures![name]);
   assert.equal(runs.map(values), (await evaluationOf('o')).runs.map(values), 'the same figures as without the interruption');
   assert.equal((await readdir(at('i'))).sort(), results);
@@ -220,8 +220,8 @@ test('without labels and landmarks: regularity, time and memory', async () => {
   const ran = await run(`evaluate --data single.json ${quick} --out s --quiet`);
   assert.equal([ran.code, ran.stdout, ran.stderr], [0, '', '']);
   const [only] = (await evaluationOf('s')).runs;
-  assert.equal([only!.pair, only!.method, only!.figures!.dice, only!.figures!.tre], ['fixed/moving', 'equilibrium', null, null]);
-  assert.ok(only!.figures!.sdLogJ! > 0);
+  assert.equal([only.pair, only.method, only.figures!.dice, only.figures!.tre], ['fixed/moving', 'equilibrium', null, null]);
+  assert.ok(only.figures!.sdLogJ! > 0);
 });
 
 test('a GPU that is lost fails one run; the next one has another', async () => {
@@ -240,22 +240,22 @@ globals.GPUAdapter.prototype.requestDevice = async function (...args) {
   const ran = await deqreg(folder, args, { env: { NODE_OPTIONS: `--import ${pathToFileURL(at('lose.mjs')).href}` } });
   assert.is(ran.code, 1);
   const [first, second] = (await evaluationOf('g')).runs;
-  assert.match(first!.error!, /device was lost/);
-  assert.is(second!.error, undefined);
+  assert.match(first.error!, /device was lost/);
+  assert.is(second.error, undefined);
 });
 
 test('--keep: what register writes of each run, in a folder of the pair and the method; and never over files of something else', async () => {
   const kept = `evaluate --data single.json --method equilibrium,adam ${quick} --keep --quiet --out k`;
   assert.is((await run(kept)).code, 0);
   const [pair] = (await readdir(at('k'))).filter((name) => !results.includes(name));
-  assert.equal((await readdir(at('k', pair!))).sort(), ['adam', 'equilibrium']);
-  assert.equal((await readdir(at('k', pair!, 'adam'))).sort(), ['displacement.nii.gz', 'metrics.json', 'warped.nii.gz']);
+  assert.equal((await readdir(at('k', pair))).sort(), ['adam', 'equilibrium']);
+  assert.equal((await readdir(at('k', pair, 'adam'))).sort(), ['displacement.nii.gz', 'metrics.json', 'warped.nii.gz']);
   const single = `register --fixed p1/fixed.nii.gz --moving p1/moving.nii.gz --method adam ${quick} --no-report --quiet --out r2`;
   assert.is((await run(single)).code, 0);
   for (const file of ['displacement.nii.gz', 'warped.nii.gz'])
-    assert.equal(await readFile(at('k', pair!, 'adam', file)), await readFile(at('r2', file)), file);
+    assert.equal(await readFile(at('k', pair, 'adam', file)), await readFile(at('r2', file)), file);
   assert.is((await run(kept)).code, 0, 'over its own files');
-  await rm(at('k', pair!, 'adam', 'metrics.json'));
+  await rm(at('k', pair, 'adam', 'metrics.json'));
   const { code, stderr } = await run(kept);
   assert.is(code, 1);
   assert.match(stderr, /adam: has warped\.nii\.gz, displacement\.nii\.gz, but no metrics\.json of deqreg/);
@@ -277,7 +277,7 @@ test('mean and standard deviation with n − 1; a row of CSV is quoted', () => {
     lines[0],
     `pair,method,${figureNames.map((name) => figures[name].column).join(',')},region,iterations,rms_residual_voxel,verdicts,error,dice_2,dice_10`,
   );
-  assert.match(lines[1]!, /^0,a,.*,fixed mask,,,,,0.5,0.25$/);
+  assert.match(lines[1], /^0,a,.*,fixed mask,,,,,0.5,0.25$/);
   assert.match(csvOf(runs), /^"x, ""y""",a,,+"no\nfile",,$/m);
   assert.match(mixedRegions(runs)!, /different regions, .*: fixed mask \(1 pairs\), fixed labels \(3 pairs\)$/);
   assert.is(mixedRegions(runs.slice(1)), undefined);

@@ -16,9 +16,7 @@ import { scratch } from './cli-run.ts';
 const { make, remove, at, run, succeed } = scratch('fields');
 /** Lengths of the vectors of a field, in mm. */
 const lengths = (data: Float32Array) =>
-  Float64Array.from({ length: data.length / 3 }, (_, p) =>
-    Math.hypot(data[p]!, data[data.length / 3 + p]!, data[(2 * data.length) / 3 + p]!),
-  );
+  Float64Array.from({ length: data.length / 3 }, (_, p) => Math.hypot(data[p], data[data.length / 3 + p], data[(2 * data.length) / 3 + p]));
 const mean = (values: Float64Array) => values.reduce((a, b) => a + b) / values.length;
 
 test.before(async () => {
@@ -66,15 +64,15 @@ test('register --inverse: on the moving grid, its residual in metrics.json, the 
   for (let p = 0; p < n; p++) {
     // from a fixed voxel to the moving grid's nearest voxel q, and back by v there
     const q = applyAffine(toMoving, [
-      (p % w) + steps[p]!,
-      (Math.floor(p / w) % h) + steps[n + p]!,
-      Math.floor(p / (w * h)) + steps[2 * n + p]!,
+      (p % w) + steps[p],
+      (Math.floor(p / w) % h) + steps[n + p],
+      Math.floor(p / (w * h)) + steps[2 * n + p],
     ]);
     const r = q.map(Math.round);
-    if (!q.every((x, axis) => Math.abs(x - r[axis]!) < 0.1) || !r.every((x, axis) => x >= 0 && x < v.size[axis]!)) continue;
+    if (!q.every((x, axis) => Math.abs(x - r[axis]) < 0.1) || !r.every((x, axis) => x >= 0 && x < v.size[axis])) continue;
     const m = v.data.length / 3,
-      at = (r[2]! * v.size[1] + r[1]!) * v.size[0] + r[0]!;
-    worst = Math.max(worst, Math.hypot(...[0, 1, 2].map((c) => u.data[c * n + p]! + v.data[c * m + at]!)));
+      at = (r[2] * v.size[1] + r[1]) * v.size[0] + r[0];
+    worst = Math.max(worst, Math.hypot(...[0, 1, 2].map((c) => u.data[c * n + p] + v.data[c * m + at])));
     compared++;
   }
   assert.ok(compared > 300 && worst < 2, `${worst} mm of 4 mm voxels at worst, ${compared} compared`); // at a tenth of a voxel from q
@@ -110,17 +108,17 @@ test('jacobian: the determinant, its logarithm, and the figures of both', async 
   const u = await readDisplacement(at('o/displacement.nii.gz'));
   const { foldingPercent, minJ, maxJ, sdLogJ } = jacobianStats(fromPhysical(u.data, u), u.size).grid;
   const printed = /folds +(\S+) % of the grid\n +J +(\S+) … (\S+)\n +SDlogJ +(\S+) /.exec(stdout)!.slice(1).map(Number);
-  [foldingPercent, minJ, maxJ, sdLogJ].forEach((value, n) => assert.ok(Math.abs(printed[n]! - value) < 2e-4, stdout));
+  [foldingPercent, minJ, maxJ, sdLogJ].forEach((value, n) => assert.ok(Math.abs(printed[n] - value) < 2e-4, stdout));
   const random = seededRandom(7);
   const rough = { ...u, data: u.data.map(() => 20 * random()) }; // mm; folds
   await writeNifti(at('rough.nii'), encodeDisplacement(rough));
   const told = (await succeed('jacobian --displacement rough.nii --out j/rough.nii.gz')).stdout;
-  const volume = nonDiffeomorphicPercent(fromPhysical(rough.data, u), u.size)!;
+  const volume = nonDiffeomorphicPercent(fromPhysical(rough.data, u), u.size);
   const printedVolume = Number(/NDV +(\S+) %/.exec(told)![1]);
   assert.ok(Math.abs(printedVolume - volume) < 1e-3 && volume > 1, `${told}: ${volume}`);
   await succeed('jacobian --displacement o/displacement.nii.gz --out j/log.nii --log');
   const [det, log] = await Promise.all([readVolume(at('j/det.nii.gz')), readVolume(at('j/log.nii'))]);
-  assert.ok(sameGrid(det, u) && log.data.every((value, p) => Math.abs(value - Math.log(Math.max(det.data[p]!, 1e-9))) < 1e-5));
+  assert.ok(sameGrid(det, u) && log.data.every((value, p) => Math.abs(value - Math.log(Math.max(det.data[p], 1e-9))) < 1e-5));
 });
 
 test('invert: of a field that folds everywhere it is told that there is no inverse', async () => {
@@ -183,9 +181,9 @@ test('compose: warping in one step is warping in two', async () => {
   const [two, both, swapped] = await Promise.all(['two', 'both', 'swapped'].map((name) => readVolume(at('w', `${name}.nii`))));
   // Away from the border, where the image between (not the displacement) would have to go on.
   const inner = (p: number) =>
-    [p % w, Math.floor(p / w) % h, Math.floor(p / (w * h))].every((x, axis) => x >= 6 && x < [w, h, d + 3][axis]! - 6);
+    [p % w, Math.floor(p / w) % h, Math.floor(p / (w * h))].every((x, axis) => x >= 6 && x < [w, h, d + 3][axis] - 6);
   const most = (a: Float32Array, b: Float32Array) =>
-    a.reduce((worst, value, p) => (inner(p) ? Math.max(worst, Math.abs(value - b[p]!)) : worst), 0);
+    a.reduce((worst, value, p) => (inner(p) ? Math.max(worst, Math.abs(value - b[p])) : worst), 0);
   assert.ok(most(two.data, both.data) < 0.01, `${most(two.data, both.data)}`);
   assert.ok(most(two.data, swapped.data) > 0.5, `${most(two.data, swapped.data)}`);
 });
@@ -210,11 +208,11 @@ test('convert: round trips, byte for byte where nothing is computed', async () =
   await writeNifti(at('shifted.nii'), encodeNifti({ ...shifted, dtype: 'uint8' })); // Learn2Reg's voxels are of another grid than the file says
   await succeed('convert --in f/l.nii --out f/shifted.nii.gz --from learn2reg --to itk --fixed shifted.nii');
   const placed = await readDisplacement(at('f/shifted.nii.gz'));
-  assert.ok(placed.data.every((value, n) => Math.abs(value - 1.5 * u.data[n]!) < 1e-3));
-  assert.ok(placed.affine.every((x, n) => Math.abs(x - shifted.affine[n]!) < 1e-4));
+  assert.ok(placed.data.every((value, n) => Math.abs(value - 1.5 * u.data[n]) < 1e-3));
+  assert.ok(placed.affine.every((x, n) => Math.abs(x - shifted.affine[n]) < 1e-4));
   const again = await readDisplacement(at('f/l2.nii'), 'learn2reg');
-  assert.ok(again.data.every((value, n) => Math.abs(value - l.data[n]!) < 1e-4));
-  assert.ok(i.data.every((value, n) => Math.abs(value - u.data[n]!) < 1e-4));
+  assert.ok(again.data.every((value, n) => Math.abs(value - l.data[n]) < 1e-4));
+  assert.ok(i.data.every((value, n) => Math.abs(value - u.data[n]) < 1e-4));
 });
 
 test('refusals: one line, nothing written', async () => {

@@ -22,10 +22,10 @@ function crop<T extends Grid & { data: Float32Array }>(whole: T, from: number, s
     [W, H] = whole.size;
   const data = Float32Array.from({ length: w * h * d }, (_, v) => {
     const [i, j, k] = [v % w, Math.floor(v / w) % h, Math.floor(v / (w * h))];
-    return whole.data[((from + k) * H + from + j) * W + from + i]!;
+    return whole.data[((from + k) * H + from + j) * W + from + i];
   });
   const affine = whole.affine.map((x, n) =>
-    n % 4 === 3 ? x + from * (whole.affine[n - 3]! + whole.affine[n - 2]! + whole.affine[n - 1]!) : x,
+    n % 4 === 3 ? x + from * (whole.affine[n - 3] + whole.affine[n - 2] + whole.affine[n - 1]) : x,
   );
   return { ...whole, size, affine, data };
 }
@@ -52,13 +52,13 @@ test('an image that lies inside the other is registered and warped, whichever of
   const { code, stderr } = await run('apply --moving part.nii --displacement whole/displacement.nii.gz --out warped.nii');
   assert.is(code, 0, stderr);
   const [part, warped, applied] = await Promise.all(['part.nii', 'whole/warped.nii.gz', 'warped.nii'].map((path) => readVolume(at(path))));
-  const background = part!.data.reduce((a, b) => Math.min(a, b));
+  const background = part.data.reduce((a, b) => Math.min(a, b));
   assert.ok(background > 0, 'the part has no background of its own');
-  const n = warped!.data.length;
-  for (const v of [0, n - 1]) assert.equal([warped!.data[v], applied!.data[v]], [background, background]); // corners of the whole image
-  assert.ok(warped!.data.filter((value) => value === background).length > 0.9 * n);
+  const n = warped.data.length;
+  for (const v of [0, n - 1]) assert.equal([warped.data[v], applied.data[v]], [background, background]); // corners of the whole image
+  assert.ok(warped.data.filter((value) => value === background).length > 0.9 * n);
   assert.ok(
-    applied!.data.every((value, v) => Math.abs(value - warped!.data[v]!) <= 1),
+    applied.data.every((value, v) => Math.abs(value - warped.data[v]) <= 1),
     'as register has it',
   );
 });
@@ -87,13 +87,13 @@ test('apply, nearest: labels that float32 cannot tell apart are refused, whateve
 
 test('two frames of one 4-D file are registered as two files are', async () => {
   const [first, second] = [fixed, bent].map((volume) => encodeNifti({ ...volume, dtype: 'float32' }));
-  const cine = new Uint8Array([...first!, ...second!.subarray(352)]);
+  const cine = new Uint8Array([...first, ...second.subarray(352)]);
   const header = new DataView(cine.buffer);
   header.setInt16(40, 4, true); // dim[0]
   header.setInt16(48, 2, true); // dim[4]
   await writeNifti(at('cine.nii.gz'), cine);
-  await writeNifti(at('first.nii'), first!);
-  await writeNifti(at('second.nii'), second!);
+  await writeNifti(at('first.nii'), first);
+  await writeNifti(at('second.nii'), second);
   for (const [a, b, out] of [
     ['cine.nii.gz[0]', 'cine.nii.gz[1]', 'frames'],
     ['first.nii', 'second.nii', 'files'],
@@ -102,7 +102,7 @@ test('two frames of one 4-D file are registered as two files are', async () => {
     assert.is(code, 0, stderr);
   }
   const [frames, files] = await Promise.all(['frames', 'files'].map((out) => readVolume(at(out, 'warped.nii.gz'))));
-  assert.equal(frames!.data, files!.data);
+  assert.equal(frames.data, files.data);
   const { code, stderr } = await run('register --fixed cine.nii.gz --moving first.nii --out none');
   assert.is(code, 1);
   assert.match(
@@ -249,7 +249,7 @@ test('voxels that are NaN count as background, which is told', async () => {
     assert.is(/warning: holes\.nii: \d+ of \d+ voxels are NaN/.test(stderr), name === 'holes');
   }
   const [applied, expected] = await Promise.all(['holes', 'filled'].map((name) => readVolume(at(`${name}.warped.nii`))));
-  assert.equal(applied!.data, expected!.data);
+  assert.equal(applied.data, expected.data);
 });
 
 test('figures that speak against a result are told: landmarks and labels of something else', async () => {
@@ -283,7 +283,7 @@ test('labels asked for that a map lacks are told, with the map', async () => {
     assert.is(code, 0, stderr);
     const told = `${a}.nii, ${b}.nii: labels that do not count: ${words}`;
     assert.ok(stderr.includes(`deqreg: warning: ${told}\n`), stderr);
-    const { warnings, dice } = JSON.parse(await readFile(at(a!, 'metrics.json'), 'utf8'));
+    const { warnings, dice } = JSON.parse(await readFile(at(a, 'metrics.json'), 'utf8'));
     assert.equal([warnings, Object.keys(dice.perLabel)], [[told], ['2']]);
   }
 });

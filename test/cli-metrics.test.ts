@@ -34,7 +34,7 @@ const volume = (
   return { size, affine, data, dtype };
 };
 const random = seededRandom(3);
-const inBox = (p: readonly number[], low: number[], high: number[]) => p.every((x, a) => x >= low[a]! && x <= high[a]!);
+const inBox = (p: readonly number[], low: number[], high: number[]) => p.every((x, a) => x >= low[a] && x <= high[a]);
 /** Labels by where a voxel is in space: boxes in mm. */
 const labelled = (size: Size, affine: Affine, shift: number) =>
   volume(size, affine, (...p) => {
@@ -110,7 +110,7 @@ test('regularity in the mask, else in the labels, else in the foreground', () =>
     );
     assert.is(figures.grid.foldingPercent, grid.foldingPercent);
     assert.is(figures.foldingPercent > 0, region !== 'fixed mask', 'the mask lies where nothing folds');
-    assert.is(figures.ndvPercent! > 0, region !== 'fixed mask');
+    assert.is(figures.ndvPercent > 0, region !== 'fixed mask');
   }
   const ct = {
     ...registration,
@@ -146,7 +146,7 @@ test('what speaks against a result is in the report, whoever says it', () => {
   );
   assert.is(warnings.length, 4, warnings.join('\n'));
   ['of the input', 'a doubt', 'there is no inverse: 90 %', 'the labels overlap less than before'].forEach((told, i) =>
-    assert.match(warnings[i]!, told),
+    assert.match(warnings[i], told),
   );
   assert.match(speaksAgainst({ tre: { before: 3, after: 3.1 } }).join(), 'the landmarks are farther apart than before: TRE 3.00 → 3.10 mm');
   assert.equal(speaksAgainst({ tre: { before: 3, after: 3 } }), []);
@@ -179,7 +179,7 @@ test('landmarks in mm become voxels of the image they lie in', async () => {
     );
     const { landmarks } = await readInputs({ fixed: path('fixed.nii'), moving: path('moving.nii'), landmarks: path('landmarks.csv') });
     const close = (found: Float64Array, expected: number[]) =>
-      expected.forEach((x, i) => assert.ok(Math.abs(found[i]! - x) < 1e-4, `${found}`));
+      expected.forEach((x, i) => assert.ok(Math.abs(found[i] - x) < 1e-4, `${found}`));
     close(landmarks!.fixed, [3, 4, 5]);
     close(landmarks!.moving, [6, 8, 3]);
   } finally {

@@ -25,7 +25,7 @@ const images = (seed: number) =>
     subject: `${seed}${side}`,
   }));
 const [fixed, moving] = images(3);
-const pair = { name: 'three', fixed: fixed!.image, moving: moving!.image, fixedLabel: fixed!.label, movingLabel: moving!.label };
+const pair = { name: 'three', fixed: fixed.image, moving: moving.image, fixedLabel: fixed.label, movingLabel: moving.label };
 writeFileSync(
   at('data.json'),
   JSON.stringify({
@@ -67,7 +67,7 @@ const checkpointStep = (out: string): number => parseCheckpoint(out, readFileSyn
 async function signalledAt(step: number, signal: NodeJS.Signals, args: string[]): Promise<number | string | null> {
   const child = spawn(process.execPath, [command, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = new Promise<number | string | null>((resolve) => child.on('close', (code, by) => resolve(by ?? code)));
-  const out = args[args.indexOf('--out') + 1]!;
+  const out = args[args.indexOf('--out') + 1];
   for (const stream of [child.stdout, child.stderr]) stream.resume();
   while (!lines(out).some((line) => line.step >= step) && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 20));
   for (const stream of [child.stdout, child.stderr]) stream.destroy();
@@ -109,11 +109,11 @@ test('a run: log, model with its card, curves, checkpoint', async () => {
 
 test('masks of the list: what is outside of one is background', async () => {
   const [one, other] = images(1);
-  const { image, label } = one!;
+  const { image, label } = one;
   const volume = await readVolume(at(image));
   const half = volume.data.map((_, v) => Number(v % volume.size[0] < volume.size[0] / 2));
   await writeNifti(at('half.nii.gz'), encodeNifti({ ...volume, data: half, dtype: 'uint8' }));
-  const pair = { fixed: image, moving: other!.image, fixedMask: 'half.nii.gz', fixedLabel: label, movingLabel: other!.label };
+  const pair = { fixed: image, moving: other.image, fixedMask: 'half.nii.gz', fixedLabel: label, movingLabel: other.label };
   writeFileSync(
     at('masks.json'),
     JSON.stringify({ training: [images(2)[0], { ...images(2)[1], mask: 'half.nii.gz' }], validation: [pair] }),
@@ -128,8 +128,8 @@ test('masks of the list: what is outside of one is background', async () => {
   );
   const filled = set.subjects.map(({ image }) => [0, 1].map((inside) => image.some((value, v) => half[v] === inside && value > 0)));
   assert.equal(filled, [[true, true], [false, true]]); // prettier-ignore
-  assert.equal([...validation[0]!.fixed.mask!], [...half]);
-  assert.equal([validation[0]!.moving.mask, validation[0]!.segmentation!.labels.length > 3, told], [undefined, true, []]);
+  assert.equal([...validation[0].fixed.mask!], [...half]);
+  assert.equal([validation[0].moving.mask, validation[0].segmentation!.labels.length > 3, told], [undefined, true, []]);
 });
 
 test('pairs that the list prescribes are trained on, and no others', async () => {

@@ -38,19 +38,19 @@ test('register --initial: what is moved away by an affine is registered as if it
   assert.is(there.dice.before, 0); // where the headers are
   assert.ok(Math.abs(there.similarity.after - near.similarity.after) < 1e-4);
   assert.equal([there.affine.mode, there.inputs.initial, there.coverage], ['none', 'far.tfm', near.coverage]);
-  assert.ok((await readAffine(at('far/affine.txt'))).every((x, n) => Math.abs(x - far[n]!) < 1e-9));
-  assert.ok(there.options.initial.every((x: number, n: number) => Math.abs(x - far[n]!) < 1e-9));
+  assert.ok((await readAffine(at('far/affine.txt'))).every((x, n) => Math.abs(x - far[n]) < 1e-9));
+  assert.ok(there.options.initial.every((x: number, n: number) => Math.abs(x - far[n]) < 1e-9));
   assert.equal(there.memory.planned, there.memory.measured);
   assert.is(there.inverse.unsolvedPercent, 0);
 
   const [u, v] = await Promise.all(['near', 'far'].map((name) => readDisplacement(at(name, 'displacement.nii.gz'))));
-  const n = u!.data.length / 3;
+  const n = u.data.length / 3;
   let worst = 0;
   for (let p = 0; p < n; p += 97) {
-    const x = applyAffine(u!.affine, [p % 40, Math.floor(p / 40) % 48, Math.floor(p / 1920)]);
-    const to = (field: typeof u) => lpsOf([0, 1, 2].map((axis) => lpsOf(x)[axis]! + field!.data[axis * n + p]!));
+    const x = applyAffine(u.affine, [p % 40, Math.floor(p / 40) % 48, Math.floor(p / 1920)]);
+    const to = (field: typeof u) => lpsOf([0, 1, 2].map((axis) => lpsOf(x)[axis] + field.data[axis * n + p]));
     const expected = applyAffine(far, to(u));
-    worst = Math.max(worst, ...to(v).map((value, axis) => Math.abs(value - expected[axis]!)));
+    worst = Math.max(worst, ...to(v).map((value, axis) => Math.abs(value - expected[axis])));
   }
   assert.ok(worst < 0.05, `${worst} mm`);
 });
@@ -64,7 +64,7 @@ test('register --initial: an alignment that follows starts there, and a far one 
   const { affine } = await metrics('rigid');
   await succeed(`${common.replace('moving.nii', 'p/moving.nii.gz')} --affine rigid --out unmoved`);
   const truth = composeAffine(far, (await metrics('unmoved')).affine.matrix);
-  const miss = (a: Affine) => Math.hypot(...applyAffine(a, [0, 0, 0]).map((x, axis) => x - applyAffine(truth, [0, 0, 0])[axis]!));
+  const miss = (a: Affine) => Math.hypot(...applyAffine(a, [0, 0, 0]).map((x, axis) => x - applyAffine(truth, [0, 0, 0])[axis]));
   assert.ok(miss(affine.matrix) < 0.5 && miss(off) > 6, `${miss(affine.matrix)} mm, at first ${miss(off)} mm`);
   assert.match((await succeed(`${common} --initial far.tfm --out auto`)).stdout, /affine +far\.tfm, then none \(the images start close/);
   await succeed(`${common} --initial far.tfm --dry-run`);
@@ -84,10 +84,10 @@ test('compose: affines of files before and after a displacement, alone, and a di
   const taken = (field: typeof u, i: number, j: number, k: number) => {
     const [w, h] = field.size;
     const [p, n] = [(k * h + j) * w + i, field.data.length / 3];
-    return applyAffine(field.affine, [i, j, k]).map((x, axis) => x + field.data[axis * n + p]! * (axis < 2 ? -1 : 1));
+    return applyAffine(field.affine, [i, j, k]).map((x, axis) => x + field.data[axis * n + p] * (axis < 2 ? -1 : 1));
   };
   const close = (a: readonly number[], b: readonly number[]) =>
-    assert.ok(Math.hypot(...a.map((x, axis) => x - b[axis]!)) < 1e-3, `${a}, not ${b}`); // mm
+    assert.ok(Math.hypot(...a.map((x, axis) => x - b[axis])) < 1e-3, `${a}, not ${b}`); // mm
 
   const after = await compose('--first a.txt --second near/displacement.nii.gz');
   assert.ok(sameGrid(after, u));
@@ -101,7 +101,7 @@ test('compose: affines of files before and after a displacement, alone, and a di
   assert.ok(sameGrid(resampled, coarse));
   close(taken(resampled, 9, 12, 14), taken(u, 18, 24, 28));
 
-  await writeFile(at('shift.txt'), encodeItkAffine([1, 0, 0, 2 * u.affine[0]!, 0, 1, 0, 0, 0, 0, 1, 0])); // two voxels along i
+  await writeFile(at('shift.txt'), encodeItkAffine([1, 0, 0, 2 * u.affine[0], 0, 1, 0, 0, 0, 0, 1, 0])); // two voxels along i
   const before = await compose('--first near/displacement.nii.gz --second shift.txt --like p/fixed.nii.gz');
   close(taken(before, 13, 30, 25), taken(u, 15, 30, 25));
   const both = await compose('--first a.txt --second near/displacement.nii.gz --like coarse.nii');
@@ -115,29 +115,29 @@ test('points: with the displacement from fixed to moving points, with the invers
   const [w, h] = u.size;
   const [p, n] = [(25 * h + 30) * w + 13, u.data.length / 3];
   const from = lpsOf(applyAffine(u.affine, [13, 30, 25]));
-  const to = from.map((x, axis) => x + u.data[axis * n + p]!);
+  const to = from.map((x, axis) => x + u.data[axis * n + p]);
   await writeFile(at('mm.csv'), `name,z,x,y,weight\n"a, b",${from[2]},${from[0]},${from[1]},0.5\nc,0,0,0,1\n`);
   await succeed('points --in mm.csv --displacement far/displacement.nii.gz --out q/moved.csv');
   const text = await readFile(at('q/moved.csv'), 'utf8');
   assert.match(text, /^name,z,x,y,weight\n"a, b",-?[\d.]+,-?[\d.]+,-?[\d.]+,0\.5\nc,.*,1\n$/);
   const { points, voxels } = await readPoints(at('q/moved.csv'));
   assert.not(voxels);
-  to.forEach((x, axis) => assert.ok(Math.abs(x - points[axis]!) < 1e-3, `${points}, not ${to}`));
+  to.forEach((x, axis) => assert.ok(Math.abs(x - points[axis]) < 1e-3, `${points}, not ${to}`));
 
   await succeed('points --in q/moved.csv --displacement far/inverse_displacement.nii.gz --out back.csv');
   const back = await readPoints(at('back.csv'));
-  from.forEach((x, axis) => assert.ok(Math.abs(x - back.points[axis]!) < 0.5, `${back.points}, not ${from}`)); // voxels of 4 mm
+  from.forEach((x, axis) => assert.ok(Math.abs(x - back.points[axis]) < 0.5, `${back.points}, not ${from}`)); // voxels of 4 mm
 
   const ras = lpsOf(from);
   await writeFile(at('ras.csv'), `x;y;z\n${ras.join(';')}\n`);
   await succeed('points --in ras.csv --displacement far/displacement.nii.gz --out ras-moved.csv --ras');
-  lpsOf([...(await readPoints(at('ras-moved.csv'))).points]).forEach((x, axis) => assert.ok(Math.abs(x - to[axis]!) < 1e-3));
+  lpsOf([...(await readPoints(at('ras-moved.csv'))).points]).forEach((x, axis) => assert.ok(Math.abs(x - to[axis]) < 1e-3));
 
   await writeFile(at('voxels.csv'), 'I,J,K\n13,30,25\n');
   await succeed('points --in voxels.csv --displacement far/displacement.nii.gz --like moving.nii --out voxels-moved.csv');
   const voxel = await readPoints(at('voxels-moved.csv'));
   assert.ok(voxel.voxels);
-  applyAffine(invertAffine(moving.affine), lpsOf(to)).forEach((x, axis) => assert.ok(Math.abs(x - voxel.points[axis]!) < 1e-3));
+  applyAffine(invertAffine(moving.affine), lpsOf(to)).forEach((x, axis) => assert.ok(Math.abs(x - voxel.points[axis]) < 1e-3));
 
   await writeFile(at('beyond.csv'), `5000,0,0\n${from}\n`);
   const { stderr } = await succeed('points --in beyond.csv --displacement far/displacement.nii.gz --out beyond-moved.csv');

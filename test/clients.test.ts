@@ -77,9 +77,9 @@ async function agrees(theirs: string): Promise<void> {
   let most = 0,
     compared = 0;
   for (let p = 0; p < n; p++) {
-    const x = applyAffine(toMoving, [(p % w) + u[p]!, (Math.floor(p / w) % h) + u[n + p]!, Math.floor(p / (w * h)) + u[2 * n + p]!]);
-    if (!x.every((c, axis) => c >= 0 && c <= moving.size[axis]! - 1)) continue;
-    most = Math.max(most, Math.abs(a.data[p]! - b.data[p]!));
+    const x = applyAffine(toMoving, [(p % w) + u[p], (Math.floor(p / w) % h) + u[n + p], Math.floor(p / (w * h)) + u[2 * n + p]]);
+    if (!x.every((c, axis) => c >= 0 && c <= moving.size[axis] - 1)) continue;
+    most = Math.max(most, Math.abs(a.data[p] - b.data[p]));
     compared++;
   }
   assert.ok(compared > 0.7 * n && most < 0.01, `${theirs}: ${most} at most, ${compared} of ${n} voxels compared`);
@@ -89,7 +89,7 @@ async function agrees(theirs: string): Promise<void> {
 function elastixGrid({ size, affine }: Grid): string[] {
   const lps = affine.map((value, n) => (n < 8 ? -value : value)),
     spacing = voxelSpacing(affine);
-  const directions = [0, 1, 2].flatMap((column) => [0, 4, 8].map((row) => lps[row + column]! / spacing[column]!));
+  const directions = [0, 1, 2].flatMap((column) => [0, 4, 8].map((row) => lps[row + column] / spacing[column]));
   return [
     `(Size ${size.join(' ')})`,
     '(Index 0 0 0)',

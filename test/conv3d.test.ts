@@ -15,13 +15,13 @@ for (const [label, inputs, outputs, k, stride] of [
   test(`several passes: ${label}`, async () => {
     const xs = [uniform([1, inputs, 3, 2, 3], 1), uniform([outputs, inputs, k, k, k], 2), uniform([outputs], 3)];
     const attrs: ConvOptions = { stride, activation: 'leakyRelu' };
-    const expected = reference.conv3d!.forward(xs, attrs),
+    const expected = reference.conv3d.forward(xs, attrs),
       dy = uniform(expected.shape, 4);
-    const { y, grads } = await evaluate(([x, w, b]) => conv3d(x!, w!, b, attrs), xs, dy);
+    const { y, grads } = await evaluate(([x, w, b]) => conv3d(x, w, b, attrs), xs, dy);
     const compare = (actual: ArrayLike<number>, { data }: NdArray) =>
       assert.ok(relativeError(actual, data) < 1e-5, `relative error ${relativeError(actual, data)}`);
     compare(y, expected);
-    reference.conv3d!.vjp(xs, attrs, dy).forEach((g, i) => compare(grads[i]!, g!));
+    reference.conv3d.vjp(xs, attrs, dy).forEach((g, i) => compare(grads[i]!, g!));
   });
 }
 
@@ -34,8 +34,8 @@ for (const options of [
     const inputs = [uniform([6, 24, 3, 3, 3], 4), uniform([6], 5), ...xs];
     const half = (n: number) => Math.ceil(n / options.stride);
     const dy = uniform([2, 6, half(7), half(6), half(9)], 6);
-    const listed = await evaluate(([w, b, ...parts]) => conv3d(parts, w!, b, options), inputs, dy);
-    const joined = await evaluate(([w, b, ...parts]) => conv3d(concat(...parts), w!, b, options), inputs, dy);
+    const listed = await evaluate(([w, b, ...parts]) => conv3d(parts, w, b, options), inputs, dy);
+    const joined = await evaluate(([w, b, ...parts]) => conv3d(concat(...parts), w, b, options), inputs, dy);
     assert.ok(relativeError(listed.y, joined.y) < 1e-6, `relative error ${relativeError(listed.y, joined.y)}`);
     listed.grads.forEach((g, i) =>
       assert.ok(relativeError(g!, joined.grads[i]!) < 1e-6, `gradient ${i}: ${relativeError(g!, joined.grads[i]!)}`),
@@ -57,12 +57,12 @@ for (const [k, stride, padding, width] of [
   test(`a width that is a multiple of four: ${width}, ${k}³, stride ${stride}, ${padding} padding`, async () => {
     const xs = [uniform([2, 3, 3, 4, width], 1), uniform([5, 3, k, k, k], 2), uniform([5], 3)];
     const attrs = { stride, padding };
-    const expected = reference.conv3d!.forward(xs, attrs),
+    const expected = reference.conv3d.forward(xs, attrs),
       dy = uniform(expected.shape, 4);
-    const gradients = reference.conv3d!.vjp(xs, attrs, dy);
+    const gradients = reference.conv3d.vjp(xs, attrs, dy);
     // As for a GPU and as for a CPU, whatever is there; that planned and measured memory agree is checked on the way.
     for (const processor of ['gpu', 'cpu'] as const) {
-      const { y, grads } = await evaluate(([x, w, b]) => conv3d(x!, w!, b, attrs), xs, dy, undefined, processor);
+      const { y, grads } = await evaluate(([x, w, b]) => conv3d(x, w, b, attrs), xs, dy, undefined, processor);
       assert.ok(relativeError(y, expected.data) < 1e-5, `${processor}: relative error ${relativeError(y, expected.data)}`);
       gradients.forEach((g, i) => assert.ok(relativeError(grads[i]!, g!.data) < 1e-5, `${processor}: gradient ${i}`));
     }
@@ -72,10 +72,10 @@ for (const [k, stride, padding, width] of [
 test('the gradient of the bias alone, and of each of the others alone', async () => {
   const xs = [uniform([2, 3, 3, 4, 5], 1), uniform([4, 3, 3, 3, 3], 2), uniform([4], 3)];
   const dy = uniform([2, 4, 3, 4, 5], 4);
-  const expected = reference.conv3d!.vjp(xs, {}, dy);
+  const expected = reference.conv3d.vjp(xs, {}, dy);
   for (const only of [0, 1, 2]) {
     const { grads } = await evaluate(
-      ([x, w, b]) => conv3d(x!, w!, b),
+      ([x, w, b]) => conv3d(x, w, b),
       xs,
       dy,
       xs.map((_, i) => i === only),
@@ -94,11 +94,11 @@ for (const [k, widths] of [
     const xs = widths.map((channels, i) => uniform([1, channels, 3, 2, 8], 10 + i));
     const inputs = [uniform([6, widths.reduce((a, b) => a + b, 0), k, k, k], 1), uniform([6], 2), ...xs];
     const dy = uniform([1, 6, 3, 2, 8], 3);
-    const joined = ndarray([1, inputs[0]!.shape[1]!, 3, 2, 8], Float64Array.from(xs.flatMap(({ data }) => [...data])));
-    const expected = reference.conv3d!.forward([joined, inputs[0]!, inputs[1]!], {});
-    const [dx, dw, db] = reference.conv3d!.vjp([joined, inputs[0]!, inputs[1]!], {}, dy);
+    const joined = ndarray([1, inputs[0].shape[1], 3, 2, 8], Float64Array.from(xs.flatMap(({ data }) => [...data])));
+    const expected = reference.conv3d.forward([joined, inputs[0], inputs[1]], {});
+    const [dx, dw, db] = reference.conv3d.vjp([joined, inputs[0], inputs[1]], {}, dy);
     for (const processor of ['gpu', 'cpu'] as const) {
-      const { y, grads } = await evaluate(([w, b, ...parts]) => conv3d(parts, w!, b), inputs, dy, undefined, processor);
+      const { y, grads } = await evaluate(([w, b, ...parts]) => conv3d(parts, w, b), inputs, dy, undefined, processor);
       const close = (found: ArrayLike<number>, { data }: NdArray, what: string) =>
         assert.ok(relativeError(found, data) < 1e-5, `${processor}: ${what}: ${relativeError(found, data)}`);
       close(y, expected, 'value');
@@ -116,10 +116,10 @@ for (const k of [1, 3, 5])
       test(`adjoint: ${k}³, stride ${stride}, ${padding} padding`, async () => {
         const x = uniform([1, 5, 19, 23, 21], 10),
           w = uniform([6, 5, k, k, k], 11);
-        const f = ([x, w]: Tensor[]) => conv3d(x!, w!, undefined, { stride, padding });
+        const f = ([x, w]: Tensor[]) => conv3d(x, w, undefined, { stride, padding });
         const { y: ax } = await evaluate(f, [x, w]);
         const half = (n: number) => Math.ceil(n / stride);
-        const y = map(uniform([1, 6, half(19), half(23), half(21)], 12), (value, i) => Math.fround(value + ax[i]!));
+        const y = map(uniform([1, 6, half(19), half(23), half(21)], 12), (value, i) => Math.fround(value + ax[i]));
         const {
           grads: [dx, dw],
         } = await evaluate(f, [x, w], y);
@@ -132,7 +132,7 @@ for (const k of [1, 3, 5])
 
 test('the weight gradient is the same to the bit in every run', async () => {
   const xs = [uniform([2, 5, 11, 13, 9], 20), uniform([6, 5, 3, 3, 3], 21), zeros([6])];
-  const run = async () => (await evaluate(([x, w, b]) => conv3d(x!, w!, b), xs, uniform([2, 6, 11, 13, 9], 22))).grads;
+  const run = async () => (await evaluate(([x, w, b]) => conv3d(x, w, b), xs, uniform([2, 6, 11, 13, 9], 22))).grads;
   assert.equal(await run(), await run());
 });
 

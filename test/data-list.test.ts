@@ -144,7 +144,7 @@ test('who is tested is held back as well, and every training pair that one of th
     images: [{ image: 'c.nii', mask: 'c_mask.nii' }],
     validation: [{ fixed: 'c.nii', moving: 'd.nii', fixedMask: 'own.nii' }],
   }).pairs.validation;
-  assert.is(own!.fixedMask, 'd/own.nii');
+  assert.is(own.fixedMask, 'd/own.nii');
 });
 
 test('a folder for each person: the folder is the name', () => {
@@ -152,7 +152,7 @@ test('a folder for each person: the folder is the name', () => {
     training: ['s1/norm.nii.gz', 's2/norm.nii.gz'],
     validation: [{ fixed: 's3/norm.nii.gz', moving: 's4/norm.nii.gz' }],
   });
-  assert.equal([list.subjects.map(({ id }) => id), list.pairs.validation[0]!.name, list.name], [['s1', 's2'], 's3/s4', 'l']);
+  assert.equal([list.subjects.map(({ id }) => id), list.pairs.validation[0].name, list.name], [['s1', 's2'], 's3/s4', 'l']);
 });
 
 test('frames of a 4-D file are images of one person', async () => {
@@ -187,7 +187,7 @@ test('paths', () => {
     ['d/l.json', '/x/./a.nii', '/x/a.nii'],
     ['d/l.json', 'C:\\x\\a.nii', 'C:/x/a.nii'],
   ])
-    assert.is(resolvePath(file!, path!), expected);
+    assert.is(resolvePath(file, path), expected);
 });
 
 const pair = { fixed: 'a.nii', moving: 'b.nii' };
@@ -234,7 +234,7 @@ for (const [list, message] of BAD)
 
 test('two people of one name are told apart by "subject"', () => {
   const list = parse({ training: [{ image: 'x/b.nii', subject: 'x/b' }], validation: [pair] });
-  assert.equal(list.subjects[0]!.id, 'x/b');
+  assert.equal(list.subjects[0].id, 'x/b');
 });
 
 test('splits: unknown and empty ones are refused with what to do', async () => {
@@ -266,7 +266,7 @@ test('from a file: every path exists, and labels in the folder beside the images
       validation: [{ fixed: 'imagesTr/b.nii', moving: 'imagesTr/c.nii' }],
     });
     assert.equal(subjects, [{ id: 'a', image: join(folder, 'imagesTr/a.nii') }]);
-    assert.is(pairs.validation[0]!.movingLabel, join(folder, 'labelsTr/c.nii'));
+    assert.is(pairs.validation[0].movingLabel, join(folder, 'labelsTr/c.nii'));
     assert.match(
       await messageOf(() => list({ training: [{ image: 'imagesTr/a.nii', mask: 'm.nii' }] })),
       /l\.json: training\[0\]\.mask: .*\/m\.nii does not exist; paths are relative to the folder of the list$/,

@@ -94,7 +94,7 @@ async function solve(options: Options, ...runs: Partial<DeqRun>[]): Promise<Resu
       schedule.upload(inputs.x, data.x);
       schedule.upload(inputs.goal, data.goal);
       const outcome = await runDeq(schedule, node, { forward: tight, backward: tight, ...run });
-      const scalar = async (t: Tensor) => (await schedule.read(t))[0]!;
+      const scalar = async (t: Tensor) => (await schedule.read(t))[0];
       const result: Result = { ...outcome, loss: await scalar(node.loss), gradients: [], corrections: [], z: await schedule.read(z!) };
       for (const g of node.gradients) result.gradients.push(await schedule.read(g));
       for (const t of node.corrections) result.corrections.push(await scalar(t));
@@ -107,13 +107,13 @@ async function solve(options: Options, ...runs: Partial<DeqRun>[]): Promise<Resu
   return results;
 }
 
-const sum = (...fields: Float32Array[]) => fields[0]!.map((_, i) => fields.reduce((s, field) => s + field[i]!, 0));
+const sum = (...fields: Float32Array[]) => fields[0].map((_, i) => fields.reduce((s, field) => s + field[i], 0));
 const times = (factor: number, x: Float32Array) => x.map((v) => factor * v);
-const same = (p: Float32Array[], q: Float32Array[]) => p.every((x, i) => Buffer.from(x.buffer).equals(Buffer.from(q[i]!.buffer)));
+const same = (p: Float32Array[], q: Float32Array[]) => p.every((x, i) => Buffer.from(x.buffer).equals(Buffer.from(q[i].buffer)));
 
 test('correction: the main gradient plus the weighted JFB gradients at the kept iterates', async () => {
   // With plain steps, a JFB node that ends after k evaluations linearises at the same z_k.
-  const jfb = async (k: number) => (await solve({}, { forward: rule(k) }))[0]!;
+  const jfb = async (k: number) => (await solve({}, { forward: rule(k) }))[0];
   const correction = { iterations: [3, 6], weight: 0.4 };
   for (const [last, kept] of [
     [12, [3, 6]],
@@ -121,12 +121,12 @@ test('correction: the main gradient plus the weighted JFB gradients at the kept 
   ] as const) {
     const [corrected] = await solve({ correction }, { forward: rule(last) });
     const [main, ...parts] = [await jfb(last), await jfb(kept[0]), await jfb(kept[1])];
-    assert.is(corrected!.loss, main.loss);
-    corrected!.corrections.forEach((loss, i) => assert.ok(Math.abs(loss / parts[i]!.loss - 1) < 1e-6, `loss of ${kept[i]}`));
-    corrected!.gradients.forEach((g, i) => {
-      const expected = sum(main.gradients[i]!, ...parts.map((part) => times(correction.weight, part.gradients[i]!)));
+    assert.is(corrected.loss, main.loss);
+    corrected.corrections.forEach((loss, i) => assert.ok(Math.abs(loss / parts[i].loss - 1) < 1e-6, `loss of ${kept[i]}`));
+    corrected.gradients.forEach((g, i) => {
+      const expected = sum(main.gradients[i], ...parts.map((part) => times(correction.weight, part.gradients[i])));
       assert.ok(relativeError(g, expected) < 1e-5, `gradient ${i}, ${last} steps: ${relativeError(g, expected)}`);
-      assert.ok(relativeError(g, main.gradients[i]!) > 0.1, 'and the correction is a part of it');
+      assert.ok(relativeError(g, main.gradients[i]) > 0.1, 'and the correction is a part of it');
     });
   }
 });
@@ -146,7 +146,7 @@ async function penaltyAt(z: Float32Array, a: number, b: number, seed: number, ep
   schedule.run('all');
   const [found] = await schedule.read(value);
   schedule.destroy();
-  return found!;
+  return found;
 }
 
 const equilibria: Adjoint[] = [{ adjoint: 'jfb' }, { adjoint: 'implicit' }, { adjoint: 'phantom', steps: 3, damping: 0.7 }];
@@ -156,19 +156,19 @@ for (const adjoint of equilibria) {
     const [none] = await solve({ adjoint }, {});
     const options = { adjoint, jacobianPenalty: { weight, epsilon } };
     const [off, on, other, again] = await solve(options, {}, { jacobianPenalty: { seed } }, { jacobianPenalty: { seed: 12 } }, {});
-    assert.ok(same(off!.gradients, none!.gradients) && same(again!.gradients, none!.gradients), 'off: the same bits as without');
-    assert.equal([off!.penalty, again!.penalty, on!.loss], [0, 0, none!.loss]);
-    assert.is.not(on!.penalty, other!.penalty, 'another seed, another field');
-    assert.ok(Math.abs(on!.penalty! / (await penaltyAt(on!.z, weights.a, weights.b, seed, epsilon)) - 1) < 1e-5);
+    assert.ok(same(off.gradients, none.gradients) && same(again.gradients, none.gradients), 'off: the same bits as without');
+    assert.equal([off.penalty, again.penalty, on.loss], [0, 0, none.loss]);
+    assert.is.not(on.penalty, other.penalty, 'another seed, another field');
+    assert.ok(Math.abs(on.penalty! / (await penaltyAt(on.z, weights.a, weights.b, seed, epsilon)) - 1) < 1e-5);
     const h = 0.02;
     for (const [i, key] of (['a', 'b'] as const).entries()) {
       const at = (step: number) => {
         const moved = { ...weights };
         moved[key] += step;
-        return penaltyAt(on!.z, moved.a, moved.b, seed, epsilon);
+        return penaltyAt(on.z, moved.a, moved.b, seed, epsilon);
       };
       const expected = (weight * ((await at(h)) - (await at(-h)))) / (2 * h);
-      const found = on!.gradients[i]![0]! - off!.gradients[i]![0]!;
+      const found = on.gradients[i][0] - off.gradients[i][0];
       assert.ok(Math.abs(found / expected - 1) < 1e-3, `for ${key}: ${found}, finite differences ${expected}`);
     }
   });
@@ -189,10 +189,10 @@ test('Jacobian penalty: for f(z) = az its expectation is a²', async () => {
   const schedule = await Schedule.build(await gpu(), graph);
   schedule.upload(a, Float32Array.of(0.6));
   await runDeq(schedule, node, { forward: rule(3), backward: rule(3), jacobianPenalty: { seed: 1 } });
-  const [[value], [gradient]] = [await schedule.read(node.jacobianPenalty!), await schedule.read(node.gradients[0]!)];
+  const [[value], [gradient]] = [await schedule.read(node.jacobianPenalty!), await schedule.read(node.gradients[0])];
   schedule.destroy();
-  assert.ok(Math.abs(value! / 0.36 - 1) < 0.05, `${value}`); // sd of the mean square of 8000 values: 1.6 %
-  assert.ok(Math.abs(gradient! / ((2 * value!) / 0.6) - 1) < 1e-4, `${gradient}`);
+  assert.ok(Math.abs(value / 0.36 - 1) < 0.05, `${value}`); // sd of the mean square of 8000 values: 1.6 %
+  assert.ok(Math.abs(gradient / ((2 * value) / 0.6) - 1) < 1e-4, `${gradient}`);
 });
 
 test('warm start: the second run needs fewer steps, a restart as many as the first', async () => {
@@ -200,11 +200,11 @@ test('warm start: the second run needs fewer steps, a restart as many as the fir
   for (const begin of [undefined, 0.5]) {
     const [cold] = await solve({ begin }, stop);
     const [first, second, third] = await solve({ begin, warmStart: true }, { ...stop, restart: true }, stop, { ...stop, restart: true });
-    assert.equal(first!.forward, cold!.forward);
+    assert.equal(first.forward, cold.forward);
     assert.equal(third, first);
-    assert.is(second!.forward!.result, 'converged');
-    assert.ok(second!.forward!.iterations < first!.forward!.iterations, `${second!.forward!.iterations}, ${first!.forward!.iterations}`);
-    assert.ok(relativeError(second!.gradients[2]!, first!.gradients[2]!) < 1e-3);
+    assert.is(second.forward!.result, 'converged');
+    assert.ok(second.forward!.iterations < first.forward!.iterations, `${second.forward!.iterations}, ${first.forward!.iterations}`);
+    assert.ok(relativeError(second.gradients[2], first.gradients[2]) < 1e-3);
   }
 });
 
@@ -243,18 +243,18 @@ test('phantom: the gradient of so many damped steps from the fixed point, spelle
       ...Tensor[],
     ];
     const gradients = graph.phase('all', () => {
-      const cell = cellOf(a, b!, x!);
-      let y = cell(z!);
+      const cell = cellOf(a, b, x);
+      let y = cell(z);
       for (let k = 1; k < steps; k++) y = add(scale(y, 1 - damping), scale(cell(y), damping));
-      return grad(mse(y, goal!), [a, b!, x!]).map((g) => graph.output(g));
+      return grad(mse(y, goal), [a, b, x]).map((g) => graph.output(g));
     });
     const schedule = await Schedule.build(await gpu(), graph);
-    [Float32Array.of(weights.a), Float32Array.of(weights.b), data.x, data.goal, found!.z].forEach((values, i) =>
-      schedule.upload([a, b!, x!, goal!, z!][i]!, values),
+    [Float32Array.of(weights.a), Float32Array.of(weights.b), data.x, data.goal, found.z].forEach((values, i) =>
+      schedule.upload([a, b, x, goal, z][i], values),
     );
     schedule.run('all');
     for (const [i, g] of gradients.entries()) {
-      const error = relativeError(found!.gradients[i]!, await schedule.read(g));
+      const error = relativeError(found.gradients[i], await schedule.read(g));
       assert.ok(error < 1e-5, `${steps} steps, damping ${damping}, gradient ${i}: ${error}`);
     }
     schedule.destroy();
@@ -263,14 +263,14 @@ test('phantom: the gradient of so many damped steps from the fixed point, spelle
 
 test('implicit: the adjoint may be solved by another method than the map', async () => {
   const stop = { forward: tight, backward: rule(60, { rtol: 1e-5 }) };
-  const by = async (method?: Method) => (await solve({ adjoint: { adjoint: 'implicit', method } }, stop))[0]!;
+  const by = async (method?: Method) => (await solve({ adjoint: { adjoint: 'implicit', method } }, stop))[0];
   const [plain, same, accelerated] = [await by(), await by({ method: 'picard' }), await by({ method: 'anderson', window: 5 })];
   assert.equal(same.backward, plain.backward);
   assert.ok(
     accelerated.backward!.iterations < plain.backward!.iterations,
     `${accelerated.backward!.iterations}, ${plain.backward!.iterations}`,
   );
-  accelerated.gradients.forEach((g, i) => assert.ok(relativeError(g, plain.gradients[i]!) < 1e-3));
+  accelerated.gradients.forEach((g, i) => assert.ok(relativeError(g, plain.gradients[i]) < 1e-3));
 });
 
 test('random budget: every count of the range, equally often, the same for the same seed', () => {

@@ -39,10 +39,10 @@ async function solve(adjoint: Adjoint, a = 0.7, rules = { forward: tight, backwa
     const outcome = await runDeq(schedule, traced.node, rules);
     const [loss, da, dx] = [
       await schedule.read(traced.node.loss),
-      await schedule.read(traced.node.gradients[0]!),
-      await schedule.read(traced.node.gradients[1]!),
+      await schedule.read(traced.node.gradients[0]),
+      await schedule.read(traced.node.gradients[1]),
     ];
-    return { loss: loss[0]!, da: da[0]!, dx, outcome, peak: schedule.plan.peak.total };
+    return { loss: loss[0], da: da[0], dx, outcome, peak: schedule.plan.peak.total };
   } finally {
     schedule.destroy();
   }
@@ -51,7 +51,7 @@ async function solve(adjoint: Adjoint, a = 0.7, rules = { forward: tight, backwa
 const close = (actual: number, expected: number, tolerance: number, what: string) =>
   assert.ok(Math.abs(actual - expected) <= tolerance * Math.abs(expected), `${what}: ${actual} against ${expected}`);
 
-const cosine = (p: Float32Array, q: Float32Array) => p.reduce((sum, v, i) => sum + v * q[i]!, 0) / (norm(p) * norm(q));
+const cosine = (p: Float32Array, q: Float32Array) => p.reduce((sum, v, i) => sum + v * q[i], 0) / (norm(p) * norm(q));
 
 test('implicit = unrolled = checkpointed = finite differences on a contractive cell', async () => {
   const implicit = await solve({ adjoint: 'implicit' });
@@ -94,7 +94,7 @@ test('no gradient passes through the start, where the cell reads what it starts 
     schedule.upload(goal, f32(target));
     schedule.run('before');
     await runDeq(schedule, node, { forward: tight, backward: tight });
-    const gradient = Array.from(await schedule.read(node.gradients[0]!));
+    const gradient = Array.from(await schedule.read(node.gradients[0]));
     schedule.destroy();
     return gradient;
   };
@@ -147,7 +147,7 @@ test('what the weights get is said: implicit, its best iterate, or g where no st
     schedule.upload(input, new Float32Array(x.data.length));
     schedule.upload(goal, f32(target));
     const outcome = await runDeq(schedule, node, { forward: tight, backward: tight });
-    const gradient = await schedule.read(node.gradients[0]!);
+    const gradient = await schedule.read(node.gradients[0]);
     schedule.destroy();
     return { outcome, gradient };
   };
@@ -167,16 +167,16 @@ test('memory: planned before any step for implicit and jfb, a small part of what
     return plan(graph).peak.total;
   };
   const unrolled = [8, 16, 32, 64].map((steps) => peak({ adjoint: 'unrolled', steps }));
-  const growth = unrolled.slice(1).map((p, i) => (p - unrolled[i]!) / (8 * 2 ** i));
-  growth.forEach((g) => close(g, growth[0]!, 0.05, 'bytes a step'));
+  const growth = unrolled.slice(1).map((p, i) => (p - unrolled[i]) / (8 * 2 ** i));
+  growth.forEach((g) => close(g, growth[0], 0.05, 'bytes a step'));
   const checkpointed = peak({ adjoint: 'checkpointed', steps: 64 });
-  assert.ok(checkpointed < 0.25 * unrolled[3]!, `${checkpointed} against ${unrolled[3]}`);
-  assert.ok(peak({ adjoint: 'implicit' }) < 0.1 * unrolled[3]!);
-  assert.ok(peak({ adjoint: 'jfb' }) < 0.08 * unrolled[3]!);
+  assert.ok(checkpointed < 0.25 * unrolled[3], `${checkpointed} against ${unrolled[3]}`);
+  assert.ok(peak({ adjoint: 'implicit' }) < 0.1 * unrolled[3]);
+  assert.ok(peak({ adjoint: 'jfb' }) < 0.08 * unrolled[3]);
 });
 
 test('detach: the value passes, the gradient does not', async () => {
-  const { y, grads } = await evaluate(([z]) => add(square(z!), detach(square(z!))), [x], target);
+  const { y, grads } = await evaluate(([z]) => add(square(z), detach(square(z))), [x], target);
   assert.ok(
     relativeError(
       y,
@@ -186,7 +186,7 @@ test('detach: the value passes, the gradient does not', async () => {
   assert.ok(
     relativeError(
       grads[0]!,
-      x.data.map((v, i) => 2 * v * target.data[i]!),
+      x.data.map((v, i) => 2 * v * target.data[i]),
     ) < 1e-6,
   );
 });

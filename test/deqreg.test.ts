@@ -50,7 +50,7 @@ for (const { options, steps = 8 } of runs) {
     const { losses } = await train(options, steps);
     const last = (losses.at(-1)! + losses.at(-2)!) / 2;
     assert.ok(losses.every(Number.isFinite), losses.join(', '));
-    assert.ok(last < losses[0]! - 0.01, losses.join(', '));
+    assert.ok(last < losses[0] - 0.01, losses.join(', '));
   });
 }
 
@@ -67,10 +67,10 @@ test('planned memory: constant in the solver steps by construction, unrolled gro
   const [implicit, jfb] = [peak({ adjoint: 'implicit' }), peak({ adjoint: 'jfb' })];
   const [twelve, twentyFour] = [12, 24].map((steps) => peak({ adjoint: 'unrolled', steps }));
   const checkpointed = peak({ adjoint: 'checkpointed', steps: 12 });
-  assert.ok(jfb <= implicit && implicit < checkpointed && checkpointed < twelve!, [jfb, implicit, checkpointed, twelve].join(', '));
-  assert.ok(twelve! / implicit > 4, `unrolled / implicit ${twelve! / implicit}`);
-  const growth = (twentyFour! - twelve!) / 12;
-  assert.ok(Math.abs(peak({ adjoint: 'unrolled', steps: 13 }) - twelve! - growth) < 0.2 * growth);
+  assert.ok(jfb <= implicit && implicit < checkpointed && checkpointed < twelve, [jfb, implicit, checkpointed, twelve].join(', '));
+  assert.ok(twelve / implicit > 4, `unrolled / implicit ${twelve / implicit}`);
+  const growth = (twentyFour - twelve) / 12;
+  assert.ok(Math.abs(peak({ adjoint: 'unrolled', steps: 13 }) - twelve - growth) < 0.2 * growth);
 });
 
 test.run();

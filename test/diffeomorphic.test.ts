@@ -38,8 +38,8 @@ test('what turns from voxel to voxel, and central differences do not see', () =>
 
 /** Signed volume of the tetrahedron of four points. */
 const volumeOf = ([a, b, c, d]: number[][]) => {
-  const [x, y, z] = [b!, c!, d!].map((p) => p.map((value, axis) => value - a![axis]!)) as [number[], number[], number[]];
-  return (x[0]! * (y[1]! * z[2]! - y[2]! * z[1]!) - x[1]! * (y[0]! * z[2]! - y[2]! * z[0]!) + x[2]! * (y[0]! * z[1]! - y[1]! * z[0]!)) / 6;
+  const [x, y, z] = [b, c, d].map((p) => p.map((value, axis) => value - a[axis])) as [number[], number[], number[]];
+  return (x[0] * (y[1] * z[2] - y[2] * z[1]) - x[1] * (y[0] * z[2] - y[2] * z[0]) + x[2] * (y[0] * z[1] - y[1] * z[0])) / 6;
 };
 
 test('a rough field with a mask: the sum over tetrahedra, cut at each voxel from the cubes that meet there', () => {
@@ -54,7 +54,7 @@ test('a rough field with a mask: the sum over tetrahedra, cut at each voxel from
     const random = seededRandom(seed);
     const u = field(size, () => [0, 1, 2].map(() => amplitude * (2 * random() - 1)));
     const inside = Uint8Array.from({ length: n }, () => Number(random() < 0.6));
-    const moved = (p: readonly number[]) => p.map((x, c) => x + u[c * n + (p[2]! * H + p[1]!) * W + p[0]!]!);
+    const moved = (p: readonly number[]) => p.map((x, c) => x + u[c * n + (p[2] * H + p[1]) * W + p[0]]);
     let sum = 0,
       voxels = 0;
     for (let k = 1; k < D - 1; k++)
@@ -63,7 +63,7 @@ test('a rough field with a mask: the sum over tetrahedra, cut at each voxel from
           if (!inside[(k * H + j) * W + i]) continue;
           voxels++;
           const here = [i, j, k];
-          const to = (...step: number[]) => here.map((x, axis) => x + step[axis]!);
+          const to = (...step: number[]) => here.map((x, axis) => x + step[axis]);
           const corners = [-1, 1].flatMap((a) => [-1, 1].flatMap((b) => [-1, 1].map((c) => [to(a, 0, 0), to(0, b, 0), to(0, 0, c)])));
           const diagonal = [1, -1].map((s) => [to(s, s, 0), to(0, s, s), to(s, 0, s)]);
           for (const three of [...corners, ...diagonal]) {

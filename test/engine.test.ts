@@ -50,14 +50,14 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
 const cubicOp: Op<{ a: number }> = {
   name: 'cubic',
   shape([x]) {
-    if (!sameShape(x!, [numel(x!)])) throw new Error(`cubic: takes a vector, got ${show(x!)}`);
-    return [x!];
+    if (!sameShape(x, [numel(x)])) throw new Error(`cubic: takes a vector, got ${show(x)}`);
+    return [x];
   },
   launch({ inputs: [x], outputs: [y], attrs: { a } }) {
-    const count = numel(x!.shape);
-    return [{ kernel: cubic, ...flat(count), bindings: { x: x!, y: y! }, params: { count, a } }];
+    const count = numel(x.shape);
+    return [{ kernel: cubic, ...flat(count), bindings: { x, y }, params: { count, a } }];
   },
-  vjp: ({ inputs: [x], cotangents: [dy], attrs: { a } }) => [mul(dy!, scale(square(x!), 3 * a))],
+  vjp: ({ inputs: [x], cotangents: [dy], attrs: { a } }) => [mul(dy!, scale(square(x), 3 * a))],
 };
 
 test('an op of one’s own: value, gradient, and its refusals', async () => {
@@ -65,13 +65,13 @@ test('an op of one’s own: value, gradient, and its refusals', async () => {
   const x = graph.input('x', [5]);
   const [y, dx] = graph.phase('all', () => {
     const y = trace(cubicOp, [x], { a: 2 });
-    return [graph.output(y), graph.output(grad(sum(y), [x])[0]!)];
+    return [graph.output(y), graph.output(grad(sum(y), [x])[0])];
   });
   const schedule = await Schedule.build(await gpu(), graph);
   schedule.upload(x, Float32Array.of(0, 1, 2, -1, 0.5));
   schedule.run('all');
-  assert.equal([...(await schedule.read(y!))], [0, 2, 16, -2, 0.25]);
-  assert.equal([...(await schedule.read(dx!))], [0, 6, 24, 6, 1.5]);
+  assert.equal([...(await schedule.read(y))], [0, 2, 16, -2, 0.25]);
+  assert.equal([...(await schedule.read(dx))], [0, 6, 24, 6, 1.5]);
   schedule.destroy();
   graph.phase('more', () => {
     assert.throws(() => trace(cubicOp, [graph.input('m', [2, 2])], { a: 1 }), /^cubic: takes a vector, got \[2,2\]/);
@@ -113,7 +113,7 @@ test('what is uploaded is an input or a variable of this graph, as f32; what is 
   const refused = (tensor: Tensor, data: unknown, message: RegExp) =>
     assert.throws(() => schedule.upload(tensor, data as Float32Array), message);
   refused(other.input('x', [4]), new Float32Array(4), /^upload x \[4\]: it belongs to another graph/);
-  refused(y!, new Float32Array(4), /^upload \S+ \[4\]: only inputs and variables are uploaded, it is a result/);
+  refused(y, new Float32Array(4), /^upload \S+ \[4\]: only inputs and variables are uploaded, it is a result/);
   refused(x, new Int32Array(4), /^upload x \[4\]: takes a Float32Array or a GPUBuffer, got Int32Array/);
   refused(x, [1, 2, 3, 4], /got Array$/);
   refused(x, null, /got null$/);
@@ -121,7 +121,7 @@ test('what is uploaded is an input or a variable of this graph, as f32; what is 
   refused(x, sealed, /^upload x \[4\]: the buffer sealed lacks usage COPY_SRC/);
   sealed.destroy();
   refused(x, new Float32Array(3), /^upload x \[4\]: got 3 values/);
-  assert.match(await rejection(schedule.read(half!)), /is f16; cast it to f32 to read it/);
+  assert.match(await rejection(schedule.read(half)), /is f16; cast it to f32 to read it/);
   schedule.destroy();
 });
 
@@ -172,7 +172,7 @@ test('a phase of many dispatches is one program, however it is submitted; what i
   const values = Float32Array.of(0, 1, 2, 3, 4);
   schedule.upload(x, values);
   for (const [i, length] of [64, 128].entries())
-    assert.equal(await schedule.runAndRead(`${length}`, [full[i]!]), [values.map((value) => value + length)]);
+    assert.equal(await schedule.runAndRead(`${length}`, [full[i]]), [values.map((value) => value + length)]);
   assert.equal(await schedule.runAndRead('all', [y]), [values.map((value) => value + 150)]);
   const all = new Float32Array(7);
   assert.is((await schedule.read(y, all.subarray(1, 6))).buffer, all.buffer);
@@ -225,10 +225,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   const rampOp: Op<undefined> = {
     name: 'ramp',
     shape: () => [[count]],
-    launch: ({ outputs: [y] }) => [{ kernel: ramp, ...flat(count), bindings: { y: y! }, params: { count } }],
+    launch: ({ outputs: [y] }) => [{ kernel: ramp, ...flat(count), bindings: { y }, params: { count } }],
   };
   const graph = new Graph();
-  const y = graph.phase('all', () => graph.output(graph.apply(rampOp, [], undefined)[0]!));
+  const y = graph.phase('all', () => graph.output(graph.apply(rampOp, [], undefined)[0]));
   const schedule = await Schedule.build(await gpu(), graph);
   schedule.run('all');
   assert.is(
@@ -251,7 +251,7 @@ test('profile: a time for each dispatch, in their order, however often it is rep
     timings.map(({ label }) => label),
     ['unary', 'reduce', 'reduce'], // a sum, and the sum of its partial sums
   );
-  assert.ok(timings[0]!.ms > 2 * timings[1]!.ms && timings[1]!.ms > 0, JSON.stringify(timings)); // a million values, and eight
+  assert.ok(timings[0].ms > 2 * timings[1].ms && timings[1].ms > 0, JSON.stringify(timings)); // a million values, and eight
   schedule.destroy();
 });
 

@@ -14,12 +14,12 @@ import { messageOf } from './io-make-nifti.ts';
 
 /** The affine of a grid of `size` around `centre` (RAS mm), with these columns. */
 function gridAround(size: Vec3, columns: [Vec3, Vec3, Vec3], centre: Vec3): Grid {
-  const rows = [0, 1, 2].flatMap((row) => [...columns.map((column) => column[row]!), 0]);
+  const rows = [0, 1, 2].flatMap((row) => [...columns.map((column) => column[row]), 0]);
   const middle = applyAffine(
     rows,
     size.map((n) => (n - 1) / 2),
   );
-  return { size, affine: rows.map((value, n) => (n % 4 === 3 ? centre[(n - 3) / 4]! - middle[(n - 3) / 4]! : value)) };
+  return { size, affine: rows.map((value, n) => (n % 4 === 3 ? centre[(n - 3) / 4] - middle[(n - 3) / 4] : value)) };
 }
 
 /** The field whose map takes a point of RAS mm to map(point). */
@@ -36,7 +36,7 @@ function fieldOf(grid: Grid, map: (point: Vec3) => readonly number[]): Displacem
         const from = applyAffine(affine, [i, j, k]),
           to = map(from);
         [-1, -1, 1].forEach((sign, axis) => {
-          data[axis * n + v] = sign * (to[axis]! - from[axis]!);
+          data[axis * n + v] = sign * (to[axis] - from[axis]);
         });
       }
   return { ...grid, data };
@@ -54,7 +54,7 @@ function farthest(a: DisplacementField, b: DisplacementField, counts: (point: Ve
   for (let v = 0; v < n; v++) {
     if (!counts(applyAffine(affine, [v % w, Math.floor(v / w) % h, Math.floor(v / (w * h))]))) continue;
     counted++;
-    for (let c = 0; c < 3; c++) most = Math.max(most, Math.abs(a.data[c * n + v]! - b.data[c * n + v]!));
+    for (let c = 0; c < 3; c++) most = Math.max(most, Math.abs(a.data[c * n + v] - b.data[c * n + v]));
   }
   assert.ok(counted > 100, `${counted} voxels compared`);
   return most;
@@ -62,7 +62,7 @@ function farthest(a: DisplacementField, b: DisplacementField, counts: (point: Ve
 
 const inside = ({ size, affine }: Grid, margin = 0) => {
   const toVoxel = invertAffine(affine);
-  return (point: Vec3) => applyAffine(toVoxel, point).every((x, axis) => x >= margin && x <= size[axis]! - 1 - margin);
+  return (point: Vec3) => applyAffine(toVoxel, point).every((x, axis) => x >= margin && x <= size[axis] - 1 - margin);
 };
 
 const oblique = gridAround(
@@ -115,7 +115,7 @@ test('jacobian: more voxels than one slab holds, without a seam', async () => {
   const slice = 1024 * 1030;
   for (let k = 1; k < 7; k++) {
     const z = applyAffine(wide.affine, [0, 0, k])[2];
-    const found = data[k * slice + 515 * 1024 + 512]!;
+    const found = data[k * slice + 515 * 1024 + 512];
     assert.ok(Math.abs(found - (1 + 0.02 * z)) < 5e-3, `slice ${k}: ${found}`);
   }
 });
@@ -166,7 +166,7 @@ test('invert: a smooth map and its inverse compose to nothing, and the residual 
   assert.ok(outcome.voxels.max <= 0.005, JSON.stringify(outcome));
   const { data } = await composeFields(await gpu(), u, v);
   const n = data.length / 3;
-  const lengths = Float64Array.from({ length: n }, (_, p) => Math.hypot(data[p]!, data[n + p]!, data[2 * n + p]!));
+  const lengths = Float64Array.from({ length: n }, (_, p) => Math.hypot(data[p], data[n + p], data[2 * n + p]));
   assert.ok(Math.abs(lengths.reduce((a, b) => a + b) / n - outcome.mm.mean) < 1e-4);
   assert.ok(Math.abs(lengths.reduce((a, b) => Math.max(a, b)) - outcome.mm.max) < 1e-4);
   assert.ok(Math.abs(outcome.mm.mean / outcome.voxels.mean - 4) < 1e-3, 'voxels of 4 mm');
@@ -212,7 +212,7 @@ test('the affine part of a field is found however its voxels are ordered', () =>
     [0, 0, 0],
   );
   const found = nearestAffine(fieldOf(grid, linear(turn)));
-  found.forEach((x, n) => assert.ok(Math.abs(x - turn[n]!) < 1e-3, `${found}`));
+  found.forEach((x, n) => assert.ok(Math.abs(x - turn[n]) < 1e-3, `${found}`));
 });
 
 test('invert: more voxels than one slab holds', async () => {
@@ -232,10 +232,10 @@ test('invert: a field that brings a stretch between voxels to one place, where N
   const grid = { size: [8, 3, 3] as Vec3, affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] };
   const { field, outcome } = await invert(
     await gpu(),
-    fieldOf(grid, ([x, y, z]) => [x + row[Math.round(x)]!, y, z]),
+    fieldOf(grid, ([x, y, z]) => [x + row[Math.round(x)], y, z]),
   );
   assert.is(outcome.unsolvedPercent, 0);
-  assert.ok(Math.abs(field.data[1]! + 6 / 11) < 0.005, `${field.data[1]}`);
+  assert.ok(Math.abs(field.data[1] + 6 / 11) < 0.005, `${field.data[1]}`);
 });
 
 test('invert: where a map folds, one of the points that lead there; and what is unsolved is told', async () => {
@@ -254,7 +254,7 @@ test('invert: where a map folds, one of the points that lead there; and what is 
   const { field: back, outcome } = await invert(await gpu(), folded, { tolerance: 1e-3 });
   assert.ok(outcome.unsolvedPercent < 5, JSON.stringify(outcome));
   const left = await composeFields(await gpu(), folded, back);
-  const solved = Array.from({ length: 8000 }, (_, p) => Number(Math.abs(left.data[p]!) <= 1.1e-3)).reduce((a, b) => a + b);
+  const solved = Array.from({ length: 8000 }, (_, p) => Number(Math.abs(left.data[p]) <= 1.1e-3)).reduce((a, b) => a + b);
   assert.ok(Math.abs(100 - solved / 80 - outcome.unsolvedPercent) < 0.1, `${solved} of 8000 voxels are solved`);
   const early = (await invert(await gpu(), folded, { maxIterations: 1 })).outcome;
   assert.ok(early.unsolvedPercent > outcome.unsolvedPercent + 5 && early.voxels.mean > 0.1, JSON.stringify(early));
@@ -304,7 +304,7 @@ test('forms of a displacement: encoded and parsed back, and refused under anothe
     const back = parseDisplacement('d.nii', bytes, undefined, form);
     const physical = convertDisplacement(back.data, back, form, 'itk');
     assert.equal(back.size, field.size);
-    assert.ok(physical.every((value, n) => Math.abs(value - field.data[n]!) < 1e-4));
+    assert.ok(physical.every((value, n) => Math.abs(value - field.data[n]) < 1e-4));
     for (const other of forms.filter((o) => o !== form)) {
       assert.match(
         await messageOf(() => parseDisplacement('d.nii', bytes, undefined, other)),
@@ -314,7 +314,7 @@ test('forms of a displacement: encoded and parsed back, and refused under anothe
   }
   const n = field.data.length / 3;
   convertDisplacement(field.data, field, 'itk', 'ras').forEach((value, at) =>
-    assert.is(value, at < 2 * n ? -field.data[at]! : field.data[at]),
+    assert.is(value, at < 2 * n ? -field.data[at] : field.data[at]),
   );
   const voxels = fromPhysical(field.data, field);
   assert.equal(convertDisplacement(voxels, field, 'learn2reg', 'ras'), convertDisplacement(toPhysical(voxels, field), field, 'itk', 'ras'));

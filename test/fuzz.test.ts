@@ -89,7 +89,7 @@ const pick = <T>(next: Random, from: readonly T[]): T => from[Math.floor(next() 
 function mutateFields(next: Random, bytes: Uint8Array, version: number): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let hits = 1 + Math.floor(next() * 4); hits > 0; hits--) {
-    const [at, width] = pick(next, fields[version - 1]!),
+    const [at, width] = pick(next, fields[version - 1]),
       little = next() < 0.5,
       float = next() < 0.4;
     if (at + width > bytes.length) continue;
@@ -110,7 +110,7 @@ function mutateFields(next: Random, bytes: Uint8Array, version: number): void {
 }
 
 function flipBits(next: Random, bytes: Uint8Array, end = bytes.length): void {
-  for (let hits = 1 + Math.floor(next() * 8); hits > 0; hits--) bytes[Math.floor(next() * end)]! ^= 1 << Math.floor(next() * 8);
+  for (let hits = 1 + Math.floor(next() * 8); hits > 0; hits--) bytes[Math.floor(next() * end)] ^= 1 << Math.floor(next() * 8);
 }
 
 const cut = (next: Random, bytes: Uint8Array) => bytes.subarray(0, Math.floor(next() * bytes.length));
@@ -139,7 +139,7 @@ async function judge(tally: Tally, name: string, what: string, read: () => unkno
   const started = performance.now();
   try {
     const { size, data, affine } = (await read()) as { size: number[]; data: Float32Array; affine: number[] };
-    const voxels = size[0]! * size[1]! * size[2]!;
+    const voxels = size[0] * size[1] * size[2];
     assert.ok((data.length === voxels || data.length === 3 * voxels) && affine.length === 12 && affine.every(Number.isFinite), what);
     tally.volumes++;
   } catch (error) {
@@ -170,8 +170,8 @@ test('9000 damaged headers', async () => {
   const next = random(20250704);
   await fuzz(9000, 1000, async (round, tally) => {
     const which = round % originals.length,
-      { version, dim } = variants[which]!;
-    let bytes: Uint8Array = originals[which]!.slice();
+      { version, dim } = variants[which];
+    let bytes: Uint8Array = originals[which].slice();
     const headerBytes = version === 1 ? 352 : 544;
     const kind = next();
     if (kind < 0.55) mutateFields(next, bytes, version!);
@@ -194,8 +194,8 @@ test('2500 damaged gzip streams, and plain files under their name', async () => 
   try {
     await fuzz(2500, 200, async (round, tally) => {
       const which = round % originals.length,
-        { version, dim } = variants[which]!;
-      const plain = originals[which]!.slice();
+        { version, dim } = variants[which];
+      const plain = originals[which].slice();
       const kind = next();
       if (kind < 0.4) mutateFields(next, plain, version!);
       let bytes: Uint8Array = kind < 0.05 ? plain : gzipSync(plain);

@@ -21,7 +21,7 @@ function traced(f: Traced, inputs: NdArray[], cotangent?: NdArray, wanted = inpu
     const asked = xs.filter((_, i) => wanted[i]);
     const found = dy && asked.length ? vjp([y], [dy], asked) : [];
     found.forEach((g) => graph.output(g));
-    return { y, grads: xs.map((_, i) => (dy && wanted[i] ? found[asked.indexOf(xs[i]!)]! : null)) };
+    return { y, grads: xs.map((_, i) => (dy && wanted[i] ? found[asked.indexOf(xs[i])] : null)) };
   });
   return { graph, xs, dy, y, grads };
 }
@@ -54,7 +54,7 @@ export async function evaluate(
   device.ledger.reset();
   const schedule = await Schedule.build(device, graph, processor);
   try {
-    inputs.forEach((x, i) => schedule.upload(xs[i]!, f32(x)));
+    inputs.forEach((x, i) => schedule.upload(xs[i], f32(x)));
     if (dy) schedule.upload(dy, f32(cotangent!));
     schedule.run('all');
     const result = { y: await schedule.read(y), grads: [] as (Float32Array | null)[] };

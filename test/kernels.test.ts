@@ -54,7 +54,7 @@ function collect(trace: (graph: Graph) => void): void {
 
 function note(graph: Graph): void {
   const plans = (['cpu', 'gpu'] as const).map((processor) => plan(graph, processor));
-  assert.equal(plans[0]!.peak, plans[1]!.peak, 'a processor changes the memory');
+  assert.equal(plans[0].peak, plans[1].peak, 'a processor changes the memory');
   const dispatches = plans.flatMap(({ phases }) => phases.flatMap((phase) => phase.dispatches));
   for (const { kernel, constants = {} } of dispatches) {
     // How many invocations a workgroup has, and how it lies in a volume's plane, follows the size: all ways are possible wherever one is.
@@ -77,7 +77,7 @@ function differentiate(graph: Graph, y: Tensor, xs: Tensor[]): void {
 for (const { op, inputs, attrs, constants = 0 } of cases) {
   collect((graph) => {
     const xs = inputs.map((x, i) => graph.input(`x${i}`, x.shape));
-    const y = gpuOps[op]!(xs, attrs);
+    const y = gpuOps[op](xs, attrs);
     differentiate(graph, y, xs.slice(constants));
   });
 }
@@ -183,7 +183,7 @@ test(`${offered.length} variants compile without a message`, async () => {
 test('a kernel file says first what it computes, in 150 lines at most', () => {
   for (const file of [...files, ...readdirSync(at('kernels/lib')).map((file) => `lib/${file}`)]) {
     const lines = readFileSync(at('kernels', file), 'utf8').trimEnd().split('\n');
-    assert.match(lines[0]!, /^\/\/ \S/, file);
+    assert.match(lines[0], /^\/\/ \S/, file);
     assert.ok(lines.length <= 150, `${file}: ${lines.length} lines`);
   }
 });
@@ -261,7 +261,7 @@ test('@unroll writes loops out: rounds with numbers in them, lines where they we
   ];
   const code = unroll('k', text.join('\n'), { N: 2, STEP: '3i' }).split('\n');
   assert.equal(code.length, text.length);
-  assert.is(code[1]!.replace(/\s/g, ''), '{f(0u);{g(0u,1u,{0u});}{g(0u,4u,{0u});}}{f(1u);{g(1u,1u,{1u});}{g(1u,4u,{1u});}}');
+  assert.is(code[1].replace(/\s/g, ''), '{f(0u);{g(0u,1u,{0u});}{g(0u,4u,{0u});}}{f(1u);{g(1u,1u,{1u});}{g(1u,4u,{1u});}}');
   assert.equal([code[0], code.at(-1)], [text[0], text.at(-1)]);
   const loop = (head: string) => () => unroll('k', `${head} { // @unroll\n f(i); }`, { N: 0, STEP: 0 });
   assert.is(loop('for (var i = 0u; i < N; i++)')().trim(), '');

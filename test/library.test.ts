@@ -126,7 +126,7 @@ test('a displacement is applied to an image and to labels on another grid than i
   const nearest = (x: number, from: number, step: number) => from + step * Math.floor((x - from) / step + 0.5);
   for (let v = 0; v < 720; v++) {
     const [x, y, z] = moved([v % 8, Math.floor(v / 8) % 9, Math.floor(v / 72)]);
-    assert.ok(Math.abs(ramp.data[v]! - (x + 10 * y + 100 * z)) < 1e-2, `voxel ${v}`);
+    assert.ok(Math.abs(ramp.data[v] - (x + 10 * y + 100 * z)) < 1e-2, `voxel ${v}`);
     const label = (nearest(x, -10, 2) > 1.1 ? 1 : 0) + (nearest(y, 20, -3) > 1.1 ? 2 : 0) + (nearest(z, -8, 1.5) > 9.9 ? 4 : 0);
     assert.is(half.data[v], label, `voxel ${v}`);
   }
@@ -163,7 +163,7 @@ test('progress begins at once, never falls, and ends at 1', async () => {
   await run(fixed, moving, {}, (progress) => told.push(progress));
   assert.equal(told[0], { stage: 'affine', fraction: 0 });
   assert.equal(told.at(-1), { stage: 'finish', fraction: 1 });
-  told.forEach(({ fraction }, i) => assert.ok(i === 0 || fraction >= told[i - 1]!.fraction, `${i}: ${fraction}`));
+  told.forEach(({ fraction }, i) => assert.ok(i === 0 || fraction >= told[i - 1].fraction, `${i}: ${fraction}`));
   const steps = told.filter((progress) => 'level' in progress);
   assert.ok(steps.length > 10);
   assert.is(steps.at(-1)!.fraction, 1); // a level that converged is done, whatever its budget

@@ -21,17 +21,17 @@ for (const { size, window } of [
 ])
   for (const op of ['lncc', 'lnccForce'])
     test(`${op} over lines of several runs: ${size}, window ${window}`, async () => {
-      const shape = [size[0]! > 30 ? 2 : 1, 1, ...size]; // runs along D are told apart from items
+      const shape = [size[0] > 30 ? 2 : 1, 1, ...size]; // runs along D are told apart from items
       const a = uniform(shape, 1, 0, 1),
-        b = map(uniform(shape, 2, 0, 0.4), (x, i) => Math.fround(x + 0.6 * a.data[i]!));
+        b = map(uniform(shape, 2, 0, 0.4), (x, i) => Math.fround(x + 0.6 * a.data[i]));
       const attrs = { window, epsilon: 1e-3 };
       const inputs = op === 'lncc' ? [a, b] : [a, b, uniform(shape.with(1, 3), 3)];
-      const expected = reference[op]!.forward(inputs, attrs);
+      const expected = reference[op].forward(inputs, attrs);
       const dy = op === 'lncc' ? ndarray([1], [1.5]) : uniform(expected.shape, 4);
       const wanted = inputs.map((_, i) => op === 'lncc' || i > 0);
-      const gradients = reference[op]!.vjp(inputs, attrs, dy);
-      const similarity = reference.lncc!.forward([a, b], attrs);
-      const program = [(xs: Tensor[]) => gpuOps[op]!(xs, attrs), inputs, dy, wanted] as const;
+      const gradients = reference[op].vjp(inputs, attrs, dy);
+      const similarity = reference.lncc.forward([a, b], attrs);
+      const program = [(xs: Tensor[]) => gpuOps[op](xs, attrs), inputs, dy, wanted] as const;
       for (const processor of processorsOf(...program)) {
         const close = (found: ArrayLike<number>, { data }: NdArray, what: string) =>
           assert.ok(relativeError(found, data) < 1e-5, `${processor}: ${what}: relative error ${relativeError(found, data)}`);
@@ -41,7 +41,7 @@ for (const { size, window } of [
         if (op === 'lncc') continue;
         const around = window as [number, number, number];
         const beside = ([a, b, gradient]: Tensor[]) =>
-          lnccForce(localStatistics(a!, around), centre(b!), gradient!, undefined, 1e-3).similarity;
+          lnccForce(localStatistics(a, around), centre(b), gradient, undefined, 1e-3).similarity;
         close((await evaluate(beside, inputs, undefined, undefined, processor)).y, similarity, 'similarity');
       }
     });
@@ -50,9 +50,9 @@ test('lncc with a window wider than a workgroup', async () => {
   const shape = [1, 1, 3, 4, 270];
   const [a, b] = [uniform(shape, 1, 0, 1), uniform(shape, 2, 0, 1)];
   const attrs = { window: [301, 3, 3], epsilon: 1e-3 };
-  const { y, grads } = await evaluate((xs) => gpuOps.lncc!(xs, attrs), [a, b], ndarray([1], [1]), [false, true]);
-  assert.ok(relativeError(y, reference.lncc!.forward([a, b], attrs).data) < 1e-5);
-  assert.ok(relativeError(grads[1]!, reference.lncc!.vjp([a, b], attrs, ndarray([1], [1]))[1]!.data) < 1e-5);
+  const { y, grads } = await evaluate((xs) => gpuOps.lncc(xs, attrs), [a, b], ndarray([1], [1]), [false, true]);
+  assert.ok(relativeError(y, reference.lncc.forward([a, b], attrs).data) < 1e-5);
+  assert.ok(relativeError(grads[1]!, reference.lncc.vjp([a, b], attrs, ndarray([1], [1]))[1]!.data) < 1e-5);
 });
 
 /** Buffers of a step, in volumes of the image, without what goes in and comes out. */
@@ -61,12 +61,12 @@ function workspace(step: (fixed: Statistics, b: Tensor, gradient: Tensor, dy: Te
   const shape = [1, 1, 112, 96, 80],
     volume = 4 * 112 * 96 * 80;
   const [a, b, gradient, dy] = [1, 1, 3, 3].map((channels, i) => graph.input(`x${i}`, shape.with(1, channels)));
-  const fixed = graph.phase('fixed', () => localStatistics(a!, 11));
+  const fixed = graph.phase('fixed', () => localStatistics(a, 11));
   graph.phase('fixed again', () => graph.output(fixed.image)); // what the step reads is there before and after it
-  const made = graph.phase('step', () => step(fixed, b!, gradient!, dy!).map((t) => graph.output(t)));
+  const made = graph.phase('step', () => step(fixed, b, gradient, dy).map((t) => graph.output(t)));
   const { phases, slotOf } = plan(graph);
   const own = new Set(phases.find(({ name }) => name === 'step')!.dispatches.flatMap(({ bindings }) => Object.values(bindings)));
-  const outside = new Set([...made, a, b, gradient, dy, fixed.image, fixed.moments].map((t) => slotOf.get(t!)));
+  const outside = new Set([...made, a, b, gradient, dy, fixed.image, fixed.moments].map((t) => slotOf.get(t)));
   const inside = new Set([...own].map((t) => slotOf.get(t)!).filter((slot) => !outside.has(slot)));
   return [...inside].reduce((bytes, slot) => bytes + slot.bytes, 0) / volume;
 }
@@ -86,9 +86,9 @@ test('statistics know their window; another one is refused', () => {
   const graph = new Graph();
   const [a, b] = ['a', 'b'].map((name) => graph.input(name, [1, 1, 4, 5, 6]));
   graph.phase('step', () => {
-    const fixed = localStatistics(a!, [5, 3, 7]);
-    lncc(fixed, b!, [5, 3, 7]);
-    assert.throws(() => lncc(fixed, b!, 5), /lncc: window 5, but the statistics are of a window of 5, 3, 7/);
+    const fixed = localStatistics(a, [5, 3, 7]);
+    lncc(fixed, b, [5, 3, 7]);
+    assert.throws(() => lncc(fixed, b, 5), /lncc: window 5, but the statistics are of a window of 5, 3, 7/);
   });
 });
 

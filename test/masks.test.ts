@@ -33,7 +33,7 @@ function apart(a: Float32Array, b: Float32Array, mask: Float32Array): number {
     count = 0;
   mask.forEach((m, v) => {
     if (!m) return;
-    for (let c = 0; c < 3; c++) sum += (a[v + c * mask.length]! - b[v + c * mask.length]!) ** 2;
+    for (let c = 0; c < 3; c++) sum += (a[v + c * mask.length] - b[v + c * mask.length]) ** 2;
     count++;
   });
   return Math.sqrt(sum / count);
@@ -93,7 +93,7 @@ test('the share of a grid inside another is that of its voxels, counted one by o
       inside += Number(contains(other, ...applyAffine(m, [v % 37, Math.floor(v / 37) % 29, Math.floor(v / (37 * 29))])));
     assert.is(overlap(grid, other), inside / (37 * 29 * 31));
   }
-  assert.is(overlap(grid, others[0]!), 36 / 37);
+  assert.is(overlap(grid, others[0]), 36 / 37);
   assert.is(overlap(grid, grid), 1);
 });
 
@@ -111,7 +111,7 @@ test('windows and moments: values inside the mask decide', () => {
     return Math.hypot(i / w - 0.5, j / h - 0.5, k / d - 0.5) < 0.4 ? 100 + (v % 100) : 0;
   });
   ball[5] = -30000;
-  const turned = ball.map((_, v) => ball[Math.floor(v / (d * h)) + w * (Math.floor(v / d) % h) + w * h * (v % d)]!);
+  const turned = ball.map((_, v) => ball[Math.floor(v / (d * h)) + w * (Math.floor(v / d) % h) + w * h * (v % d)]);
   assert.equal(intensityWindow(ball), intensityWindow(turned));
   assert.is(intensityWindow(ball).low, 0);
   // Nor what images were padded with.
@@ -133,7 +133,7 @@ test('windows and moments: values inside the mask decide', () => {
   const { centre } = moments(point, { modality: 'mri', low: 0, high: 1 });
   assert.ok(
     centre.every(
-      (x, i) => Math.abs(x - [1, 3, 5].reduce((sum, p, j) => sum + point.affine[4 * i + j]! * p, point.affine[4 * i + 3]!)) < 1e-9,
+      (x, i) => Math.abs(x - [1, 3, 5].reduce((sum, p, j) => sum + point.affine[4 * i + j] * p, point.affine[4 * i + 3])) < 1e-9,
     ),
   );
 });

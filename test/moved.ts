@@ -22,7 +22,7 @@ export function transformOf({
     m[5 * b] = c;
     return m;
   };
-  const scaling = [scale[0]!, 0, 0, shift[0]!, 0, scale[1]!, 0, shift[1]!, 0, 0, scale[2]!, shift[2]!];
+  const scaling = [scale[0], 0, 0, shift[0], 0, scale[1], 0, shift[1], 0, 0, scale[2], shift[2]];
   const turned = turn.reduce<Affine>(
     (all, degrees, axis) => composeAffine(about(axis, degrees), all),
     [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0],
@@ -37,8 +37,8 @@ export function otherGrid(size: Vec3, spacing: Vec3, centre: readonly number[] =
     [-1, 0, 0],
     [0, -1, 0],
   ];
-  const linear = [0, 1, 2].map((row) => axes.map((axis, c) => axis[row]! * spacing[c]!));
-  const affine = linear.flatMap((row, r) => [...row, centre[r]! - row.reduce((sum, x, c) => sum + (x * (size[c]! - 1)) / 2, 0)]);
+  const linear = [0, 1, 2].map((row) => axes.map((axis, c) => axis[row] * spacing[c]));
+  const affine = linear.flatMap((row, r) => [...row, centre[r] - row.reduce((sum, x, c) => sum + (x * (size[c] - 1)) / 2, 0)]);
   return { size, affine };
 }
 
@@ -49,7 +49,7 @@ export function moved(volume: Volume, transform: Affine, grid: Grid, interpolati
     [W, H, D] = volume.size,
     data = new Float32Array(w * h * d);
   const at = (i: number, j: number, k: number) =>
-    i >= 0 && j >= 0 && k >= 0 && i < W && j < H && k < D ? volume.data[(k * H + j) * W + i]! : outside;
+    i >= 0 && j >= 0 && k >= 0 && i < W && j < H && k < D ? volume.data[(k * H + j) * W + i] : outside;
   for (let k = 0, v = 0; k < d; k++)
     for (let j = 0; j < h; j++)
       for (let i = 0; i < w; i++, v++) {

@@ -54,27 +54,27 @@ test('five steps of Adam as PyTorch takes them', async () => {
     outputs,
   } = goldens().find(({ op }) => op === 'adamStep')!;
   const graph = new Graph();
-  const p = graph.variable('p', start!.shape, 'weight', { persistent: true });
-  const g = graph.input('g', start!.shape);
+  const p = graph.variable('p', start.shape, 'weight', { persistent: true });
+  const g = graph.input('g', start.shape);
   const state = adamState(p);
   graph.phase('start', () => resetAdam(state));
   graph.phase('step', () => adam(state, g, { rate: lr, beta1, beta2, epsilon }));
   [p, state.first, state.second].forEach((t) => graph.output(t));
   const schedule = await Schedule.build(await gpu(), graph);
-  schedule.upload(p, f32(start!));
+  schedule.upload(p, f32(start));
   schedule.run('start');
   for (const [i, gradient] of gradients.entries()) {
     schedule.upload(g, f32(gradient));
     schedule.run('step');
-    const error = relativeError(await schedule.read(p), outputs[i]!.data);
+    const error = relativeError(await schedule.read(p), outputs[i].data);
     assert.ok(error < 1e-6, `step ${i + 1}: ${error}`);
     // The movement, not only the place: what the bias corrections decide.
-    const moved = (x: ArrayLike<number>) => Float64Array.from(x, (value, k) => value - start!.data[k]!);
-    const drift = relativeError(moved(await schedule.read(p)), moved(outputs[i]!.data));
+    const moved = (x: ArrayLike<number>) => Float64Array.from(x, (value, k) => value - start.data[k]);
+    const drift = relativeError(moved(await schedule.read(p)), moved(outputs[i].data));
     assert.ok(drift < 2e-5, `step ${i + 1}, movement: ${drift}`);
   }
-  assert.ok(relativeError(await schedule.read(state.first), outputs[5]!.data) < 1e-6);
-  assert.ok(relativeError(await schedule.read(state.second), outputs[6]!.data) < 2e-5); // 1 − 0.999 in f32; v/(1 − β2ᵗ) is exact again
+  assert.ok(relativeError(await schedule.read(state.first), outputs[5].data) < 1e-6);
+  assert.ok(relativeError(await schedule.read(state.second), outputs[6].data) < 2e-5); // 1 − 0.999 in f32; v/(1 − β2ᵗ) is exact again
   schedule.destroy();
 });
 
@@ -84,16 +84,16 @@ test('five steps of AdamW as PyTorch takes them, each with its own rate from a b
     inputs: [start, ...gradients],
     outputs,
   } = goldens().find(({ op }) => op === 'adamWStep')!;
-  let rate: Tensor;
-  const { schedule, step, read } = await stepper(start!, (graph) => ({
+  let rate!: Tensor;
+  const { schedule, step, read } = await stepper(start, (graph) => ({
     rate: (rate = graph.variable('rate', [1], 'optimizer', { persistent: true })),
     ...hyper,
   }));
   for (const [i, gradient] of gradients.entries()) {
-    schedule.upload(rate!, Float32Array.of(rates[i]));
+    schedule.upload(rate, Float32Array.of(rates[i]));
     step(f32(gradient));
-    const moved = (x: ArrayLike<number>) => Float64Array.from(x, (value, k) => value - start!.data[k]!);
-    const error = relativeError(moved((await read())[0]!), moved(outputs[i]!.data));
+    const moved = (x: ArrayLike<number>) => Float64Array.from(x, (value, k) => value - start.data[k]);
+    const error = relativeError(moved((await read())[0]), moved(outputs[i].data));
     assert.ok(error < 1e-5, `step ${i + 1}, movement: ${error}`);
   }
   schedule.destroy();
@@ -104,15 +104,15 @@ for (const {
   inputs,
   outputs,
 } of goldens().filter(({ op }) => op === 'gradientClip')) {
-  const norm = outputs.at(-1)!.data[0]!;
+  const norm = outputs.at(-1)!.data[0];
   test(`gradientClip as PyTorch's clip_grad_norm_: norm ${norm.toFixed(3)} to at most ${most}`, async () => {
     const { y } = await evaluate((xs) => gradientClip(xs, most), inputs);
-    assert.ok(relativeError([y[1]!], [norm]) < 1e-6, `norm ${y[1]}`);
+    assert.ok(relativeError([y[1]], [norm]) < 1e-6, `norm ${y[1]}`);
     inputs.forEach((g, i) =>
       assert.ok(
         relativeError(
-          g.data.map((v) => v * y[0]!),
-          outputs[i]!.data,
+          g.data.map((v) => v * y[0]),
+          outputs[i].data,
         ) < 1e-6,
         `gradient ${i}`,
       ),
@@ -137,7 +137,7 @@ test('a gradient as small as ε takes half a step', async () => {
   const { schedule, step, read } = await stepper(start, () => ({ rate, epsilon }));
   step(new Float32Array(300).fill(epsilon)); // p − rate · g / (√g² + ε), and not √(g² + ε)
   const [p] = await read();
-  p!.forEach((x, i) => assert.ok(Math.abs(start.data[i]! - x - rate / 2) < 1e-5, `${start.data[i]! - x}`));
+  p.forEach((x, i) => assert.ok(Math.abs(start.data[i] - x - rate / 2) < 1e-5, `${start.data[i] - x}`));
   schedule.destroy();
 });
 
@@ -154,7 +154,7 @@ test('adam with a clip steps as with the clipped gradient', async () => {
     plain.step(f32(g).map((v) => v * factor * Math.sign(scale)));
   }
   const [a, b] = [await clipped.read(), await plain.read()];
-  a.forEach((values, i) => assert.ok(relativeError(values, b[i]!) < 1e-5, `part ${i}: ${relativeError(values, b[i]!)}`));
+  a.forEach((values, i) => assert.ok(relativeError(values, b[i]) < 1e-5, `part ${i}: ${relativeError(values, b[i])}`));
   [clipped, plain].forEach(({ schedule }) => schedule.destroy());
 });
 
@@ -188,7 +188,7 @@ test('ema follows its weight', async () => {
     const next = uniform([100], seed);
     schedule.upload(x, f32(next));
     schedule.run('step');
-    expected = expected.map((v, i) => 0.9 * v + 0.1 * next.data[i]!);
+    expected = expected.map((v, i) => 0.9 * v + 0.1 * next.data[i]);
   }
   assert.ok(relativeError(await schedule.read(average), expected) < 1e-6);
   schedule.destroy();

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 export const browser = ['chromium', 'chromium-browser', 'google-chrome'].find((name) => spawnSync(name, ['--version']).status === 0);
 
 /** The JSON from which the page's script draws. */
-export const contentOf = (html: string) => JSON.parse(/<script type="application\/json" id="content">(.*)<\/script>/.exec(html)![1]!);
+export const contentOf = (html: string) => JSON.parse(/<script type="application\/json" id="content">(.*)<\/script>/.exec(html)![1]);
 
 /** References to anything outside the file; null where there is none. */
 export const references = (html: string) => html.match(/.{0,60}(https?:\/\/|\bsrc\s*=|\bhref\s*=|@import|\burl\()/gi);

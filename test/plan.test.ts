@@ -42,7 +42,7 @@ test('results of a phase take turns in two buffers; dead code takes none', () =>
     graph.output(chain(x, 7));
   });
   const { phases, slots, peak } = plan(graph);
-  assert.is(phases[0]!.dispatches.length, 7);
+  assert.is(phases[0].dispatches.length, 7);
   assert.equal(
     slots.map(({ bytes }) => bytes),
     [4000, 4000, 4000],
@@ -98,7 +98,7 @@ test('inside of a phase, what frees memory goes first', () => {
   const { slots, phases } = plan(graph);
   assert.is(slots.filter(({ bytes }) => bytes === 4000).length, 2); // x and one of them at a time
   assert.equal(
-    phases[0]!.dispatches.slice(0, 4).map(({ kernel }) => kernel.name),
+    phases[0].dispatches.slice(0, 4).map(({ kernel }) => kernel.name),
     ['unary', 'reduce', 'reduce', 'unary'],
   );
 });
@@ -110,7 +110,7 @@ test('a pullback makes again what is larger than what it was made of, but not fr
       w = graph.variable('w', [1, 1, 4, 4, 4]);
     const y = graph.phase('forward', () => graph.output(mul(resize(x, [4, 4, 4]), w)));
     if (change) graph.phase('change', () => reset(x));
-    graph.phase('pullback', () => graph.output(vjp([y], [y], [w])[0]!));
+    graph.phase('pullback', () => graph.output(vjp([y], [y], [w])[0]));
     return plan(graph)
       .phases.at(-1)!
       .dispatches.map(({ kernel }) => kernel.name);
@@ -126,7 +126,7 @@ test('a pullback does not make a coarse image again from the whole one, which wo
   const coarse = graph.phase('prepare', () => resize(image, [2, 2, 2]));
   graph.phase('step', () => {
     const y = mul(coarse, w);
-    graph.output(vjp([y], [y], [w])[0]!);
+    graph.output(vjp([y], [y], [w])[0]);
   });
   assert.equal(
     plan(graph)
@@ -152,7 +152,7 @@ function randomProgram(seed: number) {
   const fresh = (t: Tensor, shape: Shape) => {
     values.set(
       t,
-      Float64Array.from({ length: 2 * shape[4]! }, () => Math.fround(2 * next() - 1)),
+      Float64Array.from({ length: 2 * shape[4] }, () => Math.fround(2 * next() - 1)),
     );
     known.get(shape)!.push(t);
     uploads.push(t);
@@ -174,11 +174,11 @@ function randomProgram(seed: number) {
           other = pick(known.get(pick(shapes))!);
         const v = (t: Tensor) => values.get(t)!;
         const average = (a: Float64Array) => a.reduce((s, q) => s + q, 0) / a.length;
-        const half = shape[4]!;
+        const half = shape[4];
         const [made, compute] = pick<() => [Tensor, () => Float64Array]>([
           () => [scale(x, -0.5, 0.25), () => v(x).map((a) => -0.5 * a + 0.25)],
-          () => [axpby(0.5, x, -0.5, y), () => v(x).map((a, i) => 0.5 * a - 0.5 * v(y)[i]!)],
-          () => [mul(x, y), () => v(x).map((a, i) => a * v(y)[i]!)],
+          () => [axpby(0.5, x, -0.5, y), () => v(x).map((a, i) => 0.5 * a - 0.5 * v(y)[i])],
+          () => [mul(x, y), () => v(x).map((a, i) => a * v(y)[i])],
           () => [add(x, mean(other)), () => v(x).map((a) => a + average(v(other)))],
           () => [spread(mean(other), shape), () => v(x).map(() => average(v(other)))],
           () => [concat(slice(x, 1, 1), slice(y, 0, 1)), () => Float64Array.of(...v(x).subarray(half), ...v(y).subarray(0, half))],
@@ -217,7 +217,7 @@ test('phases replayed: in traced order values are right, in any other order righ
         values
           .get(t)!
           .forEach((expected, i) =>
-            assert.ok(Math.abs(got[i]! - expected) < 1e-4, `seed ${seed}, ${t.label} ${t.id}: ${got[i]} for ${expected}`),
+            assert.ok(Math.abs(got[i] - expected) < 1e-4, `seed ${seed}, ${t.label} ${t.id}: ${got[i]} for ${expected}`),
           );
       }
     };
@@ -258,7 +258,7 @@ async function measureMemory(): Promise<void> {
     const kept = Array.from({ length: 6 }, (_, i) => graph.variable(`kept ${i}`, [count], 'weight', { persistent: true }));
     graph.phase('all', () => {
       kept.forEach((t, i) => reset(t, i));
-      assign(kept[0]!, chain(kept[5]!, 20));
+      assign(kept[0], chain(kept[5], 20));
     });
     const schedule = await Schedule.build(device, graph);
     schedule.run('all');
@@ -275,7 +275,7 @@ test('the planned bytes are the bytes by which the process grows', () => {
   const { stdout, stderr } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), MEMORY], { encoding: 'utf8' });
   const line = stdout.split('\n').find((text) => text.startsWith('{'));
   assert.ok(line, stderr);
-  const { planned, grown, adapter } = JSON.parse(line!);
+  const { planned, grown, adapter } = JSON.parse(line);
   if (adapter) return void console.log(`skipped: the memory of ${adapter} is not this process's`);
   assert.ok(planned > 400 * 2 ** 20 && planned < 401 * 2 ** 20, `planned ${planned}`);
   assert.ok(Math.abs(grown / planned - 1) < 0.1, `planned ${planned} bytes, grown by ${grown}`);

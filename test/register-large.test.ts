@@ -14,17 +14,17 @@ const run = async (fixed: Volume, moving: MaskedVolume, options: RegisterOptions
 test('a moving image that is too large to be held with its gradient: the part that counts is', async () => {
   const { size, affine, data } = brain.moving;
   const extent = [208, 208, 208] as const; // 16 bytes a voxel are more than 128 MiB
-  const room = size.map((n, axis) => 4 * Math.floor((extent[axis]! - n) / 8)); // whole blocks of the coarsest level
+  const room = size.map((n, axis) => 4 * Math.floor((extent[axis] - n) / 8)); // whole blocks of the coarsest level
   const padded = new Float32Array(extent[0] * extent[1] * extent[2]);
   for (let k = 0; k < size[2]; k++)
     for (let j = 0; j < size[1]; j++) {
       const row = (k * size[1] + j) * size[0];
-      padded.set(data.subarray(row, row + size[0]), ((k + room[2]!) * extent[1] + j + room[1]!) * extent[0] + room[0]!);
+      padded.set(data.subarray(row, row + size[0]), ((k + room[2]) * extent[1] + j + room[1]) * extent[0] + room[0]);
     }
   const wide: Volume = {
     ...brain.moving,
     size: [...extent],
-    affine: composeAffine(affine, [1, 0, 0, -room[0]!, 0, 1, 0, -room[1]!, 0, 0, 1, -room[2]!]),
+    affine: composeAffine(affine, [1, 0, 0, -room[0], 0, 1, 0, -room[1], 0, 0, 1, -room[2]]),
     data: padded,
   };
   const options = { levels: [4, 2, 1], iterations: 6, affine: 'none' } as const;
@@ -34,14 +34,14 @@ test('a moving image that is too large to be held with its gradient: the part th
   /** How far apart two results lead, in voxels of the moving image, where the brain is. */
   const apart = (a: Registration, b: Registration, [from, to]: Volume[]) => {
     const n = a.displacement.length / 3;
-    const [toA, toB] = [from!, to!].map((moving) => voxelToVoxel(brain.fixed.affine, moving.affine));
+    const [toA, toB] = [from, to].map((moving) => voxelToVoxel(brain.fixed.affine, moving.affine));
     const place = ({ displacement: u }: Registration, v: number) =>
-      [v % size[0], Math.floor(v / size[0]) % size[1], Math.floor(v / (size[0] * size[1]))].map((x, c) => x + u[c * n + v]!);
+      [v % size[0], Math.floor(v / size[0]) % size[1], Math.floor(v / (size[0] * size[1]))].map((x, c) => x + u[c * n + v]);
     let worst = 0;
     brain.fixedSeg.data.forEach((label, v) => {
       if (!label) return;
-      const [p, q] = [applyAffine(toA!, place(a, v)), applyAffine(toB!, place(b, v))];
-      worst = Math.max(worst, Math.hypot(...p.map((x, axis) => x + (from === brain.moving ? room[axis]! : 0) - q[axis]!)));
+      const [p, q] = [applyAffine(toA, place(a, v)), applyAffine(toB, place(b, v))];
+      worst = Math.max(worst, Math.hypot(...p.map((x, axis) => x + (from === brain.moving ? room[axis] : 0) - q[axis])));
     });
     return worst;
   };

@@ -56,7 +56,7 @@ function judge({ fixed, moving, fixedSeg, movingSeg }: Labelled, { displacement 
 test('an image against itself: converged at once on every level, and nothing moves', async () => {
   const { displacement, levels, warped, similarity } = await run(brain.fixed, brain.fixed);
   assert.ok(largest(displacement) < 0.01, `${largest(displacement)} voxels`);
-  assert.ok(largest(warped.data.map((x, i) => x - brain.fixed.data[i]!)) < 0.5);
+  assert.ok(largest(warped.data.map((x, i) => x - brain.fixed.data[i])) < 0.5);
   assert.ok(Math.abs(similarity.after - similarity.before) < 1e-5);
   for (const { result, iterations } of levels) assert.ok(result === 'converged' && iterations <= 4, `${result} after ${iterations}`);
 });
@@ -106,7 +106,7 @@ test('the residual that a level tells is that of the field it ends with', async 
   const options = resolveOptions({ levels: [4], iterations: 12 }, brain.fixed);
   const windows = { fixed: intensityWindow(brain.fixed.data), moving: intensityWindow(brain.moving.data) };
   const { graph, fixed, moving, levels } = traceRegistration(brain.fixed, brain.moving, options, { windows });
-  const { iteration, maxIterations } = levels[0]!;
+  const { iteration, maxIterations } = levels[0];
   graph.phase('again', () => assign(iteration.z, iteration.best));
   const schedule = await Schedule.build(await gpu(), graph);
   schedule.upload(fixed, brain.fixed.data);
@@ -116,7 +116,7 @@ test('the residual that a level tells is that of the field it ends with', async 
   const { residual } = await iterate(schedule, iteration, rule);
   schedule.run('again');
   const [state] = await schedule.runAndRead(iteration.step, iteration.reads);
-  const again = readStatistics(state!).residual / Math.sqrt(iteration.size);
+  const again = readStatistics(state).residual / Math.sqrt(iteration.size);
   assert.ok(Math.abs(again / residual - 1) < 1e-3, `${residual} voxel told, ${again} of the field`);
   schedule.destroy();
 });
@@ -143,7 +143,7 @@ function reoriented({ data, size: [w, h, d], affine, dtype }: Volume): Volume {
   const turned = new Float32Array(data.length),
     size: Vec3 = [h, d, w];
   let at = 0;
-  for (let k = 0; k < w; k++) for (let j = 0; j < d; j++) for (let i = 0; i < h; i++) turned[at++] = data[(j * h + i) * w + (w - 1 - k)]!;
+  for (let k = 0; k < w; k++) for (let j = 0; j < d; j++) for (let i = 0; i < h; i++) turned[at++] = data[(j * h + i) * w + (w - 1 - k)];
   return { data: turned, size, affine: composeAffine(affine, [0, 0, -1, w - 1, 1, 0, 0, 0, 0, 1, 0, 0]), dtype };
 }
 
@@ -153,28 +153,28 @@ test('axes in another order and direction change nothing but rounding', async ()
     turned = await run(brain.fixed, reoriented(brain.moving), options);
   assert.ok(largest(plain.displacement) > 1);
   assert.ok(
-    largest(plain.displacement.map((x, i) => x - turned.displacement[i]!)) < 0.02,
-    `${largest(plain.displacement.map((x, i) => x - turned.displacement[i]!))}`,
+    largest(plain.displacement.map((x, i) => x - turned.displacement[i])) < 0.02,
+    `${largest(plain.displacement.map((x, i) => x - turned.displacement[i]))}`,
   );
-  assert.ok(largest(plain.warped.data.map((x, i) => x - turned.warped.data[i]!)) < 3);
+  assert.ok(largest(plain.warped.data.map((x, i) => x - turned.warped.data[i])) < 3);
 });
 
 test('an image that lies elsewhere in space is found there', async () => {
   const shift: Vec3 = [5, -4, 3]; // mm; the voxels are 4 mm wide
   const there = reoriented(brain.fixed);
-  there.affine = there.affine.map((x, i) => x + (i % 4 === 3 ? shift[Math.floor(i / 4)]! : 0));
+  there.affine = there.affine.map((x, i) => x + (i % 4 === 3 ? shift[Math.floor(i / 4)] : 0));
   const { displacement } = await run(brain.fixed, there);
   const inside = brain.fixedSeg.data,
     n = inside.length;
   const mean = [0, 1, 2].map((c) => {
-    const values = displacement.subarray(c * n, (c + 1) * n).filter((_, v) => inside[v]! > 0);
+    const values = displacement.subarray(c * n, (c + 1) * n).filter((_, v) => inside[v] > 0);
     return values.reduce((a, b) => a + b, 0) / values.length;
   });
   const expected = voxelToVoxel(
     brain.fixed.affine,
-    brain.fixed.affine.map((x, i) => x - (i % 4 === 3 ? shift[Math.floor(i / 4)]! : 0)),
+    brain.fixed.affine.map((x, i) => x - (i % 4 === 3 ? shift[Math.floor(i / 4)] : 0)),
   );
-  [3, 7, 11].forEach((i, c) => assert.ok(Math.abs(mean[c]! - expected[i]!) < 0.1, `axis ${c}: ${mean[c]} for ${expected[i]} voxels`));
+  [3, 7, 11].forEach((i, c) => assert.ok(Math.abs(mean[c] - expected[i]) < 0.1, `axis ${c}: ${mean[c]} for ${expected[i]} voxels`));
 });
 
 test('intensities: CT by its air, else up to the 99.5th percentile; neither hot voxels nor holes decide', () => {
@@ -245,7 +245,7 @@ test('levels: voxels joined by twos, the rest in one of its own; thick and short
   const { affine, size } = levelGrid(grid, 2);
   const corner = (of: Grid, at: (n: number) => number) => applyAffine(of.affine, of.size.map(at) as Vec3);
   for (const at of [() => -0.5, (n: number) => n - 0.5])
-    corner({ affine, size }, at).forEach((x, axis) => assert.ok(Math.abs(x - corner(grid, at)[axis]!) < 1e-4));
+    corner({ affine, size }, at).forEach((x, axis) => assert.ok(Math.abs(x - corner(grid, at)[axis]) < 1e-4));
 });
 
 test('each level has its own λ, whatever the method', () => {
@@ -256,7 +256,7 @@ test('each level has its own λ, whatever the method', () => {
     const sigmas = (level: string) =>
       new Set(
         graph.nodes
-          .filter(({ op, phase }) => op.name === 'gaussian' && graph.phases[phase]!.startsWith(level))
+          .filter(({ op, phase }) => op.name === 'gaussian' && graph.phases[phase].startsWith(level))
           .map(({ attrs }) => attrs.sigma.toFixed(3)),
       );
     const [coarse, fine] = [sigmas('level 4.'), sigmas('level 2.')];

@@ -24,7 +24,7 @@ const [WINDOW, SIGMA, SHRINK] = [5, 1, 0.9];
 /** Functions of the voxel (w, h, d), one a channel, on the grid. */
 const sample = (...channels: ((w: number, h: number, d: number) => number)[]) =>
   Float32Array.from({ length: channels.length * D * H * W }, (_, i) =>
-    channels[Math.floor(i / (D * H * W))]!(i % W, Math.floor(i / W) % H, Math.floor(i / (W * H)) % D),
+    channels[Math.floor(i / (D * H * W))](i % W, Math.floor(i / W) % H, Math.floor(i / (W * H)) % D),
   );
 const pattern = (w: number, h: number, d: number) =>
   0.5 + 0.15 * (Math.sin(0.8 * w + 0.3 * h) + Math.cos(0.7 * h - 0.4 * d + 1) + Math.sin(0.6 * d + 0.5 * w + 2));

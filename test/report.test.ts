@@ -78,8 +78,8 @@ test('label maps tell labels apart on the fixed grid, the warped ones beside the
     for (let z = 0, n = 0; z < 40; z++)
       for (let y = 0; y < 48; y++)
         for (let x = 0; x < 32; x++, n++) {
-          const label = data[(y * 40 + 39 - z) * 32 + 31 - x]!;
-          if (!seen.has(label)) seen.set(label, stored[n]!);
+          const label = data[(y * 40 + 39 - z) * 32 + 31 - x];
+          if (!seen.has(label)) seen.set(label, stored[n]);
           assert.is(stored[n], seen.get(label)!);
         }
     assert.equal([new Set(seen.values()).size, seen.get(0)], [seen.size, 0]);
@@ -110,8 +110,8 @@ test('the images are those of the volumes, turned to right, anterior, superior',
     [20, 12, 15],
     [0, 0, 0],
   ]) {
-    const code = stored[(z! * 48 + y!) * 32 + x!]!,
-      value = data[(y! * 40 + 39 - z!) * 32 + 31 - x!]!;
+    const code = stored[(z * 48 + y) * 32 + x],
+      value = data[(y * 40 + 39 - z) * 32 + 31 - x];
     assert.is(code, Math.min(Math.round(((value - low) / (high - low) / 1.1) * levels), levels));
   }
 });
@@ -138,14 +138,14 @@ test('displacement in mm, folds and log J; a moving image on another grid', asyn
   assert.is(codes(made.warped)[(2 * 16 + 4) * 20 + 17], OUTSIDE);
   assert.is(made.fixedLabels, undefined);
   const row = (layer: Layer, x: number, y: number) =>
-    Array.from({ length: 12 }, (_, z) => codes(layer)[(z * layer.size[1] + y) * layer.size[0] + x]!);
-  assert.ok(Math.abs((row(made.displacement[2]!, 4, 4)[4]! - 128) * made.step - 2 * 2) <= made.step, 'a displacement of 2 voxels, 4 mm');
+    Array.from({ length: 12 }, (_, z) => codes(layer)[(z * layer.size[1] + y) * layer.size[0] + x]);
+  assert.ok(Math.abs((row(made.displacement[2], 4, 4)[4] - 128) * made.step - 2 * 2) <= made.step, 'a displacement of 2 voxels, 4 mm');
   const jacobian = row(made.logJacobian, 4, 4);
   assert.equal(
     jacobian.map((code) => code === 0),
     Array.from({ length: 12 }, (_, k) => k === 5 || k === 6),
   );
-  assert.ok(Math.abs(((jacobian[2]! - 128) / made.logSteps) * made.logRange - Math.log(1.5)) < 0.02);
+  assert.ok(Math.abs(((jacobian[2] - 128) / made.logSteps) * made.logRange - Math.log(1.5)) < 0.02);
   const shown = codes(made.moving);
   assert.equal(
     [0, 10, 16].map((i) => shown[i]),
@@ -157,7 +157,7 @@ test('displacement in mm, folds and log J; a moving image on another grid', asyn
 test('displacement: right, anterior and superior are up, however the axes run', async () => {
   const fixed = { ...volume((i) => i), affine: [-1, 0, 0, 5, 0, 0, 3, 0, 0, -2, 0, 0] }; // i to the left, j to inferior, k to anterior
   const n = fixed.data.length;
-  const displacement = new Float32Array(3 * n).map((_, v) => [1, 2, -1][Math.floor(v / n)]!);
+  const displacement = new Float32Array(3 * n).map((_, v) => [1, 2, -1][Math.floor(v / n)]);
   const window = { modality: 'mri' as const, low: 0, high: 20 };
   const made = await pictures(
     { paths: { fixed: '', moving: '' }, fixed, moving: fixed, warnings: [] },
@@ -165,8 +165,8 @@ test('displacement: right, anterior and superior are up, however the axes run', 
     jacobianDeterminants(displacement, fixed.size),
     pack,
   );
-  const mm = made.displacement.map((layer) => (codes(layer)[0]! - 128) * made.step);
-  [-1, -3, -4].forEach((expected, axis) => assert.ok(Math.abs(mm[axis]! - expected) <= made.step / 2 + 1e-6, `${mm}`));
+  const mm = made.displacement.map((layer) => (codes(layer)[0] - 128) * made.step);
+  [-1, -3, -4].forEach((expected, axis) => assert.ok(Math.abs(mm[axis] - expected) <= made.step / 2 + 1e-6, `${mm}`));
 });
 
 test('the codec gives back what went in, on Node and as every browser packs', async () => {

@@ -56,7 +56,7 @@ async function solve(
 ): Promise<Solved> {
   const graph = new Graph();
   const starts = [start].flat(),
-    z0 = starts[0]!;
+    z0 = starts[0];
   const inputs = [z0, ...constants].map((x, i) => graph.input(`input ${i}`, x.shape));
   const iteration = traceIteration(
     graph,
@@ -64,14 +64,14 @@ async function solve(
     method,
     z0.shape,
     (z) => ({ next: f(z, inputs.slice(1)), monitor: sum(z) }),
-    () => inputs[0]!,
+    () => inputs[0],
   );
-  [iteration.best, iteration.z, inputs[0]!].forEach((t) => graph.output(t)); // the start, too: so that nothing takes its memory
+  [iteration.best, iteration.z, inputs[0]].forEach((t) => graph.output(t)); // the start, too: so that nothing takes its memory
   const schedule = await Schedule.build(await gpu(), graph);
   let solved!: Solved;
   for (const z0 of starts) {
     const steps: Step[] = [];
-    [z0, ...constants].forEach((x, i) => schedule.upload(inputs[i]!, f32(x)));
+    [z0, ...constants].forEach((x, i) => schedule.upload(inputs[i], f32(x)));
     const outcome = await iterate(schedule, iteration, stop, (step) => steps.push(step));
     solved = { ...outcome, best: await schedule.read(iteration.best), z: await schedule.read(iteration.z), steps };
   }
@@ -96,10 +96,10 @@ function contraction(shape: number[]) {
   return {
     z0,
     constants: [d, b],
-    f: (z: Tensor, [d, b]: Tensor[]) => add(axpby(1, mul(z, d!), 1 / 3, gaussian(z, 1)), b!),
+    f: (z: Tensor, [d, b]: Tensor[]) => add(axpby(1, mul(z, d), 1 / 3, gaussian(z, 1)), b),
     reference: (z: Float64Array) => {
       const smooth = gaussianReference.forward([{ shape, data: z }], { sigma: [1, 1, 1] }).data;
-      return z.map((x, i) => d.data[i]! * x + smooth[i]! / 3 + b.data[i]!);
+      return z.map((x, i) => d.data[i] * x + smooth[i] / 3 + b.data[i]);
     },
   };
 }
@@ -127,7 +127,7 @@ for (const shape of [
         const expected = andersonReference(reference, z0.data, { ...options, maxIterations: 10, rtol: 0, atol: 0 });
         assert.is(result, 'max-iterations');
         residuals.forEach((r, k) => {
-          const error = Math.abs(r / (expected.residuals[k]! / Math.sqrt(z0.data.length)) - 1);
+          const error = Math.abs(r / (expected.residuals[k] / Math.sqrt(z0.data.length)) - 1);
           assert.ok(error < 1e-3, `residual ${k + 1}: ${r}, relative error ${error}`);
         });
         const value = reference(expected.value);
@@ -152,19 +152,19 @@ for (const processor of ['cpu', 'gpu'] as const)
       'it',
       method,
       shape,
-      (z) => ({ next: add(mul(z, slopes!), offsets!) }),
-      () => start!,
+      (z) => ({ next: add(mul(z, slopes), offsets) }),
+      () => start,
     );
     graph.output(iteration.best);
     const schedule = await Schedule.build(await gpu(), graph, processor);
-    [z0, d, b].forEach((x, i) => schedule.upload([start, slopes, offsets][i]!, f32(x)));
+    [z0, d, b].forEach((x, i) => schedule.upload([start, slopes, offsets][i], f32(x)));
     const { residuals } = await iterate(schedule, iteration, rule(7));
     const best = await schedule.read(iteration.best);
     schedule.destroy();
-    const f = (z: Float64Array) => z.map((x, i) => d.data[i]! * x + b.data[i]!);
+    const f = (z: Float64Array) => z.map((x, i) => d.data[i] * x + b.data[i]);
     const expected = andersonReference(f, z0.data, { window: 3, beta: 1, ridge: 1e-3, maxIterations: 7, rtol: 0, atol: 0 });
     residuals.forEach((r, k) => {
-      const error = Math.abs(r / (expected.residuals[k]! / Math.sqrt(z0.data.length)) - 1);
+      const error = Math.abs(r / (expected.residuals[k] / Math.sqrt(z0.data.length)) - 1);
       assert.ok(error < 1e-3, `residual ${k + 1}: relative error ${error}`);
     });
     assert.ok(relativeError(best, expected.value) < 1e-4, `${relativeError(best, expected.value)}`);
@@ -238,7 +238,7 @@ test('a run is reproducible to the bit, on one schedule and on another', async (
   const { z0, constants, f } = contraction([1, 3, 5, 7, 9]);
   const stop = rule(30, { rtol: 1e-4 });
   const run = (start: NdArray | NdArray[]) => solve({ method: 'anderson' }, start, f, stop, constants);
-  const [first, again, twice] = [await run(z0), await run(z0), await run([constants[0]!, z0])];
+  const [first, again, twice] = [await run(z0), await run(z0), await run([constants[0], z0])];
   assert.is(first.result, 'converged');
   assert.equal(again, first);
   assert.equal(twice, first);
@@ -249,10 +249,7 @@ test('Anderson needs a fraction of the plain evaluations on an ill-conditioned m
   const d = uniform(shape, 5, 0, 0.99),
     b = uniform(shape, 6);
   const evaluations = async (method: Method) => {
-    const { result, iterations } = await solve(method, zeros(shape), (z, [d, b]) => add(mul(z, d!), b!), rule(1000, { rtol: 1e-4 }), [
-      d,
-      b,
-    ]);
+    const { result, iterations } = await solve(method, zeros(shape), (z, [d, b]) => add(mul(z, d), b), rule(1000, { rtol: 1e-4 }), [d, b]);
     assert.is(result, 'converged');
     return iterations;
   };
@@ -266,7 +263,7 @@ test('β below 1 rests where the map is steep, which drives β = 1 away', async 
   const slopes = uniform(shape, 7, -8, 0.2),
     b = uniform(shape, 8);
   const run = (beta: number) =>
-    solve({ method: 'anderson', beta }, zeros(shape), (z, [d, b]) => add(mul(z, d!), b!), rule(100, { atol: 1e-4 }), [slopes, b]);
+    solve({ method: 'anderson', beta }, zeros(shape), (z, [d, b]) => add(mul(z, d), b), rule(100, { atol: 1e-4 }), [slopes, b]);
   const [undamped, damped] = [await run(1), await run(0.5)];
   assert.equal([undamped.result, damped.result], ['diverged', 'converged']);
 });
@@ -278,8 +275,8 @@ test('a ring in parts is one ring', async () => {
   const [start, factors, target] = ['start', 'factors', 'target'].map((name) => graph.input(name, [n]));
   const iterations = [2 ** 27, 5000].map((most, i) => {
     const memory = andersonState(graph.variable(`z ${i}`, [n]), options.window, most);
-    graph.phase(`start ${i}`, () => (assign(memory.z, start!), assign(memory.best, start!), resetAnderson(memory)));
-    graph.phase(`step ${i}`, () => anderson(memory, add(mul(factors!, memory.z), target!), options));
+    graph.phase(`start ${i}`, () => (assign(memory.z, start), assign(memory.best, start), resetAnderson(memory)));
+    graph.phase(`step ${i}`, () => anderson(memory, add(mul(factors, memory.z), target), options));
     [memory.z, memory.best, memory.state].forEach((t) => graph.output(t));
     return memory;
   });
@@ -297,7 +294,7 @@ test('a ring in parts is one ring', async () => {
   const random = uniform([3, n], 7).data;
   [start, factors, target].forEach((t, i) =>
     schedule.upload(
-      t!,
+      t,
       Float32Array.from(random.slice(i * n, (i + 1) * n), (x) => 0.9 * x),
     ),
   );
@@ -309,12 +306,12 @@ test('a ring in parts is one ring', async () => {
   }
   schedule.destroy();
   const [whole, parted] = results;
-  assert.ok(whole![2]![3]! > 0, 'an iteration under way');
-  whole!.forEach((values, i) => assert.ok(relativeError(Array.from(parted![i]!), Array.from(values)) < 1e-5));
+  assert.ok(whole[2][3] > 0, 'an iteration under way');
+  whole.forEach((values, i) => assert.ok(relativeError(Array.from(parted[i]), Array.from(values)) < 1e-5));
 });
 
 test('a history that spans nothing is passed over: f(z) = z + b takes plain steps, without a ridge too', async () => {
-  const { z, residuals } = await solve({ method: 'anderson', ridge: 0 }, constant(0), (z, [b]) => add(z, b!), rule(4), [constant(1)]);
+  const { z, residuals } = await solve({ method: 'anderson', ridge: 0 }, constant(0), (z, [b]) => add(z, b), rule(4), [constant(1)]);
   assert.equal([...new Set(z)], [4]);
   assert.equal(
     residuals.map((r) => r.toFixed(6)),

@@ -79,7 +79,7 @@ async function step(more: Partial<TrainingStepOptions> = {}, over: Partial<Train
 
 test('the averages go by 1 − averaging of the way that the weights go', async () => {
   const { before, weights, averages } = await step({ averaging: 0.9 });
-  const way = (to: number[]) => to.map((x, i) => x - before[i]!);
+  const way = (to: number[]) => to.map((x, i) => x - before[i]);
   assert.ok(Math.max(...way(weights).map(Math.abs)) > 5e-4, 'the weights move');
   assert.ok(
     relativeError(
@@ -107,7 +107,7 @@ test('a cell of one’s own is trained, saved, read and solved by its name', asy
     const bytes = encodeModel({ cell: 'mine', channels: 4, window: 5, modality: 'mri', values }, card);
     const { model } = parseModel('mine.safetensors', bytes);
     const { levels } = await register(device, fixed, moving, { method: 'deq', model, levels: [2], iterations: 4, tolerance: 0 });
-    assert.ok(levels[0]!.residuals.length === 4 && levels[0]!.residuals.every((r) => Number.isFinite(r) && r > 0));
+    assert.ok(levels[0].residuals.length === 4 && levels[0].residuals.every((r) => Number.isFinite(r) && r > 0));
     delete cells.mine;
     assert.throws(() => parseModel('mine.safetensors', bytes), /cell mine is none of deqreg, gradirn/);
   } finally {
@@ -136,8 +136,8 @@ if (device.device.features.has('shader-f16'))
     const [full, half] = [await step(), await step({ dtype: 'f16' })];
     const close = (a: number, b: number, what: string) => assert.ok(Math.abs(a / b - 1) < 0.02, `${what}: ${a}, ${b}`);
     close(half.outcome.gradientNorm, full.outcome.gradientNorm, 'gradient norm');
-    full.outcome.levels.forEach(({ loss }, i) => close(half.outcome.levels[i]!.loss, loss, `loss of level ${i}`));
-    const way = ({ before, weights }: typeof full) => weights.map((x, i) => x - before[i]!);
+    full.outcome.levels.forEach(({ loss }, i) => close(half.outcome.levels[i].loss, loss, `loss of level ${i}`));
+    const way = ({ before, weights }: typeof full) => weights.map((x, i) => x - before[i]);
     assert.ok(relativeError(way(half), way(full)) < 0.3, `${relativeError(way(half), way(full))}`); // Adam's first step is a sign
   });
 else console.log('train-step: the adapter has no shader-f16; it is not compared');
@@ -151,7 +151,7 @@ test('implicit: a tolerance in voxels ends the forward solve, and not the adjoin
 
 /** Labels of the phases in which a tensor is read. */
 const readIn = (graph: Graph, tensor: unknown) =>
-  new Set(graph.nodes.filter(({ inputs }) => inputs.includes(tensor as never)).map(({ phase }) => graph.phases[phase]!));
+  new Set(graph.nodes.filter(({ inputs }) => inputs.includes(tensor as never)).map(({ phase }) => graph.phases[phase]));
 const attrsOf = (graph: Graph, op: string) => graph.nodes.filter((node) => node.op.name === op).map(({ attrs }) => attrs);
 
 test('each level starts from the result of the one before', () => {
@@ -199,7 +199,7 @@ test('a stage that ends on a coarse level has the λ of its own levels', () => {
     ],
   });
   const sigmas = new Set(
-    attrsOf(traceStage(options, set, options.stages[0]!, labels).graph, 'gaussian').map(({ sigma }) => sigma.toFixed(4)),
+    attrsOf(traceStage(options, set, options.stages[0], labels).graph, 'gaussian').map(({ sigma }) => sigma.toFixed(4)),
   );
   assert.ok(sigmas.has('0.8000') && !sigmas.has('0.4000'), [...sigmas].join()); // σ = √(2λ)
 });
@@ -236,7 +236,7 @@ test('a validation by landmarks alone: the nearer, the higher its score; by labe
     await of({ landmarks }),
     await of({ landmarks: { ...landmarks, moving: landmarks.moving.map((x) => (x < 8 ? x + 3 : x - 3)) } }),
   ];
-  assert.is(near.score, -near.figures.tre!);
+  assert.is(near.score, -near.figures.tre);
   assert.ok(near.score > far.score, `${near.score}, ${far.score}`);
   const both = await of({ landmarks, segmentation: { fixed: fixedSeg, moving: movingSeg, labels } });
   assert.equal([both.score, both.figures.tre], [both.figures.dice, near.figures.tre]);
@@ -263,7 +263,7 @@ test('after a rollback the steps are taken at half the rate', async () => {
     onRollback: ({ rateScale }) => (scale = rateScale),
   }).catch(() => {});
   assert.ok(scale < 1, 'it has diverged');
-  records.forEach(({ step, rate }, i) => assert.is(rate, learningRate(options)(step - 1) * scales[i]!));
+  records.forEach(({ step, rate }, i) => assert.is(rate, learningRate(options)(step - 1) * scales[i]));
 });
 
 test('divergence goes back before the checkpoint whose next step was bad', async () => {
@@ -287,7 +287,7 @@ test('a new stage forgets the losses of the one before', async () => {
   const options = resolveTrainOptions({ ...small, stages: [2, 1].map((level) => ({ levels: [level], steps: 2 })) });
   const records: StepRecord[] = [];
   const kept = await train(device, set, labels, options, { onStep: (record) => records.push(record), stop: () => records.length === 3 });
-  const { loss, softDice, gradientNorm } = records[2]!;
+  const { loss, softDice, gradientNorm } = records[2];
   assert.equal(kept.watch, watchLoss({ bad: 0 }, { loss, dice: 1 - softDice!, gradientNorm }, options.loss.dice).watch);
 });
 
@@ -296,7 +296,7 @@ test('the best of a stage’s last step is the next one’s only by the next one
   const scores = [0.1, 0.2, 0.9, 0.3, 0.4, 0.35];
   const seen: string[] = [];
   const { best } = await train(device, set, labels, options, {
-    validate: async (_, levels) => ({ score: scores[seen.push(levels.join()) - 1]!, figures: {} }),
+    validate: async (_, levels) => ({ score: scores[seen.push(levels.join()) - 1], figures: {} }),
   });
   assert.equal(seen, ['2', '2', '2', '1', '1', '1']);
   assert.equal([best!.step, best!.score, best!.levels], [3, 0.4, [1]]);
@@ -319,7 +319,7 @@ test('majorities of labels on a grid that is no cube', () => {
     [2, 1, 3],
   ].map((size) => ({ ...unitGrid(size as [number, number, number]) }));
   const map = Float32Array.from({ length: 48 }, (_, v) => 1 + Math.floor((v % 4) / 2) + 10 * Math.floor(v / 16)); // two columns, three slabs
-  assert.equal([...majority(map, from!, to!)], [1, 2, 11, 12, 21, 22]);
+  assert.equal([...majority(map, from, to)], [1, 2, 11, 12, 21, 22]);
 });
 
 test('the moving image’s own map comes before the common one', () => {
@@ -328,14 +328,14 @@ test('the moving image’s own map comes before the common one', () => {
   const turn = { ...augmentations.none, common: { ...augmentations.none.common, rotation: 40 } };
   const both = { ...turn, moving: { ...augmentations.none.moving, translation: 3 } };
   const [shared, own] = [turn, both].map((options) => drawAugmentation(seededRandom(5), options, { size, spacing }));
-  const [a, b] = [shared!.fixedMatrix, own!.movingMatrix];
-  assert.equal([...a], [...own!.fixedMatrix]);
+  const [a, b] = [shared.fixedMatrix, own.movingMatrix];
+  assert.equal([...a], [...own.fixedMatrix]);
   // images are sampled at shared(own(p)): the own shift t becomes A·t
   const drawn = drawAugmentation(seededRandom(5), { ...augmentations.none, moving: both.moving }, { size, spacing }).movingMatrix;
-  const t = [3, 7, 11].map((i) => drawn[i]!);
-  const shift = [0, 1, 2].map((row) => [0, 1, 2].reduce((sum, column) => sum + a[4 * row + column]! * t[column]!, a[4 * row + 3]!));
+  const t = [3, 7, 11].map((i) => drawn[i]);
+  const shift = [0, 1, 2].map((row) => [0, 1, 2].reduce((sum, column) => sum + a[4 * row + column] * t[column], a[4 * row + 3]));
   assert.ok(Math.hypot(...t) > 0.5);
-  shift.forEach((x, row) => assert.ok(Math.abs(b[4 * row + 3]! - x) < 1e-5));
+  shift.forEach((x, row) => assert.ok(Math.abs(b[4 * row + 3] - x) < 1e-5));
 });
 
 test('adjoints by their names', () => {

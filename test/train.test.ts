@@ -65,9 +65,9 @@ test('the loss of the same pair falls, Dice rises; every step takes the memory t
   const before = device.ledger.live.total;
   await train(device, pair, labels, options, { onStep: (record) => records.push(record) }, { ...first, tensors: weak });
   const last = (of: (record: StepRecord) => number) => records.slice(-4).reduce((sum, r) => sum + of(r) / 4, 0);
-  assert.ok(last((r) => r.loss) < records[0]!.loss - 0.05, records.map(({ loss }) => loss.toFixed(3)).join(' '));
-  assert.ok(last((r) => r.softDice!) > records[0]!.softDice! + 0.03, records.map(({ softDice }) => softDice!.toFixed(3)).join(' '));
-  const planned = plan(traceStage(options, pair, options.stages[0]!, labels).graph).peak.total;
+  assert.ok(last((r) => r.loss) < records[0].loss - 0.05, records.map(({ loss }) => loss.toFixed(3)).join(' '));
+  assert.ok(last((r) => r.softDice!) > records[0].softDice! + 0.03, records.map(({ softDice }) => softDice!.toFixed(3)).join(' '));
+  const planned = plan(traceStage(options, pair, options.stages[0], labels).graph).peak.total;
   records.forEach(({ peakBytes, solverSteps, residual }) => {
     assert.is(peakBytes - before, planned);
     assert.ok(solverSteps >= 3 && solverSteps <= 5 && residual! > 0);
@@ -96,7 +96,7 @@ test('mean squared error as the loss: it falls', async () => {
   const options = resolveTrainOptions({ ...small, loss, stages: [{ levels: [1], steps: 12 }], augmentation: 'none' });
   const records: StepRecord[] = [];
   await train(device, pair, labels, options, { onStep: (record) => records.push(record) });
-  const [first, last] = [records[0]!, records.at(-1)!];
+  const [first, last] = [records[0], records.at(-1)!];
   assert.ok(last.loss < 0.8 * first.loss, records.map((record) => record.loss.toFixed(4)).join(' '));
   assert.ok(Math.abs(first.loss + first.similarity) < 1e-6, 'the loss of one level is its error');
 });
@@ -125,9 +125,9 @@ test('another seed, other weights; other options or images are refused with a ch
   assert.match(await refused(one, { ...set, subjects: set.subjects.slice(1) }), /with other images$/);
   assert.match(await refused(one, set, labels.slice(1)), /with other images$/);
   const [first, ...others] = set.subjects;
-  const changed = [{ ...first!, image: first!.image.map((x) => 1 - x) }, ...others];
+  const changed = [{ ...first, image: first.image.map((x) => 1 - x) }, ...others];
   assert.match(await refused(one, { ...set, subjects: changed }), /with other images$/);
-  assert.match(await refused(one, { ...set, subjects: [{ ...first!, labels: undefined }, ...others] }), /with other images$/);
+  assert.match(await refused(one, { ...set, subjects: [{ ...first, labels: undefined }, ...others] }), /with other images$/);
 });
 
 test('a loss that is no number, or stays far above those before: back to the checkpoint at half the rate, and at last an error', async () => {
@@ -257,7 +257,7 @@ test('coarser sets: means of intensities, majorities of labels', async () => {
   assert.equal([...majority(Float32Array.of(3, 3, 3, 3, 5, 5, 5, 5), cube, one)], [3]);
   assert.equal([...majority(Float32Array.of(0, 7, 7, 0, 7, 5, 5, 5), cube, one)], [5]);
   const mean = (x: Float32Array) => x.reduce((sum, value) => sum + value / x.length, 0);
-  half.subjects.forEach(({ image }, i) => assert.ok(Math.abs(mean(image) - mean(set.subjects[i]!.image)) < 1e-5));
+  half.subjects.forEach(({ image }, i) => assert.ok(Math.abs(mean(image) - mean(set.subjects[i].image)) < 1e-5));
 });
 
 test('pairs: never an image with itself, half of them with labels where Dice counts, all of them drawn', () => {

@@ -12,7 +12,7 @@ function sample(data: ArrayLike<number>, [w, h, d]: readonly number[], [x, y, z]
     const low = Math.min(Math.floor(at), Math.max(n - 2, 0));
     return [low, Math.min(low + 1, n - 1), at - low] as const;
   };
-  const [xs, ys, zs] = [split(x!, w!), split(y!, h!), split(z!, d!)];
+  const [xs, ys, zs] = [split(x, w), split(y, h), split(z, d)];
   let sum = 0;
   for (const [k, c] of [
     [zs[0], 1 - zs[2]],
@@ -26,11 +26,11 @@ function sample(data: ArrayLike<number>, [w, h, d]: readonly number[], [x, y, z]
         [xs[0], 1 - xs[2]],
         [xs[1], xs[2]],
       ] as const)
-        sum += a * b * c * data[(k * h! + j) * w! + i]!;
+        sum += a * b * c * data[(k * h + j) * w + i];
   return sum;
 }
 const apply = (m: Matrix, [x, y, z]: readonly number[]) =>
-  [0, 4, 8].map((row) => m[row]! * x! + m[row + 1]! * y! + m[row + 2]! * z! + m[row + 3]!);
+  [0, 4, 8].map((row) => m[row] * x + m[row + 1] * y + m[row + 2] * z + m[row + 3]);
 
 test('warpFull: the displacement on the full grid, what it warps, and what comes from beyond the image', async () => {
   const [level, full, from] = [
@@ -40,7 +40,7 @@ test('warpFull: the displacement on the full grid, what it warps, and what comes
   ] as const; // W, H, D
   const transform: Matrix = [1.05, 0.1, -0.05, 0.3, -0.08, 0.95, 0.07, -0.4, 0.02, -0.1, 1.1, 0.2];
   const matrix: Matrix = [0.9, 0, 0.1, -0.2, 0, 0.95, 0, 0.1, -0.05, 0, 0.85, 0.3];
-  const shape = ([w, h, d]: readonly number[], c: number) => [1, c, d!, h!, w!];
+  const shape = ([w, h, d]: readonly number[], c: number) => [1, c, d, h, w];
   const [v, image] = [uniform(shape(level, 3), 1, -0.8, 0.8), uniform(shape(from, 1), 2, 1, 2)];
   const graph = new Graph();
   const [vIn, imageIn] = [graph.input('v', v.shape), graph.input('image', image.shape)];
@@ -60,17 +60,17 @@ test('warpFull: the displacement on the full grid, what it warps, and what comes
     for (let h = 0; h < full[1]; h++)
       for (let w = 0; w < full[0]; w++) {
         const p = [w, h, d];
-        const s = full.map((n, axis) => n / level[axis]!);
-        const at = p.map((x, axis) => (x + 0.5) / s[axis]! - 0.5);
-        const q = p.map((x, c) => x + s[c]! * sample(v.data.subarray(c * voxels, (c + 1) * voxels), level, at));
-        apply(transform, q).forEach((x, c) => expected[c]!.push(x - p[c]!));
+        const s = full.map((n, axis) => n / level[axis]);
+        const at = p.map((x, axis) => (x + 0.5) / s[axis] - 0.5);
+        const q = p.map((x, c) => x + s[c] * sample(v.data.subarray(c * voxels, (c + 1) * voxels), level, at));
+        apply(transform, q).forEach((x, c) => expected[c].push(x - p[c]));
         const x = apply(matrix, q);
-        const seen = x.every((value, axis) => value >= -0.5 && value <= from[axis]! - 0.5);
-        expected[3]!.push(seen ? sample(image.data, from, x) : -7);
+        const seen = x.every((value, axis) => value >= -0.5 && value <= from[axis] - 0.5);
+        expected[3].push(seen ? sample(image.data, from, x) : -7);
       }
-  const outside = expected[3]!.filter((x) => x === -7).length;
-  assert.ok(outside > 20 && outside < expected[3]!.length / 2, `${outside} beyond`);
-  found.forEach((values, n) => assert.ok(relativeError(values, expected[n]!) < 1e-5, `${n}: ${relativeError(values, expected[n]!)}`));
+  const outside = expected[3].filter((x) => x === -7).length;
+  assert.ok(outside > 20 && outside < expected[3].length / 2, `${outside} beyond`);
+  found.forEach((values, n) => assert.ok(relativeError(values, expected[n]) < 1e-5, `${n}: ${relativeError(values, expected[n])}`));
 });
 
 test.run();

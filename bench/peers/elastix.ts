@@ -84,7 +84,7 @@ async function labelsOf(c: Case, inputs: Inputs, transform: string, out: string,
 /** Largest difference of two displacements in voxels, along one axis of space, mm. */
 function apartMm(a: Float32Array, b: Float32Array, { fixed }: Inputs): number {
   const difference = toPhysical(
-    a.map((value, n) => value - b[n]!),
+    a.map((value, n) => value - b[n]),
     fixed,
   );
   return difference.reduce((most, value) => Math.max(most, Math.abs(value)), 0);

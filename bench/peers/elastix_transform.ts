@@ -13,7 +13,7 @@ export function parseParameters(text: string): Parameters {
   const found: Parameters = {};
   for (const line of text.split(/\r?\n/)) {
     const [, key, values] = /^\s*\((\S+)\s+(.*?)\s*\)\s*(?:\/\/.*)?$/.exec(line) ?? [];
-    if (key) found[key] = (values!.match(/"[^"]*"|\S+/g) ?? []).map((value) => value.replace(/^"|"$/g, ''));
+    if (key) found[key] = (values.match(/"[^"]*"|\S+/g) ?? []).map((value) => value.replace(/^"|"$/g, ''));
   }
   return found;
 }
@@ -30,7 +30,7 @@ export function fieldOf(chain: readonly Parameters[], fixed: Grid): Float32Array
         const [x, y, z] = applyAffine(fixed.affine, [i, j, k]);
         const from: Point = [-x, -y, z]; // LPS is RAS with x and y negated
         const to = maps.reduce((point, map) => map(point), from);
-        for (let axis = 0; axis < 3; axis++) shift[axis * n + p] = to[axis]! - from[axis]!;
+        for (let axis = 0; axis < 3; axis++) shift[axis * n + p] = to[axis] - from[axis];
       }
   return fromPhysical(shift, fixed);
 }
@@ -48,7 +48,7 @@ function mapOf(parameters: Parameters): (point: Point) => Point {
       [a, b, c] = numbers('CenterOfRotationPoint', 3) as Point;
     return ([x, y, z]) =>
       [0, 1, 2].map(
-        (row) => m[3 * row]! * (x - a) + m[3 * row + 1]! * (y - b) + m[3 * row + 2]! * (z - c) + [a, b, c][row]! + m[9 + row]!,
+        (row) => m[3 * row] * (x - a) + m[3 * row + 1] * (y - b) + m[3 * row + 2] * (z - c) + [a, b, c][row] + m[9 + row],
       ) as Point;
   }
   if (name !== 'BSplineTransform') throw new Error(`elastix transform ${name}: only AffineTransform and BSplineTransform are known`);
@@ -60,23 +60,23 @@ function mapOf(parameters: Parameters): (point: Point) => Point {
     spacing = numbers('GridSpacing', 3),
     direction = numbers('GridDirection', 9); // column by column
   return (point) => {
-    const away = point.map((x, axis) => x - origin[axis]!);
+    const away = point.map((x, axis) => x - origin[axis]);
     // the directions are orthonormal, so that their transpose takes mm to steps of the grid
-    const at = [0, 1, 2].map((axis) => [0, 1, 2].reduce((sum, row) => sum + direction[3 * axis + row]! * away[row]!, 0) / spacing[axis]!);
+    const at = [0, 1, 2].map((axis) => [0, 1, 2].reduce((sum, row) => sum + direction[3 * axis + row] * away[row], 0) / spacing[axis]);
     const first = at.map((x) => Math.floor(x) - 1);
-    if (first.some((f, axis) => f < 0 || f + 3 >= [gw, gh, gd][axis]!)) return point; // ITK moves nothing beyond the control points
+    if (first.some((f, axis) => f < 0 || f + 3 >= [gw, gh, gd][axis])) return point; // ITK moves nothing beyond the control points
     const [wx, wy, wz] = at.map((x) => cubic(x - Math.floor(x))) as [number[], number[], number[]];
     const size = gw * gh * gd;
     let [x, y, z] = point;
     for (let c = 0; c < 4; c++)
       for (let b = 0; b < 4; b++) {
-        const row = ((first[2]! + c) * gh + first[1]! + b) * gw + first[0]!,
-          weight = wz[c]! * wy[b]!;
+        const row = ((first[2] + c) * gh + first[1] + b) * gw + first[0],
+          weight = wz[c] * wy[b];
         for (let a = 0; a < 4; a++) {
-          const share = weight * wx[a]!;
-          x += share * coefficients[row + a]!;
-          y += share * coefficients[size + row + a]!;
-          z += share * coefficients[2 * size + row + a]!;
+          const share = weight * wx[a];
+          x += share * coefficients[row + a];
+          y += share * coefficients[size + row + a];
+          z += share * coefficients[2 * size + row + a];
         }
       }
     return [x, y, z];

@@ -99,17 +99,17 @@ export function warpedDifference(peer: Volume, u: Float32Array, fixed: Grid, mov
   for (let k = 0, p = 0; k < d; k++)
     for (let j = 0; j < h; j++)
       for (let i = 0; i < w; i++, p++) {
-        const at = applyAffine(toMoving, [i + u[p]!, j + u[n + p]!, k + u[2 * n + p]!]);
-        if (!at.every((x, axis) => x >= 0 && x <= moving.size[axis]! - 1)) continue;
+        const at = applyAffine(toMoving, [i + u[p], j + u[n + p], k + u[2 * n + p]]);
+        if (!at.every((x, axis) => x >= 0 && x <= moving.size[axis] - 1)) continue;
         const [[a, s], [b, t], [c, r]] = at.map((x, axis) => {
-          const from = Math.min(Math.floor(x), Math.max(0, moving.size[axis]! - 2));
+          const from = Math.min(Math.floor(x), Math.max(0, moving.size[axis] - 2));
           return [from, x - from];
         }) as [[number, number], [number, number], [number, number]];
         const value = (x: number, y: number, z: number) =>
-          m[(Math.min(z, moving.size[2] - 1) * mh + Math.min(y, mh - 1)) * mw + Math.min(x, mw - 1)]!;
+          m[(Math.min(z, moving.size[2] - 1) * mh + Math.min(y, mh - 1)) * mw + Math.min(x, mw - 1)];
         const row = (y: number, z: number) => value(a, y, z) * (1 - s) + value(a + 1, y, z) * s;
         const plane = (z: number) => row(b, z) * (1 - t) + row(b + 1, z) * t;
-        const theirs = peer.data[p]!,
+        const theirs = peer.data[p],
           difference = Math.abs(plane(c) * (1 - r) + plane(c + 1) * r - theirs);
         sum += difference;
         count++;

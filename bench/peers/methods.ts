@@ -152,7 +152,7 @@ function torchMethod(program: string, script: string, extra: readonly string[] |
     async register(c, _, out, share = 1) {
       mkdirSync(out, { recursive: true });
       const given = optionsFor(c);
-      const whole = given.includes('--iterations') ? given[given.indexOf('--iterations') + 1]! : TWIN_ITERATIONS;
+      const whole = given.includes('--iterations') ? given[given.indexOf('--iterations') + 1] : TWIN_ITERATIONS;
       const part = whole.split(',').map((n) => Math.max(1, Math.round(share * Number(n))));
       const less = share === 1 ? [] : ['--iterations', part.join(',')]; // the last one given counts
       const warped = own ? ['--warped', join(out, 'warped.nii')] : [];

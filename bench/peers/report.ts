@@ -32,7 +32,7 @@ export const show = (value: number | null | undefined, digits: number): string =
   value === undefined || value === null || Number.isNaN(value) ? '' : value.toFixed(digits);
 export function median(values: readonly number[]): number {
   const sorted = values.slice().sort((a, b) => a - b);
-  return (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.floor(sorted.length / 2)]!) / 2;
+  return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.floor(sorted.length / 2)]) / 2;
 }
 const told = (value: number, { digits, unit }: { digits: number; unit: string }) => `${value.toFixed(digits)}${unit}`;
 
@@ -100,7 +100,7 @@ export function findings(rows: readonly Row[], turns: readonly Turn[], missing: 
     [
       ...lines,
       ...comparisons(rows),
-      ...(inTurn.length ? [`- **Time of ${ours!.method}, medians of ${ours!.seconds.length} runs in turn:** ${inTurn.join(', ')}.`] : []),
+      ...(inTurn.length ? [`- **Time of ${ours.method}, medians of ${ours.seconds.length} runs in turn:** ${inTurn.join(', ')}.`] : []),
       ...(left.length ? [`- **${left.join(', ')}**: on this machine, but left out of this run.`] : []),
       ...missing.map(({ name, install }) => `- **${name}** is not on this machine, and was left out: \`${install}\`.`),
       ...rows

@@ -41,7 +41,7 @@ export function rowsIn(csv: string): Row[] {
     flag: (cell: string) => cell === 'true',
   };
   return lines.map((cells) => {
-    const cell = (column: string) => cells[head!.indexOf(column)] || undefined;
+    const cell = (column: string) => cells[head.indexOf(column)] || undefined;
     const values = COLUMNS.flatMap(({ column, key, as }) => {
       const text = cell(column);
       return text === undefined ? [] : [[key, read[as](text)]];
@@ -73,7 +73,7 @@ export function keptIn(report: string): Kept {
     page
       .split(/^(?=## )/m)
       .slice(1)
-      .map((section) => [/^## (.*)$/m.exec(section)![1]!, section.trim()]),
+      .map((section) => [/^## (.*)$/m.exec(section)![1], section.trim()]),
   );
   const rows = rowsIn(text('.csv'));
   return {
@@ -90,9 +90,9 @@ export const section = (sections: Kept['sections'], start: string): string =>
 
 const turnsIn = (text: string, rows: readonly Row[]): Turn[] =>
   [...text.matchAll(/^\| ([^|]+?) \| ([\d., ]+?) \|/gm)].map(([, method, seconds]) => ({
-    method: method!,
+    method,
     peer: !!rows.find((row) => row.method === method)?.peer,
-    seconds: seconds!.split(', ').map(Number),
+    seconds: seconds.split(', ').map(Number),
   }));
 
 /** The rows of before, each replaced by that of the same pair, method and share where there is a new one; and those that are only new. */

@@ -48,21 +48,21 @@ function traceCell(size: Size) {
     { size: [w, h, d], affine: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] },
   );
   const images = graph.phase('images', () => ({
-    fixed: localStatistics(fixed!, window),
-    moving: withGradient(centre(moving!)),
+    fixed: localStatistics(fixed, window),
+    moving: withGradient(centre(moving)),
     matrix: identity,
     ratios: [1, 1, 1] as const,
   }));
   const cell = variationalCell(images, { lambda: lambda.at(-1)!, step, softness, smoothing });
   const iteration = traceIteration(graph, 'cell', { method: 'anderson' }, shapeAt(size, 3), cell);
-  return { graph, inputs, tensors: [fixed!, moving!], iteration };
+  return { graph, inputs, tensors: [fixed, moving], iteration };
 }
 
 async function costAt(gpu: Gpu, size: Size): Promise<SizeCost> {
   const { graph, inputs, tensors, iteration } = traceCell(size);
   const schedule = await Schedule.build(gpu, graph);
   try {
-    tensors.forEach((t, i) => schedule.upload(t, inputs[i]!.values()));
+    tensors.forEach((t, i) => schedule.upload(t, inputs[i].values()));
     schedule.run('images');
     schedule.run(iteration.start);
     let ms = Infinity;

@@ -7,13 +7,13 @@ import { type Channels, type Family, forwardRow, gradientRow, named, type OpRow,
 
 /** Two volumes, the channels of the first twice those of the second, as the `deqreg` cell joins them. */
 const joined: Pick<OpRow, 'f' | 'expected'> = {
-  f: ([x, w, b, z], attrs) => conv3d([x!, z!], w!, b, attrs),
+  f: ([x, w, b, z], attrs) => conv3d([x, z], w, b, attrs),
   expected: {
-    forward: ([x, w, b, z], attrs) => reference.conv3d!.forward([reference.concat!.forward([x!, z!], {}), w!, b!], attrs),
+    forward: ([x, w, b, z], attrs) => reference.conv3d.forward([reference.concat.forward([x, z], {}), w, b], attrs),
     vjp([x, w, b, z]: NdArray[], attrs, dy) {
-      const both = reference.concat!.forward([x!, z!], {});
-      const [dx, dw, db] = reference.conv3d!.vjp([both, w!, b!], attrs, dy);
-      const [first, second] = reference.concat!.vjp([x!, z!], {}, dx!);
+      const both = reference.concat.forward([x, z], {});
+      const [dx, dw, db] = reference.conv3d.vjp([both, w, b], attrs, dy);
+      const [first, second] = reference.concat.vjp([x, z], {}, dx!);
       return [first!, dw!, db!, second!];
     },
   },

@@ -36,12 +36,12 @@ const sampled = (size: Size, from: number) => [image('image', shapeAt(size, from
 
 /** v + u∘(id + v), by the reference of warp. */
 const composed: Pick<OpRow, 'f' | 'expected'> = {
-  f: ([u, v]) => ops.compose(u!, v!),
+  f: ([u, v]) => ops.compose(u, v),
   expected: {
-    forward: ([u, v]) => reference.add!.forward([reference.warp!.forward([u!, v!], {}), v!], {}),
+    forward: ([u, v]) => reference.add.forward([reference.warp.forward([u, v], {}), v], {}),
     vjp([u, v], _, dy) {
-      const [du, dv] = reference.warp!.vjp([u!, v!], {}, dy);
-      return [du!, reference.add!.forward([dv!, dy], {})];
+      const [du, dv] = reference.warp.vjp([u, v], {}, dy);
+      return [du!, reference.add.forward([dv!, dy], {})];
     },
   },
 };
@@ -50,19 +50,19 @@ const composed: Pick<OpRow, 'f' | 'expected'> = {
 const SOFT = { limit: 0.5, epsilon: 0.3 };
 function overChannels(x: NdArray, y: NdArray): (i: number) => number {
   const spatial = x.data.length / 3;
-  return (i) => [0, 1, 2].reduce((sum, c) => sum + x.data[(i % spatial) + c * spatial]! * y.data[(i % spatial) + c * spatial]!, 0);
+  return (i) => [0, 1, 2].reduce((sum, c) => sum + x.data[(i % spatial) + c * spatial] * y.data[(i % spatial) + c * spatial], 0);
 }
 const softNormalize: Pick<OpRow, 'f' | 'expected'> = {
-  f: ([x]) => ops.softNormalize(x!, SOFT.limit, SOFT.epsilon),
+  f: ([x]) => ops.softNormalize(x, SOFT.limit, SOFT.epsilon),
   expected: {
     forward([x]) {
-      const square = overChannels(x!, x!);
-      return map(x!, (v, i) => (SOFT.limit * v) / Math.sqrt(square(i) + SOFT.epsilon ** 2));
+      const square = overChannels(x, x);
+      return map(x, (v, i) => (SOFT.limit * v) / Math.sqrt(square(i) + SOFT.epsilon ** 2));
     },
     vjp([x], _, dy) {
-      const [square, inner] = [overChannels(x!, x!), overChannels(x!, dy)];
+      const [square, inner] = [overChannels(x, x), overChannels(x, dy)];
       const length = (i: number) => Math.sqrt(square(i) + SOFT.epsilon ** 2);
-      return [map(x!, (v, i) => SOFT.limit * (dy.data[i]! / length(i) - (v * inner(i)) / length(i) ** 3))];
+      return [map(x, (v, i) => SOFT.limit * (dy.data[i] / length(i) - (v * inner(i)) / length(i) ** 3))];
     },
   },
 };

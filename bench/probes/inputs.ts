@@ -17,14 +17,14 @@ function noiseOf(shape: Shape, seed: number, low: number, high: number): Float32
 
 /** [N, C, D, H, W] of waves, a dozen voxels long, each channel's shifted, plus noise. */
 function waves(shape: Shape, seed: number, amplitude: number, offset: number, rough: number): Float32Array {
-  const [w, h] = [shape[4]!, shape[3]!];
-  const spatial = w * h * shape[2]!;
+  const [w, h] = [shape[4], shape[3]];
+  const spatial = w * h * shape[2];
   const values = noiseOf(shape, seed, offset - rough, offset + rough);
   for (let i = 0; i < values.length; i++) {
     const channel = Math.floor(i / spatial),
       v = i % spatial;
     const [x, y, z] = [v % w, Math.floor(v / w) % h, Math.floor(v / (w * h))];
-    values[i]! += amplitude * Math.sin(0.5 * x + 0.37 * y + seed + 2 * channel) * Math.cos(0.43 * z - 0.2 * y + channel);
+    values[i] += amplitude * Math.sin(0.5 * x + 0.37 * y + seed + 2 * channel) * Math.cos(0.43 * z - 0.2 * y + channel);
   }
   return values;
 }

@@ -27,7 +27,7 @@ export const depthFirst = ([w, h, d]: Size): [number, number, number] => [d, h, 
 export const shrunk = ([w, h, d]: Size): [number, number, number] => [Math.ceil(d / 2), Math.ceil(h / 2), Math.ceil(w / 2)];
 
 /** An op under its name in test/reference. */
-export const named = (op: string): Pick<OpRow, 'f' | 'expected'> => ({ f: gpuOps[op]!, expected: reference[op]! });
+export const named = (op: string): Pick<OpRow, 'f' | 'expected'> => ({ f: gpuOps[op], expected: reference[op] });
 
 export function forwardRow({ f, expected, attrs = {}, ...row }: OpRow): Row {
   return { pass: 'forward', dtype: 'f32', run: (xs) => [f(xs, attrs)], reference: (xs) => [expected.forward(xs, attrs)], ...row };
@@ -50,7 +50,7 @@ export function gradientRow({ f, expected, attrs = {}, ...row }: OpRow, wanted: 
       return vjp(
         [f(xs, attrs)],
         [dy],
-        wanted.map((i) => xs[i]!),
+        wanted.map((i) => xs[i]),
       );
     },
     reference: ([...xs]) => {

@@ -57,7 +57,7 @@ const fmaOp: Op<FmaAttrs> = {
         kernel: fmaKernel,
         groups,
         constants: { ...constants, LANES: lanes, ACCUMULATORS: accumulators },
-        bindings: { y: y! },
+        bindings: { y },
         params: { count: INVOCATIONS, steps, a: 0.999, b: 0.001 },
       },
     ];
@@ -66,16 +66,16 @@ const fmaOp: Op<FmaAttrs> = {
 
 const copyOp: Op<{ items: number }> = {
   name: 'copy',
-  shape: ([x]) => [x!],
+  shape: ([x]) => [x],
   launch({ inputs: [x], outputs: [y], attrs: { items } }) {
-    const count = numel(x!.shape) / 4;
+    const count = numel(x.shape) / 4;
     const { constants, groups } = flat(Math.ceil(count / items));
     return [
       {
         kernel: copyKernel,
         groups,
         constants: { ...constants, ITEMS: items },
-        bindings: { x: x!, y: y! },
+        bindings: { x, y },
         params: { count },
       },
     ];
@@ -90,14 +90,14 @@ async function time(gpu: Gpu, body: (graph: Graph) => Tensor, seconds: number): 
   graph.phase(TIMED, () => graph.output(body(graph)));
   const schedule = await Schedule.build(gpu, graph);
   try {
-    return (await bestTimes(schedule, TIMED, seconds))[0]!.ms;
+    return (await bestTimes(schedule, TIMED, seconds))[0].ms;
   } finally {
     schedule.destroy();
   }
 }
 
 async function fma(gpu: Gpu, shape: Omit<FmaAttrs, 'steps'>): Promise<Probe> {
-  const run = (steps: number, seconds: number) => time(gpu, (graph) => graph.apply(fmaOp, [], { ...shape, steps })[0]!, seconds);
+  const run = (steps: number, seconds: number) => time(gpu, (graph) => graph.apply(fmaOp, [], { ...shape, steps })[0], seconds);
   let steps = 8;
   while ((await run(steps, 0)) < LONG_MS) steps *= 2;
   const flop = 2 * 16 * steps * INVOCATIONS * shape.lanes * shape.accumulators;
@@ -119,10 +119,10 @@ export async function measurePeak(gpu: Gpu, before?: Peak): Promise<Peak> {
   const found: Pick<Peak, 'fma' | 'copy'> = { fma: [], copy: [] };
   for (const shape of ACCUMULATORS) found.fma.push(await fma(gpu, shape));
   for (const items of COPY_ITEMS) found.copy.push(await copy(gpu, items));
-  const better = (probe: Probe, i: number, others?: Probe[]) => (others && others[i]!.value > probe.value ? others[i]! : probe);
+  const better = (probe: Probe, i: number, others?: Probe[]) => (others && others[i].value > probe.value ? others[i] : probe);
   const best = (probes: Probe[]) => Math.max(...probes.map(({ value }) => value));
   const [a, b] = [found.fma.map((p, i) => better(p, i, before?.fma)), found.copy.map((p, i) => better(p, i, before?.copy))];
-  return { gflops: best(a), gbps: b[0]!.value, fma: a, copy: b };
+  return { gflops: best(a), gbps: b[0].value, fma: a, copy: b };
 }
 
 /** Microseconds of one dispatch in a phase of `count` that do next to nothing: CPU time to encode and submit it, and until it is done. */

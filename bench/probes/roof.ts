@@ -17,7 +17,7 @@ export interface Result extends Pick<Row, 'kernel' | 'pass' | 'size' | 'channels
 
 export function result({ kernel, pass, size, channels, dtype }: Row, work: Description, times: Timing[], peak: Peak): Result {
   const ms = times.reduce((sum, t) => sum + t.ms, 0);
-  const longest = times.reduce((a, b, i) => (b.ms > times[a]!.ms ? i : a), 0);
+  const longest = times.reduce((a, b, i) => (b.ms > times[a].ms ? i : a), 0);
   const [gflops, gbps] = [work.flop / ms / 1e6, work.bytes / ms / 1e6];
   const [arithmetic, memory] = [(100 * gflops) / peak.gflops, (100 * gbps) / peak.gbps];
   return {
@@ -25,7 +25,7 @@ export function result({ kernel, pass, size, channels, dtype }: Row, work: Descr
     pass,
     size,
     channels,
-    variant: variant(work.dispatches[longest]!),
+    variant: variant(work.dispatches[longest]),
     dtype,
     dispatches: work.dispatches.length,
     ms,

@@ -51,7 +51,7 @@ export function traceRow({ inputs: given, dtype, prepare, run }: Row): TracedRow
   const graph = new Graph();
   const inputs = given.map(({ label, shape }) => graph.input(label, shape));
   const { xs, prepared } = graph.phase(PREPARE, () => {
-    const xs = inputs.map((t, i) => (given[i]!.weights ? t : cast(t, dtype)));
+    const xs = inputs.map((t, i) => (given[i].weights ? t : cast(t, dtype)));
     return { xs, prepared: prepare?.(xs) };
   });
   const made = graph.phase(TIMED, () => run(xs, prepared));
@@ -98,7 +98,7 @@ function countBytes({ phases }: Plan, graph: Graph, workspace: boolean): number 
 
 /** The tensors that a dispatch writes, or reads only. */
 const boundBy = ({ kernel, bindings }: Dispatch, written: boolean): Tensor[] =>
-  kernel.bindings.filter(({ access }) => access !== 'params' && (access === 'read_write') === written).map(({ name }) => bindings[name]!);
+  kernel.bindings.filter(({ access }) => access !== 'params' && (access === 'read_write') === written).map(({ name }) => bindings[name]);
 
 /** The constants of a dispatch that matter, in words: "RUN 8 × 16 channels, WG 64". */
 export function variant({ constants = {} }: Dispatch): string {

@@ -73,7 +73,7 @@ export function finestTrained({ command, steps }: Pick<ModelCard, 'command' | 's
   let done = 0;
   const before: number[] = [];
   for (const [, count, levels] of command.matchAll(/(\d+) steps at ((?:1\/\d+(?:, )?)+)/g)) {
-    if (done < steps) before.push(...[...levels!.matchAll(/1\/(\d+)/g)].map(([, factor]) => Number(factor)));
+    if (done < steps) before.push(...[...levels.matchAll(/1\/(\d+)/g)].map(([, factor]) => Number(factor)));
     done += Number(count);
   }
   return before.length ? Math.min(...before) : undefined;
@@ -125,7 +125,7 @@ function optionsOf({ model, levels: own }: Subject, levels: readonly number[], f
   const resolved = resolveOptions({ ...(model ? { method: 'deq', model } : { method: 'equilibrium' }), levels: own }, fixed);
   const missing = levels.filter((factor) => !own.includes(factor));
   if (missing.length) throw new Error(`--levels: a model of levels ${own.join(', ')} has no level ${missing.join(', ')}`);
-  const of = (list: readonly number[]) => (list.length ? levels.map((factor) => list[own.indexOf(factor)]!) : list);
+  const of = (list: readonly number[]) => (list.length ? levels.map((factor) => list[own.indexOf(factor)]) : list);
   const { iterations, tolerance, lambda } = resolved;
   return { ...resolved, levels, iterations: of(iterations), tolerance: of(tolerance), lambda: of(lambda) };
 }

@@ -32,7 +32,7 @@ async function withRow<T>(gpu: Gpu, row: Row, use: (schedule: Schedule, outputs:
   const { graph, inputs, outputs } = traceRow(row);
   const schedule = await Schedule.build(gpu, graph);
   try {
-    inputs.forEach((t, i) => schedule.upload(t, row.inputs[i]!.values()));
+    inputs.forEach((t, i) => schedule.upload(t, row.inputs[i].values()));
     schedule.run(PREPARE);
     return await use(schedule, outputs);
   } finally {

@@ -127,7 +127,7 @@ export async function agreement(gpu: Gpu, python: string, folder: string, size: 
     schedule.run('all');
     const tensors = new Map(Object.entries({ ...images, u: { shape: state, data: displacement } }));
     for (const [name, value] of values) tensors.set(`weight.${name}`, value as { shape: number[]; data: Float32Array });
-    for (const [name, t] of [['f', y], ['loss', loss], ...wrt.map(([name], i) => [`gradient.${name}`, gradients[i]!])] as const)
+    for (const [name, t] of [['f', y], ['loss', loss], ...wrt.map(([name], i) => [`gradient.${name}`, gradients[i]])] as const)
       tensors.set(name as string, { shape: [...(t as typeof y).shape], data: await schedule.read(t as typeof y) });
     const path = join(folder, 'check.safetensors');
     writeFileSync(path, encodeSafetensors(tensors));

@@ -71,9 +71,9 @@ export function memory(value: string): number {
   const [, amount, unit] =
     /^\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*$/i.exec(value) ??
     fail(`a number and its unit are needed, such as 8GiB, 8GB or 8192MiB; got ${value}`);
-  const power = UNITS.indexOf(unit!.toUpperCase().replace('IB', 'B'));
+  const power = UNITS.indexOf(unit.toUpperCase().replace('IB', 'B'));
   if (power < 0) fail(`unknown unit ${unit}; use MiB, GiB, MB or GB`);
-  const bytes = Math.floor(Number(amount) * (/ib$/i.test(unit!) ? 1024 : 1000) ** power);
+  const bytes = Math.floor(Number(amount) * (/ib$/i.test(unit) ? 1024 : 1000) ** power);
   return bytes > 0 && Number.isSafeInteger(bytes) ? bytes : fail(`${value} is no amount of memory`);
 }
 

@@ -68,13 +68,13 @@ function rows(fits: readonly Fit[], bytes: number, options: GivenTrainOptions, l
     }),
   ]);
   const all = [['finest level', 'storage', ...adjoints], ...cells];
-  const widths = all[0]!.map((_, column) => Math.max(...all.map((row) => row[column]!.length)));
+  const widths = all[0].map((_, column) => Math.max(...all.map((row) => row[column].length)));
   const { cell, similarity, unrolledSteps } = { ...defaults, ...options };
   return [
     `What deqreg train fits into ${mebibytes(bytes)}: the most channels, and the GPU memory of a step on all levels down to the finest.`,
     `Cell ${cell}, similarity ${similarity}, ${labels || 'no'} labels; unrolled and checkpointed with ${unrolledSteps} steps.`,
     '',
-    ...all.map((row) => `  ${row.map((text, column) => text.padEnd(widths[column]!)).join('  ')}`.trimEnd()),
+    ...all.map((row) => `  ${row.map((text, column) => text.padEnd(widths[column])).join('  ')}`.trimEnd()),
   ];
 }
 

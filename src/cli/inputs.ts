@@ -157,12 +157,12 @@ export const isLabelMap = ({ data }: Volume): boolean => data.every((value) => M
 export function checkWhole(path: string, { data }: Volume): void {
   let odd = -1;
   for (let v = 0; v < data.length && odd < 0; v++) {
-    const whole = Math.round(data[v]!);
-    if (Math.abs(data[v]! - whole) <= ROUNDING && Math.abs(whole) < EXACT) data[v] = whole;
+    const whole = Math.round(data[v]);
+    if (Math.abs(data[v] - whole) <= ROUNDING && Math.abs(whole) < EXACT) data[v] = whole;
     else odd = v;
   }
   if (odd < 0) return;
-  const value = data[odd]!;
+  const value = data[odd];
   throw new Error(
     Number.isInteger(value)
       ? `${path}: voxel ${odd} has the label ${value}; labels of ${EXACT} and more cannot be told apart in float32: give them smaller numbers in both maps`

@@ -68,7 +68,7 @@ function errors({ names }: Landmarks, of: (u: Float32Array | null) => TargetErro
   const [before, after] = [of(null), of(u)];
   const perLandmark = Array.from(after.perLandmark, (error, n) => ({
     name: names?.[n] ?? String(n + 1),
-    before: before.perLandmark[n]!,
+    before: before.perLandmark[n],
     after: error,
   }));
   return { before: before.mean, beforeSd: before.sd, after: after.mean, afterSd: after.sd, afterMax: after.max, perLandmark };

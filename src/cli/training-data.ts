@@ -46,7 +46,7 @@ export async function readTrainingData(
     onProgress(`reading image ${i + 1} of ${subjects.length}`);
     const volume = await readImage(image, mask);
     first ??= { size: volume.size, affine: volume.affine };
-    checkSameGrid(image, volume, subjects[0]!.image, first);
+    checkSameGrid(image, volume, subjects[0].image, first);
     modality ??= intensityWindow(volume.data, 'auto', volume.mask).modality;
     const map = label === undefined ? undefined : await readVolume(label);
     if (map) {
@@ -85,7 +85,7 @@ function checkSameGrid(path: string, volume: Grid, firstPath: string, first: Gri
   };
   if (sameGrid(shape(volume), shape(first))) return;
   const tell = ({ size, affine }: Grid) => {
-    const axes = [0, 1, 2].map((j) => `(${[affine[j]!, affine[4 + j]!, affine[8 + j]!].map((mm) => Number(mm.toFixed(3))).join(' ')})`);
+    const axes = [0, 1, 2].map((j) => `(${[affine[j], affine[4 + j], affine[8 + j]].map((mm) => Number(mm.toFixed(3))).join(' ')})`);
     return `${size.join('×')} voxels along ${axes.join(' ')} mm`;
   };
   throw new Error(`${path}: ${tell(volume)}, other than ${firstPath} with ${tell(first)}; resample all images to one grid first`);

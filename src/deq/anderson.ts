@@ -41,8 +41,8 @@ const { STATE, RESIDUAL, MAGNITUDE, FINITE } = constantsOf('anderson') as Record
 const andersonOp: Op<AndersonOptions> = {
   name: 'anderson',
   shape([f], { window, beta, ridge }, [z, , gram]) {
-    if (!sameShape(f!, z!)) throw new Error(`anderson: the map returns ${show(f!)} for a state of ${show(z!)}`);
-    if (gram![0] !== window) throw new Error(`anderson: a window of ${window} over a history of ${gram![0]}`);
+    if (!sameShape(f, z)) throw new Error(`anderson: the map returns ${show(f)} for a state of ${show(z)}`);
+    if (gram[0] !== window) throw new Error(`anderson: a window of ${window} over a history of ${gram[0]}`);
     if (!(beta > 0 && beta <= 1)) throw new Error(`anderson: beta must lie in (0, 1], got ${beta}`);
     if (!(ridge >= 0)) throw new Error(`anderson: ridge must be ≥ 0, got ${ridge}`);
     return [];
@@ -53,13 +53,13 @@ const andersonOp: Op<AndersonOptions> = {
       updates: [z, best, gram, state, ...rings],
       attrs: { window, beta, ridge, keeps = 'value' },
     } = node;
-    const lanes = numel(f!.shape) % 4 === 0 ? 4 : 1;
+    const lanes = numel(f.shape) % 4 === 0 ? 4 : 1;
     let first = 0;
     let rows = 0;
     const parts = rings.slice(0, rings.length / 2).map((values, p) => {
-      const count = values.shape[1]! / lanes;
+      const count = values.shape[1] / lanes;
       const groups = partialsOf(count);
-      const part = { values, residuals: rings[rings.length / 2 + p]!, count, first, groups, row: rows };
+      const part = { values, residuals: rings[rings.length / 2 + p], count, first, groups, row: rows };
       first += count;
       rows += groups;
       return part;
@@ -73,13 +73,13 @@ const andersonOp: Op<AndersonOptions> = {
         constants: { ...summing, LANES: lanes },
         groups: [groups, 1, 1],
         params: { count, first, row, undo: 1 - beta },
-        bindings: { f: f!, z: z!, state: state!, values, residuals, partials },
+        bindings: { f, z, state, values, residuals, partials },
       })),
       {
         kernel: solveKernel,
         constants: summing,
         groups: [1, 1, 1],
-        bindings: { partials, gram: gram!, state: state! },
+        bindings: { partials, gram, state },
         params: { rows, ridge },
       },
       ...parts.map(({ values, residuals, count, first }): Dispatch => ({
@@ -87,7 +87,7 @@ const andersonOp: Op<AndersonOptions> = {
         groups: flat(count).groups,
         constants: { ...flat(count).constants, WINDOW: window, LANES: lanes, SHIFTED: shift !== 0 },
         params: { count, first, shift },
-        bindings: { values, residuals, state: state!, z: z!, best: best! },
+        bindings: { values, residuals, state, z, best },
       })),
     ];
   },
@@ -97,7 +97,7 @@ const andersonOp: Op<AndersonOptions> = {
 const resetOp: Op<object> = {
   name: 'resetAnderson',
   shape: () => [],
-  launch: ({ updates: [state, ...history] }) => [{ ...fillWith(state!, 0), holds: history }],
+  launch: ({ updates: [state, ...history] }) => [{ ...fillWith(state, 0), holds: history }],
   overwrites: (updates) => updates,
 };
 
@@ -142,7 +142,7 @@ export interface StepStatistics {
 }
 
 export const readStatistics = (state: Float32Array): StepStatistics => ({
-  residual: state[RESIDUAL]!,
-  magnitude: state[MAGNITUDE]!,
+  residual: state[RESIDUAL],
+  magnitude: state[MAGNITUDE],
   finite: state[FINITE] === 1,
 });

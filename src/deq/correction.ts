@@ -26,7 +26,7 @@ export function traceCorrection(graph: Graph, name: string, problem: DeqProblem,
   const { iterations, weight } = problem.correction!;
   const keep = iterations.map((k, i) => {
     const phase = `${name}.keep ${k}`;
-    graph.phase(phase, () => assign(kept[i]!, z));
+    graph.phase(phase, () => assign(kept[i], z));
     return { iteration: k, phase };
   });
   const losses: Tensor[] = [];
@@ -34,11 +34,11 @@ export function traceCorrection(graph: Graph, name: string, problem: DeqProblem,
   const phases = iterations.map((k, i) => {
     const phase = `${name}.correction ${k}`;
     graph.phase(phase, () => {
-      const y = evaluate(cell, kept[i]!);
+      const y = evaluate(cell, kept[i]);
       const loss = lossOf(y);
       losses.push(graph.output(loss));
-      const found = vjp([y], [scale(grad(loss, [y])[0]!, weight)], wrt);
-      gradients = found.map((g, w) => (gradients[w] ? add(gradients[w]!, g) : g));
+      const found = vjp([y], [scale(grad(loss, [y])[0], weight)], wrt);
+      gradients = found.map((g, w) => (gradients[w] ? add(gradients[w], g) : g));
     });
     return phase;
   });

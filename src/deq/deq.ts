@@ -125,7 +125,7 @@ function traceEquilibrium(graph: Graph, name: string, problem: DeqProblem): Deq 
   const finish = ({ at, y }: { at: Tensor; y: Tensor }, cotangent: Tensor): Tensor[] => {
     const main = penalty ? vjp([y, at], [cotangent, penalty.cotangent], wrt) : vjp([y], [cotangent], wrt);
     const extra = [correction?.gradients, penalty?.gradients].filter((gradients) => gradients !== undefined);
-    return extra.reduce((sums, found) => sums.map((sum, i) => add(sum, found[i]!)), main);
+    return extra.reduce((sums, found) => sums.map((sum, i) => add(sum, found[i])), main);
   };
   // One more evaluation at z*, whose intermediate values stay for the pullbacks; no adjoint step repeats it. Where no adjoint is solved for,
   // the gradients follow in the same phase, which frees each of those values after its last use.
@@ -137,13 +137,13 @@ function traceEquilibrium(graph: Graph, name: string, problem: DeqProblem): Deq 
       for (let k = 1; k < adjoint.steps; k++) y = axpby(1 - adjoint.damping, y, adjoint.damping, evaluate(cell, y));
     const loss = lossOn(y, problem);
     if (start) assign(start, best);
-    const g = grad(loss, [y])[0]!;
+    const g = grad(loss, [y])[0];
     return { at, y, loss, g, direct: solved ? [] : finish({ at, y }, g) };
   });
   phases.push(`${name}.linearise`);
   let gradients = direct;
   if (adjoint.adjoint === 'implicit') {
-    const pull = (v: Tensor) => ({ next: add(vjp([y], [v], [best])[0]!, g) });
+    const pull = (v: Tensor) => ({ next: add(vjp([y], [v], [best])[0], g) });
     const backward = traceIteration(graph, `${name}.adjoint`, adjoint.method ?? method, shape, pull, () => g);
     gradients = graph.phase(`${name}.gradients`, () => finish({ at, y }, backward.best));
     phases.push({ role: 'backward', iteration: backward }, `${name}.gradients`);

@@ -31,7 +31,7 @@ export function tracePenalty(graph: Graph, name: string, { cell, shape, wrt, jac
     assign(value, scale(dot(slope, slope), 1 / numel(shape)));
     const c = scale(slope, (2 * weight) / (epsilon * numel(shape)));
     assign(cotangent, neg(c));
-    vjp([moved], [c], wrt).forEach((g, i) => assign(gradients[i]!, g));
+    vjp([moved], [c], wrt).forEach((g, i) => assign(gradients[i], g));
   });
   graph.phase(off, () => {
     reset(value);

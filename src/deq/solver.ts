@@ -154,7 +154,7 @@ export async function iterate(
   const seen: StepStatistics[] = [];
   const look = async () => {
     const [state, monitor] = await pending.shift()!;
-    const statistics = readStatistics(state!);
+    const statistics = readStatistics(state);
     seen.push(statistics);
     onStep?.({ iteration: seen.length, residual: statistics.residual / Math.sqrt(size), monitor: monitor?.[0] });
   };
@@ -185,7 +185,7 @@ export async function iterate(
 }
 
 function verdict(seen: StepStatistics[], { rtol, atol, patience, divergence = 10 }: StopRule, size: number): Verdict | undefined {
-  const last = seen[seen.length - 1]!;
+  const last = seen[seen.length - 1];
   if (!last.finite) return 'non-finite';
   if (last.residual <= rtol * last.magnitude + atol * Math.sqrt(size)) return 'converged';
   const smallest = (steps: StepStatistics[]) => Math.min(...steps.map((s) => s.residual));

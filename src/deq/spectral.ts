@@ -44,7 +44,7 @@ export function traceSpectralRadius(graph: Graph, name: string, linearisation: L
   const [start, step] = [`${name}.start`, `${name}.step`];
   // Noise about 1: every mode has a part in it, and the smoothest, which are often the largest, not the least.
   graph.phase(start, () => void normalise(scale(gaussianField(fill(graph, [1], 1), z.shape), 1, 1)));
-  return { start, step, growth: graph.phase(step, () => normalise(vjp([y], [v], [z])[0]!)) };
+  return { start, step, growth: graph.phase(step, () => normalise(vjp([y], [v], [z])[0])) };
 }
 
 /** Runs a traced power iteration after `runDeq`, until the estimate stays within `tolerance` (relative, default 0.002) or the budget ends. */
@@ -65,7 +65,7 @@ export async function spectralRadius(
     const [[g]] = (await schedule.runAndRead(step, [growth])) as [Float32Array];
     if (g === 0) return { radius: 0, result: 'converged', iterations: logs.length + 1, change: 0 }; // nilpotent
     if (!Number.isFinite(g)) return { ...done('non-finite'), iterations: logs.length + 1 };
-    logs.push(Math.log(g!));
+    logs.push(Math.log(g));
     const now = Math.exp(meanGrowth(logs.slice(logs.length >> 1)));
     estimates.push(now);
     change = Math.max(...estimates.slice(estimates.length >> 1).map((before) => Math.abs(before / now - 1)));
@@ -80,5 +80,5 @@ export async function spectralRadius(
  */
 function meanGrowth(logs: number[]): number {
   const weights = logs.map((_, i) => (i + 1) * (logs.length - i));
-  return logs.reduce((sum, log, i) => sum + weights[i]! * log, 0) / weights.reduce((a, b) => a + b);
+  return logs.reduce((sum, log, i) => sum + weights[i] * log, 0) / weights.reduce((a, b) => a + b);
 }

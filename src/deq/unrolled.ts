@@ -30,21 +30,21 @@ export function traceUnrolled(graph: Graph, name: string, problem: DeqProblem): 
   const before = graph.phases.length;
   // Forward: only the state between segments outlives its phase.
   const starts = [graph.phase(`${name}.start`, begin)];
-  lengths.slice(0, -1).forEach((length, s) => starts.push(graph.phase(`${name}.segment ${s}`, () => several(starts[s]!, length))));
+  lengths.slice(0, -1).forEach((length, s) => starts.push(graph.phase(`${name}.segment ${s}`, () => several(starts[s], length))));
   // Backward, from the last segment: its steps again, now with what the pullback needs.
   let result: { y: Tensor; loss: Tensor } | undefined;
   let bar: Tensor | undefined;
   let gradients: Tensor[] = [];
   for (let s = lengths.length - 1; s >= 0; s--) {
     graph.phase(`${name}.pullback ${s}`, () => {
-      const end = several(starts[s]!, lengths[s]!);
+      const end = several(starts[s], lengths[s]);
       if (!result) {
         const loss = lossOn(end, problem);
         result = { y: end, loss };
-        bar = grad(loss, [end])[0]!;
+        bar = grad(loss, [end])[0];
       }
-      const [down, ...found] = vjp([end], [bar!], [starts[s]!, ...wrt]);
-      gradients = found.map((g, i) => (gradients[i] ? add(gradients[i]!, g) : g));
+      const [down, ...found] = vjp([end], [bar!], [starts[s], ...wrt]);
+      gradients = found.map((g, i) => (gradients[i] ? add(gradients[i], g) : g));
       bar = down;
     });
   }

@@ -48,14 +48,14 @@ export function kernel(name: string, source: string): Kernel {
   const body = source.replace(/\/\/.*$/gm, '');
   const bindings = [...body.matchAll(BINDING)].map(([, i, space, access, binding, element]) => ({
     index: Number(i),
-    name: binding!,
+    name: binding,
     access: (space === 'storage' ? (access ?? 'read') : binding === 'params' ? 'params' : 'uniform') as Access,
     real: element === 'real' || element === 'reals',
   }));
   const params = [...(PARAMS.exec(body)?.[1] ?? '').matchAll(FIELD)].map(([text, field, scalar, vector], i) => {
     const type = scalar ?? (i === 0 ? vector : undefined);
     if (!type) throw new Error(`kernels/${name}.wgsl: Params may hold u32, i32, f32 and, first, an array of vec4f, got "${text.trim()}"`);
-    return { name: field!, type: type as ParamField['type'] };
+    return { name: field, type: type as ParamField['type'] };
   });
   if (params.length > 0 !== bindings.some((b) => b.access === 'params')) {
     throw new Error(`kernels/${name}.wgsl: struct Params and a uniform binding come together`);
@@ -72,7 +72,7 @@ export function specialise(k: Kernel, { real = 'f32', ...constants }: Constants)
   const types = new Map([
     ...WORKGROUP.map((name) => [name, 'u32'] as const),
     ...choices.filter((name) => typeof constants[name] === 'number').map((name) => [name, 'u32'] as const),
-    ...[k.source, ...names.map((name) => libraries[name]!)].flatMap(declared),
+    ...[k.source, ...names.map((name) => libraries[name])].flatMap(declared),
   ]);
   const missing = [...types.keys()].filter((name) => !WORKGROUP.includes(name) && !(name in constants));
   const unknown = Object.keys(constants).filter((name) => !types.has(name) && !choices.includes(name));
@@ -84,7 +84,7 @@ export function specialise(k: Kernel, { real = 'f32', ...constants }: Constants)
   if (real === 'f16') header.unshift('enable f16;');
   return [
     `${header.join(' ')} ${unroll(k.name, k.source, constants).replace('alias real = f32;', `alias real = ${real};`)}`,
-    ...names.map((name) => unroll(`lib/${name}`, libraries[name]!, constants)),
+    ...names.map((name) => unroll(`lib/${name}`, libraries[name], constants)),
   ].join('\n');
 }
 
@@ -92,7 +92,7 @@ const WORKGROUP = ['WG', 'WG_X', 'WG_Y'];
 const CONST = /^\/\/ @const (\w+): (\S+(?: \S+)*?)(?: {2,}.*)?$/gm;
 
 /** The constants that a file declares, and their types. */
-const declared = (text: string): [name: string, type: string][] => [...text.matchAll(CONST)].map(([, name, type]) => [name!, type!]);
+const declared = (text: string): [name: string, type: string][] => [...text.matchAll(CONST)].map(([, name, type]) => [name, type]);
 
 /** A constant's value as WGSL of its type. */
 function literal(k: Kernel, name: string, type: string, value: number | boolean | string): string {
@@ -111,7 +111,7 @@ function literal(k: Kernel, name: string, type: string, value: number | boolean 
 export function placeOf(k: Kernel, constants: Constants, line: number): string {
   let rest = line;
   for (const [file, text] of [[k.name, k.source], ...librariesOf(k, constants).names.map((name) => [`lib/${name}`, libraries[name]])]) {
-    const lines = text!.split('\n').length;
+    const lines = text.split('\n').length;
     if (rest <= lines) return `kernels/${file}.wgsl:${rest}`;
     rest -= lines;
   }
@@ -131,7 +131,7 @@ function librariesOf(k: Kernel, constants: Constants): { names: string[]; choice
     for (const library of used.filter((name) => !names.has(name))) {
       if (!libraries[library]) throw new Error(`kernels/${k.name}.wgsl: no library kernels/lib/${library}.wgsl`);
       names.add(library);
-      visit(libraries[library]!);
+      visit(libraries[library]);
     }
   };
   visit(k.source);
@@ -140,7 +140,7 @@ function librariesOf(k: Kernel, constants: Constants): { names: string[]; choice
 
 /** The constants that a library names, `const NAME = 1u;`, for what it shares with the CPU. */
 export const constantsOf = (library: string): Record<string, number> =>
-  Object.fromEntries([...libraries[library]!.matchAll(/^const (\w+) = (\d+)u;/gm)].map(([, name, value]) => [name, Number(value)]));
+  Object.fromEntries([...libraries[library].matchAll(/^const (\w+) = (\d+)u;/gm)].map(([, name, value]) => [name, Number(value)]));
 
 /** Packs named values in the order of the kernel's `struct Params`. Every field must be given, and nothing else. */
 export function packParams(k: Kernel, values: Params): ArrayBuffer {
@@ -148,7 +148,7 @@ export function packParams(k: Kernel, values: Params): ArrayBuffer {
   const extra = Object.keys(values).filter((name) => !k.params.some((field) => field.name === name));
   if (extra.length) throw new Error(`kernels/${k.name}.wgsl: unknown parameter ${extra.join(', ')}`);
   const [list, ...rest] = k.params[0]?.type === 'vec4f' ? [values[k.params[0].name], ...k.params.slice(1)] : [[], ...k.params];
-  if (!Array.isArray(list) || !list.every(Number.isFinite)) throw fail(k.params[0]!.name, `is ${list}, not a list of numbers`);
+  if (!Array.isArray(list) || !list.every(Number.isFinite)) throw fail(k.params[0].name, `is ${list}, not a list of numbers`);
   const bytes = 16 * Math.ceil(list.length / 4);
   const view = new DataView(new ArrayBuffer(bytes + (bytes ? 16 * Math.ceil(rest.length / 4) : 4 * rest.length)));
   list.forEach((value: number, i) => view.setFloat32(4 * i, value, true));

@@ -32,7 +32,7 @@ export async function timePasses(gpu: Gpu, bodies: ((pass: GPUComputePassEncoder
     if (failed) throw failed;
     const ns = new BigUint64Array(count);
     await gpu.read(resolved, new Uint8Array(ns.buffer), staging);
-    return bodies.map((_, i) => Number(ns[2 * i + 1]! - ns[2 * i]!) / 1e6);
+    return bodies.map((_, i) => Number(ns[2 * i + 1] - ns[2 * i]) / 1e6);
   } finally {
     querySet.destroy();
     gpu.release(resolved, 'staging');

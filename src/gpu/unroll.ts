@@ -21,7 +21,7 @@ export function unroll(file: string, text: string, constants: Constants): string
       .slice(open + 1, close)
       .replace(/\/\/.*$/gm, '')
       .replace(/\s+/g, ' ');
-    const [from, to, by] = [start!, end!, step].map((word) => {
+    const [from, to, by] = [start, end, step].map((word) => {
       const number = Number.parseInt(String(constants[word] ?? word), 10);
       if (Number.isNaN(number))
         throw new Error(`kernels/${file}.wgsl: @unroll: ${word} is no constant of its launch, as ${Object.keys(constants).join(', ')} are`);

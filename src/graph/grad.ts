@@ -15,7 +15,7 @@ export function reverse(
   wrt: readonly Tensor[],
   add: (a: Tensor, b: Tensor) => Tensor,
 ): Tensor[] {
-  const graph: Graph = outputs[0]!.graph;
+  const graph: Graph = outputs[0].graph;
   if (outputs.length !== cotangents.length) throw new Error(`grad: ${outputs.length} outputs and ${cotangents.length} cotangents`);
   const depends = new Set<Tensor>(wrt);
   const nodes = graph.nodes.slice();
@@ -39,7 +39,7 @@ export function reverse(
     const before = bar.get(t);
     bar.set(t, before ? add(before, cotangent) : cotangent);
   };
-  outputs.forEach((t, i) => accumulate(t, cotangents[i]!));
+  outputs.forEach((t, i) => accumulate(t, cotangents[i]));
   const recomputed = recomputer(graph, nodes, wrt);
   const updated = new Set<Tensor>();
   for (const node of nodes.toReversed()) {
@@ -57,7 +57,7 @@ export function reverse(
     const changed = inputs.find((t) => updated.has(t));
     if (changed) throw new Error(`grad: ${changed.label} was updated after ${op.name} read it; the gradient would see its new value`);
     op.vjp({ inputs: inputs.map(recomputed), outputs: made, cotangents: cotangent, wanted, attrs }).forEach((g, i) => {
-      if (wanted[i] && g) accumulate(inputs[i]!, g);
+      if (wanted[i] && g) accumulate(inputs[i], g);
     });
   }
   return wrt.map((t) => {
@@ -90,7 +90,7 @@ function recomputer(graph: Graph, nodes: readonly Node[], wrt: readonly Tensor[]
   const known = new Map<Tensor, Tensor>();
   const makerOf = (t: Tensor): Node | undefined => {
     const at = makers.get(t);
-    const node = at === undefined ? undefined : nodes[at]!;
+    const node = at === undefined ? undefined : nodes[at];
     return node?.op.recompute && !wrt.includes(t) && node.inputs.every((x) => (updates.get(x) ?? -1) < at!) ? node : undefined;
   };
   /** What would have to be kept to make it again. */
@@ -100,7 +100,7 @@ function recomputer(graph: Graph, nodes: readonly Node[], wrt: readonly Tensor[]
     if (!node) return t;
     if (!known.has(t)) {
       const made = graph.apply(node.op, node.inputs.map(again), node.attrs);
-      node.outputs.forEach((output, i) => known.set(output, made[i]!));
+      node.outputs.forEach((output, i) => known.set(output, made[i]));
     }
     return known.get(t)!;
   };

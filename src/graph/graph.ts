@@ -175,11 +175,11 @@ export function f32(tensor: Tensor): Tensor {
 /** The dtype rule of ops whose inputs and outputs share one. */
 export function oneDtype(dtypes: readonly DType[]): DType {
   if (dtypes.some((dtype) => dtype !== dtypes[0])) throw new Error(`inputs must share a dtype, got ${dtypes.join(', ')}; cast them`);
-  return dtypes[0]!;
+  return dtypes[0];
 }
 
 /** Traces an op with one output. */
 export function trace<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor {
   if (!inputs.length) throw new Error(`${op.name}: needs at least one tensor`);
-  return inputs[0]!.graph.apply(op, inputs, attrs)[0]!;
+  return inputs[0].graph.apply(op, inputs, attrs)[0];
 }

@@ -36,7 +36,7 @@ export function orderByNeed(graph: Graph, live: readonly Node[], needed: Readonl
     const passing = (t: Tensor) => t.kind === 'result' && born.get(t) === phase && last.get(t) === phase && !graph.outputs.has(t);
     const made = nodes.map(({ outputs }) => outputs.reduce((sum, t) => sum + (needed.has(t) ? bytesOf(t) : 0), 0));
     const passed = read.map((ts) => ts.filter(passing));
-    const growth = (i: number) => passed[i]!.reduce((sum, t) => (readers.get(t) === 1 ? sum - bytesOf(t) : sum), made[i]!);
+    const growth = (i: number) => passed[i].reduce((sum, t) => (readers.get(t) === 1 ? sum - bytesOf(t) : sum), made[i]);
     const ready = new Set([...nodes.keys()].filter((i) => !waits[i]));
     const ordered: Node[] = [];
     while (ready.size) {
@@ -47,9 +47,9 @@ export function orderByNeed(graph: Graph, live: readonly Node[], needed: Readonl
         if (more < least || (more === least && i < next)) [next, least] = [i, more];
       }
       ready.delete(next);
-      ordered.push(nodes[next]!);
-      read[next]!.forEach((t) => readers.set(t, readers.get(t)! - 1));
-      waiting[next]!.forEach((i) => --waits[i]! || ready.add(i));
+      ordered.push(nodes[next]);
+      read[next].forEach((t) => readers.set(t, readers.get(t)! - 1));
+      waiting[next].forEach((i) => --waits[i] || ready.add(i));
     }
     return ordered;
   });
@@ -61,7 +61,7 @@ function dependencies(nodes: readonly Node[]): { waits: number[]; waiting: Set<n
   const written = new Map<Tensor, number>(),
     readSince = new Map<Tensor, number[]>();
   nodes.forEach(({ inputs, updates, outputs }, i) => {
-    const after = (j: number | undefined) => j !== undefined && j !== i && waiting[j]!.add(i);
+    const after = (j: number | undefined) => j !== undefined && j !== i && waiting[j].add(i);
     inputs.forEach((t) => {
       after(written.get(t));
       readSince.set(t, [...(readSince.get(t) ?? []), i]);
@@ -74,6 +74,6 @@ function dependencies(nodes: readonly Node[]): { waits: number[]; waiting: Set<n
     [...outputs, ...updates].forEach((t) => written.set(t, i));
   });
   const waits = nodes.map(() => 0);
-  waiting.forEach((set) => set.forEach((i) => waits[i]!++));
+  waiting.forEach((set) => set.forEach((i) => waits[i]++));
   return { waits, waiting };
 }

@@ -74,7 +74,7 @@ export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
       paramBytes,
     ),
   );
-  return byNeed!.peak.total < traced!.peak.total ? byNeed! : traced!;
+  return byNeed.peak.total < traced.peak.total ? byNeed : traced;
 }
 
 /** Lives of all values, buffers for them, and the sum. */
@@ -103,7 +103,7 @@ function allocate(graph: Graph, nodes: readonly Node[], placed: Placed[], paramB
     dispatches: [],
     changes: changesIn(nodes.filter((node) => node.phase === phase)),
   }));
-  placed.forEach(({ dispatch, phase }) => phases[phase]!.dispatches.push(dispatch));
+  placed.forEach(({ dispatch, phase }) => phases[phase].dispatches.push(dispatch));
   const outputBytes = Math.max(0, ...[...graph.outputs].map((t) => bytesOf(t)));
   const stagingBytes = Math.min(STAGING_BYTES, outputBytes);
   const peak = noBytes();
@@ -135,7 +135,7 @@ function placeOf(lives: readonly Life[], [from]: Life): number {
     high = lives.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (lives[middle]![0] < from) low = middle + 1;
+    if (lives[middle][0] < from) low = middle + 1;
     else high = middle;
   }
   return low;
@@ -145,9 +145,9 @@ function placeOf(lives: readonly Life[], [from]: Life): number {
 function smallestFree(slots: readonly Slot[], life: Life, tag: Tag): Slot | undefined {
   let other: Slot | undefined;
   for (let i = slots.length - 1; i >= 0; i--) {
-    const slot = slots[i]!;
+    const slot = slots[i];
     const place = placeOf(slot.lives, life);
-    if (slot.lives[place]?.[0]! <= life[1] || slot.lives[place - 1]?.[1]! >= life[0]) continue;
+    if (slot.lives[place]?.[0] <= life[1] || slot.lives[place - 1]?.[1] >= life[0]) continue;
     if (slot.tag === tag) return slot;
     other ??= slot;
   }
@@ -169,14 +169,14 @@ function livesOf(graph: Graph, placed: readonly Placed[]): { life: Map<Tensor, L
   const end = placed.length;
   const born = new Map<Tensor, number>();
   placed.forEach(({ dispatch, phase }, at) => {
-    dispatch.holds?.forEach((t) => touch(t, last[phase]! + 1));
+    dispatch.holds?.forEach((t) => touch(t, last[phase] + 1));
     for (const t of Object.values(dispatch.bindings)) {
       if (!born.has(t)) born.set(t, phase);
       // A phase may run many times: what outlives one dispatch of it must survive the whole of it, unless made and used inside.
       const local = (t.kind === 'result' || t.kind === 'workspace') && born.get(t) === phase;
-      if (t.kind === 'input') touch(t, 0, last[phase]!);
+      if (t.kind === 'input') touch(t, 0, last[phase]);
       else if (local) touch(t, at);
-      else touch(t, first[phase]!, last[phase]!);
+      else touch(t, first[phase], last[phase]);
     }
   });
   for (const t of graph.outputs) {
@@ -195,16 +195,16 @@ function takeOver(graph: Graph, placed: Placed[], life: Map<Tensor, Life>, born:
   const hosts = new Map<Tensor, Tensor>();
   placed.forEach(({ dispatch, phase, op }, at) => {
     const { inPlace, bindings, constants } = dispatch;
-    const y = inPlace && bindings[inPlace.result]!;
+    const y = inPlace && bindings[inPlace.result];
     if (!y || y.kind !== 'result' || life.get(y)![0] !== at) return;
     const chosen = inPlace.of.findIndex(({ name, meanwhile }) => {
-      const x = bindings[name]!;
+      const x = bindings[name];
       const ends = x.kind === 'result' && born.get(x) === phase && life.get(hosts.get(x) ?? x)![1] === at;
       return ends && !graph.outputs.has(x) && x !== bindings[meanwhile] && bytesOf(x) === bytesOf(y) && sameShape(x.shape, y.shape);
     });
     if (chosen < 0) return;
-    const { name, meanwhile } = inPlace.of[chosen]!;
-    const x = bindings[name]!;
+    const { name, meanwhile } = inPlace.of[chosen];
+    const x = bindings[name];
     const host = hosts.get(x) ?? x;
     hosts.set(y, host);
     life.set(host, [life.get(host)![0], life.get(y)![1]]);
@@ -212,7 +212,7 @@ function takeOver(graph: Graph, placed: Placed[], life: Map<Tensor, Life>, born:
     placed[at] = {
       phase,
       op,
-      dispatch: { ...dispatch, bindings: { ...bindings, [name]: bindings[meanwhile]! }, constants: { ...constants, IN_PLACE: chosen + 1 } },
+      dispatch: { ...dispatch, bindings: { ...bindings, [name]: bindings[meanwhile] }, constants: { ...constants, IN_PLACE: chosen + 1 } },
     };
   });
   return hosts;
@@ -243,10 +243,10 @@ function launch(graph: Graph, { op, inputs, updates, outputs, attrs }: Node, nee
 function stored(dispatch: Dispatch): Dispatch {
   const { kernel, bindings, constants } = dispatch;
   const [real, plain] = [true, false].map((is) =>
-    kernel.bindings.filter((b) => b.real === is && bindings[b.name]).map((b) => bindings[b.name]!),
+    kernel.bindings.filter((b) => b.real === is && bindings[b.name]).map((b) => bindings[b.name]),
   );
-  const dtype = real![0]?.dtype ?? 'f32';
-  const wrong = real!.find((t) => t.dtype !== dtype) ?? plain!.find((t) => t.dtype !== 'f32');
+  const dtype = real[0]?.dtype ?? 'f32';
+  const wrong = real.find((t) => t.dtype !== dtype) ?? plain.find((t) => t.dtype !== 'f32');
   if (wrong) throw new Error(`kernels/${kernel.name}.wgsl: cannot bind ${wrong.label} ${show(wrong.shape)} as ${wrong.dtype}`);
   return dtype === 'f32' ? dispatch : { ...dispatch, constants: { ...constants, real: dtype } };
 }
@@ -258,16 +258,16 @@ function checkDispatch({ kernel, bindings, params = {}, groups }: Dispatch): voi
   const missing = names.filter((b) => !bindings[b.name]).map((b) => b.name);
   const extra = Object.keys(bindings).filter((name) => !names.some((b) => b.name === name));
   if (missing.length || extra.length) throw new Error(`kernels/${kernel.name}.wgsl: bindings missing [${missing}], unknown [${extra}]`);
-  const written = names.filter((b) => b.access === 'read_write').map((b) => bindings[b.name]!);
+  const written = names.filter((b) => b.access === 'read_write').map((b) => bindings[b.name]);
   for (const b of names) {
-    const t = bindings[b.name]!;
+    const t = bindings[b.name];
     if (b.access !== 'read_write' ? written.includes(t) : written.filter((w) => w === t).length > 1) {
       throw new Error(`kernels/${kernel.name}.wgsl: ${t.label} is bound twice and written by one dispatch`);
     }
     if (b.access === 'read_write' && t.kind === 'input') throw new Error(`kernels/${kernel.name}.wgsl: writes the input ${t.label}`);
   }
   if (groups.some((n) => !Number.isInteger(n) || n < 1 || n > 65535)) {
-    const shapes = names.map((b) => `${b.name} ${show(bindings[b.name]!.shape)}`).join(', ');
+    const shapes = names.map((b) => `${b.name} ${show(bindings[b.name].shape)}`).join(', ');
     throw new Error(
       `kernels/${kernel.name}.wgsl: ${groups.join('×')} workgroups for ${shapes}; an axis takes 1 to 65535: use fewer channels, items or slices`,
     );

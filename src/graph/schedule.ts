@@ -106,14 +106,14 @@ export class Schedule {
       filled = 0;
     for (const { name, dispatches, changes } of this.plan.phases) {
       const commands = dispatches.map((d): Command => {
-        const { pipeline, layout } = pipelines[at++]!;
+        const { pipeline, layout } = pipelines[at++];
         const packed = new Uint8Array(packParams(d.kernel, d.params ?? {}));
         const offset = filled;
         bytes.set(packed, offset);
         filled += paramBytesOf(d);
         const entries = d.kernel.bindings.map((b): GPUBindGroupEntry => {
           if (b.access === 'params') return { binding: b.index, resource: { buffer: params, offset, size: packed.length } };
-          const tensor = d.bindings[b.name]!;
+          const tensor = d.bindings[b.name];
           return { binding: b.index, resource: { buffer: this.buffers.get(this.slotOf(tensor))!, size: bytesOf(tensor) } };
         });
         return {
@@ -133,7 +133,7 @@ export class Schedule {
     const reads = new Set<Tensor>(changes),
       leaves = new Map<Slot, Tensor>();
     for (const { kernel, bindings } of dispatches) {
-      const bound = (...access: Access[]) => kernel.bindings.filter((b) => access.includes(b.access)).map((b) => bindings[b.name]!);
+      const bound = (...access: Access[]) => kernel.bindings.filter((b) => access.includes(b.access)).map((b) => bindings[b.name]);
       for (const t of bound('read', 'uniform')) if (leaves.get(this.slotOf(t)) !== t) reads.add(t);
       for (const t of bound('read_write')) leaves.set(this.slotOf(t), t);
     }
@@ -209,12 +209,12 @@ export class Schedule {
     try {
       this.asked(`phase ${phase}`, () => {
         this.submit(phase, tensors, (encoder, buffers) =>
-          tensors.forEach((t, i) => encoder.copyBufferToBuffer(buffers[i]!, 0, readback, ends[i]! - bytesOf(t), bytesOf(t))),
+          tensors.forEach((t, i) => encoder.copyBufferToBuffer(buffers[i], 0, readback, ends[i] - bytesOf(t), bytesOf(t))),
         );
       });
       const data = await this.gpu.mapped(readback, bytes, (window) => new Float32Array(window.slice().buffer));
       await this.settled();
-      return tensors.map((t, i) => data.slice((ends[i]! - bytesOf(t)) / 4, ends[i]! / 4));
+      return tensors.map((t, i) => data.slice((ends[i] - bytesOf(t)) / 4, ends[i] / 4));
     } finally {
       this.readbacks.push(readback);
     }
@@ -372,7 +372,7 @@ export async function runOnce(
   const schedule = await Schedule.build(gpu, graph);
   try {
     for (const [tensor, data] of inputs) schedule.upload(tensor, data);
-    schedule.run(graph.phases[0]!);
+    schedule.run(graph.phases[0]);
     return await schedule.read(output);
   } finally {
     schedule.destroy();

@@ -100,15 +100,15 @@ export function parseDataList(text: string, path: string, exists?: Exists): Data
       .map(readPair);
   const split = (name: DataSplit) => {
     const [own, theirs] = SPLIT_LISTS[name].map(pairsIn);
-    if (own!.length && theirs!.length) fail(name, `${SPLIT_LISTS[name][1]} lists pairs for it too; keep one of the two`);
-    return { pairs: [...own!, ...theirs!], theirs: theirs! };
+    if (own.length && theirs.length) fail(name, `${SPLIT_LISTS[name][1]} lists pairs for it too; keep one of the two`);
+    return { pairs: [...own, ...theirs], theirs };
   };
   const [validation, test] = dataSplits.map(split) as [ReturnType<typeof split>, ReturnType<typeof split>];
   const prescribed = pairsIn('training_paired_images');
   const placed = prescribed.find(({ initial }) => initial);
   if (placed) fail(placed.where, 'an initial affine does not apply to pairs that are trained on: their images share one grid as they are');
   const everyPair = [...validation.pairs, ...test.pairs];
-  if (!training!.length && !everyPair.length) fail('', 'neither images in "training" nor pairs in "validation" or "test"');
+  if (!training.length && !everyPair.length) fail('', 'neither images in "training" nor pairs in "validation" or "test"');
 
   const inPairs = [...everyPair, ...prescribed].flatMap(peopleOf);
   const nameFor = namer([...images.keys(), ...inPairs]);
@@ -120,7 +120,7 @@ export function parseDataList(text: string, path: string, exists?: Exists): Data
   refuseRepeatedNames(everyPair, named, fail);
 
   const held = new Set([...validation.theirs, ...test.theirs].flatMap(peopleOf).map(idOf));
-  const subjects = training!
+  const subjects = training
     .map((image): DataSubject => {
       const { label, mask } = images.get(image)!;
       return { id: idOf(image), image, ...(label && { label }), ...(mask && { mask }) };
@@ -140,7 +140,7 @@ export function parseDataList(text: string, path: string, exists?: Exists): Data
     subjects,
     trainingPairs: prescribed.filter((pair) => !peopleOf(pair).some((image) => held.has(idOf(image)))).map(named),
     pairs: { validation: validation.pairs.map(named), test: test.pairs.map(named) },
-    heldBack: [...new Set(training!.map(idOf))].filter((id) => held.has(id)),
+    heldBack: [...new Set(training.map(idOf))].filter((id) => held.has(id)),
   };
 }
 

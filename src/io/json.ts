@@ -9,7 +9,7 @@ export function repeatedKey(json: string): string | undefined {
     if (token === '{') objects.push(new Set());
     else if (token === '}') objects.pop();
     else if (colon) {
-      const key: string = JSON.parse(text!);
+      const key: string = JSON.parse(text);
       if (objects.at(-1)!.has(key)) return key;
       objects.at(-1)!.add(key);
     }

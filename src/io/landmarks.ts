@@ -39,8 +39,8 @@ export function parseLandmarks(name: string, text: string, images?: { fixed: Gri
     return (point: readonly number[]) => (toVoxel ? applyAffine(toVoxel, lpsOf(point)) : point); // LPS is its own way back
   });
   return {
-    fixed: Float64Array.from(points.flatMap((point) => toFixed!(point.slice(0, 3)))),
-    moving: Float64Array.from(points.flatMap((point) => toMoving!(point.slice(3)))),
+    fixed: Float64Array.from(points.flatMap((point) => toFixed(point.slice(0, 3)))),
+    moving: Float64Array.from(points.flatMap((point) => toMoving(point.slice(3)))),
     ...(named && { names: rows.map(({ fields }) => fields[0]) }),
   };
 }
@@ -49,7 +49,7 @@ export function parseLandmarks(name: string, text: string, images?: { fixed: Gri
 function axesOf(name: string, header: string[]): string {
   const [fixed, moving] = [/^(fix|target|reference)/i, /^(mov|source)/i].map((side) => header.findIndex((field) => side.test(field)));
   const expected = 'expected are [name,] fixed i, j, k, moving i, j, k in voxels, or fixed x, y, z, moving x, y, z in LPS mm';
-  if (fixed! >= 0 && moving! >= 0 && moving! < fixed!)
+  if (fixed >= 0 && moving >= 0 && moving < fixed)
     throw new Error(`${name}:1: its columns are ${header.join(', ')}: moving before fixed; ${expected}`);
   if (header.length === 7 && fixed === 0)
     throw new Error(`${name}:1: its columns are ${header.join(', ')}: the first of 7 is a name; ${expected}`);

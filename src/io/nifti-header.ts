@@ -181,7 +181,7 @@ function doubtOf(source: string, affine: Affine, qform: Affine | undefined, size
   if (far > APART * Math.min(...spacing))
     return `its sform and its qform put voxels up to ${far.toPrecision(3)} mm apart: the sform counts here, ITK and ANTs may take the qform`;
   const cosine = (a: number, b: number) =>
-    [0, 4, 8].reduce((sum, row) => sum + affine[row + a]! * affine[row + b]!, 0) / (spacing[a]! * spacing[b]!);
+    [0, 4, 8].reduce((sum, row) => sum + affine[row + a] * affine[row + b], 0) / (spacing[a] * spacing[b]);
   if (Math.max(Math.abs(cosine(0, 1)), Math.abs(cosine(0, 2)), Math.abs(cosine(1, 2))) > SHEARED)
     return 'its axes are not at right angles: ITK and ANTs refuse such files, and distances along the axes are approximate';
   return undefined;

@@ -18,7 +18,7 @@ const AXES = ['xyz', 'ijk'];
  */
 export function parsePoints(name: string, text: string): PointTable {
   const { separator, rows } = parseTable(text, 3);
-  const header = rows.length && !rows[0]!.fields.some(isNumber) ? rows.shift()! : undefined;
+  const header = rows.length && !rows[0].fields.some(isNumber) ? rows.shift()! : undefined;
   const places = AXES.map((axes) => [...axes].map((axis) => header?.fields.findIndex((field) => field.toLowerCase() === axis) ?? -1));
   const named = places.findIndex((columns) => columns.every((column) => column >= 0));
   if (header && named < 0)
@@ -26,7 +26,7 @@ export function parsePoints(name: string, text: string): PointTable {
       `${name}:${header.line}: its columns are ${header.fields.join(', ')}; expected are x, y, z in mm, or i, j, k in voxels`,
     );
   if (!rows.length) throw new Error(`${name}: no points; expected lines of x, y, z in mm, or, by a header, i, j, k in voxels`);
-  const columns = header ? places[named]! : [0, 1, 2];
+  const columns = header ? places[named] : [0, 1, 2];
   const points = rows.flatMap(({ line, fields }) =>
     columns.map((column) => {
       const field = fields[column] ?? '';
@@ -37,7 +37,7 @@ export function parsePoints(name: string, text: string): PointTable {
   const encode = (moved: Float64Array) => {
     const lines = rows.map(({ fields }, n) =>
       fields.map((field, column) =>
-        columns.includes(column) ? rounded(moved[3 * n + columns.indexOf(column)]!) : quoted(field, separator),
+        columns.includes(column) ? rounded(moved[3 * n + columns.indexOf(column)]) : quoted(field, separator),
       ),
     );
     const all = header ? [header.fields.map((field) => quoted(field, separator)), ...lines] : lines;

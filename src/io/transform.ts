@@ -22,7 +22,7 @@ const classes: Record<string, { count: number; of: (p: readonly number[], fixed:
   TranslationTransform: { count: 3, of: (p) => ({ a: versor([0, 0, 0]), t: p }) },
   Euler3DTransform: { count: 6, of: (p, fixed) => ({ a: euler(p, fixed[3] === 1), t: p.slice(3) }) },
   VersorRigid3DTransform: { count: 6, of: (p) => ({ a: versor(p), t: p.slice(3) }) },
-  Similarity3DTransform: { count: 7, of: (p) => ({ a: versor(p).map((x) => x * p[6]!), t: p.slice(3, 6) }) },
+  Similarity3DTransform: { count: 7, of: (p) => ({ a: versor(p).map((x) => x * p[6]), t: p.slice(3, 6) }) },
 };
 const COMPOSITE = 'CompositeTransform';
 
@@ -52,7 +52,7 @@ export function parseItkAffine(name: string, bytes: Uint8Array): Affine {
 /** The text of a file for an affine in RAS mm. */
 export function encodeItkAffine(ras: Affine): string {
   const lps = turned(ras);
-  const parameters = [...[0, 4, 8].flatMap((row) => lps.slice(row, row + 3)), lps[3]!, lps[7]!, lps[11]!];
+  const parameters = [...[0, 4, 8].flatMap((row) => lps.slice(row, row + 3)), lps[3], lps[7], lps[11]];
   return [
     '#Insight Transform File V1.0',
     '#Transform 0',
@@ -66,12 +66,12 @@ export function encodeItkAffine(ras: Affine): string {
 /** LPS mm as RAS mm, or the reverse: x and y change their signs on both sides. */
 function turned(affine: Affine): Affine {
   const sign = [-1, -1, 1, 1];
-  return affine.map((x, n) => x * sign[n >> 2]! * sign[n % 4]!);
+  return affine.map((x, n) => x * sign[n >> 2] * sign[n % 4]);
 }
 
 function linear(name: string, { type, parameters: p, fixed }: Stored): Affine {
   const [kind, precision, ...dimensions] = type.split('_');
-  const known = Object.hasOwn(classes, kind!) ? classes[kind!]! : undefined;
+  const known = Object.hasOwn(classes, kind) ? classes[kind] : undefined;
   if (!known || !/^(double|float)$/.test(precision ?? '') || dimensions.join() !== '3,3')
     throw new Error(`${name}: holds a ${type}; only 3-D ${Object.keys(classes).join(', ')}, and ${COMPOSITE} of them, are linear and read`);
   if (p.length !== known.count || ![...p, ...fixed].every(Number.isFinite))
@@ -82,13 +82,13 @@ function linear(name: string, { type, parameters: p, fixed }: Stored): Affine {
   const centre = [0, 1, 2].map((axis) => fixed[axis] ?? 0);
   const turn = [0, 1, 2].flatMap((row) => [...a.slice(3 * row, 3 * row + 3), 0]);
   const moved = applyAffine(turn, centre);
-  return turn.map((x, n) => (n % 4 < 3 ? x : t[n >> 2]! + centre[n >> 2]! - moved[n >> 2]!));
+  return turn.map((x, n) => (n % 4 < 3 ? x : t[n >> 2] + centre[n >> 2] - moved[n >> 2]));
 }
 
 /** The rotation of a quaternion's vector part, 3×3. */
 function versor([x, y, z]: readonly number[]): number[] {
-  const w = Math.sqrt(Math.max(0, 1 - x! * x! - y! * y! - z! * z!));
-  return rotation(w, x!, y!, z!);
+  const w = Math.sqrt(Math.max(0, 1 - x * x - y * y - z * z));
+  return rotation(w, x, y, z);
 }
 
 function rotation(w: number, x: number, y: number, z: number): number[] {
@@ -118,11 +118,11 @@ function textual(name: string, text: string): Stored[] {
   for (const line of text.split(/\r\n|\n|\r/)) {
     const [, key, value] = /^([A-Za-z]+):\s*(.*)$/.exec(line.trim()) ?? [];
     if (key === undefined) continue;
-    if (key === 'Transform') stored.push({ type: value!, parameters: [], fixed: [] });
+    if (key === 'Transform') stored.push({ type: value, parameters: [], fixed: [] });
     const last = stored.at(-1);
     if (!last) throw new Error(`${name}: ${key} before any Transform`);
-    if (key === 'Parameters') last.parameters = numbers(value!);
-    if (key === 'FixedParameters') last.fixed = numbers(value!);
+    if (key === 'Parameters') last.parameters = numbers(value);
+    if (key === 'FixedParameters') last.fixed = numbers(value);
   }
   return stored;
 }

@@ -107,7 +107,7 @@ export function corners([w, h, d]: Vec3): Vec3[] {
 /** The smallest value, NaN aside: background, where nothing else says what it is. */
 export function smallest(data: Float32Array): number {
   let least = Infinity;
-  for (let v = 0; v < data.length; v++) if (data[v]! < least) least = data[v]!;
+  for (let v = 0; v < data.length; v++) if (data[v] < least) least = data[v];
   return least;
 }
 

@@ -36,7 +36,7 @@ const LAMBDA = 0.1;
 const passingStep: Initialiser = (shape, random) => {
   const data = normal(LAST_SD)(shape, random);
   const [components, inputs] = shape as [number, number];
-  for (let c = 0; c < components; c++) data[(c * inputs + inputs - components + c) * 27 + 13]! += PASSED;
+  for (let c = 0; c < components; c++) data[(c * inputs + inputs - components + c) * 27 + 13] += PASSED;
   return data;
 };
 

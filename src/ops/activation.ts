@@ -28,35 +28,35 @@ const activationOp: Op<Activation> = {
   shape([x], { f, negative }) {
     if (!(negative >= 0 && Number.isFinite(negative)))
       throw new Error(`${f}: the ${f === 'elu' ? 'alpha' : 'slope'} must be ≥ 0, got ${negative}`);
-    return [x!];
+    return [x];
   },
   launch({ inputs: [x], outputs: [y], attrs }) {
-    const { constants, groups, count } = flatItems(numel(x!.shape));
+    const { constants, groups, count } = flatItems(numel(x.shape));
     return [
       {
         kernel: activationKernel,
         constants: { ...constants, ...activationConstants(attrs) },
         groups,
-        bindings: { x: x!, y: y! },
+        bindings: { x, y },
         params: { count },
       },
     ];
   },
-  vjp: ({ outputs: [y], cotangents: [dy], attrs }) => [trace(activationDxOp, [y!, dy!], attrs)],
+  vjp: ({ outputs: [y], cotangents: [dy], attrs }) => [trace(activationDxOp, [y, dy!], attrs)],
 };
 
 const activationDxOp: Op<Activation> = {
   name: 'activationDx',
   dtype: oneDtype,
-  shape: ([y]) => [y!],
+  shape: ([y]) => [y],
   launch({ inputs: [y, dy], outputs: [dx], attrs }) {
-    const { constants, groups, count } = flatItems(numel(y!.shape));
+    const { constants, groups, count } = flatItems(numel(y.shape));
     return [
       {
         kernel: activationDxKernel,
         constants: { ...constants, ...activationConstants(attrs), IN_PLACE: 0 },
         groups,
-        bindings: { y: y!, dy: dy!, dx: dx! },
+        bindings: { y, dy, dx },
         params: { count },
         inPlace: { result: 'dx', of: [{ name: 'dy', meanwhile: 'y' }] },
       },

@@ -12,7 +12,7 @@ const fieldDmKernel = kernel('affine_field_dm', fieldDmSource);
 const affineFieldOp: Op<{ size: readonly [number, number, number] }> = {
   name: 'affineField',
   shape([m], { size }) {
-    if (!sameShape(m!, [12])) throw new Error(`affineField: the matrix is 3×4, row-major, of shape [12]; got ${show(m!)}`);
+    if (!sameShape(m, [12])) throw new Error(`affineField: the matrix is 3×4, row-major, of shape [12]; got ${show(m)}`);
     return [[1, 3, ...size]];
   },
   launch({
@@ -23,7 +23,7 @@ const affineFieldOp: Op<{ size: readonly [number, number, number] }> = {
     },
     processor,
   }) {
-    return [{ kernel: fieldKernel, ...perVoxel(w, h, d, processor), bindings: { m: m!, y: y! }, params: { w, h, d } }];
+    return [{ kernel: fieldKernel, ...perVoxel(w, h, d, processor), bindings: { m, y }, params: { w, h, d } }];
   },
   vjp: ({ cotangents: [dy] }) => [trace(affineFieldDmOp, [dy!], {})],
 };
@@ -36,13 +36,13 @@ const affineFieldDmOp: Op<object> = {
       inputs: [dy],
       outputs: [dm],
     } = node;
-    const { d, h, w, voxels } = volume('affineField', 'dy', dy!.shape, 3);
+    const { d, h, w, voxels } = volume('affineField', 'dy', dy.shape, 3);
     // Twelve workgroup sums cost more than the voxels do: few workgroups, 16 voxels an invocation.
     const rows = Math.min(64, Math.ceil(voxels / (16 * WG)));
     const partials = node.workspace('partials', [rows, 12]);
     return [
-      { kernel: fieldDmKernel, constants: { WG }, groups: [rows, 1, 1], bindings: { dy: dy!, partials }, params: { w, h, d } },
-      sumRows(partials, dm!, rows, 12),
+      { kernel: fieldDmKernel, constants: { WG }, groups: [rows, 1, 1], bindings: { dy, partials }, params: { w, h, d } },
+      sumRows(partials, dm, rows, 12),
     ];
   },
 };

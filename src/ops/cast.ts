@@ -11,13 +11,13 @@ const widenKernel = kernel('widen', widenSource);
 
 const castOp: Op<{ to: DType }> = {
   name: 'cast',
-  shape: ([x]) => [x!],
+  shape: ([x]) => [x],
   dtype: (_, { to }) => to,
   launch({ inputs: [x], outputs: [y], attrs: { to } }) {
-    const count = numel(x!.shape);
-    return [{ kernel: to === 'f16' ? narrowKernel : widenKernel, ...flat(count), bindings: { x: x!, y: y! }, params: { count } }];
+    const count = numel(x.shape);
+    return [{ kernel: to === 'f16' ? narrowKernel : widenKernel, ...flat(count), bindings: { x, y }, params: { count } }];
   },
-  vjp: ({ inputs: [x], cotangents: [dy] }) => [cast(dy!, x!.dtype)],
+  vjp: ({ inputs: [x], cotangents: [dy] }) => [cast(dy!, x.dtype)],
 };
 
 /**

@@ -43,23 +43,23 @@ const concatOp: Op<object> = {
   recompute: true,
   shape(shapes) {
     const [first] = shapes;
-    const fits = shapes.every((s) => s.length >= 2 && s.length === first!.length && s.every((n, i) => i === 1 || n === first![i]));
+    const fits = shapes.every((s) => s.length >= 2 && s.length === first.length && s.every((n, i) => i === 1 || n === first[i]));
     if (!fits) throw new Error(`concat: all sizes but the channels must agree, got ${shapes.map(show).join(', ')}`);
-    return [[first![0]!, shapes.reduce((c, s) => c + s[1]!, 0), ...first!.slice(2)]];
+    return [[first[0], shapes.reduce((c, s) => c + s[1], 0), ...first.slice(2)]];
   },
   launch({ inputs, outputs: [y] }) {
     let to = 0;
     return inputs.map((x) => {
-      const c = x.shape[1]!;
-      return copy(x, y!, spatialOf(x.shape), x.shape[0]!, { from: 0, of: c }, { to: (to += c) - c, of: y!.shape[1]! }, c);
+      const c = x.shape[1];
+      return copy(x, y, spatialOf(x.shape), x.shape[0], { from: 0, of: c }, { to: (to += c) - c, of: y.shape[1] }, c);
     });
   },
   vjp({ inputs, cotangents: [dy], wanted }) {
     let start = 0;
     return inputs.map((x, i) => {
       const at = start;
-      start += x.shape[1]!;
-      return wanted[i] ? slice(dy!, at, x.shape[1]!) : undefined;
+      start += x.shape[1];
+      return wanted[i] ? slice(dy!, at, x.shape[1]) : undefined;
     });
   },
 };
@@ -70,15 +70,15 @@ export const concat = (...xs: Tensor[]): Tensor => trace(concatOp, xs, {});
 const sliceOp: Op<{ start: number; count: number }> = {
   name: 'slice',
   shape([x], { start, count }) {
-    if (x!.length < 2 || start < 0 || count < 1 || start + count > x![1]!)
-      throw new Error(`slice: channels ${start} to ${start + count - 1} are not all in ${show(x!)}`);
-    return [[x![0]!, count, ...x!.slice(2)]];
+    if (x.length < 2 || start < 0 || count < 1 || start + count > x[1])
+      throw new Error(`slice: channels ${start} to ${start + count - 1} are not all in ${show(x)}`);
+    return [[x[0], count, ...x.slice(2)]];
   },
   launch({ inputs: [x], outputs: [y], attrs: { start, count } }) {
-    return [copy(x!, y!, spatialOf(x!.shape), x!.shape[0]!, { from: start, of: x!.shape[1]! }, { to: 0, of: count }, count)];
+    return [copy(x, y, spatialOf(x.shape), x.shape[0], { from: start, of: x.shape[1] }, { to: 0, of: count }, count)];
   },
   vjp({ inputs: [x], cotangents: [dy], attrs: { start } }) {
-    return [trace(padOp, [dy!], { start, channels: x!.shape[1]! })];
+    return [trace(padOp, [dy!], { start, channels: x.shape[1] })];
   },
 };
 
@@ -95,24 +95,24 @@ export function split(x: Tensor, sizes: readonly number[]): Tensor[] {
 
 const padOp: Op<{ start: number; channels: number }> = {
   name: 'pad',
-  shape: ([x], { channels }) => [[x![0]!, channels, ...x!.slice(2)]],
+  shape: ([x], { channels }) => [[x[0], channels, ...x.slice(2)]],
   launch({ inputs: [x], outputs: [y], attrs: { start, channels } }) {
     return [
-      fillWith(y!, 0),
-      copy(x!, y!, spatialOf(x!.shape), x!.shape[0]!, { from: 0, of: x!.shape[1]! }, { to: start, of: channels }, x!.shape[1]!),
+      fillWith(y, 0),
+      copy(x, y, spatialOf(x.shape), x.shape[0], { from: 0, of: x.shape[1] }, { to: start, of: channels }, x.shape[1]),
     ];
   },
-  vjp: ({ inputs: [x], cotangents: [dy], attrs: { start } }) => [slice(dy!, start, x!.shape[1]!)],
+  vjp: ({ inputs: [x], cotangents: [dy], attrs: { start } }) => [slice(dy!, start, x.shape[1])],
 };
 
 const expandOp: Op<{ channels: number }> = {
   name: 'expandChannels',
   shape([x], { channels }) {
-    if (x!.length < 2 || x![1] !== 1) throw new Error(`expandChannels: needs [N, 1, …], got ${show(x!)}`);
-    return [[x![0]!, channels, ...x!.slice(2)]];
+    if (x.length < 2 || x[1] !== 1) throw new Error(`expandChannels: needs [N, 1, …], got ${show(x)}`);
+    return [[x[0], channels, ...x.slice(2)]];
   },
   launch({ inputs: [x], outputs: [y], attrs: { channels } }) {
-    return [copy(x!, y!, spatialOf(x!.shape), x!.shape[0]!, { from: 0, of: 1 }, { to: 0, of: channels }, channels, true)];
+    return [copy(x, y, spatialOf(x.shape), x.shape[0], { from: 0, of: 1 }, { to: 0, of: channels }, channels, true)];
   },
   vjp: ({ cotangents: [dy] }) => [sumChannels(dy!)],
 };
@@ -123,21 +123,21 @@ export const expandChannels = (x: Tensor, channels: number): Tensor => trace(exp
 const sumChannelsOp: Op<object> = {
   name: 'sumChannels',
   shape([x]) {
-    if (x!.length < 2) throw new Error(`sumChannels: needs [N, C, …], got ${show(x!)}`);
-    return [[x![0]!, 1, ...x!.slice(2)]];
+    if (x.length < 2) throw new Error(`sumChannels: needs [N, C, …], got ${show(x)}`);
+    return [[x[0], 1, ...x.slice(2)]];
   },
   launch({ inputs: [x], outputs: [y] }) {
-    const spatial = numel(x!.shape.slice(2));
+    const spatial = numel(x.shape.slice(2));
     return [
       {
         kernel: sumChannelsKernel,
-        ...flat(spatial, x!.shape[0]!),
-        bindings: { x: x!, y: y! },
-        params: { spatial, channels: x!.shape[1]! },
+        ...flat(spatial, x.shape[0]),
+        bindings: { x, y },
+        params: { spatial, channels: x.shape[1] },
       },
     ];
   },
-  vjp: ({ inputs: [x], cotangents: [dy] }) => [expandChannels(dy!, x!.shape[1]!)],
+  vjp: ({ inputs: [x], cotangents: [dy] }) => [expandChannels(dy!, x.shape[1])],
 };
 
 /** Sum over the channels: [N, C, …] → [N, 1, …]. */

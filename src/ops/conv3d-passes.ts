@@ -93,9 +93,9 @@ export function convolve(
   { stride, pad, replicate = false, bias, activation, gradientFrom }: Convolution,
 ): Dispatch[] {
   const to = volume('conv3d', 'y', y.shape);
-  const k = w.shape[2]!;
-  const { run: ofMany, runOfFew, stage } = TILES[node.processor][k]!;
-  const run = evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, LONGEST_RUN[stride]!));
+  const k = w.shape[2];
+  const { run: ofMany, runOfFew, stage } = TILES[node.processor][k];
+  const run = evenly(to.w, Math.min(to.c > FEW ? ofMany : runOfFew, LONGEST_RUN[stride]));
   const count = Math.ceil(to.w / run) * to.h * to.d;
   const { constants, groups } = flat(count, to.n, GROUP[node.processor]);
   return passes(node, w, sources, y, { mirror: gradientFrom !== undefined, gradientFrom }, (pass, packed) => {
@@ -158,16 +158,16 @@ function passes(
   launch: (pass: Pass, packed: Tensor) => Dispatch,
 ): Dispatch[] {
   const taps = numel(w.shape.slice(2)),
-    outputs = y.shape[1]!;
+    outputs = y.shape[1];
   const dispatches: Dispatch[] = [];
   for (let first_out = 0; first_out < outputs; first_out += CHANNELS) {
     const vectors = Math.ceil(Math.min(CHANNELS, outputs - first_out) / 4);
     const most = Math.floor(UNIFORM_BYTES / (16 * vectors * taps));
     const parts = sources.flatMap(({ x, from }) =>
-      Array.from({ length: Math.ceil(x.shape[1]! / most) }, (_, i) => ({ x, from, first_in: i * most })),
+      Array.from({ length: Math.ceil(x.shape[1] / most) }, (_, i) => ({ x, from, first_in: i * most })),
     );
     parts.forEach(({ x, from, first_in }, i) => {
-      const channels = Math.min(most, x.shape[1]! - first_in);
+      const channels = Math.min(most, x.shape[1] - first_in);
       const count = channels * taps * vectors;
       const packed = node.workspace('packed', [4 * count]);
       const { constants, groups } = flat(count);
@@ -182,7 +182,7 @@ function passes(
             count,
             taps,
             vectors,
-            row: w.shape[1]!,
+            row: w.shape[1],
             first_in: from + first_in,
             first_out: offset + first_out,
             end_out: offset + outputs,
@@ -193,7 +193,7 @@ function passes(
             x,
             last: i === parts.length - 1,
             params: { first_in, channels, first_out },
-            constants: { VECTORS: vectors, WEIGHT_LINES: count / (vectors * w.shape[2]!), ACCUMULATE: i > 0 },
+            constants: { VECTORS: vectors, WEIGHT_LINES: count / (vectors * w.shape[2]), ACCUMULATE: i > 0 },
           },
           packed,
         ),
@@ -205,7 +205,7 @@ function passes(
 
 /** The gradient in a volume that reaches `pad` voxels less far than the taps, for the weights' inputs `from` on: at stride 1 a convolution. */
 export function gather(node: Launch<unknown>, dy: Tensor, w: Tensor, dx: Tensor, stride: number, pad: number, from: number): Dispatch[] {
-  const k = w.shape[2]!,
+  const k = w.shape[2],
     sources = [{ x: dy, from: 0 }];
   if (stride === 1) return convolve(node, sources, w, dx, { stride, pad: k - 1 - pad, gradientFrom: from });
   const source = volume('conv3d', 'dy', dy.shape),

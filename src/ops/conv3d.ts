@@ -67,8 +67,8 @@ function resolve(options: ConvOptions): Attrs {
 /** Inputs of the op: w, b where there is one, and the volumes, whose channels lie one behind the other. */
 function operands([w, ...rest]: readonly Tensor[], biased: boolean): { w: Tensor; b?: Tensor; sources: Source[] } {
   let from = 0;
-  const sources = rest.slice(biased ? 1 : 0).map((x) => ({ x, from: (from += x.shape[1]!) - x.shape[1]! }));
-  return { w: w!, b: biased ? rest[0] : undefined, sources };
+  const sources = rest.slice(biased ? 1 : 0).map((x) => ({ x, from: (from += x.shape[1]) - x.shape[1] }));
+  return { w, b: biased ? rest[0] : undefined, sources };
 }
 
 /** Weights are f32; the volumes share a dtype, which is the result's. */
@@ -82,24 +82,24 @@ const convOp: Op<Attrs & { biased: boolean }> = {
   shape([w, ...rest], { stride, biased }) {
     const b = biased ? rest[0] : undefined,
       xs = rest.slice(biased ? 1 : 0);
-    const { n, d, h, w: width } = volume('conv3d', 'x', xs[0]!);
-    const told = `x ${xs.map(show).join(' and ')}, w ${show(w!)}`;
-    const [outputs, inputs, ...taps] = w!;
-    if (xs.some((x) => x.length !== 5 || !sameShape([n, d, h, width], [x[0]!, ...x.slice(2)])))
+    const { n, d, h, w: width } = volume('conv3d', 'x', xs[0]);
+    const told = `x ${xs.map(show).join(' and ')}, w ${show(w)}`;
+    const [outputs, inputs, ...taps] = w;
+    if (xs.some((x) => x.length !== 5 || !sameShape([n, d, h, width], [x[0], ...x.slice(2)])))
       throw new Error(`conv3d: all sizes but the channels must agree, got ${told}`);
-    if (w!.length !== 5 || taps.some((k) => k !== taps[0]) || !ACROSS[taps[0]!])
-      throw new Error(`conv3d: w must be [Co, Ci, K, K, K] with K = 1, 3 or 5, got ${show(w!)}`);
-    if (inputs !== xs.reduce((c, x) => c + x[1]!, 0)) throw new Error(`conv3d: w expects Ci=${inputs}, got ${told}`);
-    if (b && (b.length !== 1 || b[0] !== outputs)) throw new Error(`conv3d: bias must be [${outputs}], got ${show(b)}, w ${show(w!)}`);
-    return [[n, outputs!, ...[d, h, width].map((size) => Math.ceil(size / stride))]];
+    if (w.length !== 5 || taps.some((k) => k !== taps[0]) || !ACROSS[taps[0]])
+      throw new Error(`conv3d: w must be [Co, Ci, K, K, K] with K = 1, 3 or 5, got ${show(w)}`);
+    if (inputs !== xs.reduce((c, x) => c + x[1], 0)) throw new Error(`conv3d: w expects Ci=${inputs}, got ${told}`);
+    if (b && (b.length !== 1 || b[0] !== outputs)) throw new Error(`conv3d: bias must be [${outputs}], got ${show(b)}, w ${show(w)}`);
+    return [[n, outputs, ...[d, h, width].map((size) => Math.ceil(size / stride))]];
   },
-  dtype: ([w, ...rest], { biased }) => storage([w!, ...(biased ? [rest[0]!] : [])], rest.slice(biased ? 1 : 0)),
+  dtype: ([w, ...rest], { biased }) => storage([w, ...(biased ? [rest[0]] : [])], rest.slice(biased ? 1 : 0)),
   launch(node) {
     const { stride, padding, activation, slope, biased } = node.attrs;
     const { w, b, sources } = operands(node.inputs, biased);
-    return convolve(node, sources, w, node.outputs[0]!, {
+    return convolve(node, sources, w, node.outputs[0], {
       stride,
-      pad: w.shape[2]! >> 1,
+      pad: w.shape[2] >> 1,
       replicate: padding === 'replicate',
       bias: b,
       activation: activation === 'none' ? undefined : leaky(slope),
@@ -107,10 +107,10 @@ const convOp: Op<Attrs & { biased: boolean }> = {
   },
   vjp({ inputs, outputs: [y], cotangents: [dy], wanted, attrs }) {
     const { w, b, sources } = operands(inputs, attrs.biased);
-    const g = attrs.activation === 'none' ? dy! : activationDx(y!, dy!, leaky(attrs.slope));
+    const g = attrs.activation === 'none' ? dy! : activationDx(y, dy!, leaky(attrs.slope));
     // Weights first: what only they need is free before the larger gradients are made.
     const weights = wanted[0] || (b && wanted[1]);
-    const [dw, db] = weights ? w.graph.apply(convDwOp, [g, ...sources.map(({ x }) => x)], { ...attrs, k: w.shape[2]! }) : [];
+    const [dw, db] = weights ? w.graph.apply(convDwOp, [g, ...sources.map(({ x }) => x)], { ...attrs, k: w.shape[2] }) : [];
     const first = inputs.length - sources.length;
     const dxs = sources.map(({ x, from }, i) =>
       wanted[first + i] ? trace(convDxOp, [g, w], { ...attrs, shape: x.shape, from }) : undefined,
@@ -133,22 +133,22 @@ export function conv3d(x: Tensor | readonly Tensor[], w: Tensor, bias?: Tensor, 
 const convDxOp: Op<Attrs & { shape: Shape; from: number }> = {
   name: 'conv3dDx',
   shape: (_, { shape }) => [shape],
-  dtype: ([dy]) => dy!,
+  dtype: ([dy]) => dy,
   launch(node) {
     const {
       inputs: [dy, w],
       outputs: [dx],
       attrs: { stride, padding, from },
     } = node;
-    const k = w!.shape[2]!,
+    const k = w.shape[2],
       pad = k >> 1;
-    if (padding === 'zero' || pad === 0) return gather(node, dy!, w!, dx!, stride, pad, from);
-    const { n, c, d, h, w: width } = volume('conv3d', 'x', dx!.shape);
-    const padded = node.workspace('padded', [n, c, d + 2 * pad, h + 2 * pad, width + 2 * pad], dx!.dtype);
+    if (padding === 'zero' || pad === 0) return gather(node, dy, w, dx, stride, pad, from);
+    const { n, c, d, h, w: width } = volume('conv3d', 'x', dx.shape);
+    const padded = node.workspace('padded', [n, c, d + 2 * pad, h + 2 * pad, width + 2 * pad], dx.dtype);
     const { constants, groups } = perVoxel(width, h, n * c * d, node.processor);
     return [
-      ...gather(node, dy!, w!, padded, stride, 0, from),
-      { kernel: foldKernel, constants: { ...constants, PAD: pad }, groups, bindings: { g: padded, dx: dx! }, params: { w: width, h, d } },
+      ...gather(node, dy, w, padded, stride, 0, from),
+      { kernel: foldKernel, constants: { ...constants, PAD: pad }, groups, bindings: { g: padded, dx }, params: { w: width, h, d } },
     ];
   },
 };
@@ -156,23 +156,23 @@ const convDxOp: Op<Attrs & { shape: Shape; from: number }> = {
 const convDwOp: Op<Attrs & { k: number }> = {
   name: 'conv3dDw',
   dtype: (volumes) => (oneDtype(volumes), 'f32'),
-  shape: ([dy, ...xs], { k }) => [[dy![1]!, xs.reduce((c, x) => c + x[1]!, 0), k, k, k], [dy![1]!]],
+  shape: ([dy, ...xs], { k }) => [[dy[1], xs.reduce((c, x) => c + x[1], 0), k, k, k], [dy[1]]],
   launch(node) {
     const {
       inputs: [dy, ...xs],
       outputs: [dw, db],
       attrs: { stride, padding, k },
     } = node;
-    const to = volume('conv3d', 'dy', dy!.shape);
-    const { inputs: tile } = TILES[node.processor][k]!;
-    const across = ACROSS[k]! / Math.min(ACROSS[k]!, stride); // a stride spreads what they read of x
+    const to = volume('conv3d', 'dy', dy.shape);
+    const { inputs: tile } = TILES[node.processor][k];
+    const across = ACROSS[k] / Math.min(ACROSS[k], stride); // a stride spreads what they read of x
     const lanes = across === 4 && to.w % 4 === 0 ? 4 : 1;
     const row = (across - 1) * stride + k; // of x, for the columns' taps
     const columns = to.n * to.d * Math.ceil(to.w / across),
       groups = Math.ceil(columns / WG);
     const chunksOn = (processor: Processor) => Math.ceil(groups / Math.max(LEAST[processor], Math.ceil(groups / CHUNKS)));
     const chunks = chunksOn(node.processor); // every chunk walks along as many columns
-    const weights = numel(dw!.shape),
+    const weights = numel(dw.shape),
       length = weights + to.c;
     const partials = node.workspace('partials', [chunksOn('gpu'), length]); // the most of them, so that memory does not depend on the processor
     const total = (y: Tensor, first: number): Dispatch => {
@@ -185,7 +185,7 @@ const convDwOp: Op<Attrs & { k: number }> = {
       return {
         kernel: dwKernel,
         groups: [k * Math.ceil(from.c / tile) * Math.ceil(to.c / 4), chunks, 1],
-        bindings: { x, x_lanes: x, dy: dy!, partials },
+        bindings: { x, x_lanes: x, dy, partials },
         constants: {
           WG,
           K: k,
@@ -211,10 +211,10 @@ const convDwOp: Op<Attrs & { k: number }> = {
           inputs: from.c,
           outputs: to.c,
           first: (first += from.c) - from.c,
-          row: dw!.shape[1]!,
+          row: dw.shape[1],
         },
       };
     });
-    return [...parts, total(dw!, 0), total(db!, weights)];
+    return [...parts, total(dw, 0), total(db, weights)];
   },
 };

@@ -39,13 +39,13 @@ const resizeOp: Op<ResizeAttrs> = {
   dtype: oneDtype,
   recompute: true,
   shape([x], { axis, length }) {
-    volume('resize', 'x', x!);
+    volume('resize', 'x', x);
     if (!Number.isInteger(length) || length < 1) throw new Error(`resize: a size must be a whole number above 0, got ${length}`);
-    return [x!.map((n, i) => (i === 4 - axis ? length : n))];
+    return [x.map((n, i) => (i === 4 - axis ? length : n))];
   },
   launch({ inputs: [x], outputs: [y], attrs: { axis, transpose }, processor }) {
-    const { n, c, d, h, w } = volume('resize', 'y', y!.shape);
-    const [from, to] = [along(x!.shape, axis).n, along(y!.shape, axis).n];
+    const { n, c, d, h, w } = volume('resize', 'y', y.shape);
+    const [from, to] = [along(x.shape, axis).n, along(y.shape, axis).n];
     const [n_in, n_out] = transpose ? [to, from] : [from, to];
     const lanes = axis > 0 && w % 4 === 0 ? 4 : 1;
     const { constants, groups } = perVoxel(w / lanes, h, n * c * d, processor);
@@ -60,13 +60,13 @@ const resizeOp: Op<ResizeAttrs> = {
           TRANSPOSE: transpose,
         },
         groups,
-        bindings: { x: x!, y: y! },
+        bindings: { x, y },
         params: { w, h, d, n_in, n_out },
       },
     ];
   },
   vjp: ({ inputs: [x], cotangents: [dy], attrs: { axis, transpose } }) => [
-    trace(resizeOp, [dy!], { axis, length: along(x!.shape, axis).n, transpose: !transpose }),
+    trace(resizeOp, [dy!], { axis, length: along(x.shape, axis).n, transpose: !transpose }),
   ],
 };
 
@@ -77,7 +77,7 @@ const resizeOp: Op<ResizeAttrs> = {
 export function resize(x: Tensor, size: readonly [number, number, number]): Tensor {
   // Shrinking axes first, enlarging ones last: the fewest voxels in between.
   return [0, 1, 2]
-    .map((axis) => ({ axis, length: size[2 - axis]!, ratio: size[2 - axis]! / along(x.shape, axis).n }))
+    .map((axis) => ({ axis, length: size[2 - axis], ratio: size[2 - axis] / along(x.shape, axis).n }))
     .filter(({ ratio }) => ratio !== 1)
     .sort((a, b) => a.ratio - b.ratio)
     .reduce((y, { axis, length }) => trace(resizeOp, [y], { axis, length, transpose: false }), x);
@@ -101,31 +101,31 @@ const radiusOf = (sigma: number, n: number): number => Math.min(Math.ceil(3 * si
 const gaussianOp: Op<GaussianAttrs> = {
   name: 'gaussian',
   shape([x], { axis, sigma }) {
-    volume('gaussian', 'x', x!);
-    if (radiusOf(sigma, along(x!, axis).n) > MOST_RADIUS)
+    volume('gaussian', 'x', x);
+    if (radiusOf(sigma, along(x, axis).n) > MOST_RADIUS)
       throw new Error(
-        `gaussian: sigma ${sigma} along an axis of ${along(x!, axis).n} voxels; at most ${Math.floor(MOST_RADIUS / 3)} voxels there: resize first`,
+        `gaussian: sigma ${sigma} along an axis of ${along(x, axis).n} voxels; at most ${Math.floor(MOST_RADIUS / 3)} voxels there: resize first`,
       );
-    return [x!];
+    return [x];
   },
   launch({ inputs: [x], outputs: [y], attrs: { axis, sigma, transpose }, processor }) {
-    const { n, inner } = along(x!.shape, axis);
+    const { n, inner } = along(x.shape, axis);
     const sideways = processor === 'gpu' && axis === 0;
     const run = axis === 0 ? GAUSSIAN_RUN_OF_ROWS[processor] : GAUSSIAN_RUN;
     const radius = radiusOf(sigma, n);
     const half = Array.from({ length: radius + 1 }, (_, k) => Math.exp(-(k ** 2) / (2 * sigma * sigma)));
-    const total = 2 * half.reduce((a, b) => a + b) - half[0]!;
+    const total = 2 * half.reduce((a, b) => a + b) - half[0];
     const weights = half.map((weight) => weight / total);
     const filter = { RADIUS: radius, TRANSPOSE: transpose };
     if (sideways && n % 4 === 0) {
-      const [items, across, reach] = [n / 4, along(x!.shape, 1).n, Math.ceil(radius / 4)];
-      const { constants, groups } = perVoxel(items, across, numel(x!.shape) / (n * across), processor);
+      const [items, across, reach] = [n / 4, along(x.shape, 1).n, Math.ceil(radius / 4)];
+      const { constants, groups } = perVoxel(items, across, numel(x.shape) / (n * across), processor);
       return [
         {
           kernel: gaussianRowsKernel,
           groups,
           constants: { ...constants, ...filter, ITEMS: 2 * reach + 1, TAPS: 2 * radius + 1, FIRST_TAP: 4 * reach - radius },
-          bindings: { x: x!, y: y! },
+          bindings: { x, y },
           params: { weights, n, items, across },
         },
       ];
@@ -133,15 +133,15 @@ const gaussianOp: Op<GaussianAttrs> = {
     const lanes = inner % 4 === 0 ? 4 : 1;
     const step = inner / lanes;
     // Planes of lines side by side: along W the rows of a (w, h) plane, else all columns of a volume or plane.
-    const [across, apart] = axis === 0 ? [along(x!.shape, 1).n, n] : [step, 1];
+    const [across, apart] = axis === 0 ? [along(x.shape, 1).n, n] : [step, 1];
     const [plane, runs] = [across * n, Math.ceil(n / run)];
     const [width, height] = sideways ? [runs, across] : [across, runs];
-    const { constants, groups } = perVoxel(width, height, numel(x!.shape) / lanes / plane, processor);
+    const { constants, groups } = perVoxel(width, height, numel(x.shape) / lanes / plane, processor);
     return [
       {
         kernel: gaussianKernel,
         groups,
-        bindings: { x: x!, y: y! },
+        bindings: { x, y },
         params: { weights, n, step, runs, across, apart, plane },
         constants: {
           ...constants,
@@ -171,20 +171,20 @@ interface WindowAttrs {
 const windowSumOp: Op<WindowAttrs> = {
   name: 'windowSum',
   shape([x], { window }) {
-    volume('windowSum', 'x', x!);
+    volume('windowSum', 'x', x);
     checkWindow('windowSum', window);
-    return [x!];
+    return [x];
   },
   launch({ inputs: [x], outputs: [y], attrs: { axis, window } }) {
-    const { n, inner } = along(x!.shape, axis);
-    const count = numel(x!.shape) / n;
+    const { n, inner } = along(x.shape, axis);
+    const count = numel(x.shape) / n;
     const { constants, groups, runs } = lines(count, n);
     return [
       {
         kernel: windowSumKernel,
         constants: { ...constants, RUN },
         groups,
-        bindings: { x: x!, y: y! },
+        bindings: { x, y },
         params: { lines: count, n, inner, runs, radius: (window - 1) / 2 },
       },
     ];

@@ -14,19 +14,19 @@ interface SymmetricAttrs {
 const symmetricJacobianOp: Op<SymmetricAttrs> = {
   name: 'symmetricJacobian',
   shape([u, value], { step }) {
-    if (!sameShape(u!, value!))
-      throw new Error(`symmetricJacobian: a square Jacobian needs one shape, got u ${show(u!)} and value ${show(value!)}`);
+    if (!sameShape(u, value))
+      throw new Error(`symmetricJacobian: a square Jacobian needs one shape, got u ${show(u)} and value ${show(value)}`);
     if (!(step > 0)) throw new Error(`symmetricJacobian: step must be above 0, got ${step}`);
-    return [value!];
+    return [value];
   },
-  launch: ({ inputs: [, value], outputs: [y] }) => [copy(value!, y!, numel(y!.shape), 1, { from: 0, of: 1 }, { to: 0, of: 1 }, 1)],
+  launch: ({ inputs: [, value], outputs: [y] }) => [copy(value, y, numel(y.shape), 1, { from: 0, of: 1 }, { to: 0, of: 1 }, 1)],
   vjp({ inputs: [u, , ...others], outputs: [y], cotangents: [v], wanted: [wanted, , ...wantedOthers], attrs: { f, step } }) {
     const other = others.find((_, i) => wantedOthers[i]);
     if (other) throw new Error(`symmetricJacobian: the value also depends on ${other.label}, for which it has no gradient`);
     if (!wanted) return [];
     const rms = sqrt(scale(dot(v!, v!), 1 / numel(v!.shape), SMALLEST ** 2));
-    const moved = add(u!, mul(v!, scale(reciprocal(rms), step)));
-    return [mul(sub(f(moved), y!), scale(rms, 1 / step))];
+    const moved = add(u, mul(v!, scale(reciprocal(rms), step)));
+    return [mul(sub(f(moved), y), scale(rms, 1 / step))];
   },
 };
 
@@ -54,5 +54,5 @@ function othersThan(u: Tensor, value: Tensor): Tensor[] {
  * Wanted gradients for anything but u are refused.
  */
 export function symmetricJacobian(f: (u: Tensor) => Tensor, u: Tensor, value: Tensor, step = 0.02): Tensor {
-  return u.graph.apply(symmetricJacobianOp, [u, value, ...othersThan(u, value)], { f, step })[0]!;
+  return u.graph.apply(symmetricJacobianOp, [u, value, ...othersThan(u, value)], { f, step })[0];
 }

@@ -10,19 +10,19 @@ const intensityTransformOp: Op<object> = {
   name: 'intensityTransform',
   constant: true,
   shape([x, t, noise]) {
-    if (!sameShape(t!, [4])) throw new Error(`intensityTransform: t holds γ, gain, offset and σ, of shape [4]; got ${show(t!)}`);
-    if (noise && !sameShape(x!, noise)) throw new Error(`intensityTransform: x ${show(x!)} and noise ${show(noise)} differ in shape`);
-    return [x!];
+    if (!sameShape(t, [4])) throw new Error(`intensityTransform: t holds γ, gain, offset and σ, of shape [4]; got ${show(t)}`);
+    if (noise && !sameShape(x, noise)) throw new Error(`intensityTransform: x ${show(x)} and noise ${show(noise)} differ in shape`);
+    return [x];
   },
   launch({ inputs: [x, t, noise], outputs: [y] }) {
-    const count = numel(x!.shape);
+    const count = numel(x.shape);
     const { constants, groups } = flat(count);
     return [
       {
         kernel: intensityTransformKernel,
         constants: { ...constants, NOISY: !!noise },
         groups,
-        bindings: { x: x!, t: t!, noise: noise ?? x!, y: y! },
+        bindings: { x, t, noise: noise ?? x, y },
         params: { count },
       },
     ];

@@ -20,7 +20,7 @@ const inverseOp: Op<InverseAttrs> = {
     for (const u of components) {
       checkWarp('inverse', u, [1, 3, ...size], matrix);
       volume('inverse', 'a component of u', u, 1);
-      if (!sameShape(u, components[0]!)) throw new Error(`inverse: components ${components.map(show).join(', ')} differ in shape`);
+      if (!sameShape(u, components[0])) throw new Error(`inverse: components ${components.map(show).join(', ')} differ in shape`);
     }
     return Array(2).fill([1, 3, ...size]);
   },
@@ -34,14 +34,14 @@ const inverseOp: Op<InverseAttrs> = {
       iterations,
     },
   }) {
-    const { channels: _, ...params } = warpParams(u_w!.shape, v!.shape, matrix);
+    const { channels: _, ...params } = warpParams(u_w.shape, v.shape, matrix);
     const { constants, groups } = flatPlanes(w * h, d);
     return [
       {
         kernel: inverseKernel,
         constants,
         groups,
-        bindings: { u_w: u_w!, u_h: u_h!, u_d: u_d!, v: v!, r: r! },
+        bindings: { u_w, u_h, u_d, v, r },
         params: { ...params, tolerance, iterations },
       },
     ];
@@ -61,5 +61,5 @@ export function inverse(
   { tolerance, iterations }: { tolerance: number; iterations: number },
 ): { v: Tensor; residual: Tensor } {
   const [v, residual] = u[0].graph.apply(inverseOp, u, { size, matrix, tolerance, iterations });
-  return { v: v!, residual: residual! };
+  return { v, residual };
 }

@@ -22,7 +22,7 @@ const oneHotOp: Op<{ values: readonly number[] }> = {
   name: 'oneHot',
   constant: true,
   shape([labels], { values }) {
-    const { n, d, h, w } = volume('oneHot', 'labels', labels!, 1);
+    const { n, d, h, w } = volume('oneHot', 'labels', labels, 1);
     if (!values.length || values.length > MOST_LABELS || new Set(values).size < values.length)
       throw new Error(`oneHot: needs 1 to ${MOST_LABELS} labels, each once, got ${values.length}: [${values}]`);
     if (!values.every((v) => Number.isInteger(v) && Math.abs(v) <= LARGEST_LABEL))
@@ -30,7 +30,7 @@ const oneHotOp: Op<{ values: readonly number[] }> = {
     return [[n, values.length, d, h, w]];
   },
   launch({ inputs: [labels], outputs: [y], attrs: { values } }) {
-    const { n, voxels } = volume('oneHot', 'labels', labels!.shape);
+    const { n, voxels } = volume('oneHot', 'labels', labels.shape);
     const { constants, groups } = flat(voxels, n);
     const list = `array<f32, ${values.length}>(${values.map((v) => v.toFixed(1)).join(', ')})`;
     return [
@@ -38,7 +38,7 @@ const oneHotOp: Op<{ values: readonly number[] }> = {
         kernel: oneHotKernel,
         constants: { ...constants, K: values.length, VALUES: list },
         groups,
-        bindings: { labels: labels!, y: y! },
+        bindings: { labels, y },
         params: { spatial: voxels },
       },
     ];
@@ -54,13 +54,13 @@ export const oneHot = (labels: Tensor, values: readonly number[]): Tensor => tra
 const softDiceOp: Op<{ epsilon: number }> = {
   name: 'softDice',
   shape([a, b], { epsilon }) {
-    const { n, c } = volume('softDice', 'a', a!);
-    if (!sameShape(a!, b!)) throw new Error(`softDice: a ${show(a!)} and b ${show(b!)} differ in shape`);
+    const { n, c } = volume('softDice', 'a', a);
+    if (!sameShape(a, b)) throw new Error(`softDice: a ${show(a)} and b ${show(b)} differ in shape`);
     if (!(epsilon > 0)) throw new Error(`softDice: epsilon must be above 0, got ${epsilon}`);
     return [[1], [n, c, 2]];
   },
   launch({ inputs: [a, b], outputs: [y, slopes], attrs: { epsilon }, workspace }): Dispatch[] {
-    const { n, c, voxels } = volume('softDice', 'a', a!.shape);
+    const { n, c, voxels } = volume('softDice', 'a', a.shape);
     const rows = n * c;
     // Invocations that share a row, in workgroups; each takes some hundred voxels.
     const groups = Math.min(64, Math.ceil(voxels / (256 * WG)));
@@ -70,7 +70,7 @@ const softDiceOp: Op<{ epsilon: number }> = {
         kernel: sumsKernel,
         constants: { WG },
         groups: [groups, rows, 1],
-        bindings: { a: a!, b: b!, partials },
+        bindings: { a, b, partials },
         params: { spatial: voxels },
       },
       sumRows(partials, sums, groups * WG, 3 * rows),
@@ -78,7 +78,7 @@ const softDiceOp: Op<{ epsilon: number }> = {
         kernel: softDiceKernel,
         constants: { WG },
         groups: [1, 1, 1],
-        bindings: { sums, y: y!, slopes: slopes! },
+        bindings: { sums, y, slopes },
         params: { rows, epsilon },
       },
     ];
@@ -86,22 +86,22 @@ const softDiceOp: Op<{ epsilon: number }> = {
   vjp({ inputs: [a, b], outputs: [, slopes], cotangents: [dy], wanted }) {
     if (!dy) return [];
     return [
-      wanted[0] ? trace(softDiceDxOp, [slopes!, a!, b!, dy], {}) : undefined,
-      wanted[1] ? trace(softDiceDxOp, [slopes!, b!, a!, dy], {}) : undefined,
+      wanted[0] ? trace(softDiceDxOp, [slopes, a, b, dy], {}) : undefined,
+      wanted[1] ? trace(softDiceDxOp, [slopes, b, a, dy], {}) : undefined,
     ];
   },
 };
 
 const softDiceDxOp: Op<object> = {
   name: 'softDiceDx',
-  shape: ([, x]) => [x!],
+  shape: ([, x]) => [x],
   launch({ inputs: [slopes, x, other, dy], outputs: [dx] }) {
-    const { n, c, voxels } = volume('softDice', 'x', x!.shape);
+    const { n, c, voxels } = volume('softDice', 'x', x.shape);
     return [
       {
         kernel: softDiceDxKernel,
         ...flat(voxels, n * c),
-        bindings: { slopes: slopes!, x: x!, other: other!, dy: dy!, dx: dx! },
+        bindings: { slopes, x, other, dy, dx },
         params: { spatial: voxels },
       },
     ];
@@ -112,4 +112,4 @@ const softDiceDxOp: Op<object> = {
  * 1 − mean soft Dice of a and b [N, C, D, H, W] with values 0…1, shape [1]: the mean over the channels (n, c) present in a, those with
  * Σa² > ε, of 1 − 2·Σab/(Σa² + Σb² + ε); 0 where a has none. Milletari et al., V-Net, 3DV 2016. VJP for both.
  */
-export const softDice = (a: Tensor, b: Tensor, epsilon = 1e-5): Tensor => a.graph.apply(softDiceOp, [a, b], { epsilon })[0]!;
+export const softDice = (a: Tensor, b: Tensor, epsilon = 1e-5): Tensor => a.graph.apply(softDiceOp, [a, b], { epsilon })[0];

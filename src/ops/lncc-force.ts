@@ -16,38 +16,38 @@ const forceTermsKernel = kernel('lncc_force_terms', forceTermsSource);
 const lnccForceOp: Op<LnccAttrs> = {
   name: 'lnccForce',
   shape([a, b, , gradient, weight], { epsilon }) {
-    checkPair('lnccForce', a!, b!);
+    checkPair('lnccForce', a, b);
     if (!(epsilon > 0)) throw new Error(`lnccForce: epsilon must be above 0, got ${epsilon}`);
-    const { n, d, h, w } = volume('lnccForce', 'image', a!);
-    if (!sameShape(gradient!, [n, 3, d, h, w]))
-      throw new Error(`lnccForce: the gradient of ${show(b!)} must be [N, 3, D, H, W], got ${show(gradient!)}`);
-    if (weight) checkPair('lnccForce', a!, weight);
-    return [gradient!, [1]];
+    const { n, d, h, w } = volume('lnccForce', 'image', a);
+    if (!sameShape(gradient, [n, 3, d, h, w]))
+      throw new Error(`lnccForce: the gradient of ${show(b)} must be [N, 3, D, H, W], got ${show(gradient)}`);
+    if (weight) checkPair('lnccForce', a, weight);
+    return [gradient, [1]];
   },
   launch(node): Dispatch[] {
     const {
       inputs: [a, b, moments, gradient, weight],
       outputs: [force, y],
     } = node;
-    const { passes, partials } = forcePasses(node, { a: a!, b: b!, statistics: moments! }, gradient!, force!, weight);
-    return [...passes, ...reduceTo(node, 'SUM', partials, partials, y!, 1 / numel(a!.shape))];
+    const { passes, partials } = forcePasses(node, { a, b, statistics: moments }, gradient, force, weight);
+    return [...passes, ...reduceTo(node, 'SUM', partials, partials, y, 1 / numel(a.shape))];
   },
   vjp({ inputs: [a, b, moments, gradient, weight], cotangents: [dforce, dy], wanted, attrs }) {
     if (wanted[0] || wanted[2]) throw new Error('lnccForce: the fixed image has no gradient');
     if (dy && weight) throw new Error('lnccForce: the similarity has no gradient where a mask weighs it');
-    const { graph } = b!;
-    let db = dy && wanted[1] ? lnccGradient(a!, b!, moments!, dy, attrs) : undefined;
+    const { graph } = b;
+    let db = dy && wanted[1] ? lnccGradient(a, b, moments, dy, attrs) : undefined;
     let dgradient: Tensor | undefined;
     let dweight: Tensor | undefined;
     if (dforce && (wanted[1] || wanted[3])) {
       const weighted = weight ? mul(weight, dforce) : dforce;
-      const [ofB, ofGradient] = graph.apply(lnccForceGradientOp, [a!, b!, moments!, gradient!, weighted], attrs);
-      db = db ? add(db, ofB!) : ofB;
+      const [ofB, ofGradient] = graph.apply(lnccForceGradientOp, [a, b, moments, gradient, weighted], attrs);
+      db = db ? add(db, ofB) : ofB;
       dgradient = ofGradient;
     }
     if (dforce && wanted[4]) {
-      const [unweighted] = graph.apply(lnccForceOp, [a!, b!, moments!, gradient!], attrs);
-      dweight = sumChannels(mul(dforce, unweighted!));
+      const [unweighted] = graph.apply(lnccForceOp, [a, b, moments, gradient], attrs);
+      dweight = sumChannels(mul(dforce, unweighted));
     }
     return [undefined, db, undefined, dgradient, dweight];
   },
@@ -56,7 +56,7 @@ const lnccForceOp: Op<LnccAttrs> = {
 /** Gradients of the unweighted force for b and for the image gradient, of which it is linear: dgradient = g·dforce. */
 const lnccForceGradientOp: Op<LnccAttrs> = {
   name: 'lnccForceGradient',
-  shape: ([, b, , gradient]) => [b!, gradient!],
+  shape: ([, b, , gradient]) => [b, gradient],
   launch(node): Dispatch[] {
     const {
       inputs: [a, b, moments, gradient, dforce],
@@ -64,9 +64,9 @@ const lnccForceGradientOp: Op<LnccAttrs> = {
       attrs: { window, epsilon },
       processor,
     } = node;
-    const images = { a: a!, b: b!, statistics: moments! };
-    const { t, passes } = forcePasses(node, images, dforce!, dgradient!);
-    const { params, constants, groups } = wholeColumns(processor, a!.shape, window);
+    const images = { a, b, statistics: moments };
+    const { t, passes } = forcePasses(node, images, dforce, dgradient);
+    const { params, constants, groups } = wholeColumns(processor, a.shape, window);
     return [
       ...passes,
       {
@@ -74,10 +74,10 @@ const lnccForceGradientOp: Op<LnccAttrs> = {
         constants,
         groups,
         params: { ...params, epsilon },
-        bindings: { t, ...images, gradient: gradient!, dforce: dforce!, db: db! },
+        bindings: { t, ...images, gradient, dforce, db },
       },
-      ...termSums(processor, t, a!.shape, window),
-      gatherTerms(processor, t, window, { a: a!, b: b!, dy: a!, db: db! }, true),
+      ...termSums(processor, t, a.shape, window),
+      gatherTerms(processor, t, window, { a, b, dy: a, db }, true),
     ];
   },
 };
@@ -124,5 +124,5 @@ export function lnccForce(
 ): { force: Tensor; similarity: Tensor } {
   const inputs = [a.image, b, a.moments, gradient, ...(weight ? [weight] : [])];
   const [force, similarity] = b.graph.apply(lnccForceOp, inputs, { window: a.window, epsilon });
-  return { force: force!, similarity: weight ? div(similarity!, scale(mean(weight), 1, 1e-12)) : similarity! };
+  return { force, similarity: weight ? div(similarity, scale(mean(weight), 1, 1e-12)) : similarity };
 }

@@ -13,12 +13,12 @@ const gaussianFieldOp: Op<{ shape: Shape }> = {
   name: 'gaussianField',
   constant: true,
   shape([seed], { shape }) {
-    if (numel(seed!) !== 1) throw new Error(`gaussianField: seed must be [1], got ${show(seed!)}`);
+    if (numel(seed) !== 1) throw new Error(`gaussianField: seed must be [1], got ${show(seed)}`);
     return [shape];
   },
   launch({ inputs: [seed], outputs: [y] }) {
-    const count = numel(y!.shape);
-    return [{ kernel: gaussianFieldKernel, ...flat(count), bindings: { seed: seed!, y: y! }, params: { count } }];
+    const count = numel(y.shape);
+    return [{ kernel: gaussianFieldKernel, ...flat(count), bindings: { seed, y }, params: { count } }];
   },
 };
 

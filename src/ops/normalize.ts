@@ -25,49 +25,49 @@ const sharesOf = (voxels: number): number => Math.min(64, Math.ceil(voxels / WG)
 const instanceNormOp: Op<{ epsilon: number }> = {
   name: 'instanceNorm',
   shape([x, ...affine], { epsilon }) {
-    const { n, c, voxels } = volume('instanceNorm', 'x', x!);
-    if (voxels === 1) throw new Error(`instanceNorm: one voxel has no variance, got x ${show(x!)}`);
+    const { n, c, voxels } = volume('instanceNorm', 'x', x);
+    if (voxels === 1) throw new Error(`instanceNorm: one voxel has no variance, got x ${show(x)}`);
     if (!(epsilon > 0)) throw new Error(`instanceNorm: epsilon must be above 0, got ${epsilon}`);
     const other = affine.find((s) => s.length !== 1 || s[0] !== c);
-    if (other) throw new Error(`instanceNorm: gamma and beta must be [${c}] for x ${show(x!)}, got ${show(other)}`);
-    return [x!, [n, c, 2]];
+    if (other) throw new Error(`instanceNorm: gamma and beta must be [${c}] for x ${show(x)}, got ${show(other)}`);
+    return [x, [n, c, 2]];
   },
   launch({ inputs: [x, gamma, beta], outputs: [y, statistics], attrs: { epsilon }, workspace }): Dispatch[] {
-    const { n, c, voxels } = volume('instanceNorm', 'x', x!.shape);
+    const { n, c, voxels } = volume('instanceNorm', 'x', x.shape);
     const shares = sharesOf(voxels);
     const partials = workspace('partials', [n * c, shares, 3]);
     const { constants, groups } = flat(voxels, n * c);
     return [
-      { kernel: momentsKernel, constants: { WG }, groups: [shares, n * c, 1], bindings: { x: x!, partials }, params: { spatial: voxels } },
+      { kernel: momentsKernel, constants: { WG }, groups: [shares, n * c, 1], bindings: { x, partials }, params: { spatial: voxels } },
       {
         kernel: statisticsKernel,
         constants: { WG },
         groups: [n * c, 1, 1],
-        bindings: { partials, statistics: statistics! },
+        bindings: { partials, statistics },
         params: { partials: shares, epsilon },
       },
       {
         kernel: normKernel,
         constants: { ...constants, AFFINE: !!gamma },
         groups,
-        bindings: { x: x!, statistics: statistics!, gamma: gamma ?? x!, beta: beta ?? x!, y: y! },
+        bindings: { x, statistics, gamma: gamma ?? x, beta: beta ?? x, y },
         params: { spatial: voxels, channels: c },
       },
     ];
   },
   vjp({ inputs: [x, gamma], outputs: [, statistics], cotangents: [dy] }) {
-    const [sums, products] = x!.graph.apply(sumsOp, [x!, statistics!, dy!], {});
-    const dx = trace(dxOp, [x!, statistics!, dy!, sums!, products!, ...(gamma ? [gamma] : [])], {});
-    return gamma ? [dx, trace(sumItemsOp, [products!], {}), trace(sumItemsOp, [sums!], {})] : [dx];
+    const [sums, products] = x.graph.apply(sumsOp, [x, statistics, dy!], {});
+    const dx = trace(dxOp, [x, statistics, dy!, sums, products, ...(gamma ? [gamma] : [])], {});
+    return gamma ? [dx, trace(sumItemsOp, [products], {}), trace(sumItemsOp, [sums], {})] : [dx];
   },
 };
 
 /** Σdy and Σ(dy·x̂) over the voxels, both [N, C]. */
 const sumsOp: Op<object> = {
   name: 'instanceNormSums',
-  shape: ([x]) => [x!.slice(0, 2), x!.slice(0, 2)],
+  shape: ([x]) => [x.slice(0, 2), x.slice(0, 2)],
   launch({ inputs: [x, statistics, dy], outputs: [sums, products], workspace }): Dispatch[] {
-    const { n, c, voxels } = volume('instanceNorm', 'x', x!.shape);
+    const { n, c, voxels } = volume('instanceNorm', 'x', x.shape);
     const shares = sharesOf(voxels);
     const partial = { sums: workspace('sums', [shares, n * c]), products: workspace('products', [shares, n * c]) };
     return [
@@ -76,19 +76,19 @@ const sumsOp: Op<object> = {
         constants: { WG },
         groups: [shares, n * c, 1],
         params: { spatial: voxels },
-        bindings: { x: x!, statistics: statistics!, dy: dy!, ...partial },
+        bindings: { x, statistics, dy, ...partial },
       },
-      sumRows(partial.sums, sums!, shares, n * c),
-      sumRows(partial.products, products!, shares, n * c),
+      sumRows(partial.sums, sums, shares, n * c),
+      sumRows(partial.products, products, shares, n * c),
     ];
   },
 };
 
 const dxOp: Op<object> = {
   name: 'instanceNormDx',
-  shape: ([x]) => [x!],
+  shape: ([x]) => [x],
   launch({ inputs: [x, statistics, dy, sums, products, gamma], outputs: [dx] }) {
-    const { n, c, voxels } = volume('instanceNorm', 'x', x!.shape);
+    const { n, c, voxels } = volume('instanceNorm', 'x', x.shape);
     const { constants, groups } = flat(voxels, n * c);
     return [
       {
@@ -96,7 +96,7 @@ const dxOp: Op<object> = {
         constants: { ...constants, AFFINE: !!gamma },
         groups,
         params: { spatial: voxels, channels: c },
-        bindings: { x: x!, statistics: statistics!, dy: dy!, sums: sums!, products: products!, gamma: gamma ?? x!, dx: dx! },
+        bindings: { x, statistics, dy, sums, products, gamma: gamma ?? x, dx },
       },
     ];
   },
@@ -105,8 +105,8 @@ const dxOp: Op<object> = {
 /** [N, C] → [C] */
 const sumItemsOp: Op<object> = {
   name: 'sumItems',
-  shape: ([x]) => [[x![1]!]],
-  launch: ({ inputs: [x], outputs: [y] }) => [sumRows(x!, y!, x!.shape[0]!, x!.shape[1]!)],
+  shape: ([x]) => [[x[1]]],
+  launch: ({ inputs: [x], outputs: [y] }) => [sumRows(x, y, x.shape[0], x.shape[1])],
 };
 
 /**
@@ -121,37 +121,37 @@ export function instanceNorm(x: Tensor, gamma?: Tensor, beta?: Tensor, epsilon =
 const weightNormOp: Op<object> = {
   name: 'weightNorm',
   shape([v, g]) {
-    const channels = v![0];
-    if (numel(g!) !== channels)
-      throw new Error(`weightNorm: g needs one value for each of the ${channels} output channels of v ${show(v!)}, got ${show(g!)}`);
-    return [v!];
+    const channels = v[0];
+    if (numel(g) !== channels)
+      throw new Error(`weightNorm: g needs one value for each of the ${channels} output channels of v ${show(v)}, got ${show(g)}`);
+    return [v];
   },
   launch({ inputs: [v, g], outputs: [w] }) {
-    const [channels, ...rest] = v!.shape;
+    const [channels, ...rest] = v.shape;
     return [
       {
         kernel: weightNormKernel,
         constants: { WG },
-        groups: [channels!, 1, 1],
-        bindings: { v: v!, g: g!, w: w! },
+        groups: [channels, 1, 1],
+        bindings: { v, g, w },
         params: { size: numel(rest) },
       },
     ];
   },
-  vjp: ({ inputs: [v, g], cotangents: [dw] }) => v!.graph.apply(weightNormDvOp, [v!, g!, dw!], {}),
+  vjp: ({ inputs: [v, g], cotangents: [dw] }) => v.graph.apply(weightNormDvOp, [v, g, dw!], {}),
 };
 
 const weightNormDvOp: Op<object> = {
   name: 'weightNormDv',
-  shape: ([v, g]) => [v!, g!],
+  shape: ([v, g]) => [v, g],
   launch({ inputs: [v, g, dw], outputs: [dv, dg] }) {
-    const [channels, ...rest] = v!.shape;
+    const [channels, ...rest] = v.shape;
     return [
       {
         kernel: weightNormDvKernel,
         constants: { WG },
-        groups: [channels!, 1, 1],
-        bindings: { v: v!, g: g!, dw: dw!, dv: dv!, dg: dg! },
+        groups: [channels, 1, 1],
+        bindings: { v, g, dw, dv, dg },
         params: { size: numel(rest) },
       },
     ];

@@ -48,7 +48,7 @@ interface AdamAttrs {
 const adamOp: Op<AdamAttrs> = {
   name: 'adam',
   shape([g, ...rest], { scheduled, clipped }, [p]) {
-    if (!sameShape(g!, p!)) throw new Error(`adam: the gradient is ${show(g!)}, the parameter ${show(p!)}`);
+    if (!sameShape(g, p)) throw new Error(`adam: the gradient is ${show(g)}, the parameter ${show(p)}`);
     const [rate, clip] = [scheduled && rest[0], clipped && rest.at(-1)];
     if (rate && !sameShape(rate, [1])) throw new Error(`adam: the rate is a number or a tensor [1], got ${show(rate)}`);
     if (clip && !sameShape(clip, [2])) throw new Error(`adam: clip is what gradientClip returns, [2], got ${show(clip)}`);
@@ -59,21 +59,21 @@ const adamOp: Op<AdamAttrs> = {
     updates: [p, m, v, t],
     attrs: { scheduled, clipped, beta1, beta2, rate, epsilon, weightDecay },
   }): Dispatch[] {
-    const { constants, groups, count } = flatItems(numel(g!.shape));
-    const [rates, clip] = [scheduled ? rest[0]! : g!, clipped ? rest.at(-1)! : g!];
+    const { constants, groups, count } = flatItems(numel(g.shape));
+    const [rates, clip] = [scheduled ? rest[0] : g, clipped ? rest.at(-1)! : g];
     return [
       {
         kernel: adamAdvanceKernel,
         constants: { CLIPPED: clipped },
         groups: [1, 1, 1],
-        bindings: { clip, t: t! },
+        bindings: { clip, t },
         params: { beta1, beta2 },
       },
       {
         kernel: adamKernel,
         constants: { ...constants, SCHEDULED: scheduled, CLIPPED: clipped },
         groups,
-        bindings: { g: g!, t: t!, rates, clip, p: p!, m: m!, v: v! },
+        bindings: { g, t, rates, clip, p, m, v },
         params: { count, rate, beta1, beta2, epsilon, decay: weightDecay },
       },
     ];
@@ -114,12 +114,12 @@ const gradientClipOp: Op<{ maxNorm: number }> = {
     const squares = workspace('squares', [total]);
     let at = 0;
     return [
-      ...inputs.map((g, i) => reducePart(processor, 'DOT', g, g, squares, (at += counts[i]!) - counts[i]!)),
+      ...inputs.map((g, i) => reducePart(processor, 'DOT', g, g, squares, (at += counts[i]) - counts[i])),
       {
         kernel: clipScaleKernel,
         constants: { WG },
         groups: [1, 1, 1],
-        bindings: { squares, clip: clip! },
+        bindings: { squares, clip },
         params: { count: total, max_norm: maxNorm },
       },
     ];
@@ -135,17 +135,17 @@ export const gradientClip = (gradients: readonly Tensor[], maxNorm: number): Ten
 const emaOp: Op<{ decay: number }> = {
   name: 'ema',
   shape([x], { decay }, [average]) {
-    if (!sameShape(x!, average!)) throw new Error(`ema: the average is ${show(average!)}, the value ${show(x!)}`);
+    if (!sameShape(x, average)) throw new Error(`ema: the average is ${show(average)}, the value ${show(x)}`);
     if (!(decay >= 0 && decay < 1)) throw new Error(`ema: decay must be in 0…1, below 1, got ${decay}`);
     return [];
   },
   launch({ inputs: [x], updates: [average], attrs: { decay } }) {
-    const { count, ...over } = flatItems(numel(x!.shape));
+    const { count, ...over } = flatItems(numel(x.shape));
     return [
       {
         kernel: emaKernel,
         ...over,
-        bindings: { x: x!, average: average! },
+        bindings: { x, average },
         params: { count, decay },
       },
     ];

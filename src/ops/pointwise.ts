@@ -34,24 +34,24 @@ const unaryOp: Op<UnaryAttrs> = {
   name: 'unary',
   dtype: oneDtype,
   recompute: true,
-  shape: ([x]) => [x!],
-  launch: ({ inputs: [x], outputs: [y], attrs: { f, factor, offset } }) => [unaryLaunch(x!, y!, f, factor, offset)],
+  shape: ([x]) => [x],
+  launch: ({ inputs: [x], outputs: [y], attrs: { f, factor, offset } }) => [unaryLaunch(x, y, f, factor, offset)],
   vjp({ inputs: [x], outputs: [y], cotangents: [dy], attrs: { f, factor } }) {
     switch (f) {
       case 'scale':
         return [scale(dy!, factor)];
       case 'square':
-        return [mul(dy!, scale(x!, 2))];
+        return [mul(dy!, scale(x, 2))];
       case 'sqrt':
-        return [div(dy!, scale(y!, 2))];
+        return [div(dy!, scale(y, 2))];
       case 'exp':
-        return [mul(dy!, y!)];
+        return [mul(dy!, y)];
       case 'log':
-        return [div(dy!, x!)];
+        return [div(dy!, x)];
       case 'abs':
-        return [mul(dy!, unary(x!, 'sign'))];
+        return [mul(dy!, unary(x, 'sign'))];
       case 'reciprocal':
-        return [mul(dy!, scale(square(y!), -1))];
+        return [mul(dy!, scale(square(y), -1))];
       case 'sign':
         return [undefined];
       case 'window':
@@ -90,8 +90,8 @@ const detachOp: Op<object> = {
   name: 'detach',
   dtype: oneDtype,
   constant: true,
-  shape: ([x]) => [x!],
-  launch: ({ inputs: [x], outputs: [y] }) => [unaryLaunch(x!, y!, 'scale', 1, 0)],
+  shape: ([x]) => [x],
+  launch: ({ inputs: [x], outputs: [y] }) => [unaryLaunch(x, y, 'scale', 1, 0)],
 };
 
 /** x, counted as a constant: gradients stop here. */
@@ -117,17 +117,17 @@ const binaryOp: Op<BinaryAttrs> = {
   name: 'binary',
   dtype: oneDtype,
   shape([a, b], { f }) {
-    const result = broadcast(b!, a!) ? a! : b!;
-    if (!broadcast(a!, result) || !broadcast(b!, result)) {
-      throw new Error(`${f}: shapes ${show(a!)} and ${show(b!)} do not fit; they must be equal, or one is [1] or [N, 1, D, H, W]`);
+    const result = broadcast(b, a) ? a : b;
+    if (!broadcast(a, result) || !broadcast(b, result)) {
+      throw new Error(`${f}: shapes ${show(a)} and ${show(b)} do not fit; they must be equal, or one is [1] or [N, 1, D, H, W]`);
     }
     return [result];
   },
   launch({ inputs: [x, y], outputs: [out], attrs: { f, a, b } }) {
-    const kinds = [broadcast(x!.shape, out!.shape)!, broadcast(y!.shape, out!.shape)!];
+    const kinds = [broadcast(x.shape, out.shape)!, broadcast(y.shape, out.shape)!];
     const split = kinds.includes('CHANNEL');
-    const z = split ? out!.shape[0]! * out!.shape[1]! : 1;
-    const { constants, groups, count } = flatItems(numel(out!.shape) / z, z, kinds.includes('SCALAR') ? 1 : undefined);
+    const z = split ? out.shape[0] * out.shape[1] : 1;
+    const { constants, groups, count } = flatItems(numel(out.shape) / z, z, kinds.includes('SCALAR') ? 1 : undefined);
     return [
       {
         kernel: binaryKernel,
@@ -135,12 +135,12 @@ const binaryOp: Op<BinaryAttrs> = {
         constants: {
           ...constants,
           OP: f.toUpperCase(),
-          KIND_A: kinds[0]!,
-          KIND_B: kinds[1]!,
+          KIND_A: kinds[0],
+          KIND_B: kinds[1],
           IN_PLACE: 0,
         },
-        bindings: { a: x!, b: y!, y: out! },
-        params: { spatial: count, channels: split ? out!.shape[1]! : 1, alpha: a, beta: b },
+        bindings: { a: x, b: y, y: out },
+        params: { spatial: count, channels: split ? out.shape[1] : 1, alpha: a, beta: b },
         inPlace: {
           result: 'y',
           of: [
@@ -154,12 +154,12 @@ const binaryOp: Op<BinaryAttrs> = {
   vjp({ inputs: [x, y], outputs: [out], cotangents: [dy], wanted, attrs: { f, a, b } }) {
     const to = (operand: Tensor, g: () => Tensor, want: boolean) => {
       if (!want) return undefined;
-      const kind = broadcast(operand.shape, out!.shape);
+      const kind = broadcast(operand.shape, out.shape);
       return kind === 'FULL' ? g() : kind === 'CHANNEL' ? sumChannels(g()) : sum(g());
     };
-    const dx = () => (f === 'axpby' ? scale(dy!, a) : f === 'mul' ? mul(dy!, y!) : div(dy!, y!));
-    const dyy = () => (f === 'axpby' ? scale(dy!, b) : f === 'mul' ? mul(dy!, x!) : neg(mul(dy!, div(out!, y!))));
-    return [to(x!, dx, wanted[0]!), to(y!, dyy, wanted[1]!)];
+    const dx = () => (f === 'axpby' ? scale(dy!, a) : f === 'mul' ? mul(dy!, y) : div(dy!, y));
+    const dyy = () => (f === 'axpby' ? scale(dy!, b) : f === 'mul' ? mul(dy!, x) : neg(mul(dy!, div(out, y))));
+    return [to(x, dx, wanted[0]), to(y, dyy, wanted[1])];
   },
 };
 
@@ -173,11 +173,11 @@ export const div = (x: Tensor, y: Tensor): Tensor => trace(binaryOp, [x, y], { f
 const dotOp: Op<object> = {
   name: 'dot',
   shape([x, y]) {
-    if (!sameShape(x!, y!)) throw new Error(`dot: shapes ${show(x!)} and ${show(y!)} differ`);
+    if (!sameShape(x, y)) throw new Error(`dot: shapes ${show(x)} and ${show(y)} differ`);
     return [[1]];
   },
-  launch: (node) => reduceTo(node, 'DOT', node.inputs[0]!, node.inputs[1]!, node.outputs[0]!),
-  vjp: ({ inputs: [x, y], cotangents: [dy], wanted }) => [wanted[0] ? mul(y!, dy!) : undefined, wanted[1] ? mul(x!, dy!) : undefined],
+  launch: (node) => reduceTo(node, 'DOT', node.inputs[0], node.inputs[1], node.outputs[0]),
+  vjp: ({ inputs: [x, y], cotangents: [dy], wanted }) => [wanted[0] ? mul(y, dy!) : undefined, wanted[1] ? mul(x, dy!) : undefined],
 };
 
 /** Σ x·y, shape [1]. */
@@ -186,20 +186,20 @@ export const dot = (x: Tensor, y: Tensor): Tensor => trace(dotOp, [x, y], {});
 const fillOp: Op<{ shape: Shape; value: number }> = {
   name: 'fill',
   shape: (_, { shape }) => [shape],
-  launch: ({ outputs: [y], attrs: { value } }) => [fillWith(y!, value)],
+  launch: ({ outputs: [y], attrs: { value } }) => [fillWith(y, value)],
 };
 
 /** A tensor of one value everywhere. */
-export const fill = (graph: Graph, shape: Shape, value: number): Tensor => graph.apply(fillOp, [], { shape, value })[0]!;
+export const fill = (graph: Graph, shape: Shape, value: number): Tensor => graph.apply(fillOp, [], { shape, value })[0];
 
 const assignOp: Op<object> = {
   name: 'assign',
   shape([x], _, [variable]) {
-    if (!sameShape(x!, variable!)) throw new Error(`assign: the variable is ${show(variable!)}, the value ${show(x!)}`);
+    if (!sameShape(x, variable)) throw new Error(`assign: the variable is ${show(variable)}, the value ${show(x)}`);
     return [];
   },
   launch({ inputs: [x], updates: [variable] }) {
-    return [copy(x!, variable!, numel(x!.shape), 1, { from: 0, of: 1 }, { to: 0, of: 1 }, 1)];
+    return [copy(x, variable, numel(x.shape), 1, { from: 0, of: 1 }, { to: 0, of: 1 }, 1)];
   },
   overwrites: (updates) => updates,
 };
@@ -210,7 +210,7 @@ export const assign = (variable: Tensor, value: Tensor): void => void variable.g
 const resetOp: Op<{ value: number }> = {
   name: 'reset',
   shape: () => [],
-  launch: ({ updates: [variable], attrs: { value } }) => [fillWith(variable!, value)],
+  launch: ({ updates: [variable], attrs: { value } }) => [fillWith(variable, value)],
   overwrites: (updates) => updates,
 };
 
@@ -219,11 +219,11 @@ export const reset = (variable: Tensor, value = 0): void => void variable.graph.
 
 /** Each channel times its factor. */
 export function scaleChannels(x: Tensor, factors: readonly number[]): Tensor {
-  if (factors.every((f) => f === factors[0])) return factors[0] === 1 ? x : scale(x, factors[0]!);
+  if (factors.every((f) => f === factors[0])) return factors[0] === 1 ? x : scale(x, factors[0]);
   return concat(
     ...split(
       x,
       factors.map(() => 1),
-    ).map((channel, c) => scale(channel, factors[c]!)),
+    ).map((channel, c) => scale(channel, factors[c])),
   );
 }

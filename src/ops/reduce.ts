@@ -84,8 +84,8 @@ export const sumRows = (x: Tensor, y: Tensor, rows: number, columns: number): Di
 const sumOp: Op<{ scale: number }> = {
   name: 'sum',
   shape: () => [[1]],
-  launch: (node) => reduceTo(node, 'SUM', node.inputs[0]!, node.inputs[0]!, node.outputs[0]!, node.attrs.scale),
-  vjp: ({ inputs: [x], cotangents: [dy], attrs: { scale } }) => [spread(dy!, x!.shape, scale)],
+  launch: (node) => reduceTo(node, 'SUM', node.inputs[0], node.inputs[0], node.outputs[0], node.attrs.scale),
+  vjp: ({ inputs: [x], cotangents: [dy], attrs: { scale } }) => [spread(dy!, x.shape, scale)],
 };
 
 /** Σ x, shape [1]. */
@@ -96,12 +96,12 @@ export const mean = (x: Tensor): Tensor => trace(sumOp, [x], { scale: 1 / numel(
 const spreadOp: Op<{ shape: Shape; factor: number }> = {
   name: 'spread',
   shape([s], { shape }) {
-    if (!sameShape(s!, [1])) throw new Error(`spread: takes one value, of shape [1], got ${show(s!)}`);
+    if (!sameShape(s, [1])) throw new Error(`spread: takes one value, of shape [1], got ${show(s)}`);
     return [shape];
   },
   launch({ inputs: [s], outputs: [y], attrs: { factor } }) {
-    const count = numel(y!.shape);
-    return [{ kernel: spreadKernel, ...flat(count), bindings: { s: s!, y: y! }, params: { count, factor } }];
+    const count = numel(y.shape);
+    return [{ kernel: spreadKernel, ...flat(count), bindings: { s, y }, params: { count, factor } }];
   },
   vjp: ({ cotangents: [dy], attrs: { factor } }) => [trace(sumOp, [dy!], { scale: factor })],
 };

@@ -31,7 +31,7 @@ function diffusionParams(shape: Shape, weights: readonly [number, number, number
 const diffusionOp: Op<DiffusionAttrs> = {
   name: 'diffusion',
   shape([u]) {
-    volume('diffusion', 'u', u!);
+    volume('diffusion', 'u', u);
     return [[1]];
   },
   launch(node) {
@@ -40,7 +40,7 @@ const diffusionOp: Op<DiffusionAttrs> = {
       outputs: [y],
       attrs: { weights },
     } = node;
-    const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
+    const { n, c, d, h, w } = volume('diffusion', 'u', u.shape);
     const runs = Math.ceil(d / RUN);
     const { constants, groups } = perVoxel(w, h, n * c * runs); // the same on every processor: each leaves a sum in memory
     const partials = node.workspace('partials', [groups[0] * groups[1] * groups[2]]);
@@ -49,26 +49,26 @@ const diffusionOp: Op<DiffusionAttrs> = {
         kernel: diffusionKernel,
         constants: { ...constants, RUN },
         groups,
-        bindings: { u: u!, partials },
-        params: { ...diffusionParams(u!.shape, weights), runs },
+        bindings: { u, partials },
+        params: { ...diffusionParams(u.shape, weights), runs },
       },
-      finish(node.processor, partials, y!),
+      finish(node.processor, partials, y),
     ];
   },
-  vjp: ({ inputs: [u], cotangents: [dy], attrs }) => [trace(diffusionDuOp, [u!, dy!], attrs)],
+  vjp: ({ inputs: [u], cotangents: [dy], attrs }) => [trace(diffusionDuOp, [u, dy!], attrs)],
 };
 
 const diffusionDuOp: Op<DiffusionAttrs> = {
   name: 'diffusionDu',
-  shape: ([u]) => [u!],
+  shape: ([u]) => [u],
   launch({ inputs: [u, dy], outputs: [du], attrs: { weights }, processor }) {
-    const { n, c, d, h, w } = volume('diffusion', 'u', u!.shape);
+    const { n, c, d, h, w } = volume('diffusion', 'u', u.shape);
     return [
       {
         kernel: diffusionDuKernel,
         ...perVoxel(w, h, n * c * d, processor),
-        bindings: { u: u!, dy: dy!, du: du! },
-        params: diffusionParams(u!.shape, weights),
+        bindings: { u, dy, du },
+        params: diffusionParams(u.shape, weights),
       },
     ];
   },
@@ -80,12 +80,12 @@ export const diffusion = (u: Tensor, weights: PerAxis = 1): Tensor => trace(diff
 const gradientOp: Op<object> = {
   name: 'gradient',
   shape([x]) {
-    const { n, c, d, h, w } = volume('gradient', 'x', x!);
+    const { n, c, d, h, w } = volume('gradient', 'x', x);
     return [[n, 3 * c, d, h, w]];
   },
   launch({ inputs: [x], outputs: [y], processor }) {
-    const { n, c, d, h, w } = volume('gradient', 'x', x!.shape);
-    return [{ kernel: gradientKernel, ...perVoxel(w, h, n * c * d, processor), bindings: { x: x!, y: y! }, params: { w, h, d } }];
+    const { n, c, d, h, w } = volume('gradient', 'x', x.shape);
+    return [{ kernel: gradientKernel, ...perVoxel(w, h, n * c * d, processor), bindings: { x, y }, params: { w, h, d } }];
   },
   vjp: ({ cotangents: [dy] }) => [trace(gradientDxOp, [dy!], {})],
 };
@@ -93,12 +93,12 @@ const gradientOp: Op<object> = {
 const gradientDxOp: Op<object> = {
   name: 'gradientDx',
   shape([dy]) {
-    const { n, c, d, h, w } = volume('gradientDx', 'dy', dy!);
+    const { n, c, d, h, w } = volume('gradientDx', 'dy', dy);
     return [[n, c / 3, d, h, w]];
   },
   launch({ inputs: [dy], outputs: [dx], processor }) {
-    const { n, c, d, h, w } = volume('gradientDx', 'dx', dx!.shape);
-    return [{ kernel: gradientDxKernel, ...perVoxel(w, h, n * c * d, processor), bindings: { dy: dy!, dx: dx! }, params: { w, h, d } }];
+    const { n, c, d, h, w } = volume('gradientDx', 'dx', dx.shape);
+    return [{ kernel: gradientDxKernel, ...perVoxel(w, h, n * c * d, processor), bindings: { dy, dx }, params: { w, h, d } }];
   },
   vjp: ({ cotangents: [dx] }) => [trace(gradientOp, [dx!], {})],
 };
@@ -109,22 +109,22 @@ export const gradient = (x: Tensor): Tensor => trace(gradientOp, [x], {});
 const jacobianOp: Op<object> = {
   name: 'jacobianDeterminant',
   shape([u]) {
-    const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!, 3);
+    const { n, d, h, w } = volume('jacobianDeterminant', 'u', u, 3);
     return [[n, 1, d, h, w]];
   },
   launch({ inputs: [u], outputs: [y], processor }) {
-    const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!.shape);
-    return [{ kernel: jacobianKernel, ...perVoxel(w, h, n * d, processor), bindings: { u: u!, y: y! }, params: { w, h, d } }];
+    const { n, d, h, w } = volume('jacobianDeterminant', 'u', u.shape);
+    return [{ kernel: jacobianKernel, ...perVoxel(w, h, n * d, processor), bindings: { u, y }, params: { w, h, d } }];
   },
-  vjp: ({ inputs: [u], cotangents: [dy] }) => [trace(jacobianDuOp, [u!, dy!], {})],
+  vjp: ({ inputs: [u], cotangents: [dy] }) => [trace(jacobianDuOp, [u, dy!], {})],
 };
 
 const jacobianDuOp: Op<object> = {
   name: 'jacobianDeterminantDu',
-  shape: ([u]) => [u!],
+  shape: ([u]) => [u],
   launch({ inputs: [u, dy], outputs: [du], processor }) {
-    const { n, d, h, w } = volume('jacobianDeterminant', 'u', u!.shape);
-    return [{ kernel: jacobianDuKernel, ...perVoxel(w, h, n * d, processor), bindings: { u: u!, dy: dy!, du: du! }, params: { w, h, d } }];
+    const { n, d, h, w } = volume('jacobianDeterminant', 'u', u.shape);
+    return [{ kernel: jacobianDuKernel, ...perVoxel(w, h, n * d, processor), bindings: { u, dy, du }, params: { w, h, d } }];
   },
 };
 

@@ -18,26 +18,26 @@ const gcd = (a: number, b: number): number => (b ? gcd(b, a % b) : a);
 
 const centreOp: Op<object> = {
   name: 'centre',
-  shape: ([x]) => [x!],
+  shape: ([x]) => [x],
   launch(node): Dispatch[] {
     const {
       inputs: [x],
       outputs: [y],
     } = node;
-    const count = numel(x!.shape);
+    const count = numel(x.shape);
     // Near 1/4096 of the volume, and in step with neither rows nor slices: without a common divisor with their lengths.
     let stride = Math.max(1, Math.floor(count / 4096)) | 1;
-    while (x!.shape.slice(-2).some((n) => gcd(stride, n) > 1)) stride += 2;
+    while (x.shape.slice(-2).some((n) => gcd(stride, n) > 1)) stride += 2;
     const level = node.workspace('level', [1]);
     return [
       {
         kernel: sampleMeanKernel,
         constants: { WG: SUMMING[node.processor] },
         groups: [1, 1, 1],
-        bindings: { x: x!, y: level },
+        bindings: { x, y: level },
         params: { count, stride },
       },
-      subtractScalar(x!, level, y!),
+      subtractScalar(x, level, y),
     ];
   },
   vjp: ({ cotangents: [dy] }) => [dy], // of what does not depend on the constant, as LNCC
@@ -52,7 +52,7 @@ export const centre = (x: Tensor): Tensor => trace(centreOp, [x], {});
 const statisticsOp: Op<{ window: readonly number[] }> = {
   name: 'localStatistics',
   shape([x], { window }) {
-    const { n, d, h, w } = volume('localStatistics', 'image', x!, 1);
+    const { n, d, h, w } = volume('localStatistics', 'image', x, 1);
     window.forEach((size) => checkWindow('localStatistics', size));
     return [[n, 2, d, h, w]];
   },
@@ -62,9 +62,9 @@ const statisticsOp: Op<{ window: readonly number[] }> = {
       outputs: [y],
       attrs: { window },
     } = node;
-    const t = node.workspace('planes', fields(x!.shape, window));
-    const over = columns(node.processor, x!.shape, window);
-    return [...products(node.processor, x!, x!, window, t), { kernel: statisticsKernel, ...over, bindings: { t, y: y! } }];
+    const t = node.workspace('planes', fields(x.shape, window));
+    const over = columns(node.processor, x.shape, window);
+    return [...products(node.processor, x, x, window, t), { kernel: statisticsKernel, ...over, bindings: { t, y } }];
   },
 };
 
@@ -96,9 +96,9 @@ export function checkPair(op: string, a: Shape, b: Shape): void {
 const lnccOp: Op<LnccAttrs> = {
   name: 'lncc',
   shape([a, b], { epsilon, window }) {
-    checkPair('lncc', a!, b!);
+    checkPair('lncc', a, b);
     if (!(epsilon > 0)) throw new Error(`lncc: epsilon must be above 0, got ${epsilon}`);
-    return [[1], fields(a!, window)];
+    return [[1], fields(a, window)];
   },
   launch(node) {
     const {
@@ -108,45 +108,45 @@ const lnccOp: Op<LnccAttrs> = {
       used,
       processor,
     } = node;
-    const { params, partials: walked, ...over } = wholeColumns(processor, a!.shape, window);
+    const { params, partials: walked, ...over } = wholeColumns(processor, a.shape, window);
     // the most of them, so that memory does not depend on the processor
-    const partials = node.workspace('similarities', [wholeColumns('gpu', a!.shape, window).partials]);
+    const partials = node.workspace('similarities', [wholeColumns('gpu', a.shape, window).partials]);
     return [
-      ...products(processor, a!, b!, window, terms!),
+      ...products(processor, a, b, window, terms),
       {
         kernel: termsKernel,
         ...over,
         params: { ...params, epsilon },
-        bindings: { t: terms!, statistics: moments!, partial_sums: partials },
+        bindings: { t: terms, statistics: moments, partial_sums: partials },
       },
-      ...(used[1] ? termSums(processor, terms!, a!.shape, window) : []),
-      ...reduceTo(node, 'SUM', partials, partials, y!, 1 / numel(a!.shape), walked),
+      ...(used[1] ? termSums(processor, terms, a.shape, window) : []),
+      ...reduceTo(node, 'SUM', partials, partials, y, 1 / numel(a.shape), walked),
     ];
   },
   vjp({ inputs: [a, b], outputs: [, terms], cotangents: [dy], wanted, attrs }) {
     if (!dy) return [];
     // LNCC is symmetric: the gradient for a is that of LNCC(b, a) for its second image.
-    const forA = () => lnccGradient(b!, a!, trace(statisticsOp, [b!], { window: attrs.window }), dy, attrs);
-    return [wanted[0] ? forA() : undefined, wanted[1] ? trace(lnccGradientOp, [terms!, a!, b!, dy], { window: attrs.window }) : undefined];
+    const forA = () => lnccGradient(b, a, trace(statisticsOp, [b], { window: attrs.window }), dy, attrs);
+    return [wanted[0] ? forA() : undefined, wanted[1] ? trace(lnccGradientOp, [terms, a, b, dy], { window: attrs.window }) : undefined];
   },
 };
 
 /** The gradient of dy · LNCC(a, b) for b, from the moments of a. */
 export function lnccGradient(a: Tensor, b: Tensor, moments: Tensor, dy: Tensor, attrs: LnccAttrs): Tensor {
   const [, terms] = b.graph.apply(lnccOp, [a, b, moments], attrs);
-  return trace(lnccGradientOp, [terms!, a, b, dy], { window: attrs.window });
+  return trace(lnccGradientOp, [terms, a, b, dy], { window: attrs.window });
 }
 
 const lnccGradientOp: Op<{ window: readonly number[] }> = {
   name: 'lnccGradient',
-  shape: ([, a]) => [a!],
+  shape: ([, a]) => [a],
   launch(node) {
     const {
       inputs: [terms, a, b, dy],
       outputs: [db],
       attrs: { window },
     } = node;
-    return [gatherTerms(node.processor, terms!, window, { a: a!, b: b!, dy: dy!, db: db! }, false)];
+    return [gatherTerms(node.processor, terms, window, { a, b, dy, db }, false)];
   },
 };
 
@@ -164,7 +164,7 @@ export function lncc(a: Tensor | Statistics, b: Tensor, window: PerAxis, epsilon
   const s = 'moments' in a ? a : localStatistics(a, window);
   if (perAxis(window).some((size, axis) => size !== s.window[axis]))
     throw new Error(`lncc: window ${window}, but the statistics are of a window of ${s.window.join(', ')}`);
-  return b.graph.apply(lnccOp, [s.image, centre(b), s.moments], { window: s.window, epsilon })[0]!;
+  return b.graph.apply(lnccOp, [s.image, centre(b), s.moments], { window: s.window, epsilon })[0];
 }
 
 /**

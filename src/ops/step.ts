@@ -24,21 +24,19 @@ function softParams(shape: Shape, { limit, epsilon, ratios: [ratio_w, ratio_h, r
 const softNormalizeOp: Op<SoftAttrs> = {
   name: 'softNormalize',
   shape([x], { limit, epsilon }) {
-    volume('softNormalize', 'x', x!, 3);
+    volume('softNormalize', 'x', x, 3);
     if (!(limit > 0) || !(epsilon > 0)) throw new Error(`softNormalize: limit and epsilon must be above 0, got ${limit}, ${epsilon}`);
-    return [x!];
+    return [x];
   },
-  launch: ({ inputs: [x], outputs: [y], attrs }) => [
-    { kernel: softNormalizeKernel, ...softParams(x!.shape, attrs), bindings: { x: x!, y: y! } },
-  ],
-  vjp: ({ inputs: [x], cotangents: [dy], attrs }) => [trace(softNormalizeDxOp, [x!, dy!], attrs)],
+  launch: ({ inputs: [x], outputs: [y], attrs }) => [{ kernel: softNormalizeKernel, ...softParams(x.shape, attrs), bindings: { x, y } }],
+  vjp: ({ inputs: [x], cotangents: [dy], attrs }) => [trace(softNormalizeDxOp, [x, dy!], attrs)],
 };
 
 const softNormalizeDxOp: Op<SoftAttrs> = {
   name: 'softNormalizeDx',
-  shape: ([x]) => [x!],
+  shape: ([x]) => [x],
   launch: ({ inputs: [x, dy], outputs: [dx], attrs }) => [
-    { kernel: softNormalizeDxKernel, ...softParams(x!.shape, attrs), bindings: { x: x!, dy: dy!, dx: dx! } },
+    { kernel: softNormalizeDxKernel, ...softParams(x.shape, attrs), bindings: { x, dy, dx } },
   ],
 };
 

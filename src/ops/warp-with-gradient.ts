@@ -14,12 +14,12 @@ const warpWithGradientDuKernel = kernel('warp_with_gradient_du', warpWithGradien
 const withGradientOp: Op<object> = {
   name: 'withGradient',
   shape([x]) {
-    const { n, d, h, w } = volume('withGradient', 'image', x!, 1);
+    const { n, d, h, w } = volume('withGradient', 'image', x, 1);
     return [[n, d, h, w, 4]];
   },
   launch({ inputs: [x], outputs: [y], processor }) {
-    const { n, d, h, w } = volume('withGradient', 'image', x!.shape);
-    return [{ kernel: withGradientKernel, ...perVoxel(w, h, n * d, processor), bindings: { x: x!, y: y! }, params: { w, h, d } }];
+    const { n, d, h, w } = volume('withGradient', 'image', x.shape);
+    return [{ kernel: withGradientKernel, ...perVoxel(w, h, n * d, processor), bindings: { x, y }, params: { w, h, d } }];
   },
 };
 
@@ -36,38 +36,38 @@ function launchOver(image: Shape, u: Shape, matrix: Matrix) {
 const warpWithGradientOp: Op<{ matrix: Matrix }> = {
   name: 'warpWithGradient',
   shape([image, u], { matrix }) {
-    const [n, ...size] = image!;
-    if (image!.length !== 5 || image![4] !== 4)
-      throw new Error(`warpWithGradient: image must be withGradient(…), [N, D, H, W, 4], got ${show(image!)}`);
-    checkWarp('warpWithGradient', [n!, 1, ...size.slice(0, 3)], u!, matrix);
-    return [[n!, 1, ...u!.slice(2)], u!];
+    const [n, ...size] = image;
+    if (image.length !== 5 || image[4] !== 4)
+      throw new Error(`warpWithGradient: image must be withGradient(…), [N, D, H, W, 4], got ${show(image)}`);
+    checkWarp('warpWithGradient', [n, 1, ...size.slice(0, 3)], u, matrix);
+    return [[n, 1, ...u.slice(2)], u];
   },
   launch: ({ inputs: [image, u], outputs: [warped, gradient], attrs: { matrix } }) => [
     {
       kernel: warpWithGradientKernel,
-      ...launchOver(image!.shape, u!.shape, matrix),
-      bindings: { image: image!, u: u!, warped: warped!, gradient: gradient! },
+      ...launchOver(image.shape, u.shape, matrix),
+      bindings: { image, u, warped, gradient },
     },
   ],
   vjp({ inputs: [image, u], cotangents: [dwarped, dgradient], wanted, attrs: { matrix } }) {
     if (wanted[0]) throw new Error('warpWithGradient: the image has no gradient; `warp` has one');
     const given = [dwarped, dgradient].filter((t) => t !== undefined);
-    return [undefined, trace(warpWithGradientDuOp, [image!, u!, ...given], { matrix, warped: !!dwarped, gradient: !!dgradient })];
+    return [undefined, trace(warpWithGradientDuOp, [image, u, ...given], { matrix, warped: !!dwarped, gradient: !!dgradient })];
   },
 };
 
 /** `warped` and `gradient` say which of the inputs [image, u, dwarped, dgradient] are there. */
 const warpWithGradientDuOp: Op<{ matrix: Matrix; warped: boolean; gradient: boolean }> = {
   name: 'warpWithGradientDu',
-  shape: ([, u]) => [u!],
+  shape: ([, u]) => [u],
   launch({ inputs: [image, u, ...given], outputs: [du], attrs: { matrix, warped, gradient } }) {
-    const { constants, ...over } = launchOver(image!.shape, u!.shape, matrix);
+    const { constants, ...over } = launchOver(image.shape, u.shape, matrix);
     return [
       {
         kernel: warpWithGradientDuKernel,
         ...over,
         constants: { ...constants, WARPED: warped, GRADIENT: gradient },
-        bindings: { image: image!, u: u!, dwarped: given[0]!, dgradient: given.at(-1)!, du: du! },
+        bindings: { image, u, dwarped: given[0], dgradient: given.at(-1)!, du },
       },
     ];
   },
@@ -80,5 +80,5 @@ const warpWithGradientDuOp: Op<{ matrix: Matrix; warped: boolean; gradient: bool
  */
 export function warpWithGradient(image: Tensor, u: Tensor, matrix: Matrix = identity): { warped: Tensor; gradient: Tensor } {
   const [warped, gradient] = u.graph.apply(warpWithGradientOp, [image, u], { matrix });
-  return { warped: warped!, gradient: gradient! };
+  return { warped, gradient };
 }

@@ -57,12 +57,12 @@ function checkMatrix(what: string, matrix: Matrix): void {
 const warpOp: Op<WarpAttrs> = {
   name: 'warp',
   shape([image, u], { matrix }) {
-    checkWarp('warp', image!, u!, matrix);
-    return [[u![0]!, image![1]!, ...u!.slice(2)]];
+    checkWarp('warp', image, u, matrix);
+    return [[u[0], image[1], ...u.slice(2)]];
   },
   launch({ inputs: [image, u], outputs: [y], attrs: { matrix, nearest }, processor }) {
-    const { n, d, h, w } = volume('warp', 'u', u!.shape);
-    const { channels, ...params } = warpParams(image!.shape, u!.shape, matrix);
+    const { n, d, h, w } = volume('warp', 'u', u.shape);
+    const { channels, ...params } = warpParams(image.shape, u.shape, matrix);
     const lanes = channels === 1 && w % 4 === 0 ? LANES[processor] : 1; // with more channels, four cells at once do not fit into registers
     const { constants, groups } = flatPlanes((w / lanes) * h, n * d);
     return [
@@ -70,7 +70,7 @@ const warpOp: Op<WarpAttrs> = {
         kernel: warpKernel,
         constants: { ...constants, LANES: lanes, CHANNELS: channels, NEAREST: nearest, MOVES: true },
         groups,
-        bindings: { image: image!, u: u!, y: y! },
+        bindings: { image, u, y },
         params,
       },
     ];
@@ -78,8 +78,8 @@ const warpOp: Op<WarpAttrs> = {
   vjp({ inputs: [image, u], cotangents: [dy], wanted, attrs: { matrix, nearest } }) {
     if (nearest) throw new Error('warp: nearest-neighbour sampling has no gradient');
     return [
-      wanted[0] ? trace(warpDimageOp, [u!, dy!], { matrix, shape: image!.shape }) : undefined,
-      wanted[1] ? trace(warpDuOp, [image!, u!, dy!], { matrix }) : undefined,
+      wanted[0] ? trace(warpDimageOp, [u, dy!], { matrix, shape: image.shape }) : undefined,
+      wanted[1] ? trace(warpDuOp, [image, u, dy!], { matrix }) : undefined,
     ];
   },
 };
@@ -97,8 +97,8 @@ export const warpNearest = (image: Tensor, u: Tensor, matrix: Matrix = identity)
 const resampleOp: Op<{ size: readonly [number, number, number]; matrix: Matrix }> = {
   name: 'resample',
   shape([image], { size, matrix }) {
-    const { n, c } = volume('resample', 'image', image!);
-    checkWarp('resample', image!, [n, 3, ...size], matrix);
+    const { n, c } = volume('resample', 'image', image);
+    checkWarp('resample', image, [n, 3, ...size], matrix);
     return [[n, c, ...size]];
   },
   launch({
@@ -109,8 +109,8 @@ const resampleOp: Op<{ size: readonly [number, number, number]; matrix: Matrix }
       matrix,
     },
   }) {
-    const { n } = volume('resample', 'image', image!.shape);
-    const { channels, ...params } = warpParams(image!.shape, [n, 3, d, h, w], matrix);
+    const { n } = volume('resample', 'image', image.shape);
+    const { channels, ...params } = warpParams(image.shape, [n, 3, d, h, w], matrix);
     const { constants, groups } = flatPlanes(w * h, n * d);
     return [
       {
@@ -118,7 +118,7 @@ const resampleOp: Op<{ size: readonly [number, number, number]; matrix: Matrix }
         // One voxel at a time: the image stands in for u, and may be smaller than a vector.
         constants: { ...constants, LANES: 1, CHANNELS: channels, NEAREST: false, MOVES: false },
         groups,
-        bindings: { image: image!, u: image!, y: y! },
+        bindings: { image, u: image, y },
         params,
       },
     ];
@@ -131,17 +131,17 @@ export const resample = (image: Tensor, size: readonly [number, number, number],
 
 const warpDuOp: Op<{ matrix: Matrix }> = {
   name: 'warpDu',
-  shape: ([, u]) => [u!],
+  shape: ([, u]) => [u],
   launch({ inputs: [image, u, dy], outputs: [du], attrs: { matrix } }) {
-    const { n, d, h, w } = volume('warp', 'u', u!.shape);
-    const { channels, ...params } = warpParams(image!.shape, u!.shape, matrix);
+    const { n, d, h, w } = volume('warp', 'u', u.shape);
+    const { channels, ...params } = warpParams(image.shape, u.shape, matrix);
     const { constants, groups } = flatPlanes(w * h, n * d);
     return [
       {
         kernel: warpDuKernel,
         constants: { ...constants, CHANNELS: channels },
         groups,
-        bindings: { image: image!, u: u!, dy: dy!, du: du! },
+        bindings: { image, u, dy, du },
         params,
       },
     ];
@@ -157,22 +157,22 @@ const warpDimageOp: Op<{ matrix: Matrix; shape: Shape }> = {
       outputs: [dimage],
       attrs: { matrix, shape },
     } = node;
-    const { n, d, h, w } = volume('warp', 'u', u!.shape);
+    const { n, d, h, w } = volume('warp', 'u', u.shape);
     const count = numel(shape);
     const largest = node.workspace('largest', [1]);
     const low = node.workspace('low', shape),
       high = node.workspace('high', shape);
     return [
-      ...reduceTo(node, 'LARGEST', dy!, dy!, largest),
+      ...reduceTo(node, 'LARGEST', dy, dy, largest),
       fillWith(low, 0),
       fillWith(high, 0),
       {
         kernel: warpDimageKernel,
         ...flatPlanes(w * h, n * d),
-        bindings: { u: u!, dy: dy!, largest, low, high },
-        params: warpParams(shape, u!.shape, matrix),
+        bindings: { u, dy, largest, low, high },
+        params: warpParams(shape, u.shape, matrix),
       },
-      { kernel: integerSumsKernel, ...flat(count), bindings: { low, high, largest, y: dimage! }, params: { count } },
+      { kernel: integerSumsKernel, ...flat(count), bindings: { low, high, largest, y: dimage }, params: { count } },
     ];
   },
 };
@@ -180,18 +180,18 @@ const warpDimageOp: Op<{ matrix: Matrix; shape: Shape }> = {
 const composeOp: Op<object> = {
   name: 'compose',
   shape([u, v]) {
-    volume('compose', 'u', u!, 3);
-    if (!sameShape(u!, v!)) throw new Error(`compose: displacements ${show(u!)} and ${show(v!)} differ in shape`);
-    return [u!];
+    volume('compose', 'u', u, 3);
+    if (!sameShape(u, v)) throw new Error(`compose: displacements ${show(u)} and ${show(v)} differ in shape`);
+    return [u];
   },
   launch({ inputs: [u, v], outputs: [y] }) {
-    const { n, d, h, w } = volume('compose', 'u', u!.shape);
-    return [{ kernel: composeKernel, ...flatPlanes(w * h, n * d), bindings: { u: u!, v: v!, y: y! }, params: { w, h, d } }];
+    const { n, d, h, w } = volume('compose', 'u', u.shape);
+    return [{ kernel: composeKernel, ...flatPlanes(w * h, n * d), bindings: { u, v, y }, params: { w, h, d } }];
   },
   vjp({ inputs: [u, v], cotangents: [dy], wanted }) {
     return [
-      wanted[0] ? trace(warpDimageOp, [v!, dy!], { matrix: identity, shape: u!.shape }) : undefined,
-      wanted[1] ? add(dy!, trace(warpDuOp, [u!, v!, dy!], { matrix: identity })) : undefined,
+      wanted[0] ? trace(warpDimageOp, [v, dy!], { matrix: identity, shape: u.shape }) : undefined,
+      wanted[1] ? add(dy!, trace(warpDuOp, [u, v, dy!], { matrix: identity })) : undefined,
     ];
   },
 };
@@ -209,10 +209,10 @@ interface WarpFullAttrs {
 const warpFullOp: Op<WarpFullAttrs> = {
   name: 'warpFull',
   shape([v, image], { size, transform, matrix }) {
-    const level = volume('warpFull', 'v', v!, 3);
-    checkWarp('warpFull', image!, [1, 3, ...size], matrix);
-    if (level.n !== 1 || size.some((n, i) => n < v![2 + i]!))
-      throw new Error(`warpFull: v ${show(v!)} must be one field on a grid no finer than ${size.join('×')}`);
+    const level = volume('warpFull', 'v', v, 3);
+    checkWarp('warpFull', image, [1, 3, ...size], matrix);
+    if (level.n !== 1 || size.some((n, i) => n < v[2 + i]))
+      throw new Error(`warpFull: v ${show(v)} must be one field on a grid no finer than ${size.join('×')}`);
     checkMatrix('warpFull: transform', transform);
     return Array<Shape>(4).fill([1, 1, ...size]);
   },
@@ -226,12 +226,12 @@ const warpFullOp: Op<WarpFullAttrs> = {
       outside,
     },
   }) {
-    const [level, from] = [volume('warpFull', 'v', v!.shape), volume('warpFull', 'image', image!.shape, 1)];
+    const [level, from] = [volume('warpFull', 'v', v.shape), volume('warpFull', 'image', image.shape, 1)];
     return [
       {
         kernel: warpFullKernel,
         ...flatPlanes(w * h, d),
-        bindings: { v: v!, image: image!, displacement_w: dw!, displacement_h: dh!, displacement_d: dd!, warped: warped! },
+        bindings: { v, image, displacement_w: dw, displacement_h: dh, displacement_d: dd, warped },
         params: {
           level_w: level.w,
           level_h: level.h,
@@ -265,5 +265,5 @@ export function warpFull(
   outside: number,
 ): { displacement: Tensor[]; warped: Tensor } {
   const [dw, dh, dd, warped] = v.graph.apply(warpFullOp, [v, image], { size, transform, matrix, outside });
-  return { displacement: [dw!, dh!, dd!], warped: warped! };
+  return { displacement: [dw, dh, dd], warped };
 }

@@ -38,7 +38,7 @@ export const windowTiling = (processor: Processor): [string, string] => [
 /** Radii do not reach beyond the volume, where they would only take room. */
 function sizesOf(shape: Shape, window: readonly number[]) {
   const { n, d, h, w } = volume('lncc', 'image', shape, 1);
-  const [radius_w, radius_h, radius_d] = [w, h, d].map((size, axis) => Math.min((window[axis]! - 1) / 2, size - 1)) as [
+  const [radius_w, radius_h, radius_d] = [w, h, d].map((size, axis) => Math.min((window[axis] - 1) / 2, size - 1)) as [
     number,
     number,
     number,
@@ -50,7 +50,7 @@ type Sizes = ReturnType<typeof sizesOf>;
 /** Three fields of an image in every voxel, with room for half a window on every axis: kernels/lib/fields.wgsl. */
 export function fields(shape: Shape, window: readonly number[]): Shape {
   const { w, h, d, radius_w, radius_h, radius_d } = sizesOf(shape, window);
-  return [shape[0]!, d + radius_d, h + radius_h, w + radius_w, 3];
+  return [shape[0], d + radius_d, h + radius_h, w + radius_w, 3];
 }
 
 /** Windows too wide for a workgroup are summed as on a CPU. */

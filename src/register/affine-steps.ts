@@ -15,16 +15,16 @@ const I3: Matrix3 = [
 ];
 /** Leaves everything where the headers put it. */
 export const rest: Transform = { linear: I3, shift: [0, 0, 0] };
-export const times = (a: Matrix3, x: readonly number[]): Vec3 => a.map((row) => row[0] * x[0]! + row[1] * x[1]! + row[2] * x[2]!) as Vec3;
+export const times = (a: Matrix3, x: readonly number[]): Vec3 => a.map((row) => row[0] * x[0] + row[1] * x[1] + row[2] * x[2]) as Vec3;
 
 export function toAffine({ linear, shift }: Transform, c: Vec3): Affine {
   const moved = times(linear, c);
-  return linear.flatMap((row, i) => [...row, c[i]! + shift[i]! - moved[i]!]);
+  return linear.flatMap((row, i) => [...row, c[i] + shift[i] - moved[i]]);
 }
 
 export const fromAffine = (matrix: Affine, c: Vec3): Transform => ({
   linear: rows(matrix),
-  shift: applyAffine(matrix, c).map((x, i) => x - c[i]!) as Vec3,
+  shift: applyAffine(matrix, c).map((x, i) => x - c[i]) as Vec3,
 });
 
 /** exp of the cross product matrix of a rotation vector (Rodrigues). */
@@ -44,11 +44,11 @@ function rotation(v: readonly number[]): Matrix3 {
 /** The steps of a kind of transform: a parameter of 1 moves the object's surface by about 1 mm. */
 export function movesOf(kind: 'rigid' | 'affine', radius: number) {
   const move = ({ linear, shift }: Transform, step: number[]): Transform => ({
-    shift: shift.map((s, i) => s + step[i]!) as Vec3,
+    shift: shift.map((s, i) => s + step[i]) as Vec3,
     linear:
       kind === 'rigid'
         ? multiply(rotation(step.slice(3).map((x) => x / radius)), linear)
-        : (linear.map((row, i) => row.map((x, j) => x + step[3 + 3 * i + j]! / radius)) as unknown as Matrix3),
+        : (linear.map((row, i) => row.map((x, j) => x + step[3 + 3 * i + j] / radius)) as unknown as Matrix3),
   });
   /** Gradient for the step's parameters, from that for A (3×3) and t. */
   const pull = ({ linear }: Transform, dLinear: Matrix3, dShift: Vec3): number[] => {
@@ -79,13 +79,13 @@ export function startsFrom(c: Vec3, fixed: Moments, moving: Moments): Transform[
     [1, -1, -1],
     [-1, 1, -1],
     [-1, -1, 1],
-  ].map((signs) => multiply(transpose(moving.axes), fixed.axes.map((axis, i) => axis.map((x) => signs[i]! * x)) as unknown as Matrix3));
+  ].map((signs) => multiply(transpose(moving.axes), fixed.axes.map((axis, i) => axis.map((x) => signs[i] * x)) as unknown as Matrix3));
   return [I3, ...turns].map((linear) => {
     const offset = times(
       linear,
-      c.map((x, i) => x - fixed.centre[i]!),
+      c.map((x, i) => x - fixed.centre[i]),
     ); // of c from the fixed centre, which goes to the moving one
-    return { linear, shift: moving.centre.map((x, i) => x + offset[i]! - c[i]!) as Vec3 };
+    return { linear, shift: moving.centre.map((x, i) => x + offset[i] - c[i]) as Vec3 };
   });
 }
 
@@ -93,5 +93,5 @@ export function startsFrom(c: Vec3, fixed: Moments, moving: Moments): Transform[
 export function motionOf(transform: Transform, { centre: c, radius }: Moments): number {
   const matrix = toAffine(transform, c);
   const points = [0, 1, 2].flatMap((axis) => [-1, 1].map((sign) => c.map((x, i) => x + (i === axis ? sign * radius : 0))));
-  return points.reduce((sum, p) => sum + Math.hypot(...applyAffine(matrix, p).map((x, i) => x - p[i]!)), 0) / points.length;
+  return points.reduce((sum, p) => sum + Math.hypot(...applyAffine(matrix, p).map((x, i) => x - p[i])), 0) / points.length;
 }

@@ -84,7 +84,7 @@ export function traceAffine(fixedGrid: Masked, movingGrid: Masked, { windows, fa
   const levels = grids.map((grid, i) => {
     const matrix = graph.input(`matrix ${grid.factor}`, [12]);
     const phase = `affine ${grid.factor}`;
-    const { f, m, weight } = images[i]!;
+    const { f, m, weight } = images[i];
     const reads = graph.phase(phase, () => {
       const between = composeAffine(invertAffine(grid.moving.affine), grid.fixed.affine);
       const similarity = ncc(f, warp(m, affineField(matrix, shapeOf(grid.fixed)), between), undefined, weight);
@@ -154,7 +154,7 @@ export async function alignAffine(
     /** `sign` −1 for images of which one is like the negative of the other: their NCC falls as they come together. */
     const evaluator = (kind: 'rigid' | 'affine', level: number, sign: number) => {
       const { move, pull } = movesOf(kind, radius);
-      const { phase, matrix, reads, fixed: grid } = traced.levels[level]!;
+      const { phase, matrix, reads, fixed: grid } = traced.levels[level];
       const toGrid = invertAffine(grid.affine);
       const evaluate = async (at: Transform): Promise<Point<Transform>> => {
         signal?.throwIfAborted();
@@ -162,24 +162,24 @@ export async function alignAffine(
         schedule.upload(matrix, Float32Array.from(composeAffine(toGrid, composeAffine(toAffine(at, c), grid.affine))));
         const [similarity, g] = await schedule.runAndRead(phase, reads);
         // From voxels to mm: M = F⁻¹·T·F, so dT = F⁻ᵀ·dM·Fᵀ (F homogeneous on the right).
-        const dM = [0, 1, 2].map((i) => Array.from(g!.slice(4 * i, 4 * i + 4), (x) => sign * x));
+        const dM = [0, 1, 2].map((i) => Array.from(g.slice(4 * i, 4 * i + 4), (x) => sign * x));
         const right = dM.map((row) =>
           [0, 1, 2].map(
             (j) =>
-              row[0]! * grid.affine[4 * j]! +
-              row[1]! * grid.affine[4 * j + 1]! +
-              row[2]! * grid.affine[4 * j + 2]! +
-              row[3]! * grid.affine[4 * j + 3]!,
+              row[0] * grid.affine[4 * j] +
+              row[1] * grid.affine[4 * j + 1] +
+              row[2] * grid.affine[4 * j + 2] +
+              row[3] * grid.affine[4 * j + 3],
           ),
         );
         const back = transpose(rows(toGrid));
         const dLinear = multiply(back, right as unknown as Matrix3);
         const dShift = times(
           back,
-          dM.map((row) => row[3]!),
+          dM.map((row) => row[3]),
         );
-        const centred = dLinear.map((row, i) => row.map((x, j) => x - dShift[i]! * c[j]!)) as unknown as Matrix3;
-        return { at, value: sign * similarity![0]!, gradient: pull(at, centred, dShift) };
+        const centred = dLinear.map((row, i) => row.map((x, j) => x - dShift[i] * c[j])) as unknown as Matrix3;
+        return { at, value: sign * similarity[0], gradient: pull(at, centred, dShift) };
       };
       const mm = Math.min(...voxelSpacing(grid.affine));
       const climb = async (from: Transform, iterations: number) =>

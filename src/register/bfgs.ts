@@ -23,7 +23,7 @@ export async function bfgs<T>(
   { iterations, first, shortest }: BfgsOptions,
 ): Promise<Point<T>> {
   const n = start.gradient.length;
-  const dot = (a: number[], b: number[]) => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+  const dot = (a: number[], b: number[]) => a.reduce((sum, x, i) => sum + x * b[i], 0);
   const eye = (scale: number) => Array.from({ length: n }, (_, i) => Array.from({ length: n }, (_, j) => (i === j ? scale : 0)));
   let here = start;
   let inverse = eye(first / Math.max(1e-12, Math.sqrt(dot(start.gradient, start.gradient))));
@@ -41,12 +41,12 @@ export async function bfgs<T>(
       next = await evaluate(move(here.at, step));
     }
     if (!(next.value > here.value)) return here;
-    const y = next.gradient.map((g, i) => here.gradient[i]! - g); // of the function turned upside down
+    const y = next.gradient.map((g, i) => here.gradient[i] - g); // of the function turned upside down
     const sy = dot(step, y);
     if (sy > 1e-12) {
       const hy = inverse.map((row) => dot(row, y));
       const factor = (1 + dot(y, hy) / sy) / sy;
-      inverse = inverse.map((row, i) => row.map((h, j) => h + factor * step[i]! * step[j]! - (hy[i]! * step[j]! + step[i]! * hy[j]!) / sy));
+      inverse = inverse.map((row, i) => row.map((h, j) => h + factor * step[i] * step[j] - (hy[i] * step[j] + step[i] * hy[j]) / sy));
     }
     const done = Math.sqrt(dot(step, step)) < shortest;
     here = next;

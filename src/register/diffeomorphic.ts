@@ -22,16 +22,16 @@ export function nonDiffeomorphicPercent(u: Float32Array, [W, H, D]: Size, inside
         voxels++;
         const p = v + n,
           q = p + n;
-        const u0 = u[v]!,
-          u1 = u[p]!,
-          u2 = u[q]!;
+        const u0 = u[v],
+          u1 = u[p],
+          u2 = u[q];
         // The edges along each axis under p + u(p), from the voxel on (x, y, z) and up to it (X, Y, Z).
-        const x0 = 1 + u[v + 1]! - u0, x1 = u[p + 1]! - u1, x2 = u[q + 1]! - u2; // prettier-ignore
-        const X0 = 1 + u0 - u[v - 1]!, X1 = u1 - u[p - 1]!, X2 = u2 - u[q - 1]!; // prettier-ignore
-        const y0 = u[v + W]! - u0, y1 = 1 + u[p + W]! - u1, y2 = u[q + W]! - u2; // prettier-ignore
-        const Y0 = u0 - u[v - W]!, Y1 = 1 + u1 - u[p - W]!, Y2 = u2 - u[q - W]!; // prettier-ignore
-        const z0 = u[v + S]! - u0, z1 = u[p + S]! - u1, z2 = 1 + u[q + S]! - u2; // prettier-ignore
-        const Z0 = u0 - u[v - S]!, Z1 = u1 - u[p - S]!, Z2 = 1 + u2 - u[q - S]!; // prettier-ignore
+        const x0 = 1 + u[v + 1] - u0, x1 = u[p + 1] - u1, x2 = u[q + 1] - u2; // prettier-ignore
+        const X0 = 1 + u0 - u[v - 1], X1 = u1 - u[p - 1], X2 = u2 - u[q - 1]; // prettier-ignore
+        const y0 = u[v + W] - u0, y1 = 1 + u[p + W] - u1, y2 = u[q + W] - u2; // prettier-ignore
+        const Y0 = u0 - u[v - W], Y1 = 1 + u1 - u[p - W], Y2 = u2 - u[q - W]; // prettier-ignore
+        const z0 = u[v + S] - u0, z1 = u[p + S] - u1, z2 = 1 + u[q + S] - u2; // prettier-ignore
+        const Z0 = u0 - u[v - S], Z1 = u1 - u[p - S], Z2 = 1 + u2 - u[q - S]; // prettier-ignore
         // Those on either side along x, over the area that two edges along y and z span.
         six += both(x0, x1, x2, X0, X1, X2, y1 * z2 - y2 * z1, y2 * z0 - y0 * z2, y0 * z1 - y1 * z0);
         six += both(x0, x1, x2, X0, X1, X2, y1 * Z2 - y2 * Z1, y2 * Z0 - y0 * Z2, y0 * Z1 - y1 * Z0);
@@ -42,9 +42,9 @@ export function nonDiffeomorphicPercent(u: Float32Array, [W, H, D]: Size, inside
           const a = s * (1 + W),
             b = s * (W + S),
             c = s * (1 + S);
-          const a0 = 1 + s * (u[v + a]! - u0), a1 = 1 + s * (u[p + a]! - u1), a2 = s * (u[q + a]! - u2); // prettier-ignore
-          const b0 = s * (u[v + b]! - u0), b1 = 1 + s * (u[p + b]! - u1), b2 = 1 + s * (u[q + b]! - u2); // prettier-ignore
-          const c0 = 1 + s * (u[v + c]! - u0), c1 = s * (u[p + c]! - u1), c2 = 1 + s * (u[q + c]! - u2); // prettier-ignore
+          const a0 = 1 + s * (u[v + a] - u0), a1 = 1 + s * (u[p + a] - u1), a2 = s * (u[q + a] - u2); // prettier-ignore
+          const b0 = s * (u[v + b] - u0), b1 = 1 + s * (u[p + b] - u1), b2 = 1 + s * (u[q + b] - u2); // prettier-ignore
+          const c0 = 1 + s * (u[v + c] - u0), c1 = s * (u[p + c] - u1), c2 = 1 + s * (u[q + c] - u2); // prettier-ignore
           six += turned(a0, a1, a2, b1 * c2 - b2 * c1, b2 * c0 - b0 * c2, b0 * c1 - b1 * c0);
         }
       }

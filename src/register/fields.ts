@@ -126,7 +126,7 @@ export async function invert(
   checkReach(field, grid);
   const rule = { tolerance, iterations: maxIterations };
   const affine = nearestAffine(field);
-  const turns = affine.some((x, i) => i % 4 !== 3 && Math.abs(x - identityAffine[i]!) > TURNED);
+  const turns = affine.some((x, i) => i % 4 !== 3 && Math.abs(x - identityAffine[i]) > TURNED);
   if (!turns || Math.abs(determinant(affine)) < FLAT) return invertDeformation(gpu, field, grid, rule, signal);
   const { field: deformed, outcome } = await invertDeformation(gpu, withoutAffine(field, affine), grid, rule, signal);
   const inverse = followedBy(deformed, invertAffine(affine));
@@ -147,8 +147,8 @@ async function residualOf(
   const inside = new Uint8Array(n);
   for (let p = 0; p < n; p++) {
     const [i, j, k] = [p % w, Math.floor(p / w) % h, Math.floor(p / (w * h))];
-    const at = applyAffine(toField, [i + steps[p]!, j + steps[n + p]!, k + steps[2 * n + p]!]);
-    inside[p] = Number(at.every((x, axis) => x >= 0 && x <= field.size[axis]! - 1)); // between voxels, not beyond the last
+    const at = applyAffine(toField, [i + steps[p], j + steps[n + p], k + steps[2 * n + p]]);
+    inside[p] = Number(at.every((x, axis) => x >= 0 && x <= field.size[axis] - 1)); // between voxels, not beyond the last
   }
   const [voxels, mm] = [tally(), tally()];
   voxels.count(fromPhysical(data, inverse), inside);
@@ -227,7 +227,7 @@ function tally(tolerance = 0) {
       for (let p = 0; p < voxels; p++) {
         if (inside && !inside[p]) continue;
         n++;
-        const square = vectors[p]! ** 2 + vectors[voxels + p]! ** 2 + vectors[2 * voxels + p]! ** 2;
+        const square = vectors[p] ** 2 + vectors[voxels + p] ** 2 + vectors[2 * voxels + p] ** 2;
         const length = Math.sqrt(square);
         sum += length;
         squares += square;
@@ -253,7 +253,7 @@ export function checkReach({ size, affine, data }: DisplacementField, grid: Grid
       for (const i of along(w)) {
         const p = (k * h + j) * w + i;
         const [x, y, z] = applyAffine(affine, [i, j, k]);
-        const at = applyAffine(toGrid, [x - data[p]!, y - data[n + p]!, z + data[2 * n + p]!]); // LPS is RAS with x and y negated
+        const at = applyAffine(toGrid, [x - data[p], y - data[n + p], z + data[2 * n + p]]); // LPS is RAS with x and y negated
         if (contains(grid, ...at)) inside++;
       }
   const share = inside / SAMPLES ** 3;
@@ -281,5 +281,5 @@ const each = (tensors: Tensor[], data: Float32Array): [Tensor, Float32Array][] =
 
 const sample = (field: Tensor[], u: Tensor, matrix: Matrix): Tensor => {
   const parts = field.map((part) => warp(part, u, matrix));
-  return parts.length === 1 ? parts[0]! : concat(...parts);
+  return parts.length === 1 ? parts[0] : concat(...parts);
 };

@@ -28,7 +28,7 @@ export function intensityWindow(data: Float32Array, modality: Modality | 'auto' 
   let low = Infinity,
     high = -Infinity;
   for (let n = 0; n < values.length; n++) {
-    const v = values[n]!;
+    const v = values[n];
     if (v < low) low = v;
     if (v > high) high = v;
   }
@@ -54,7 +54,7 @@ function hasAir(data: Float32Array): boolean {
     lowest = 0,
     air = 0;
   for (let n = 0; n < data.length; n++) {
-    const v = data[n]!;
+    const v = data[n];
     if (v < low) [low, lowest] = [v, 0];
     if (v === low) lowest++;
     if (v < CT_BELOW) air++;
@@ -72,10 +72,10 @@ const STRAY = 0.005;
  * is wide, be it a few voxels' or a fill that many share; and but for a fill so far above.
  */
 function withoutStrays(values: Float32Array, low: number, high: number): { low: number; high: number } {
-  const sample = Float32Array.from(scattered(values.length, SAMPLE), (v) => values[v]!).sort();
+  const sample = Float32Array.from(scattered(values.length, SAMPLE), (v) => values[v]).sort();
   const filled = sample.filter((v) => v === high).length > STRAY * sample.length;
   const rest = sample.filter((v) => v !== low && !(filled && v === high));
-  const [bottom, top] = [STRAY, 1 - STRAY].map((share) => rest[Math.floor(share * (rest.length - 1))]!) as [number, number];
+  const [bottom, top] = [STRAY, 1 - STRAY].map((share) => rest[Math.floor(share * (rest.length - 1))]) as [number, number];
   const range = top - bottom;
   if (!(range > 0)) return { low, high };
   return { low: low < bottom - range ? bottom : low, high: filled && high > top + range ? top : high };
@@ -94,11 +94,11 @@ function percentile(data: Float32Array, fraction: number, low: number, high: num
       bin = -1;
     bins.fill(0);
     for (let n = 0; n < data.length; n++) {
-      const v = data[n]!;
+      const v = data[n];
       if (v > low && v <= high) count++;
-      if (v > low && v <= top) bins[Math.floor((v - low) * scale)]!++;
+      if (v > low && v <= top) bins[Math.floor((v - low) * scale)]++;
     }
-    while (seen < fraction * count && bin < bins.length - 1) seen += bins[++bin]!;
+    while (seen < fraction * count && bin < bins.length - 1) seen += bins[++bin];
     const value = low + (bin + 1) / scale;
     if (bin >= 256 || value >= top) return value;
     top = value;

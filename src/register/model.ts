@@ -73,7 +73,7 @@ export function parseModel(path: string, bytes: Uint8Array): { model: Model; car
     if (card === undefined) throw new Error('its metadata has no card');
     const lists = { lambda: json('lambda'), iterations: json('iterations'), tolerance: json('tolerance') };
     const model = {
-      cell: cell!,
+      cell,
       channels: Number(metadata.channels),
       window: Number(metadata.window),
       modality: modality as Model['modality'],
@@ -106,7 +106,7 @@ export function checkModel(model: Model): void {
   checkList('iterations', iterations, (n) => Number.isInteger(n) && n >= 1, 'whole numbers above 0');
   checkList('tolerance', tolerance, (t) => t >= 0 && Number.isFinite(t), '0 voxels or more');
   try {
-    cells[cell]!(new Graph(), { channels, similarity: 'exact' }).parameters.check(values);
+    cells[cell](new Graph(), { channels, similarity: 'exact' }).parameters.check(values);
   } catch (error) {
     throw new Error(`model: ${(error as Error).message}`);
   }

@@ -30,24 +30,24 @@ export function moments(volume: MaskedVolume, window: IntensityWindow, stride = 
     for (let j = 0; j < h; j += stride) {
       for (let i = 0; i < w; i += stride) {
         const v = (k * h + j) * w + i;
-        const m = Math.min(1, Math.max(0, (data[v]! - low) / (high - low)));
+        const m = Math.min(1, Math.max(0, (data[v] - low) / (high - low)));
         if (m === 0 || mask?.[v] === 0) continue;
         mass += m;
-        first[0]! += m * i;
-        first[1]! += m * j;
-        first[2]! += m * k;
-        second[0]! += m * i * i;
-        second[1]! += m * j * j;
-        second[2]! += m * k * k;
-        second[3]! += m * i * j;
-        second[4]! += m * i * k;
-        second[5]! += m * j * k;
+        first[0] += m * i;
+        first[1] += m * j;
+        first[2] += m * k;
+        second[0] += m * i * i;
+        second[1] += m * j * j;
+        second[2] += m * k * k;
+        second[3] += m * i * j;
+        second[4] += m * i * k;
+        second[5] += m * j * k;
       }
     }
   }
   if (mass === 0 && stride > 1) return moments(volume, window, 1);
   const mean = first.map((x) => x / mass) as Vec3;
-  const [ii, jj, kk, ij, ik, jk] = second.map((x, n) => x / mass - mean[[0, 1, 2, 0, 0, 1][n]!]! * mean[[0, 1, 2, 1, 2, 2][n]!]!) as [
+  const [ii, jj, kk, ij, ik, jk] = second.map((x, n) => x / mass - mean[[0, 1, 2, 0, 0, 1][n]] * mean[[0, 1, 2, 1, 2, 2][n]]) as [
     number,
     number,
     number,
@@ -70,13 +70,13 @@ export function moments(volume: MaskedVolume, window: IntensityWindow, stride = 
 }
 
 export const rows = (a: readonly number[]): Matrix3 => [
-  [a[0]!, a[1]!, a[2]!],
-  [a[4]!, a[5]!, a[6]!],
-  [a[8]!, a[9]!, a[10]!],
+  [a[0], a[1], a[2]],
+  [a[4], a[5], a[6]],
+  [a[8], a[9], a[10]],
 ];
-export const transpose = (a: Matrix3): Matrix3 => [0, 1, 2].map((i) => a.map((row) => row[i]!)) as unknown as Matrix3;
+export const transpose = (a: Matrix3): Matrix3 => [0, 1, 2].map((i) => a.map((row) => row[i])) as unknown as Matrix3;
 export const multiply = (a: Matrix3, b: Matrix3): Matrix3 =>
-  a.map((row) => [0, 1, 2].map((j) => row.reduce((sum, x, k) => sum + x * b[k]![j]!, 0))) as unknown as Matrix3;
+  a.map((row) => [0, 1, 2].map((j) => row.reduce((sum, x, k) => sum + x * b[k][j], 0))) as unknown as Matrix3;
 const cross = ([a, b, c]: Vec3, [x, y, z]: Vec3): Vec3 => [b * z - c * y, c * x - a * z, a * y - b * x];
 
 /** Eigenvectors of a symmetric 3×3 matrix as rows, largest eigenvalue first, by Jacobi rotations. */
@@ -111,8 +111,8 @@ function principalAxes(symmetric: Matrix3): Matrix3 {
       v = multiply(v, turn);
     }
   }
-  const order = [0, 1, 2].sort((i, j) => a[j]![j]! - a[i]![i]!);
+  const order = [0, 1, 2].sort((i, j) => a[j][j] - a[i][i]);
   const columns = transpose(v);
-  const [x, y] = order.map((i) => columns[i]!) as [Vec3, Vec3];
+  const [x, y] = order.map((i) => columns[i]) as [Vec3, Vec3];
   return [x, y, cross(x, y)];
 }

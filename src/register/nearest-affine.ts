@@ -18,7 +18,7 @@ function each(grid: Grid, most: number, visit: (v: number, place: readonly numbe
   for (const v of scattered(voxelCount(grid), most)) visit(v, applyAffine(affine, [v % w, Math.floor(v / w) % h, Math.floor(v / (w * h))]));
 }
 
-const along = ({ data }: { data: Float32Array }, v: number): number[] => SIGNS.map((sign, c) => sign * data[(c * data.length) / 3 + v]!);
+const along = ({ data }: { data: Float32Array }, v: number): number[] => SIGNS.map((sign, c) => sign * data[(c * data.length) / 3 + v]);
 
 /** The affine map (RAS mm) that is nearest to the field's x ↦ x + u(x) at its voxels, by least squares; the identity where they lie in a plane. */
 export function nearestAffine(field: DisplacementField): Affine {
@@ -33,23 +33,23 @@ export function nearestAffine(field: DisplacementField): Affine {
     const u = along(field, v);
     n++;
     for (const a of axes) {
-      sumX[a]! += x[a]!;
-      sumY[a]! += x[a]! + u[a]!;
+      sumX[a] += x[a];
+      sumY[a] += x[a] + u[a];
       for (const b of axes) {
-        xx![a]![b]! += x[a]! * x[b]!;
-        yx![a]![b]! += (x[a]! + u[a]!) * x[b]!;
+        xx[a][b] += x[a] * x[b];
+        yx[a][b] += (x[a] + u[a]) * x[b];
       }
     }
   });
   const centred = (sums: number[][], first: number[]) =>
-    axes.flatMap((a) => [...axes.map((b) => sums[a]![b]! / n - (first[a]! / n) * (sumX[b]! / n)), 0]);
+    axes.flatMap((a) => [...axes.map((b) => sums[a][b] / n - (first[a] / n) * (sumX[b] / n)), 0]);
   try {
-    const linear = composeAffine(centred(yx!, sumY), invertAffine(centred(xx!, sumX)));
+    const linear = composeAffine(centred(yx, sumY), invertAffine(centred(xx, sumX)));
     const moved = applyAffine(
       linear,
       sumX.map((sum) => sum / n),
     );
-    return linear.map((value, i) => (i % 4 === 3 ? sumY[(i - 3) / 4]! / n - moved[(i - 3) / 4]! : value));
+    return linear.map((value, i) => (i % 4 === 3 ? sumY[(i - 3) / 4] / n - moved[(i - 3) / 4] : value));
   } catch {
     return identityAffine;
   }
@@ -60,7 +60,7 @@ export function withoutAffine(field: DisplacementField, a: Affine): Displacement
   const data = new Float32Array(field.data.length);
   each(field, Infinity, (v, x) => {
     const [u, ax] = [along(field, v), applyAffine(a, x)];
-    SIGNS.forEach((sign, c) => (data[(c * data.length) / 3 + v] = sign * (x[c]! + u[c]! - ax[c]!)));
+    SIGNS.forEach((sign, c) => (data[(c * data.length) / 3 + v] = sign * (x[c] + u[c] - ax[c])));
   });
   return { size: field.size, affine: composeAffine(a, field.affine), data };
 }
@@ -70,8 +70,8 @@ export function followedBy(field: DisplacementField, a: Affine): DisplacementFie
   const data = new Float32Array(field.data.length);
   each(field, Infinity, (v, x) => {
     const u = along(field, v);
-    const y = applyAffine(a, x.map((value, c) => value + u[c]!)); // prettier-ignore
-    SIGNS.forEach((sign, c) => (data[(c * data.length) / 3 + v] = sign * (y[c]! - x[c]!)));
+    const y = applyAffine(a, x.map((value, c) => value + u[c])); // prettier-ignore
+    SIGNS.forEach((sign, c) => (data[(c * data.length) / 3 + v] = sign * (y[c] - x[c])));
   });
   return { ...field, data };
 }

@@ -187,7 +187,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Described): Reso
   if (options.model !== undefined) throw new Error(`model does not apply to method ${method}; it is for deq`);
   const { iterations, tolerance, window: presetWindow, ...update } = presets[method];
   const lambda = lambdaOf(fixed, modality);
-  const placed = (preset: readonly number[]) => levels.map((factor) => preset[placeOf(fixed, factor)]!);
+  const placed = (preset: readonly number[]) => levels.map((factor) => preset[placeOf(fixed, factor)]);
   const window = options.window ?? presetWindow;
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
     throw new Error(`window must be an odd whole number of at least 3 voxels, got ${window}`);
@@ -273,7 +273,7 @@ function spreadOver(
   given: number | readonly number[] | undefined,
   preset: readonly number[],
 ): readonly number[] {
-  if (given === undefined) return Array.from({ length: count }, (_, i) => preset[Math.max(0, preset.length - count + i)]!);
+  if (given === undefined) return Array.from({ length: count }, (_, i) => preset[Math.max(0, preset.length - count + i)]);
   if (typeof given === 'number') return Array<number>(count).fill(given);
   if (!Array.isArray(given) || !given.every((value) => typeof value === 'number'))
     throw new Error(`${name} must be one number, or a list of one a level, got ${JSON.stringify(given)}`);

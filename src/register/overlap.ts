@@ -24,8 +24,8 @@ export function overlap(grid: Grid, other: Grid, transform?: Affine): number {
       let first = 0,
         last = w - 1;
       for (const [axis, x] of start.entries()) {
-        const step = toOther[4 * axis]!;
-        const [low, high] = [-0.5 - x, other.size[axis]! - 0.5 - x];
+        const step = toOther[4 * axis];
+        const [low, high] = [-0.5 - x, other.size[axis] - 0.5 - x];
         if (step === 0 && (low > 0 || high < 0)) last = -1;
         if (step === 0) continue;
         first = Math.max(first, Math.ceil(Math.min(low / step, high / step)));
@@ -93,12 +93,12 @@ export function blankBeyond(
   for (let k = 0, v = 0; k < d; k++)
     for (let j = 0; j < h; j++)
       for (let i = 0; i < w; i++, v++) {
-        const a = i + displacement[v]!;
-        const b = j + displacement[n + v]!;
-        const c = k + displacement[2 * n + v]!;
-        const x = m[0]! * a + m[1]! * b + m[2]! * c + m[3]!;
-        const y = m[4]! * a + m[5]! * b + m[6]! * c + m[7]!;
-        const z = m[8]! * a + m[9]! * b + m[10]! * c + m[11]!;
+        const a = i + displacement[v];
+        const b = j + displacement[n + v];
+        const c = k + displacement[2 * n + v];
+        const x = m[0] * a + m[1] * b + m[2] * c + m[3];
+        const y = m[4] * a + m[5] * b + m[6] * c + m[7];
+        const z = m[8] * a + m[9] * b + m[10] * c + m[11];
         if (!contains(moving, x, y, z)) warped[v] = background;
       }
 }

@@ -18,9 +18,9 @@ export function transformPoints(field: DisplacementField, points: Float64Array):
   const moved = new Float64Array(points.length);
   let outside = 0;
   for (let n = 0; n < points.length; n += 3) {
-    const voxel = applyAffine(toVoxel, lpsOf([points[n]!, points[n + 1]!, points[n + 2]!]));
+    const voxel = applyAffine(toVoxel, lpsOf([points[n], points[n + 1], points[n + 2]]));
     if (!contains(field, ...voxel)) outside++;
-    sample(field.data, field.size, voxel).forEach((x, axis) => (moved[n + axis] = points[n + axis]! + x));
+    sample(field.data, field.size, voxel).forEach((x, axis) => (moved[n + axis] = points[n + axis] + x));
   }
   return { points: moved, outside };
 }
@@ -32,11 +32,11 @@ export function sample(u: Float32Array, [W, H, D]: readonly [number, number, num
     const low = Math.min(Math.floor(clamped), Math.max(n - 2, 0));
     return [low, Math.min(low + 1, n - 1), clamped - low] as const;
   };
-  const [w0, w1, tw] = split(p[0]!, W),
-    [h0, h1, th] = split(p[1]!, H),
-    [d0, d1, td] = split(p[2]!, D);
+  const [w0, w1, tw] = split(p[0], W),
+    [h0, h1, th] = split(p[1], H),
+    [d0, d1, td] = split(p[2], D);
   return [0, 1, 2].map((channel) => {
-    const at = (d: number, h: number, w: number) => u[((channel * D + d) * H + h) * W + w]!;
+    const at = (d: number, h: number, w: number) => u[((channel * D + d) * H + h) * W + w];
     const row = (d: number, h: number) => at(d, h, w0) * (1 - tw) + at(d, h, w1) * tw;
     const plane = (d: number) => row(d, h0) * (1 - th) + row(d, h1) * th;
     return plane(d0) * (1 - td) + plane(d1) * td;

@@ -23,10 +23,10 @@ export function levelGrid({ size, affine }: Grid, spacing: number): Level {
   const own = voxelSpacing(affine);
   const coarse = size.map((n, axis) => {
     let f = 1;
-    while (2 * f * own[axis]! <= 1.01 * spacing && n / (2 * f) >= LEAST) f *= 2;
+    while (2 * f * own[axis] <= 1.01 * spacing && n / (2 * f) >= LEAST) f *= 2;
     return Math.ceil(n / f);
   }) as Vec3;
-  const scale = coarse.map((n, axis) => size[axis]! / n) as Vec3;
+  const scale = coarse.map((n, axis) => size[axis] / n) as Vec3;
   // Both cover the same space: the middle of a voxel is (i + ½)·s − ½ of the finer grid's.
   const toFine = [scale[0], 0, 0, (scale[0] - 1) / 2, 0, scale[1], 0, (scale[1] - 1) / 2, 0, 0, scale[2], (scale[2] - 1) / 2];
   return { size: coarse, affine: composeAffine(affine, toFine), scale };
@@ -43,7 +43,7 @@ export function defaultLevels(fixed: Grid): number[] {
 }
 
 /** A level's place among the default ones, 0 for the coarsest and above, 2 for the finest and below. */
-export const placeOf = (fixed: Grid, factor: number): number => Math.max(0, Math.min(2 + Math.log2(defaultLevels(fixed)[2]! / factor), 2));
+export const placeOf = (fixed: Grid, factor: number): number => Math.max(0, Math.min(2 + Math.log2(defaultLevels(fixed)[2] / factor), 2));
 
 /**
  * Where a registration that ends on level `finest` is refined: at twice its resolution, where the image has it and every adapter can bind the buffers
@@ -88,5 +88,5 @@ export function spacingRatios({ affine }: Grid): [number, number, number] {
 export const resizeDisplacement = (u: Tensor, from: Level, to: Level): Tensor =>
   scaleChannels(
     resize(u, shapeOf(to)),
-    from.scale.map((s, axis) => s / to.scale[axis]!),
+    from.scale.map((s, axis) => s / to.scale[axis]),
   );

@@ -169,7 +169,7 @@ export async function register(
       const outcome = await iterate(schedule, iteration, rule, (step) => {
         similarities.push(step.monitor!);
         if (step.iteration === 1) first = step.residual;
-        fraction = Math.max(fraction, (done + work[i]! * levelFraction(step, first, rule)) / all);
+        fraction = Math.max(fraction, (done + work[i] * levelFraction(step, first, rule)) / all);
         tell({
           stage: stage ?? 'level',
           fraction,
@@ -182,7 +182,7 @@ export async function register(
           similarity: step.monitor!,
         });
       });
-      done += work[i]!;
+      done += work[i];
       // Adam's result is where it ended, the others' the iterate of the smallest residual.
       const residual = resolved.method === 'adam' ? outcome.residuals.at(-1)! : outcome.residual;
       levels.push({ factor, ...(stage && { stage }), size: grid.size, maxIterations, tolerance, ...outcome, residual, similarities });
@@ -198,7 +198,7 @@ export async function register(
     const [before] = await schedule.read(traced.similarity.before);
     const [after] = await schedule.read(traced.similarity.after);
     const shared = overlap(fixed, moving, transform);
-    const similarity = { before: before!, after: after! };
+    const similarity = { before, after };
     return {
       displacement,
       warped: { ...gridOf(fixed), data: warped, dtype: 'float32' },

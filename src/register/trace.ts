@@ -108,41 +108,41 @@ export function traceRegistration(
     moving: pyramid(intensityWindow(moving, windows.moving.low, windows.moving.high), grids.moving),
     masks: { fixed: masks.fixed && pyramid(masks.fixed, grids.fixed), moving: masks.moving && pyramid(masks.moving, grids.moving) },
   }));
-  const held = grids.moving.map((grid, i) => heldGrid(grid, grids.fixed[i]!, transform));
+  const held = grids.moving.map((grid, i) => heldGrid(grid, grids.fixed[i], transform));
   /** Something of the moving image on the grid that the level of factors[i] holds it on. */
   const onHeld = (x: Tensor, i: number): Tensor =>
-    held[i] === grids.moving[i] ? x : resample(x, shapeOf(held[i]!), matrixBetween(held[i]!, grids.moving[i]!));
+    held[i] === grids.moving[i] ? x : resample(x, shapeOf(held[i]), matrixBetween(held[i], grids.moving[i]));
   /** What a cell needs of the grid of factors[i]. */
   const prepare = (name: string, i: number, window: number, lambda?: number): LevelImages =>
     graph.phase(`${name}.images`, () => ({
-      fixed: localStatistics(images.fixed[i]!, window),
-      moving: withGradient(centre(onHeld(images.moving[i]!, i))),
-      matrix: matrixBetween(grids.fixed[i]!, held[i]!, transform),
-      ratios: spacingRatios(grids.fixed[i]!),
+      fixed: localStatistics(images.fixed[i], window),
+      moving: withGradient(centre(onHeld(images.moving[i], i))),
+      matrix: matrixBetween(grids.fixed[i], held[i], transform),
+      ratios: spacingRatios(grids.fixed[i]),
       lambda,
-      masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving && onHeld(images.masks.moving[i]!, i) },
+      masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving && onHeld(images.masks.moving[i], i) },
     }));
   /** The coarser level's result on the grid of factors[i]. */
   const from = (coarser: TracedLevel | undefined, i: number) =>
-    coarser && (() => resizeDisplacement(coarser.value, coarser.grid, grids.fixed[i]!));
+    coarser && (() => resizeDisplacement(coarser.value, coarser.grid, grids.fixed[i]));
 
   const trained = options.method === 'deq' ? cellOf(graph, model) : undefined;
   const levels: TracedLevel[] = [];
   options.levels.forEach((factor, i) => {
-    const grid = grids.fixed[i]!;
+    const grid = grids.fixed[i];
     const name = `level ${factor}`;
     const shape = [1, 3, ...shapeOf(grid)];
     const prepared = prepare(name, i, options.window, options.lambda[i]);
     const initial = from(levels[i - 1], i);
-    const level = { factor, maxIterations: options.iterations[i]!, tolerance: options.tolerance[i]!, grid, images: prepared };
+    const level = { factor, maxIterations: options.iterations[i], tolerance: options.tolerance[i], grid, images: prepared };
     if (options.method === 'adam') {
       const memory = composedAdamState(graph, name, shape);
-      const update = composedAdam(prepared, memory, { ...options, lambda: options.lambda[i]! });
+      const update = composedAdam(prepared, memory, { ...options, lambda: options.lambda[i] });
       const iteration = traceIteration(graph, name, { method: 'picard' }, shape, update, initial, () => resetAdam(memory));
       levels.push({ ...level, iteration, value: iteration.z });
     } else {
       const update =
-        options.method === 'deq' ? trained!.monitored(prepared) : variationalCell(prepared, { ...options, lambda: options.lambda[i]! });
+        options.method === 'deq' ? trained!.monitored(prepared) : variationalCell(prepared, { ...options, lambda: options.lambda[i] });
       const method = solver.ends === 'best' ? within(solver.method, level.maxIterations) : solver.method;
       const iteration = traceIteration(graph, name, method, shape, update, initial);
       levels.push({ ...level, iteration, value: solver.ends === 'best' ? iteration.best : iteration.z });
@@ -151,7 +151,7 @@ export function traceRegistration(
   if (refine) {
     const { factor, iterations: maxIterations, tolerance } = refine;
     const i = factors.length - 1;
-    const grid = grids.fixed[i]!;
+    const grid = grids.fixed[i];
     const name = 'refine';
     const prepared = prepare(name, i, refine.window);
     const method = within({ method: 'anderson', beta: 1 }, maxIterations); // undamped: too few to overshoot
@@ -175,7 +175,7 @@ export function traceRegistration(
 /** Declares a model's weights on the graph. */
 function cellOf(graph: Graph, model: Model | undefined): Cell {
   if (!model) throw new Error('traceRegistration: method deq needs a model');
-  return cells[model.cell]!(graph, { channels: model.channels, similarity: 'exact' });
+  return cells[model.cell](graph, { channels: model.channels, similarity: 'exact' });
 }
 
 /**

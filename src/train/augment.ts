@@ -116,10 +116,10 @@ function smoothField(
   { size: [w, h, d], spacing, sigma }: { size: Triple; spacing: Triple; sigma: number },
 ): Tensor {
   const step = sigma / PER_SIGMA; // mm
-  const nodes = ([w, h, d] as const).map((n, axis) => Math.ceil(((n - 1) * spacing[axis]!) / step) + 1 + 2 * MARGIN);
+  const nodes = ([w, h, d] as const).map((n, axis) => Math.ceil(((n - 1) * spacing[axis]) / step) + 1 + 2 * MARGIN);
   const [fw, fh, fd] = spacing.map((s) => s / step) as [number, number, number];
   const matrix: Matrix = [fw, 0, 0, MARGIN, 0, fh, 0, MARGIN, 0, 0, fd, MARGIN];
-  const field = resample(gaussian(gaussianField(seed, [1, 3, nodes[2]!, nodes[1]!, nodes[0]!]), PER_SIGMA), [d, h, w], matrix);
+  const field = resample(gaussian(gaussianField(seed, [1, 3, nodes[2], nodes[1], nodes[0]]), PER_SIGMA), [d, h, w], matrix);
   const length = sqrt(scale(mean(square(field)), 3)); // the mean is over three channels
   return scaleChannels(
     mul(field, div(rms, length)),
@@ -168,7 +168,7 @@ function drawMatrix(
 ): Matrix {
   const three = (limit: number) => [0, 1, 2].map(() => between(-limit, limit)) as [number, number, number];
   const turns = three((range.rotation * Math.PI) / 180).map((angle) => [Math.cos(angle), Math.sin(angle)] as const);
-  const [sw, sh, sd] = three(Math.log1p(range.scale)).map((x, axis) => signs[axis]! * Math.exp(x)) as [number, number, number];
+  const [sw, sh, sd] = three(Math.log1p(range.scale)).map((x, axis) => signs[axis] * Math.exp(x)) as [number, number, number];
   const [hw, dw, dh] = three(range.shear);
   const translation = three(range.translation);
   const [[ca, sa], [cb, sb], [cc, sc]] = turns as [readonly [number, number], readonly [number, number], readonly [number, number]];
@@ -180,9 +180,9 @@ function drawMatrix(
     [sw, 0, 0, 0, 0, sh, 0, 0, 0, 0, sd, 0],
   ].reduce((a, b) => [...composeAffine(a, b)]);
   return [0, 1, 2].flatMap((row) => {
-    const [x, y, z] = [0, 1, 2].map((column) => (linear[4 * row + column]! * spacing[column]!) / spacing[row]!) as [number, number, number];
+    const [x, y, z] = [0, 1, 2].map((column) => (linear[4 * row + column] * spacing[column]) / spacing[row]) as [number, number, number];
     const centre = size.map((n) => (n - 1) / 2) as [number, number, number];
-    return [x, y, z, centre[row]! - (x * centre[0] + y * centre[1] + z * centre[2]) + translation[row]! / spacing[row]!];
+    return [x, y, z, centre[row] - (x * centre[0] + y * centre[1] + z * centre[2]) + translation[row] / spacing[row]];
   });
 }
 

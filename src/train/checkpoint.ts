@@ -49,8 +49,8 @@ export interface Checkpoint {
 export function stateTensors({ cell, optimizer, averages }: TrainingStep): Map<string, Tensor> {
   const named = new Map<string, Tensor>();
   [...cell.parameters.tensors].forEach(([name, weight], i) => {
-    const { first, second, corrections } = optimizer[i]!;
-    for (const [kind, tensor] of Object.entries({ weight, first, second, corrections, average: averages[i]! }))
+    const { first, second, corrections } = optimizer[i];
+    for (const [kind, tensor] of Object.entries({ weight, first, second, corrections, average: averages[i] }))
       named.set(`${kind}/${name}`, tensor);
   });
   return named;
@@ -101,7 +101,7 @@ export function parseCheckpoint(file: string, bytes: Uint8Array): Checkpoint {
   const { tensors, metadata } = parseSafetensors(file, bytes);
   if (metadata.deqreg !== 'checkpoint') throw new Error(`${file}: no checkpoint of deqreg train`);
   if (metadata.version !== VERSION) throw new Error(`${file}: a checkpoint of form ${metadata.version}; this version reads ${VERSION}`);
-  return give(JSON.parse(metadata.place!) as Place, tensors);
+  return give(JSON.parse(metadata.place) as Place, tensors);
 }
 
 /** The inverse of `take`. */

@@ -89,7 +89,7 @@ export function majority(labels: Float32Array, from: Grid, to: Grid): Float32Arr
         for (let k = z0; k < z1; k++)
           for (let j = y0; j < y1; j++)
             for (let i = x0; i < x1; i++) {
-              const label = labels[(k * H + j) * W + i]!;
+              const label = labels[(k * H + j) * W + i];
               counts.set(label, (counts.get(label) ?? 0) + 1);
             }
         let best = 0,
@@ -109,16 +109,16 @@ const LABELLED = 0.5;
  */
 export function drawPair({ subjects, pairs }: TrainingSet, random: () => number, dice: boolean): readonly [number, number] {
   if (pairs) {
-    const labelled = pairs.filter((pair) => pair.every((i) => subjects[i]!.labels));
+    const labelled = pairs.filter((pair) => pair.every((i) => subjects[i].labels));
     const [a, b] = [random(), random()];
     const among = dice && labelled.length && a < LABELLED ? labelled : pairs;
-    return among[Math.floor(b * among.length)]!;
+    return among[Math.floor(b * among.length)];
   }
   const all = subjects.map((_, i) => i);
-  const labelled = all.filter((i) => subjects[i]!.labels);
+  const labelled = all.filter((i) => subjects[i].labels);
   const [a, b, c] = [random(), random(), random()];
   const among = dice && labelled.length > 1 && a < LABELLED ? labelled : all;
   const first = Math.floor(b * among.length);
   const second = among.length > 1 ? (first + 1 + Math.floor(c * (among.length - 1))) % among.length : first;
-  return [among[first]!, among[second]!];
+  return [among[first], among[second]];
 }

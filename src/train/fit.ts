@@ -105,13 +105,13 @@ export function fitsOf({ size, spacing: [x, y, z] = [1, 1, 1], bytes: limit, opt
               widths.findLastIndex((width) => about(width) <= limit),
             )
           : Math.min(1, widths.length - 1);
-        let best = planned({ dtype, adjoint, channels: widths[at]! });
+        let best = planned({ dtype, adjoint, channels: widths[at] });
         while (best.fits && at + 1 < widths.length) {
-          const wider = planned({ dtype, adjoint, channels: widths[++at]! });
+          const wider = planned({ dtype, adjoint, channels: widths[++at] });
           if (!wider.fits) break;
           best = wider;
         }
-        while (!best.fits && at > 0) best = planned({ dtype, adjoint, channels: widths[--at]! });
+        while (!best.fits && at > 0) best = planned({ dtype, adjoint, channels: widths[--at] });
         seen.set(adjoint, best);
         return best;
       }),
@@ -123,6 +123,6 @@ export function fitsOf({ size, spacing: [x, y, z] = [1, 1, 1], bytes: limit, opt
 export function recommended(fits: readonly Fit[]): Fit | undefined {
   const { finest, dtype, adjoint } = choices;
   const rank = (fit: Fit) => [finest.indexOf(fit.finest), dtype.indexOf(fit.dtype), -fit.channels, adjoint.indexOf(fit.adjoint)];
-  const before = (a: number[], b: number[]) => a.map((v, i) => v - b[i]!).find((difference) => difference !== 0) ?? 0;
+  const before = (a: number[], b: number[]) => a.map((v, i) => v - b[i]).find((difference) => difference !== 0) ?? 0;
   return fits.filter(({ fits }) => fits).sort((a, b) => before(rank(a), rank(b)))[0];
 }

@@ -137,7 +137,7 @@ export function resolveTrainOptions(given: GivenTrainOptions): TrainOptions {
     const { levels } = stage;
     if (!Array.isArray(levels) || !levels.length || !levels.every((f) => Number.isInteger(Math.log2(f)) && f >= 1))
       fail(`stages[${i}].levels must be powers of two such as 8,4, got ${levels}`);
-    if (levels.some((f, k) => k > 0 && f >= levels[k - 1]!)) fail(`stages[${i}].levels must go from coarse to fine, got ${levels}`);
+    if (levels.some((f, k) => k > 0 && f >= levels[k - 1])) fail(`stages[${i}].levels must go from coarse to fine, got ${levels}`);
   });
   return options;
 }
@@ -147,7 +147,7 @@ export const totalSteps = ({ stages }: Pick<TrainOptions, 'stages'>): number => 
 /** Of a list given for the levels of the whole pyramid, coarse to fine, the values of some of its levels. */
 export function atLevels(list: readonly number[], { stages }: Pick<TrainOptions, 'stages'>, levels: readonly number[]): number[] {
   const finest = Math.min(...stages.map((stage) => stage.levels.at(-1)!));
-  return levels.map((factor) => list[Math.max(0, list.length - 1 - Math.log2(factor / finest))]!);
+  return levels.map((factor) => list[Math.max(0, list.length - 1 - Math.log2(factor / finest))]);
 }
 
 /** The model of some weights, for registrations on these levels (default: those of the last stage). */

@@ -123,7 +123,7 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
     labels,
   } = options;
   if (!Object.hasOwn(cells, name)) throw new Error(`traceTrainingStep: cell ${name} is none of ${Object.keys(cells).join(', ')}`);
-  if (factors.at(-1) !== 1 || factors.some((f, i) => !Number.isInteger(Math.log2(f)) || (i > 0 && f >= factors[i - 1]!)))
+  if (factors.at(-1) !== 1 || factors.some((f, i) => !Number.isInteger(Math.log2(f)) || (i > 0 && f >= factors[i - 1])))
     throw new Error(`traceTrainingStep: levels must be powers of two from coarse to 1, got ${factors.join(', ')}`);
   if (weigh.dice > 0 && !labels?.length) throw new Error('traceTrainingStep: loss.dice is above 0, but there are no labels');
   const graph = new Graph();
@@ -132,7 +132,7 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
   const inputs = Object.fromEntries(
     Object.entries({ fixed: shape, moving: shape, rate: [1], ...overlap }).map(([label, shape]) => [label, graph.input(label, shape)]),
   ) as unknown as TrainingStep['inputs'];
-  const cell = cells[name]!(graph, options);
+  const cell = cells[name](graph, options);
   const weights = [...cell.parameters.tensors.values()];
   const grids = factors.map((factor) => levelGrid(grid, levelSpacing(grid, factor)));
 
@@ -159,12 +159,12 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
   const levels: TrainingLevel[] = [];
   scales.forEach(({ level, images, maps }, i) => {
     const coarser = levels[i - 1];
-    const lossScale = options.dtype === 'f16' ? voxelCount(grids[i]!) : 1;
+    const lossScale = options.dtype === 'f16' ? voxelCount(grids[i]) : 1;
     const terms: { similarity?: Tensor; dice?: Tensor } = {};
     const node = deq(graph, `level ${factors[i]}`, {
       cell: cell.update(level),
-      shape: [1, 3, ...shapeOf(grids[i]!)],
-      initial: coarser && (() => resizeDisplacement(coarser.node.y, coarser.grid, grids[i]!)),
+      shape: [1, 3, ...shapeOf(grids[i])],
+      initial: coarser && (() => resizeDisplacement(coarser.node.y, coarser.grid, grids[i])),
       adjoint,
       wrt: weights,
       method: { method: 'anderson', window: options.history ?? 5 }, // undamped, as what is in bench/results/training.md
@@ -182,7 +182,7 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
         return axpby(1, loss, lossScale * weigh.dice, mul(terms.dice, inputs.labelled!));
       },
     });
-    levels.push({ grid: grids[i]!, node, lossScale, similarity: terms.similarity!, dice: terms.dice });
+    levels.push({ grid: grids[i], node, lossScale, similarity: terms.similarity!, dice: terms.dice });
   });
 
   const optimizer = weights.map((t) => adamState(t));
@@ -190,17 +190,17 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
   for (const { first, second, corrections } of optimizer) [first, second, corrections].forEach((t) => graph.output(t));
   graph.phase('begin', () => {
     optimizer.forEach(resetAdam);
-    averages.forEach((average, i) => assign(average, weights[i]!));
+    averages.forEach((average, i) => assign(average, weights[i]));
   });
   const clip = graph.phase('update', () => {
     const gradients = weights.map((_, i) =>
       levels
-        .map(({ node, lossScale }) => (lossScale === 1 ? node.gradients[i]! : scale(node.gradients[i]!, 1 / lossScale)))
+        .map(({ node, lossScale }) => (lossScale === 1 ? node.gradients[i] : scale(node.gradients[i], 1 / lossScale)))
         .reduce((a, b) => add(a, b)),
     );
     const clip = graph.output(gradientClip(gradients, options.clip ?? 1));
-    optimizer.forEach((state, i) => adam(state, gradients[i]!, { rate: inputs.rate, clip }));
-    averages.forEach((average, i) => ema(average, weights[i]!, options.averaging ?? 0.99));
+    optimizer.forEach((state, i) => adam(state, gradients[i], { rate: inputs.rate, clip }));
+    averages.forEach((average, i) => ema(average, weights[i], options.averaging ?? 0.99));
     return clip;
   });
   return { graph, cell, inputs, augmented, levels, optimizer, averages, clip };
@@ -265,14 +265,14 @@ export async function runTrainingStep(
   const finest = levels.at(-1)!;
   const reads = [clip, finest.similarity, ...(finest.dice ? [finest.dice] : []), ...levels.map(({ node }) => node.loss)];
   const [[, gradientNorm], [similarity], ...rest] = (await schedule.runAndRead('update', reads)) as [Float32Array, Float32Array];
-  const values = (rest as Float32Array[]).map(([value]) => value!);
+  const values = (rest as Float32Array[]).map(([value]) => value);
   const dice = finest.dice && values.shift();
-  const losses = values.map((loss, i) => loss / levels[i]!.lossScale);
+  const losses = values.map((loss, i) => loss / levels[i].lossScale);
   return {
     loss: losses.reduce((a, b) => a + b) / losses.length,
-    similarity: similarity!,
+    similarity,
     dice: pair.labels && dice,
-    gradientNorm: gradientNorm!,
-    levels: outcomes.map((outcome, i) => ({ ...outcome, loss: losses[i]! })),
+    gradientNorm,
+    levels: outcomes.map((outcome, i) => ({ ...outcome, loss: losses[i] })),
   };
 }

@@ -241,7 +241,7 @@ async function trainOn(
   rate: number,
 ): Promise<{ pair: [string, string]; outcome: TrainingOutcome }> {
   const random = randomAt(options.seed, step);
-  const [fixed, moving] = drawPair(set, random, !!traced.inputs.labelled).map((i) => set.subjects[i]!) as [
+  const [fixed, moving] = drawPair(set, random, !!traced.inputs.labelled).map((i) => set.subjects[i]) as [
     TrainingSet['subjects'][number],
     TrainingSet['subjects'][number],
   ];

@@ -50,5 +50,5 @@ export async function validatePairs(
   const figures = Object.fromEntries(
     Object.entries(sums).map(([name, values]) => [name, values.reduce((a, b) => a + b, 0) / values.length]),
   );
-  return { score: figures.dice ?? (figures.tre === undefined ? figures.lncc! : -figures.tre), figures };
+  return { score: figures.dice ?? (figures.tre === undefined ? figures.lncc : -figures.tre), figures };
 }

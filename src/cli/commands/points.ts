@@ -50,6 +50,6 @@ export async function run(args: string[]): Promise<number> {
 /** Maps n×3 numbers point by point. */
 function each(points: Float64Array, map: (point: readonly number[]) => readonly number[]): Float64Array {
   const out = new Float64Array(points.length);
-  for (let n = 0; n < points.length; n += 3) out.set(map([points[n]!, points[n + 1]!, points[n + 2]!]), n);
+  for (let n = 0; n < points.length; n += 3) out.set(map([points[n], points[n + 1], points[n + 2]]), n);
   return out;
 }

@@ -34,7 +34,7 @@ export async function run(args: string[]): Promise<number> {
       { fixed: unit(fixed.data), moving: unit(moving.data) },
       { rate: RATE, maxIterations: settings.steps },
     );
-    const { forward, backward } = levels[0]!;
+    const { forward, backward } = levels[0];
     const done = {
       ...settings,
       seed,

@@ -28,9 +28,9 @@ export function meansTable(all: readonly MethodMeans[]): string[] {
     }),
   ]);
   const lines = [['method', 'pairs', ...shown.map((name) => figures[name].title)], ...rows];
-  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
+  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
   return lines.map(
-    (line) => `  ${line.map((cell, column) => (column ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join('  ')}`,
+    (line) => `  ${line.map((cell, column) => (column ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join('  ')}`,
   );
 }
 

@@ -5,7 +5,7 @@ import { COLOURS, plot, type Row } from './plot.ts';
 
 type Levels = Content['report']['solver']['levels'];
 
-const colour = (n: number) => COLOURS[n % COLOURS.length]!;
+const colour = (n: number) => COLOURS[n % COLOURS.length];
 
 /** The section, and what draws the charts in it once it is on the page. */
 export function convergence({ solver: { method, levels }, model }: Content['report']): [HTMLElement, () => void] {
@@ -37,7 +37,7 @@ export function convergence({ solver: { method, levels }, model }: Content['repo
       const count = levels.reduce((sum, { residuals }) => sum + residuals.length, 0);
       const x = { label: 'evaluations', values: Array.from({ length: count }, (_, n) => n + 1), range: [0, count + 1] as [number, number] };
       const curves = (rows: Row[], as: 'curve' | 'dashed') =>
-        spread(levels, rows).map((values, n) => ({ label: as === 'curve' ? names[n]! : '', colour: colour(n), values, as }));
+        spread(levels, rows).map((values, n) => ({ label: as === 'curve' ? names[n] : '', colour: colour(n), values, as }));
       const reached = levels.map((level) => level.residuals);
       const tolerances = levels.map((level) => level.residuals.map(() => level.tolerance || null));
       plot(residuals, {
@@ -63,7 +63,7 @@ function spread(levels: Levels, values: Row[]): Row[] {
   let from = 0;
   return levels.map(({ residuals }, n) => {
     const row = Array<number | null>(total).fill(null);
-    values[n]!.forEach((value, i) => {
+    values[n].forEach((value, i) => {
       row[from + i] = value;
     });
     from += residuals.length;

@@ -6,12 +6,12 @@ import type { EvaluationContent } from './evaluation.ts';
 import { COLOURS } from './plot.ts';
 import { type Points, scatter } from './scatter.ts';
 
-const content: EvaluationContent = JSON.parse(document.getElementById('content')!.textContent!);
+const content: EvaluationContent = JSON.parse(document.getElementById('content')!.textContent);
 const { data, methods, means, runs, adapter, version, made, command, licence } = content;
 document.title = `deqreg: evaluation on ${data.name}`;
 
 const colourOf = (method: string) => methods.findIndex(({ name }) => name === method) % COLOURS.length;
-const named = (method: string) => swatch(COLOURS[colourOf(method)]!, method);
+const named = (method: string) => swatch(COLOURS[colourOf(method)], method);
 /** Figures that any run has. */
 const shown = figureNames.filter((name) => runs.some((run) => typeof run.figures?.[name] === 'number'));
 const failed = runs.filter(({ error }) => error !== undefined);
@@ -157,7 +157,7 @@ function every(): HTMLElement {
 /** One word where all levels have the same. That iterations ran out is how methods without a fixed point end. */
 function verdicts(results: string[]): HTMLElement {
   const odd = results.some((result) => !['converged', 'max-iterations'].includes(result));
-  return element('span', { className: odd ? 'warning' : '' }, new Set(results).size === 1 ? results[0]! : results.join(', '));
+  return element('span', { className: odd ? 'warning' : '' }, new Set(results).size === 1 ? results[0] : results.join(', '));
 }
 
 const [charts, draw] = plots();

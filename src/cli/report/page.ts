@@ -6,7 +6,7 @@ import { decodeAll } from './slices.ts';
 import { head, tables } from './tables.ts';
 import { viewer } from './viewer.ts';
 
-const content: Content = JSON.parse(document.getElementById('content')!.textContent!);
+const content: Content = JSON.parse(document.getElementById('content')!.textContent);
 document.title = `deqreg: ${content.report.inputs.moving} to ${content.report.inputs.fixed}`;
 const [levels, drawCharts] = convergence(content.report);
 const wait = element('section', {}, 'Unpacking the images …');

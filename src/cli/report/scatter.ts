@@ -21,7 +21,7 @@ const GREY = '#b5b5b5';
 
 export function scatter(at: HTMLElement, { title, x, y }: ScatterAxes, groups: readonly Points[]): void {
   const all = groups.flatMap(({ points }, group) => points.map(([left, up]) => ({ left, up, group }))).sort((a, b) => a.left - b.left);
-  const colour = ({ colour }: Points) => (colour === undefined ? GREY : COLOURS[colour % COLOURS.length]!);
+  const colour = ({ colour }: Points) => (colour === undefined ? GREY : COLOURS[colour % COLOURS.length]);
   const series = groups.map((group): uPlot.Series =>
     group.line
       ? { label: group.label, stroke: '#222', width: 2, spanGaps: true, points: { show: false } }

@@ -5,7 +5,7 @@ import { type Chart, COLOURS, type Curve, plot, type Row } from './plot.ts';
 import { limits, mean, runningMean, windowOf } from './series.ts';
 import type { TrainingContent } from './training.ts';
 
-const content: TrainingContent = JSON.parse(document.getElementById('content')!.textContent!);
+const content: TrainingContent = JSON.parse(document.getElementById('content')!.textContent);
 const { steps, columns, stages, validations, rollbacks } = content;
 const [OURS, VALIDATION] = COLOURS as [string, string];
 const ROLLBACK = '#c00000';

@@ -194,7 +194,7 @@ function canvas(plane: Plane, frame: Frame, paint: Paint, label: string, at: () 
   };
   const mirror = (on: boolean) => {
     made.style.transform = on ? 'scaleX(-1)' : '';
-    sides.forEach((side, n) => (side.textContent = [left, right][on ? 1 - n : n]!));
+    sides.forEach((side, n) => (side.textContent = [left, right][on ? 1 - n : n]));
   };
   return { view, draw, mirror };
 }
