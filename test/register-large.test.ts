@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type MaskedVolume, planRegistration, register, type Registration, type RegisterOptions, type Volume } from '../src/index.ts';
-import { applyAffine, composeAffine, type Vec3, voxelToVoxel } from '../src/io/affine.ts';
+import { type Affine, applyAffine, composeAffine, invertAffine, type Vec3, voxelToVoxel } from '../src/io/affine.ts';
 import { phantom } from '../src/register/phantom.ts';
 import { gpu } from './gpu.ts';
 import { transformOf } from './moved.ts';
@@ -53,6 +53,35 @@ test('a moving image that is too large to be held with its gradient: the part th
   assert.equal(turned.memory.measured, turned.memory.planned);
   const masked = await run(brain.fixed, { ...brain.moving, mask: brain.moving.data.map((x) => Number(x > 0)) }, options);
   assert.ok(apart(masked, turned, [brain.moving, away]) < 0.1, `${apart(masked, turned, [brain.moving, away])} voxels`);
+});
+
+test('the similarity before is that of where the headers lead, of which nothing is held where the transform leads far away', async () => {
+  const { size, affine, data } = brain.moving;
+  const extent = [208, 208, 208] as const;
+  const room = [4, 80, 76];
+  const apart = 160; // voxels from one brain to the other
+  const both = new Float32Array(extent[0] * extent[1] * extent[2]);
+  for (let k = 0; k < size[2]; k++)
+    for (let j = 0; j < size[1]; j++) {
+      const row = (k * size[1] + j) * size[0];
+      for (const from of [room[0], room[0] + apart])
+        both.set(data.subarray(row, row + size[0]), ((k + room[2]) * extent[1] + j + room[1]) * extent[0] + from);
+    }
+  const shifted = (i: number, j: number, k: number): Affine => [1, 0, 0, i, 0, 1, 0, j, 0, 0, 1, k];
+  const two: Volume = {
+    ...brain.moving,
+    size: [...extent],
+    data: both,
+    affine: composeAffine(affine, shifted(-room[0], -room[1], -room[2])),
+  };
+  const initial = composeAffine(affine, composeAffine(shifted(apart, 0, 0), invertAffine(affine)));
+  const options = { levels: [2, 1], iterations: 3, affine: 'none' } as const;
+  const [own, other] = [await run(brain.fixed, brain.moving, options), await run(brain.fixed, two, { ...options, initial })];
+  for (const when of ['before', 'after'] as const)
+    assert.ok(
+      Math.abs(own.similarity[when] - other.similarity[when]) < 5e-3,
+      `${when}: ${own.similarity[when]}, ${other.similarity[when]}`,
+    );
 });
 
 test.run();

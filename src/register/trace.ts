@@ -122,6 +122,16 @@ export function traceRegistration(
       lambda,
       masks: { fixed: images.masks.fixed?.[i], moving: images.masks.moving && onHeld(images.masks.moving[i], i) },
     }));
+  /** The last level's images where their headers put them. What is held of the moving one need not be what lies there. */
+  const unaligned = (aligned: LevelImages): LevelImages => {
+    const i = factors.length - 1;
+    const [grid, own] = [grids.fixed[i], grids.moving[i]];
+    const matrix = matrixBetween(grid, own);
+    if (held[i] === own) return { ...aligned, matrix };
+    const there = (x: Tensor) => resample(x, shapeOf(grid), matrix);
+    const masks = { fixed: aligned.masks?.fixed, moving: images.masks.moving && there(images.masks.moving[i]) };
+    return { ...aligned, moving: withGradient(centre(there(images.moving[i]))), matrix: identity, masks };
+  };
   /** The coarser level's result on the grid of factors[i]. */
   const from = (coarser: TracedLevel | undefined, i: number) =>
     coarser && (() => resizeDisplacement(coarser.value, coarser.grid, grids.fixed[i]));
@@ -161,10 +171,9 @@ export function traceRegistration(
   }
 
   return graph.phase(FINISH, () => {
-    const { value, images, grid } = levels.at(-1)!;
-    const lnccAt = (u: Tensor, matrix: Matrix) => graph.output(lnccDisplacementForce({ ...images, matrix }, u).similarity);
-    const untouched = matrixBetween(grid, held.at(-1)!);
-    const similarity = { before: lnccAt(fill(graph, value.shape, 0), untouched), after: lnccAt(value, images.matrix) };
+    const { value, images: aligned } = levels.at(-1)!;
+    const lnccOf = (seen: LevelImages, u: Tensor) => graph.output(lnccDisplacementForce(seen, u).similarity);
+    const similarity = { before: lnccOf(unaligned(aligned), fill(graph, value.shape, 0)), after: lnccOf(aligned, value) };
     const toFixed = transform ? voxelsOf(fixedGrid, transform) : identity;
     const result = warpFull(value, moving, shapeOf(fixedGrid), toFixed, matrixBetween(fixedGrid, movingGrid, transform), background);
     [...result.displacement, result.warped].forEach((t) => graph.output(t));
