@@ -1,5 +1,5 @@
 // What the rows of `bench stability` say: whether a curve converges, stays, or degrades; as tables and in words. All of it follows from the rows.
-import { table } from './report.ts';
+import { records, table } from './report.ts';
 
 /** Anderson acceleration; the same damping without its history, u ← u + β(f(u) − u); plain steps, u ← f(u). */
 export type Solver = 'Anderson' | 'damped' | 'plain';
@@ -284,16 +284,10 @@ export function diceTable(rows: readonly Row[]): string {
   );
 }
 
-/** The rows of a report's CSV. Throws on a file that has other columns. */
+/** The rows of a report's CSV. */
 export function parseRows(text: string): Row[] {
-  const [head, ...lines] = text.trim().split('\n');
-  const keys = head.split(',');
-  return lines.map((line) => {
-    const cells = line.split(',');
-    if (cells.length !== keys.length) throw new Error(`${cells.length} cells for ${keys.length} columns: ${line}`);
-    const is = (key: string) => ['pair', 'model', 'solver'].includes(key);
-    return Object.fromEntries(
-      keys.map((key, i) => [key, is(key) ? cells[i] : cells[i] === '' ? null : Number(cells[i])]),
-    ) as unknown as Row;
-  });
+  const value = (key: string, cell: string) => (['pair', 'model', 'solver'].includes(key) ? cell : cell === '' ? null : Number(cell));
+  return records(text).map(
+    (cells) => Object.fromEntries(Object.entries(cells).map(([key, cell]) => [key, value(key, cell)])) as unknown as Row,
+  );
 }

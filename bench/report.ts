@@ -2,7 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import Papa from 'papaparse';
 import { adapterName } from '../src/gpu/device.ts';
+import { encodeTable } from '../src/io/table.ts';
 import type { AdapterInfo } from '../src/node.ts';
 import { RESULTS, writePage } from './page.ts';
 
@@ -47,12 +49,12 @@ export function reportName(bench: string, { software, device, description }: Ada
 /** Comma-separated values of rows with the same keys; what is missing stays empty. */
 export function csv(rows: readonly Record<string, unknown>[]): string {
   const keys = [...new Set(rows.flatMap(Object.keys))];
-  const cell = (value: unknown) => {
-    const text = value === undefined || value === null ? '' : Array.isArray(value) ? value.join(' ') : String(value);
-    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
-  return [keys.join(','), ...rows.map((row) => keys.map((key) => cell(row[key])).join(','))].join('\n') + '\n';
+  const cell = (value: unknown) => (Array.isArray(value) ? value.join(' ') : value);
+  return encodeTable([keys, ...rows.map((row) => keys.map((key) => cell(row[key])))]);
 }
+
+/** The rows of a CSV, by column. */
+export const records = (text: string): Record<string, string>[] => Papa.parse<Record<string, string>>(text.trim(), { header: true }).data;
 
 /** Writes bench/results/<name>.md, prints it, writes `files` (`.csv`, `.svg`, `-time.svg`: what follows the name) beside it, and the page of all again. */
 export function writeReport(

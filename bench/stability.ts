@@ -29,7 +29,7 @@ import {
 } from './claims.ts';
 import { RESULTS } from './page.ts';
 import { type Images, LEVELS, measure, pairsOf, readPair, SOLVERS, type Subject, subjects } from './probes/stability-runs.ts';
-import { csv, provenance, reportName, writeReport } from './report.ts';
+import { csv, provenance, records, reportName, writeReport } from './report.ts';
 
 /** What the finest level is called. */
 const RESOLUTIONS: Record<number, string> = { 1: 'full', 2: 'half', 4: 'quarter' };
@@ -103,11 +103,8 @@ function residualTable(traces: readonly Trace[]): string {
 /** The curves of a report by name, and which report that is. */
 function curvesIn(report: string): { of: string; curves: Map<string, { rows: Row[]; residuals: number[] }> } {
   const text = (suffix: string) => readFileSync(`${RESULTS}/${report}${suffix}`, 'utf8');
-  const [head, ...lines] = text('-residuals.csv')
-    .trim()
-    .split('\n')
-    .map((line) => line.split(','));
-  const residuals = (name: string) => lines.flatMap((cells) => (cells[head.indexOf(name)] ? Number(cells[head.indexOf(name)]) : []));
+  const lines = records(text('-residuals.csv'));
+  const residuals = (name: string) => lines.flatMap((cells) => (cells[name] ? Number(cells[name]) : []));
   const curves = curvesOf(parseRows(text('.csv'))).map(
     (rows) => [nameOf(rows[0]), { rows, residuals: residuals(nameOf(rows[0])) }] as const,
   );

@@ -177,14 +177,17 @@ test('a signal, or an error of onProgress, ends a registration with its reason, 
     const controller = new AbortController();
     return run(fixed, moving, { ...short, signal: controller.signal }, (progress) => when(progress) && controller.abort(reason));
   };
-  for (const stage of ['affine', 'prepare', 'level'])
+  for (const stage of ['affine', 'prepare', 'level', 'finish'])
     assert.is(await aborted((progress) => progress.stage === stage).catch((error) => error), reason, stage);
   assert.is(await run(fixed, moving, { signal: AbortSignal.abort(reason) }).catch((error) => error), reason);
   const thrown = run(fixed, moving, short, () => {
     throw reason;
   });
   assert.is(await thrown.catch((error) => error), reason);
-  assert.is(await run(fixed, moving, short, () => Promise.reject(reason)).catch((error) => error), reason);
+  for (const stage of ['affine', 'finish']) {
+    const rejecting = async (progress: Progress) => (progress.stage === stage ? Promise.reject(reason) : undefined);
+    assert.is(await run(fixed, moving, short, rejecting).catch((error) => error), reason, stage);
+  }
   const stopped = invert(await gpu(), field, { signal: AbortSignal.abort(reason) });
   assert.is(await stopped.catch((error) => error), reason);
   const late = new AbortController();

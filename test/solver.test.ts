@@ -331,6 +331,7 @@ test('options and rules out of range are refused', async () => {
     const traced = (method: object) => () => traceIteration(graph, 'it', method as Method, [4], (next) => ({ next }));
     assert.throws(traced({ method: 'newton' }), /unknown method newton; there are picard, anderson/);
     assert.throws(traced({ method: 'anderson', widow: 3 }), /anderson: unknown option widow; there are method, window, beta, ridge, keeps/);
+    assert.throws(traced({ method: 'picard', damping: 2 }), /picard: damping must lie in \(0, 1\], got 2/);
     assert.throws(traced({ method: 'picard', beta: 0.5 }), /picard: unknown option beta; there are method, damping/);
     assert.throws(step({ window: 4 }), /anderson: a window of 4 over a history of 3/);
     assert.throws(
@@ -341,6 +342,7 @@ test('options and rules out of range are refused', async () => {
   for (const [stop, message] of [
     [rule(0), /iterate: maxIterations must be a whole number above 0, got 0/],
     [{ maxIterations: 3, rtol: 1e-3, patience: 3 }, /iterate: atol must be a number ≥ 0, got undefined/],
+    [rule(3, { patience: 0 }), /iterate: patience must be a whole number above 0, or Infinity, got 0/],
     [rule(3, { rtol: NaN }), /iterate: rtol must be a number ≥ 0, got NaN/],
     [{ ...rule(3), tolerance: 1 }, /iterate: unknown option tolerance; there are maxIterations, rtol/],
   ] as [StopRule, RegExp][])

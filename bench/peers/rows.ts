@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { RESULTS } from '../page.ts';
 import type { Row } from '../registration.ts';
-import { provenance } from '../report.ts';
+import { provenance, records } from '../report.ts';
 import { measures, type Turn } from './report.ts';
 
 type As = 'text' | 'number' | 'numbers' | 'flag';
@@ -30,18 +30,14 @@ export const flat = (row: Row): Record<string, unknown> => ({
 
 /** The rows of a CSV of ours; of their proofs, what it has. */
 export function rowsIn(csv: string): Row[] {
-  const [head, ...lines] = csv
-    .trim()
-    .split('\n')
-    .map((line) => line.split(/,(?=(?:[^"]*"[^"]*")*[^"]*$)/).map((cell) => cell.replace(/^"|"$/g, '').replaceAll('""', '"')));
   const read = {
     text: String,
     number: Number,
     numbers: (cell: string) => cell.split(' ').map(Number),
     flag: (cell: string) => cell === 'true',
   };
-  return lines.map((cells) => {
-    const cell = (column: string) => cells[head.indexOf(column)] || undefined;
+  return records(csv).map((cells) => {
+    const cell = (column: string) => cells[column] || undefined;
     const values = COLUMNS.flatMap(({ column, key, as }) => {
       const text = cell(column);
       return text === undefined ? [] : [[key, read[as](text)]];

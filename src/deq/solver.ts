@@ -86,7 +86,11 @@ export function andersonOptions(method: Method): Required<AndersonOptions> {
   if (!Object.hasOwn(optionsOf, method.method))
     throw new Error(`unknown method ${method.method}; there are ${Object.keys(optionsOf).join(', ')}`);
   checkOptions(method.method, method, optionsOf[method.method]);
-  if (method.method === 'picard') return { window: 1, beta: method.damping ?? 1, ridge: 0, keeps: 'value' };
+  if (method.method === 'picard') {
+    const { damping = 1 } = method;
+    if (!(damping > 0 && damping <= 1)) throw new Error(`picard: damping must lie in (0, 1], got ${damping}`);
+    return { window: 1, beta: damping, ridge: 0, keeps: 'value' };
+  }
   const { window = 5, beta = 1, ridge = 1e-3, keeps = 'value' } = method;
   if (keeps !== 'value' && keeps !== 'iterate') throw new Error(`anderson: keeps must be value or iterate, got ${keeps}`);
   return { window, beta, ridge, keeps };
@@ -96,7 +100,9 @@ function checkRule(rule: StopRule): void {
   checkOptions('iterate', rule, rules);
   if (!Number.isInteger(rule.maxIterations) || rule.maxIterations < 1)
     throw new Error(`iterate: maxIterations must be a whole number above 0, got ${rule.maxIterations}`);
-  for (const name of ['rtol', 'atol', 'patience'] as const)
+  if (!(rule.patience >= 1 && (Number.isInteger(rule.patience) || rule.patience === Infinity)))
+    throw new Error(`iterate: patience must be a whole number above 0, or Infinity, got ${rule.patience}`);
+  for (const name of ['rtol', 'atol'] as const)
     if (!(rule[name] >= 0)) throw new Error(`iterate: ${name} must be a number ≥ 0, got ${rule[name]}`);
   if (rule.divergence !== undefined && !(rule.divergence > 1))
     throw new Error(`iterate: divergence must be a number above 1, got ${rule.divergence}`);

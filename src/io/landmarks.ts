@@ -1,5 +1,5 @@
 import { applyAffine, invertAffine, lpsOf } from './affine.ts';
-import { isNumber, parseTable } from './table.ts';
+import { encodeTable, isNumber, parseTable } from './table.ts';
 import type { Grid } from './volume.ts';
 
 /** Corresponding points in voxels (i, j, k): n×3 each, `fixed` in the fixed image's grid and `moving` in the moving image's. */
@@ -75,11 +75,11 @@ export function encodeLandmarks({ fixed, moving, names }: Landmarks): string {
   if (moving.length !== fixed.length || (names && names.length !== count)) {
     throw new Error(`landmarks: ${count} fixed points, ${moving.length / 3} moving points${names ? `, ${names.length} names` : ''}`);
   }
-  const clash = names?.find((name) => /[,;\t\r\n]/.test(name));
-  if (clash !== undefined) throw new Error(`landmarks: the name ${JSON.stringify(clash)} contains a separator`);
-  const header = `${names ? 'name,' : ''}fixed_i,fixed_j,fixed_k,moving_i,moving_j,moving_k`;
-  const rows = Array.from({ length: count }, (_, n) =>
-    [...(names ? [names[n]] : []), ...fixed.subarray(3 * n, 3 * n + 3), ...moving.subarray(3 * n, 3 * n + 3)].join(','),
-  );
-  return [header, ...rows, ''].join('\n');
+  const header = [...(names ? ['name'] : []), 'fixed_i', 'fixed_j', 'fixed_k', 'moving_i', 'moving_j', 'moving_k'];
+  const rows = Array.from({ length: count }, (_, n) => [
+    ...(names ? [names[n]] : []),
+    ...fixed.subarray(3 * n, 3 * n + 3),
+    ...moving.subarray(3 * n, 3 * n + 3),
+  ]);
+  return encodeTable([header, ...rows]);
 }

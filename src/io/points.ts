@@ -1,5 +1,5 @@
 // Points as a table: CSV whose columns x, y, z (mm) or i, j, k (voxels) are read, and all others kept.
-import { isNumber, parseTable } from './table.ts';
+import { encodeTable, isNumber, parseTable } from './table.ts';
 
 export interface PointTable {
   /** Whether the columns are i, j, k: voxels of some grid, not mm. */
@@ -36,17 +36,12 @@ export function parsePoints(name: string, text: string): PointTable {
   );
   const encode = (moved: Float64Array) => {
     const lines = rows.map(({ fields }, n) =>
-      fields.map((field, column) =>
-        columns.includes(column) ? rounded(moved[3 * n + columns.indexOf(column)]) : quoted(field, separator),
-      ),
+      fields.map((field, column) => (columns.includes(column) ? rounded(moved[3 * n + columns.indexOf(column)]) : field)),
     );
-    const all = header ? [header.fields.map((field) => quoted(field, separator)), ...lines] : lines;
-    return all.map((fields) => `${fields.join(separator)}\n`).join('');
+    return encodeTable(header ? [header.fields, ...lines] : lines, separator);
   };
   return { voxels: named === 1, points: Float64Array.from(points), encode };
 }
 
 /** To a millionth of a mm or voxel. */
 const rounded = (value: number): string => String(Number(value.toFixed(6)));
-
-const quoted = (field: string, separator: string): string => (field.includes(separator) ? `"${field}"` : field);

@@ -110,9 +110,12 @@ export async function register(
   if (onProgress !== undefined && typeof onProgress !== 'function')
     throw new Error(`register: onProgress must be a function, got ${onProgress}`);
   let failed: { error: unknown } | undefined;
-  const tell = (progress: Progress) => {
+  const throwIfEnded = () => {
     signal?.throwIfAborted();
     if (failed) throw failed.error;
+  };
+  const tell = (progress: Progress) => {
+    throwIfEnded();
     const told: unknown = onProgress?.(progress);
     if (told instanceof Promise) told.catch((error: unknown) => (failed = { error }));
   };
@@ -197,6 +200,7 @@ export async function register(
     const warped = await schedule.read(traced.warped);
     const [before] = await schedule.read(traced.similarity.before);
     const [after] = await schedule.read(traced.similarity.after);
+    throwIfEnded();
     const shared = overlap(fixed, moving, transform);
     const similarity = { before, after };
     return {

@@ -1,4 +1,5 @@
 // The figures of an evaluation: what is taken of each registration's metrics, as a row of CSV, and as mean and standard deviation.
+import { encodeTable } from '../../io/table.ts';
 import type { Report } from '../metrics.ts';
 
 export const figures = {
@@ -113,7 +114,7 @@ export function csvOf(runs: readonly Run[]): string {
     'error',
     ...labels.map((label) => `dice_${label}`),
   ];
-  return [head, ...rows].map((row) => `${row.map(cell).join(',')}\n`).join('');
+  return encodeTable([head, ...rows]);
 }
 
 /** In words, where the pairs' folds, NDV and SDlogJ are of different regions, and their means are of all of these. */
@@ -123,6 +124,3 @@ export function mixedRegions(runs: readonly Run[]): string | undefined {
   const count = (region: string) => new Set(runs.filter((run) => run.region === region).map(({ pair }) => pair)).size;
   return `folds, NDV and SDlogJ are of different regions, so are their means: ${regions.map((region) => `${region} (${count(region)} pairs)`).join(', ')}`;
 }
-
-/** As RFC 4180 quotes it. */
-const cell = (value: string | number) => (/[",\r\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
