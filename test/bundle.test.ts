@@ -49,7 +49,7 @@ test('it is made on Linux x64 by a Node of its own, or refused by name', () => {
 bundled('it holds Node, the engine, the trained models, Dawn for Linux x64, the Vulkan loader and the licences of all that', () => {
   const files = readdirSync(at('dist', name), { recursive: true, encoding: 'utf8' });
   const plain = files.filter((file) => statSync(at('dist', name, file)).isFile()).sort();
-  const licences = ['deqreg', 'fast-png', 'fflate', 'iobuffer', 'nifti-reader-js', 'uplot', 'webgpu'];
+  const licences = ['deqreg', 'fast-png', 'fflate', 'iobuffer', 'nifti-reader-js', 'papaparse', 'uplot', 'webgpu'];
   const weights = existsSync(at('weights')) ? readdirSync(at('weights')).filter((file) => file.endsWith('.safetensors')) : [];
   const needed = [
     'README.txt',
