@@ -16,7 +16,13 @@
 // @const LAST: u32    and where they end
 // @const KEPT: u32    rows of x that stay from step to step
 alias real = f32; // storage
-struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u32, inputs: u32, outputs: u32, first: u32, row: u32 }
+struct Params {
+  columns: u32, // groups of ACROSS columns
+  w: u32, h: u32, d: u32, // of dy
+  x_w: u32, x_h: u32, x_d: u32,
+  inputs: u32, outputs: u32, // channels of x and dy
+  first: u32, row: u32, // where the channels of x begin among those of dw, and how many these are
+}
 @group(0) @binding(0) var<storage, read> x: array<real>;
 @group(0) @binding(1) var<storage, read> x_lanes: array<reals>; // x again
 @group(0) @binding(2) var<storage, read> dy: array<reals>;
@@ -24,9 +30,8 @@ struct Params { columns: u32, w: u32, h: u32, d: u32, x_w: u32, x_h: u32, x_d: u
 @group(0) @binding(4) var<uniform> params: Params;
 
 const VALUES = TILE * K * K; // weights of one output in a workgroup
-const HALF = WG / 2u; // of the invocations have room for their sums at a time: 16 KiB are what every device has
-const_assert VALUES < HALF;
-var<workgroup> shared_sums: array<f32, HALF * (VALUES + 1u)>;
+const_assert VALUES < WG;
+var<workgroup> shared_sums: array<f32, WG * (VALUES + 1u)>; // of one output, and of db
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
@@ -115,25 +120,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 
   let weights = params.row * K * K * K;
   let chunk = group.y * params.outputs * (weights + 1u);
-  let own = local % HALF * (VALUES + 1u);
+  let own = local * (VALUES + 1u);
   for (var o = 0u; o < 4u; o++) { // @unroll
-    for (var turn = 0u; turn < 2u; turn++) { // @unroll
-      if (local / HALF != turn) { // the upper half of the invocations, then the lower
-        for (var i = 0u; i < TILE; i++) { // @unroll
-          for (var kh = 0u; kh < K; kh++) { // @unroll
-            for (var kw = 0u; kw < K; kw++) { // @unroll
-              let at = own + (i * K + kh) * K + kw;
-              shared_sums[at] = select(0.0, shared_sums[at], turn == 1u) + sum[i][kh][kw][o];
-            }
-          }
+    for (var i = 0u; i < TILE; i++) { // @unroll
+      for (var kh = 0u; kh < K; kh++) { // @unroll
+        for (var kw = 0u; kw < K; kw++) { // @unroll
+          shared_sums[own + (i * K + kh) * K + kw] = sum[i][kh][kw][o];
         }
-        shared_sums[own + VALUES] = select(0.0, shared_sums[own + VALUES], turn == 1u) + bias[o];
       }
-      workgroupBarrier();
     }
+    shared_sums[own + VALUES] = bias[o];
+    workgroupBarrier();
     if (local <= VALUES && first_o + o < params.outputs) {
       var total = 0.0;
-      for (var j = 0u; j < HALF; j++) { total += shared_sums[j * (VALUES + 1u) + local]; }
+      for (var j = 0u; j < WG; j++) { total += shared_sums[j * (VALUES + 1u) + local]; }
       let i = first_i + local / (K * K);
       if (local == VALUES) {
         if (kd == 0u && first_i == 0u) { partials[chunk + params.outputs * weights + first_o + o] = total; }

@@ -8,14 +8,18 @@
 // @const PAD: u32           voxels of padding
 // @const RUN: u32           voxels that an invocation computes
 // @const VECTORS: u32       channels that it computes, in fours
-// @const WEIGHT_LINES: u32  lines of taps in w
+// @const TAP_ROWS: u32      rows of taps in w
 // @const ACCUMULATE: bool   on what dx holds
 alias real = f32; // storage
 struct Params {
-  count: u32, w: u32, h: u32, d: u32, y_w: u32, y_h: u32, y_d: u32, inputs: u32, outputs: u32, first_in: u32, channels: u32, first_out: u32,
+  count: u32, // runs of voxels of one parity in an item of the batch
+  w: u32, h: u32, d: u32, // of dx
+  y_w: u32, y_h: u32, y_d: u32,
+  inputs: u32, outputs: u32, // channels of dy and dx
+  first_in: u32, channels: u32, first_out: u32, // of this pass
 }
 @group(0) @binding(0) var<storage, read> dy: array<real>;
-@group(0) @binding(1) var<uniform> w: array<array<vec4f, K * VECTORS>, WEIGHT_LINES>;
+@group(0) @binding(1) var<uniform> w: array<array<vec4f, K * VECTORS>, TAP_ROWS>;
 @group(0) @binding(2) var<storage, read_write> dx: array<real>;
 @group(0) @binding(3) var<uniform> params: Params;
 

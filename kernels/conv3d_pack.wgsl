@@ -3,7 +3,14 @@
 // @use index
 // @const TRANSPOSE: bool  inputs and outputs change places
 // @const FLIP: bool       taps are mirrored
-struct Params { count: u32, taps: u32, vectors: u32, row: u32, first_in: u32, first_out: u32, end_out: u32 }
+struct Params {
+  count: u32, // vectors in all
+  taps: u32, // K³
+  vectors: u32, // of an input's tap
+  row: u32, // input channels of w, Ci
+  first_in: u32, first_out: u32, // of the packed ones
+  end_out: u32, // where the outputs end
+}
 @group(0) @binding(0) var<storage, read> w: array<f32>;
 @group(0) @binding(1) var<storage, read_write> packed: array<vec4f>;
 @group(0) @binding(2) var<uniform> params: Params;

@@ -58,7 +58,8 @@ function note(graph: Graph): void {
   const dispatches = plans.flatMap(({ phases }) => phases.flatMap((phase) => phase.dispatches));
   for (const { kernel, constants = {} } of dispatches) {
     // How many invocations a workgroup has, and how it lies in a volume's plane, follows the size: all ways are possible wherever one is.
-    const sizes = constants.WG === 64 ? [64, 256] : [];
+    // The gradient of weights has one way alone: the sums of 256 invocations would not fit into what every device has for a workgroup.
+    const sizes = constants.WG === 64 && kernel.name !== 'conv3d_dw' ? [64, 256] : [];
     const flat = [{}, ...sizes.map((WG) => ({ WG }))];
     const planes = sizes.flatMap((WG) => [64, 32, 16, 8].map((x) => ({ WG, WG_X: x, WG_Y: WG / x })));
     const cuts = !('WG_Y' in constants) ? flat : constants.WG_Y !== 1 && planes.length ? planes : [{}];

@@ -193,7 +193,7 @@ function passes(
             x,
             last: i === parts.length - 1,
             params: { first_in, channels, first_out },
-            constants: { VECTORS: vectors, WEIGHT_LINES: count / (vectors * w.shape[2]), ACCUMULATE: i > 0 },
+            constants: { VECTORS: vectors, TAP_ROWS: count / (vectors * w.shape[2]), ACCUMULATE: i > 0 },
           },
           packed,
         ),
