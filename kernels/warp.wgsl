@@ -9,8 +9,8 @@
 // @const NEAREST: bool  in place of trilinear
 // @const MOVES: bool    by u; else x = M·p
 struct Params {
+  matrix: array<vec4f, 3>, // M, by rows
   image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
-  m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
 }
 @group(0) @binding(0) var<storage, read> image: array<f32>;
 @group(0) @binding(1) var<storage, read> u: array<item>;

@@ -6,9 +6,9 @@
 // @use trilinear
 // @use batch
 struct Params {
+  matrices: array<vec4f, 6>, // M and N, by rows
   level_w: u32, level_h: u32, level_d: u32, image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
-  m00: f32, m01: f32, m02: f32, m03: f32, m10: f32, m11: f32, m12: f32, m13: f32, m20: f32, m21: f32, m22: f32, m23: f32,
-  n00: f32, n01: f32, n02: f32, n03: f32, n10: f32, n11: f32, n12: f32, n13: f32, n20: f32, n21: f32, n22: f32, n23: f32, outside: f32,
+  outside: f32,
 }
 @group(0) @binding(0) var<storage, read> v: array<f32>;
 @group(0) @binding(1) var<storage, read> image: array<f32>;
@@ -42,15 +42,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let u = s * vec3f(sample_v(0u, cell), sample_v(voxels, cell), sample_v(2u * voxels, cell));
   let i = id.z * params.h * params.w + id.x;
   // M·q − p as (M − I)·p + M₃ₓ₃·u + t: nothing is lost to the size of p when M is close to the identity.
-  let m0 = vec3f(params.m00, params.m01, params.m02);
-  let m1 = vec3f(params.m10, params.m11, params.m12);
-  let m2 = vec3f(params.m20, params.m21, params.m22);
-  displacement_w[i] = dot(m0 - vec3f(1.0, 0.0, 0.0), p) + dot(m0, u) + params.m03;
-  displacement_h[i] = dot(m1 - vec3f(0.0, 1.0, 0.0), p) + dot(m1, u) + params.m13;
-  displacement_d[i] = dot(m2 - vec3f(0.0, 0.0, 1.0), p) + dot(m2, u) + params.m23;
-  let q = p + u;
-  let x = vec3f(dot(vec3f(params.n00, params.n01, params.n02), q) + params.n03,
-    dot(vec3f(params.n10, params.n11, params.n12), q) + params.n13, dot(vec3f(params.n20, params.n21, params.n22), q) + params.n23);
+  let m = params.matrices;
+  displacement_w[i] = dot(m[0].xyz - vec3f(1.0, 0.0, 0.0), p) + dot(m[0].xyz, u) + m[0].w;
+  displacement_h[i] = dot(m[1].xyz - vec3f(0.0, 1.0, 0.0), p) + dot(m[1].xyz, u) + m[1].w;
+  displacement_d[i] = dot(m[2].xyz - vec3f(0.0, 0.0, 1.0), p) + dot(m[2].xyz, u) + m[2].w;
+  let q = vec4f(p + u, 1.0);
+  let x = vec3f(dot(m[3], q), dot(m[4], q), dot(m[5], q));
   let image_size = vec3u(params.image_w, params.image_h, params.image_d);
   if (any(x < vec3f(-0.5)) || any(x > vec3f(image_size) - 0.5)) { warped[i] = params.outside; return; }
   let c = locate(x, image_size);

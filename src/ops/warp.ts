@@ -27,14 +27,10 @@ interface WarpAttrs {
   nearest: boolean;
 }
 
-/** A matrix as parameters: m00 … m23. */
-const entries = (name: string, matrix: Matrix) =>
-  Object.fromEntries(matrix.map((value, i) => [`${name}${Math.floor(i / 4)}${i % 4}`, value]));
-
-export function warpParams(image: Shape, u: Shape, matrix: Matrix): Record<string, number> & { channels: number } {
+export function warpParams(image: Shape, u: Shape, matrix: Matrix) {
   const { c, d: image_d, h: image_h, w: image_w } = volume('warp', 'image', image);
   const { d, h, w } = volume('warp', 'u', u);
-  return { image_w, image_h, image_d, channels: c, w, h, d, ...entries('m', matrix) };
+  return { image_w, image_h, image_d, channels: c, w, h, d, matrix };
 }
 
 /** Voxels in a row that an invocation samples from one channel. On a CPU four halve the time; a GPU's neighbours should read neighbours. */
@@ -242,8 +238,7 @@ const warpFullOp: Op<WarpFullAttrs> = {
           w,
           h,
           d,
-          ...entries('m', transform),
-          ...entries('n', matrix),
+          matrices: [...transform, ...matrix],
           outside,
         },
       },
