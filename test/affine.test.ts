@@ -11,6 +11,7 @@ import type { Landmarks } from '../src/io/landmarks.ts';
 import { encodeNifti } from '../src/io/nifti.ts';
 import { affineField } from '../src/ops/index.ts';
 import { alignAffine, type AffineMode, traceAffine } from '../src/register/affine.ts';
+import { turnOf } from '../src/register/affine-steps.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { dice, presentLabels, tre, warpLabels } from '../src/register/metrics.ts';
 import { phantom } from '../src/register/phantom.ts';
@@ -304,6 +305,17 @@ test('the command: affine.txt is the matrix in LPS, images apart are refused unl
     }
   } finally {
     await rm(folder, { recursive: true });
+  }
+});
+
+test('by how much a transform turns, whatever it scales', () => {
+  for (const [turn, angle] of [
+    [[0, 0, 0], 0],
+    [[0, 30, 0], 30],
+    [[120, 0, 0], 120],
+  ] as const) {
+    const scaled = composeAffine(transformOf({ turn: [...turn], shift: [9, 0, 3] }), [1.2, 0, 0, 0, 0, 1.2, 0, 0, 0, 0, 1.2, 0]);
+    assert.ok(Math.abs(turnOf(scaled) - angle) < 1e-4, `${turnOf(scaled)}, not ${angle}`);
   }
 });
 

@@ -294,6 +294,10 @@ test('bad use is refused, with shapes', async () => {
   const good = { cell: 'deqreg', similarity: 'exact', channels: 4, grid: unitGrid([16, 16, 16]), adjoint: { adjoint: 'jfb' } } as const;
   for (const [options, message] of [
     [{ cell: 'toString' }, /^traceTrainingStep: cell toString is none of deqreg, gradirn$/],
+    [{ loss: { similarity: 'ssd', diffusion: 1, dice: 0 } }, /^traceTrainingStep: loss\.similarity must be lncc or mse, got ssd$/],
+    [{ lambda: [0.1, 0.2] }, /^traceTrainingStep: lambda has 2 values for 1 levels$/],
+    [{ grid: {} }, /^traceTrainingStep: grid: size must be three whole numbers/],
+    [{ adjoint: { adjoint: 'unrolled' } }, /^deq: unrolled needs a whole number of steps above 0, got undefined$/],
     [{ similarity: 'none' }, /^deqreg: similarity none is none of exact, detached, finite-difference$/],
     [{ dtype: 'f64' }, /^deqreg: dtype f64 is none of f32, f16$/],
     [{ channels: 0 }, /^deqreg: channels must be a whole number above 0, got 0$/],

@@ -9,7 +9,7 @@ import { resolvePath } from '../src/io/data-path.ts';
 import { readDataList } from '../src/io/files.ts';
 import { messageOf } from './io-make-nifti.ts';
 
-const parse = (list: unknown) => parseDataList(typeof list === 'string' ? list : JSON.stringify(list), 'd/l.json');
+const parse = (list: unknown) => parseDataList('d/l.json', typeof list === 'string' ? list : JSON.stringify(list));
 
 test('own form: strings and objects, absolute paths, labels and masks looked up or named', () => {
   const list = parse({

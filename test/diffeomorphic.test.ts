@@ -82,4 +82,13 @@ test('no voxel with neighbours on all sides: no figure', () => {
   assert.ok(Number.isNaN(nonDiffeomorphicPercent(new Float32Array(3 * 5 * 5 * 2), [5, 5, 2], all([5, 5, 2]))));
 });
 
+test('what is no displacement of the grid has no figure', () => {
+  const u = new Float32Array(3 * 6 * 5 * 4);
+  const told = /^nonDiffeomorphicPercent: displacement of 360 values on a grid of 6×5×40; expected 3 × voxels = 3600$/;
+  assert.throws(() => nonDiffeomorphicPercent(u, [6, 5, 40]), told);
+  assert.throws(() => nonDiffeomorphicPercent(u, [6, 5, 4], new Uint8Array(3)), /3 voxels of `inside` on a grid of 6×5×4 = 120 voxels$/);
+  u[6 * 5 + 6 + 2] = NaN;
+  assert.ok(Number.isNaN(nonDiffeomorphicPercent(u, [6, 5, 4])));
+});
+
 test.run();

@@ -156,6 +156,11 @@ test('values in shared memory are taken, a volume of more voxels than are wanted
     await rejection(parseVolume('x', gzipSync(bytes), { maxVoxels: 1000 })),
     /^x: 24×28×32 voxels; at most 1000 are taken here$/,
   );
+  assert.match(await rejection(parseVolume('x', bytes, { maxVoxels: NaN })), /^x: maxVoxels must be a number above 0, got NaN$/);
+  assert.match(
+    await rejection(parseVolume('x', bytes, { maxVoxel: 9 } as object)),
+    /^x: unknown option maxVoxel; there are maxVoxels, frame$/,
+  );
 });
 
 test('progress begins at once, never falls, and ends at 1', async () => {
@@ -240,7 +245,7 @@ test('what speaks against a result is told from its figures: no more, and no les
     levels: [],
     affine: { requested: 'auto', mode: 'none' },
   } as unknown as Parameters<typeof doubts>[0];
-  const told = (more: object, before = 1) => doubts({ ...good, ...more }, before);
+  const told = (more: object, covered = 1, turn = 0) => doubts({ ...good, ...more }, { covered, turn });
   const level = (result: string) => ({ levels: [{ factor: 4, result: 'converged' }, { factor: 2, result }] }); // prettier-ignore
   assert.equal(told({}), []);
   assert.equal(told({ coverage: 0.06, similarity: { before: 0.5, after: 0.497 }, ...level('max-iterations') }, 0.06), []);
@@ -260,6 +265,9 @@ test('what speaks against a result is told from its figures: no more, and no les
     );
   }
   assert.equal(told({ coverage: 0.7 }, 0.7), [], 'as the headers say');
+  assert.equal(told({}, 1, 40), []);
+  assert.match(told({}, 1, 100).join(), /^the alignment turns the moving image by 100° from where the headers put it/);
+  assert.equal(told({ affine: { requested: 'rigid', mode: 'rigid' } }, 1, 100), [], 'asked for');
 });
 
 test.run();

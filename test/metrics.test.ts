@@ -237,6 +237,7 @@ test('jacobianStats: folding, deviations and mask of a map along one axis', () =
   assert.equal(Object.keys(jacobianStats(u, size)), ['grid'], 'no mask, no figures of a mask');
   assert.throws(() => jacobianStats(u, size, new Uint8Array(54)), /empty mask/);
   assert.throws(() => jacobianStats(u, size, new Uint8Array(5)), /5 mask voxels on a grid of 6×3×3 = 54/);
+  assert.ok(Object.values(jacobianStats(u.with(7, NaN), size).grid).every(Number.isNaN), 'no figure of what is no number');
 });
 
 const data = `${dataFolder}/brain/`;

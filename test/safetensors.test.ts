@@ -122,6 +122,10 @@ test('refused: values that do not fit their shape, and the name of the metadata'
   const data = new Float32Array(3);
   assert.throws(() => encodeSafetensors(new Map([['w', { shape: [2, 2], data }]])), /tensor "w" of shape \[2,2\] needs 4 values, got 3/);
   assert.throws(() => encodeSafetensors(new Map([['__metadata__', { shape: [3], data }]])), /no tensor can be named __metadata__/);
+  const odd = new Map([['w', { shape: [-1, -3], data }]]);
+  assert.throws(() => encodeSafetensors(odd), /tensor "w": shape \[-1,-3\] is no list of whole numbers/);
+  const metadata = { epoch: 3 } as unknown as Record<string, string>;
+  assert.throws(() => encodeSafetensors(new Map(), metadata), /metadata "epoch" must be a string, got 3/);
 });
 
 test('a name of every object is a name like any other', () => {

@@ -339,6 +339,8 @@ test('options and rules out of range are refused', async () => {
       /returns \[5\] for a state of \[4\]/,
     );
   });
+  const tensor = ((next: Tensor) => next) as unknown as Parameters<typeof traceIteration>[4];
+  assert.throws(() => traceIteration(graph, 'it', { method: 'picard' }, [4], tensor), /^it: the map must return .*, got a tensor$/);
   for (const [stop, message] of [
     [rule(0), /iterate: maxIterations must be a whole number above 0, got 0/],
     [{ maxIterations: 3, rtol: 1e-3, patience: 3 }, /iterate: atol must be a number ≥ 0, got undefined/],

@@ -59,7 +59,8 @@ export interface DeqOutcome {
   forward?: Outcome;
   backward?: Outcome;
   /**
-   * The adjoint's name where it did what it says. A backward solve that does not converge gives its best iterate: `implicit, inexact`, of
+   * The adjoint's name where the backward solve did what it says; how the forward solve ended, and so at what it is the gradient, is in `forward`.
+   * A backward solve that does not converge gives its best iterate: `implicit, inexact`, of
    * the residual in `backward`. Where not even its first evaluation is finite it gives g, which is JFB. Neither is ever NaN, if g is not.
    */
   gradient: Adjoint['adjoint'] | `implicit, inexact (backward ${Verdict})` | `jfb (backward ${Verdict})`;

@@ -86,8 +86,11 @@ export function checkProblem(problem: DeqProblem): void {
     const extra = ofEquilibria.filter((option) => problem[option]);
     if (extra.length) throw new Error(`deq: ${extra.join(', ')} does not apply to ${adjoint.adjoint}; use implicit, jfb or phantom`);
   }
-  if ('steps' in adjoint && !(Number.isInteger(adjoint.steps) && adjoint.steps > 0))
-    throw new Error(`deq: ${adjoint.adjoint} needs a whole number of steps above 0, got ${adjoint.steps}`);
+  if (optionsOf[adjoint.adjoint].includes('steps')) {
+    const { steps } = adjoint as { steps?: number };
+    if (!(Number.isInteger(steps) && steps! > 0))
+      throw new Error(`deq: ${adjoint.adjoint} needs a whole number of steps above 0, got ${steps}`);
+  }
   if (adjoint.adjoint === 'phantom' && !(adjoint.damping > 0 && adjoint.damping <= 1))
     throw new Error(`deq: the damping of phantom must lie in (0, 1], got ${adjoint.damping}`);
   if (correction) {
@@ -122,6 +125,7 @@ export function lossOn(y: Tensor, { loss: lossOf, wrt }: DeqProblem): Tensor {
 /** f(z), checked: a cell returns the state's shape. */
 export function evaluate(cell: DeqProblem['cell'], z: Tensor): Tensor {
   const next = cell(z);
+  if (!next?.shape) throw new Error(`deq: the cell must return a tensor, got ${next}`);
   if (!sameShape(next.shape, z.shape)) throw new Error(`deq: the cell returns ${show(next.shape)} for a state of ${show(z.shape)}`);
   return next;
 }

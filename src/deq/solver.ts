@@ -132,7 +132,10 @@ export function traceIteration(
     atStart?.();
   });
   const monitor = graph.phase(step, () => {
-    const { next, monitor } = map(memory.z);
+    const mapped = map(memory.z);
+    if (!mapped?.next)
+      throw new Error(`${name}: the map must return { next, monitor? }, got ${'graph' in (mapped ?? {}) ? 'a tensor' : mapped}`);
+    const { next, monitor } = mapped;
     anderson(memory, next, options);
     return monitor && graph.output(monitor);
   });

@@ -83,7 +83,7 @@ const SPLIT_LISTS = { validation: ['validation', 'registration_val'], test: ['te
  * The list in a JSON text; `path` is its file. With `exists`, every file must be there, and an image in a folder imagesX without a label map
  * has the file of its name in the folder labelsX beside it, where there is one. Throws `file: place in the JSON: what and what to do`.
  */
-export function parseDataList(text: string, path: string, exists?: Exists): DataList {
+export function parseDataList(path: string, text: string, exists?: Exists): DataList {
   const fail: Fail = (where, what) => {
     throw new Error(`${path}: ${where ? `${where}: ` : ''}${what}`);
   };

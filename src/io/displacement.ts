@@ -43,6 +43,9 @@ export function formOf(extents: readonly number[], intent: number): Displacement
 
 /** The values of one form as those of another, on the same grid; the same array where nothing changes. */
 export function convertDisplacement(data: Float32Array, grid: Grid, from: DisplacementForm, to: DisplacementForm): Float32Array {
+  for (const form of [from, to])
+    if (!Object.hasOwn(displacementForms, form))
+      throw new Error(`convertDisplacement: ${form} is none of ${Object.keys(displacementForms).join(', ')}`);
   if (from === to) return data;
   const itk = from === 'itk' ? data : from === 'ras' ? turned(data) : toPhysical(data, grid);
   return to === 'itk' ? itk : to === 'ras' ? turned(itk) : fromPhysical(itk, grid);

@@ -59,7 +59,7 @@ export async function readAffine(path: string): Promise<Affine> {
 
 /** Reads a data list; every file that it names must exist. */
 export async function readDataList(path: string): Promise<DataList> {
-  return parseDataList((await readBytes(path)).toString('utf8'), path, (named) => existsSync(frameIn(named).file));
+  return parseDataList(path, (await readBytes(path)).toString('utf8'), (named) => existsSync(frameIn(named).file));
 }
 
 /** The bytes of a single file, or of a pair. `check` throws for a header that is not wanted, before any voxel is decompressed. */

@@ -1,3 +1,4 @@
+import { bytesOf, type Content } from './bytes.ts';
 import { gunzip, inflated, isGzip } from './gunzip.ts';
 import { HEADER_BYTES, parseHeader, type NiftiHeader } from './nifti-header.ts';
 import { bufferOf, frameOf, parseNifti, volumeSize } from './nifti.ts';
@@ -10,10 +11,13 @@ import type { Volume } from './volume.ts';
  */
 export async function parseVolume(
   name: string,
-  bytes: Uint8Array | ArrayBuffer,
-  { maxVoxels = Infinity, frame }: { maxVoxels?: number; frame?: number } = {},
+  file: Content,
+  { maxVoxels = Infinity, frame, ...unknown }: { maxVoxels?: number; frame?: number } = {},
 ): Promise<Volume> {
-  const content = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : bytes;
+  if (Object.keys(unknown).length)
+    throw new Error(`${name}: unknown option ${Object.keys(unknown).join(', ')}; there are maxVoxels, frame`);
+  if (!(maxVoxels > 0)) throw new Error(`${name}: maxVoxels must be a number above 0, got ${maxVoxels}`);
+  const content = bytesOf(file);
   const wanted = (start: ArrayBuffer): number => {
     const header = parseHeader(name, start);
     const [w, h, d] = volumeSize(name, frameOf(name, header, frame));

@@ -45,27 +45,6 @@ export function slicePanel(rows: readonly PanelRow[]): Uint8Array {
   return grayPng(width, height, out);
 }
 
-/** The 1st and the 99.5th percentile of the values, from a histogram of 4096 bins. */
-export function intensityWindow(data: Float32Array): [number, number] {
-  let low = Infinity,
-    high = -Infinity;
-  for (let n = 0; n < data.length; n++) {
-    low = Math.min(low, data[n]);
-    high = Math.max(high, data[n]);
-  }
-  const bins = 4096,
-    scale = (bins - 1) / (high - low || 1);
-  const counts = new Uint32Array(bins);
-  for (let n = 0; n < data.length; n++) counts[Math.round((data[n] - low) * scale)]++;
-  const percentile = (fraction: number) => {
-    let seen = 0,
-      bin = 0;
-    while ((seen += counts[bin]) < fraction * data.length) bin++;
-    return low + bin / scale;
-  };
-  return [percentile(0.01), percentile(0.995)];
-}
-
 export interface Axis {
   voxel: number; // the voxel axis (0 i, 1 j, 2 k) closest to an anatomical axis
   step: number; // its spacing, mm

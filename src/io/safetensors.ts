@@ -1,5 +1,6 @@
 // The .safetensors format: 8 bytes of header length, a JSON header (name → dtype, shape, byte range), then the values, little-endian.
 // https://github.com/huggingface/safetensors. Read: F32, and F16 and BF16 widened to f32. Written: F32.
+import { bytesOf, type Content } from './bytes.ts';
 import { isObject, repeatedKey } from './json.ts';
 
 /** Values in row-major order, of a shape as PyTorch has it. */
@@ -69,7 +70,8 @@ function parseEntry(name: string, value: unknown, dataBytes: number, fail: (what
  * Reads a whole file; `file` is its name for messages. Throws on a header that is cut off, is no JSON or has a name twice, on byte ranges that
  * overlap, leave a gap, lie outside the file or do not fit the shape, and on other dtypes.
  */
-export function parseSafetensors(file: string, bytes: Uint8Array): Safetensors {
+export function parseSafetensors(file: string, content: Content): Safetensors {
+  const bytes = bytesOf(content);
   const fail = (what: string): never => {
     throw new Error(`${file}: ${what}`);
   };
@@ -117,9 +119,12 @@ export function parseSafetensors(file: string, bytes: Uint8Array): Safetensors {
 
 /** The bytes of a file with these tensors as F32, in this order. */
 export function encodeSafetensors(tensors: ReadonlyMap<string, NamedArray>, metadata: Record<string, string> = {}): Uint8Array {
+  const odd = Object.entries(metadata).find(([, value]) => typeof value !== 'string');
+  if (odd) throw new Error(`safetensors: metadata "${odd[0]}" must be a string, got ${odd[1]}`);
   let end = 0;
   const entries = [...tensors].map(([name, { shape, data }]) => {
     if (name === METADATA) throw new Error(`safetensors: no tensor can be named ${METADATA}`);
+    if (!shape.every(isWhole)) throw new Error(`safetensors: tensor "${name}": shape [${shape}] is no list of whole numbers`);
     const count = shape.reduce((product, n) => product * n, 1);
     if (data.length !== count)
       throw new Error(`safetensors: tensor "${name}" of shape [${shape}] needs ${count} values, got ${data.length}`);

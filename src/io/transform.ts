@@ -1,6 +1,7 @@
 // ITK's files for linear transforms (LPS mm, from fixed points to moving points), as ANTs, 3D Slicer, SimpleITK and elastix write them: text,
 // and the binary .mat of ANTs.
 import { type Affine, applyAffine, composeAffine, identityAffine, invertAffine } from './affine.ts';
+import { bytesOf, type Content } from './bytes.ts';
 
 /** One transform of a file. `fixed` are the parameters that are not optimised: the centre, first. */
 interface Stored {
@@ -30,7 +31,8 @@ const COMPOSITE = 'CompositeTransform';
  * The affine (RAS mm, fixed point → moving point) of an ITK transform file, its text or binary form by content. `name` begins the errors. Throws
  * on transforms that are not linear, on several that are not one composite, and on one that cannot be inverted.
  */
-export function parseItkAffine(name: string, bytes: Uint8Array): Affine {
+export function parseItkAffine(name: string, content: Content): Affine {
+  const bytes = bytesOf(content);
   const text = new TextDecoder().decode(bytes);
   const stored = text.startsWith('#Insight Transform File') ? textual(name, text) : binary(name, bytes);
   const composite = !!stored[0]?.type.startsWith(`${COMPOSITE}_`);

@@ -3,7 +3,7 @@ import type { Dtype } from './nifti-header.ts';
 
 /** Where the voxels are: extents along i, j, k (W, H, D) and the affine voxel → RAS mm. */
 export interface Grid {
-  size: Vec3;
+  size: Readonly<Vec3>;
   affine: Affine;
   /** NIfTI's code of the space that these mm are of: 1 the scanner's (default), 2 another image's, 3 Talairach's, 4 MNI-152, 5 another template's. */
   space?: number;
@@ -100,7 +100,7 @@ export function furthest(a: Grid, b: Grid): number {
 }
 
 /** The eight corner voxels of a grid. */
-export function corners([w, h, d]: Vec3): Vec3[] {
+export function corners([w, h, d]: Readonly<Vec3>): Vec3[] {
   return [0, w - 1].flatMap((i) => [0, h - 1].flatMap((j) => [0, d - 1].map((k): Vec3 => [i, j, k])));
 }
 

@@ -1,5 +1,5 @@
 // Rigid and affine transforms as the affine stage climbs them: about a centre, by small steps, from starts that moments propose.
-import { applyAffine, type Affine, type Vec3 } from '../io/affine.ts';
+import { applyAffine, determinant, type Affine, type Vec3 } from '../io/affine.ts';
 import { type Matrix3, type Moments, multiply, rows, transpose } from './moments.ts';
 
 /** x ↦ A(x − c) + c + t in RAS mm, c the fixed image's centre of mass. */
@@ -94,4 +94,10 @@ export function motionOf(transform: Transform, { centre: c, radius }: Moments): 
   const matrix = toAffine(transform, c);
   const points = [0, 1, 2].flatMap((axis) => [-1, 1].map((sign) => c.map((x, i) => x + (i === axis ? sign * radius : 0))));
   return points.reduce((sum, p) => sum + Math.hypot(...applyAffine(matrix, p).map((x, i) => x - p[i])), 0) / points.length;
+}
+
+/** By how much a transform turns, degrees: the angle of the rotation that its linear part is, but for a scale and small shears. */
+export function turnOf(matrix: Affine): number {
+  const scale = Math.cbrt(determinant(matrix));
+  return (Math.acos(Math.max(-1, Math.min(1, ((matrix[0] + matrix[5] + matrix[10]) / scale - 1) / 2))) * 180) / Math.PI;
 }

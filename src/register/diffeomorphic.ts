@@ -1,16 +1,20 @@
 // How much of a displacement is no diffeomorphism when space between voxels is filled by tetrahedra (Liu et al., On Finite Difference Jacobian
 // Computation in Deformable Image Registration, IJCV 2024): stricter than central differences, which pass over what turns from voxel to voxel.
 
-type Size = readonly [number, number, number];
+import type { Vec3 } from '../io/affine.ts';
+import { checkDisplacement, checkLength } from './lengths.ts';
 
 /**
  * Non-diffeomorphic volume, % of the region: at every voxel eight tetrahedra to its neighbours along the axes, and one to the diagonal neighbours of each
  * of two cubes, the volume of those that are turned inside out counted half, as two divisions of space count each point twice. Of the voxels inside that
- * have neighbours on all sides; NaN where there are none.
+ * have neighbours on all sides; NaN where there are none, or u is NaN.
  * @param u displacement [3, D, H, W] in voxels of its own grid
  * @param inside not 0: part of the region; default: all
  */
-export function nonDiffeomorphicPercent(u: Float32Array, [W, H, D]: Size, inside?: ArrayLike<number>): number {
+export function nonDiffeomorphicPercent(u: Float32Array, size: Readonly<Vec3>, inside?: ArrayLike<number>): number {
+  checkDisplacement('nonDiffeomorphicPercent', u, size);
+  if (inside) checkLength('nonDiffeomorphicPercent', 'voxels of `inside`', inside.length, u.length / 3, size);
+  const [W, H, D] = size;
   const n = W * H * D,
     S = W * H;
   let six = 0,
@@ -54,7 +58,7 @@ export function nonDiffeomorphicPercent(u: Float32Array, [W, H, D]: Size, inside
 /** Six times the volume of the tetrahedron of an edge over twice the area n of two others, where it is turned inside out, else 0. */
 function turned(x: number, y: number, z: number, n0: number, n1: number, n2: number): number {
   const six = x * n0 + y * n1 + z * n2;
-  return six < 0 ? -six : 0;
+  return six >= 0 ? 0 : -six; // NaN stays NaN
 }
 /** The same of two edges. */
 const both = (x: number, y: number, z: number, X: number, Y: number, Z: number, n0: number, n1: number, n2: number): number =>

@@ -14,7 +14,13 @@ const [EPSILON, SMALLEST] = [2 ** -23, 2 ** -126];
 /** Share of the fixed grid below which an alignment leads away from what the headers say. */
 const LEFT = 0.8;
 
-/** What speaks against a result; `covered` is the share of the fixed grid that lies in the moving image at the start. */
+/** A turn, degrees, that people in a scanner do not differ by. */
+const TURNED = 45;
+
+/**
+ * What speaks against a result; `covered` is the share of the fixed grid that lies in the moving image at the start, `turn` the angle in degrees that
+ * the alignment turned it by from there.
+ */
 export function doubts(
   {
     coverage,
@@ -23,7 +29,7 @@ export function doubts(
     levels,
     affine,
   }: Pick<Registration, 'coverage' | 'similarity' | 'intensities' | 'levels' | 'affine'>,
-  covered: number,
+  { covered, turn }: { covered: number; turn: number },
 ) {
   const kinds = [intensities.fixed.modality, intensities.moving.modality].map((kind) => kind.toUpperCase());
   const coarse = Object.entries(intensities).filter(
@@ -44,6 +50,9 @@ export function doubts(
       ? [
           `the alignment takes ${(100 * (1 - coverage)).toFixed(0)} % of the fixed grid out of the moving image, which covered all of it by the headers: look at it, and compare affine 'none'`,
         ]
+      : []),
+    ...(affine.requested === 'auto' && turn > TURNED
+      ? [`the alignment turns the moving image by ${turn.toFixed(0)}° from where the headers put it: look at it, and compare affine 'none'`]
       : []),
     ...(coverage < LEAST_SHARED
       ? [`${(100 * coverage).toFixed(0)} % of the fixed grid lies in the moving image: hardly anything was compared`]

@@ -2,7 +2,7 @@
 // from each voxel of its own grid to the point it maps to; beyond its grid it goes on as at the border.
 import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
-import { checkOptions } from '../graph/options.ts';
+import { checkOptions, checkSignal } from '../graph/options.ts';
 import { LEAST_BINDING, type Plan, plan } from '../graph/plan.ts';
 import { runOnce, Schedule } from '../graph/schedule.ts';
 import { type Affine, applyAffine, determinant, identityAffine, invertAffine } from '../io/affine.ts';
@@ -118,6 +118,7 @@ export async function invert(
 ): Promise<{ field: DisplacementField; outcome: InverseOutcome }> {
   const { grid = field, tolerance = 0.005, maxIterations = 40, signal } = options;
   checkOptions('invert', options, ['grid', 'tolerance', 'maxIterations', 'signal']);
+  checkSignal(signal);
   checkField('field', field);
   checkGeometry('grid', grid);
   if (!(tolerance >= 0)) throw new Error(`invert: tolerance must be a number of voxels ≥ 0, got ${tolerance}`);
@@ -260,7 +261,7 @@ export function checkReach({ size, affine, data }: DisplacementField, grid: Grid
   const covered = (share * volume({ size, affine })) / volume(grid);
   if (Math.max(share, covered) < 0.05) {
     throw new Error(
-      `the displacement leads elsewhere: ${(100 * share).toFixed(0)} % of its grid is mapped into the other grid; check the headers' affines and the order of the files, and give an inverse the moving image's grid (invert: --like)`,
+      `the displacement leads elsewhere: ${(100 * share).toFixed(0)} % of its grid is mapped into the other grid; check the headers' affines and the order of the files, and give an inverse the moving image's grid (\`grid\`, --like)`,
     );
   }
 }

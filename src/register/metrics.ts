@@ -1,15 +1,16 @@
 // What a registration is judged by: Dice, HD95 (surface-distance.ts), target registration error, and the regularity of the displacement.
 // Label maps and displacements are flat, W fastest; a displacement u [3, D, H, W] holds voxels of the fixed grid in the order (w, h, d).
 
-import { applyAffine, type Affine } from '../io/affine.ts';
+import { applyAffine, type Affine, type Vec3 } from '../io/affine.ts';
 import type { Landmarks } from '../io/landmarks.ts';
 import type { Grid } from '../io/volume.ts';
+import { checkDisplacement, checkLength } from './lengths.ts';
 import { sample } from './points.ts';
 
 export { hd95, type SurfaceDistance } from './surface-distance.ts';
 
-type Size = readonly [number, number, number];
-type Labels = Float32Array | Int32Array;
+type Size = Readonly<Vec3>;
+type Labels = ArrayLike<number>;
 
 /** Overlap, 0 to 1, per label, and its mean over the labels. */
 export interface Overlap {
@@ -44,12 +45,20 @@ export interface JacobianStats {
  * @param u displacement [3, D, H, W] in voxels of the fixed grid
  * @param fixedToMoving fixed voxel → moving voxel
  */
-export function warpLabels<T extends Labels>(labels: T, movingSize: Size, u: Float32Array, fixedSize: Size, fixedToMoving: Affine): T {
+export function warpLabels<T extends Float32Array | Int32Array>(
+  labels: T,
+  movingSize: Size,
+  u: Float32Array,
+  fixedSize: Size,
+  fixedToMoving: Affine,
+): T {
   const [MW, MH, MD] = movingSize,
     [W, H, D] = fixedSize;
   const voxels = W * H * D;
   checkLength('warpLabels', 'label voxels', labels.length, MW * MH * MD, movingSize);
   checkDisplacement('warpLabels', u, fixedSize);
+  if (fixedToMoving.length !== 12 || !fixedToMoving.every(Number.isFinite))
+    throw new Error(`warpLabels: fixedToMoving must be 12 numbers, got [${fixedToMoving}]`);
   const [a, b, c, x0, e, f, g, y0, p, q, r, z0] = fixedToMoving;
   const warped = (labels instanceof Int32Array ? new Int32Array(voxels) : new Float32Array(voxels)) as T;
   for (let d = 0, v = 0; d < D; d++)
@@ -217,16 +226,16 @@ const newTally = () => ({ n: 0, folded: 0, log: 0, log2: 0, shifted: 0, shifted2
 type Tally = ReturnType<typeof newTally>;
 
 function count(t: Tally, det: number): void {
-  const log = Math.log(det > 1e-9 ? det : 1e-9);
+  const log = Math.log(Math.max(det, 1e-9)); // NaN stays NaN
   const shifted = Math.log(Math.min(Math.max(det + 3, 1e-9), 1e9) / 4); // the 4 moves the mean near 0 and leaves the deviation
   t.n++;
-  if (det <= 0) t.folded++;
+  t.folded += det > 0 ? 0 : det <= 0 ? 1 : NaN;
   t.log += log;
   t.log2 += log * log;
   t.shifted += shifted;
   t.shifted2 += shifted * shifted;
-  if (det < t.min) t.min = det;
-  if (det > t.max) t.max = det;
+  t.min = Math.min(t.min, det);
+  t.max = Math.max(t.max, det);
 }
 
 function merge(a: Tally, b: Tally): Tally {
@@ -263,14 +272,4 @@ function distinct(map: Labels): Set<number> {
 function checkInside(what: string, p: Float64Array, size: Size): void {
   if (p.every((x, axis) => x >= -0.5 && x <= size[axis] - 0.5)) return;
   throw new Error(`tre: ${what} (${p.join(', ')}) lies outside the grid of ${size.join('×')} voxels`);
-}
-
-function checkLength(where: string, what: string, length: number, expected: number, size: Size): void {
-  if (length !== expected) throw new Error(`${where}: ${length} ${what} on a grid of ${size.join('×')} = ${expected} voxels`);
-}
-
-function checkDisplacement(where: string, u: Float32Array, size: Size): void {
-  const expected = 3 * size[0] * size[1] * size[2];
-  if (u.length === expected) return;
-  throw new Error(`${where}: displacement of ${u.length} values on a grid of ${size.join('×')}; expected 3 × voxels = ${expected}`);
 }

@@ -1,5 +1,6 @@
 // A trained model as a file: .safetensors with the weights, and in its metadata how the cell is traced and solved, and the model card.
 import { Graph } from '../graph/graph.ts';
+import type { Content } from '../io/bytes.ts';
 import { isObject } from '../io/json.ts';
 import { encodeSafetensors, parseSafetensors } from '../io/safetensors.ts';
 import { cells, type Model } from '../models/cells.ts';
@@ -55,7 +56,7 @@ export function encodeModel(model: Model, card: ModelCard): Uint8Array {
 }
 
 /** Reads a whole file; `path` is its name for messages. Throws, naming it, on everything that is missing, unknown, out of range or newer than this. */
-export function parseModel(path: string, bytes: Uint8Array): { model: Model; card: ModelCard } {
+export function parseModel(path: string, bytes: Content): { model: Model; card: ModelCard } {
   const { tensors, metadata } = parseSafetensors(path, bytes);
   try {
     const format = metadata[KEY];

@@ -1,5 +1,5 @@
 // Options of a registration: names, defaults, and what is refused.
-import { checkOptions } from '../graph/options.ts';
+import { checkOptions, checkSignal } from '../graph/options.ts';
 import { type Affine, invertAffine, voxelSpacing } from '../io/affine.ts';
 import type { Grid, MaskedVolume } from '../io/volume.ts';
 import type { Model } from '../models/cells.ts';
@@ -138,8 +138,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Described): Reso
     throw new Error(`register: options must be an object such as { levels: [8, 4] }, got ${options === null ? options : typeof options}`);
   checkOptions('register', options, names);
   const { signal } = options;
-  if (signal !== undefined && typeof signal?.throwIfAborted !== 'function')
-    throw new Error(`signal must be an AbortSignal, such as the \`signal\` of an AbortController, got ${signal}`);
+  checkSignal(signal);
   const method = options.method ?? 'equilibrium';
   if (!methods.includes(method)) throw new Error(`method must be one of ${methods.join(', ')}, got ${method}`);
   const levels = options.levels ?? defaultLevels(fixed);

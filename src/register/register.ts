@@ -6,6 +6,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { type Affine, composeAffine, identityAffine } from '../io/affine.ts';
 import { checkedImage, checkGeometry, gridOf, smallest, type Float32Volume, type MaskedVolume } from '../io/volume.ts';
 import { alignAffine, type AffineResult, type Memory, planAffine } from './affine.ts';
+import { turnOf } from './affine-steps.ts';
 import { doubts } from './doubts.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type Described, type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
@@ -196,7 +197,10 @@ export async function register(
     schedule.run(FINISH);
     const n = fixed.data.length;
     const displacement = new Float32Array(3 * n);
-    for (const [c, component] of traced.displacement.entries()) await schedule.read(component, displacement.subarray(c * n, (c + 1) * n));
+    for (const [c, component] of traced.displacement.entries()) {
+      await schedule.read(component, displacement.subarray(c * n, (c + 1) * n));
+      throwIfEnded();
+    }
     const warped = await schedule.read(traced.warped);
     const [before] = await schedule.read(traced.similarity.before);
     const [after] = await schedule.read(traced.similarity.after);
@@ -212,7 +216,10 @@ export async function register(
       similarity,
       options: resolved,
       intensities,
-      warnings: doubts({ coverage: shared, similarity, intensities, levels, affine }, overlap(fixed, start)),
+      warnings: doubts(
+        { coverage: shared, similarity, intensities, levels, affine },
+        { covered: overlap(fixed, start), turn: turnOf(found.matrix) },
+      ),
       seconds: {
         affine: (aligned - started) / 1e3,
         prepare: (prepared - aligned) / 1e3,

@@ -3,8 +3,10 @@
 // Distances are exact: for one label, a scan along W gives each voxel of a row its distance to the nearest target voxel of that row;
 // a query then visits the rows (h, d) around it in the order of their distance, and stops once the next row is farther than the best.
 
-type Size = readonly [number, number, number];
-type Labels = Float32Array | Int32Array;
+import type { Vec3 } from '../io/affine.ts';
+
+type Size = Readonly<Vec3>;
+type Labels = ArrayLike<number>;
 
 /** Box of voxels, both ends included: [w0, w1, h0, h1, d0, d1]. */
 type Box = [number, number, number, number, number, number];
@@ -28,6 +30,8 @@ export function hd95(fixed: Labels, warped: Labels, labels: readonly number[], s
   if (fixed.length !== voxels || warped.length !== voxels) {
     throw new Error(`hd95: ${fixed.length} fixed and ${warped.length} warped labels on a grid of ${size.join('×')} = ${voxels} voxels`);
   }
+  if (spacing.length !== 3 || !spacing.every((mm) => Number.isFinite(mm) && mm > 0))
+    throw new Error(`hd95: spacing must be three numbers of mm above 0, got [${spacing}]`);
   const fixedSurfaces = surfaces(fixed, labels, size);
   const warpedSurfaces = surfaces(warped, labels, size);
   const rows = rowsByDistance(size, spacing);

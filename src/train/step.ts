@@ -4,7 +4,7 @@ import { type Adjoint, type Deq, deq, type DeqOutcome, runDeq } from '../deq/deq
 import { Graph, type Tensor } from '../graph/graph.ts';
 import type { Schedule } from '../graph/schedule.ts';
 import { voxelSpacing } from '../io/affine.ts';
-import { type Grid, voxelCount } from '../io/volume.ts';
+import { checkGeometry, type Grid, voxelCount } from '../io/volume.ts';
 import type { Cell, CellOptions, LevelImages } from '../models/cell.ts';
 import { cells } from '../models/cells.ts';
 import {
@@ -125,6 +125,11 @@ export function traceTrainingStep(options: TrainingStepOptions): TrainingStep {
   if (!Object.hasOwn(cells, name)) throw new Error(`traceTrainingStep: cell ${name} is none of ${Object.keys(cells).join(', ')}`);
   if (factors.at(-1) !== 1 || factors.some((f, i) => !Number.isInteger(Math.log2(f)) || (i > 0 && f >= factors[i - 1])))
     throw new Error(`traceTrainingStep: levels must be powers of two from coarse to 1, got ${factors.join(', ')}`);
+  checkGeometry('traceTrainingStep: grid', grid);
+  if (weigh.similarity !== 'lncc' && weigh.similarity !== 'mse')
+    throw new Error(`traceTrainingStep: loss.similarity must be lncc or mse, got ${weigh.similarity}`);
+  if (options.lambda && options.lambda.length !== factors.length)
+    throw new Error(`traceTrainingStep: lambda has ${options.lambda.length} values for ${factors.length} levels`);
   if (weigh.dice > 0 && !labels?.length) throw new Error('traceTrainingStep: loss.dice is above 0, but there are no labels');
   const graph = new Graph();
   const shape = [1, 1, ...shapeOf(grid)];
