@@ -5,7 +5,7 @@ import { Graph, type Tensor } from '../src/graph/graph.ts';
 import { Schedule } from '../src/graph/schedule.ts';
 import type { Volume } from '../src/io/volume.ts';
 import { variationalCell } from '../src/models/variational.ts';
-import { centre, intensityWindow as windowOp, localStatistics, resize, scale, withGradient } from '../src/ops/index.ts';
+import { applyWindow, centre, localStatistics, resize, scale, withGradient } from '../src/ops/index.ts';
 import { type Gpu, openGpu, readVolume } from '../src/node.ts';
 import { intensityWindow } from '../src/register/intensity.ts';
 import { resolveOptions } from '../src/register/options.ts';
@@ -78,7 +78,7 @@ async function solve(gpu: Gpu, fixed: Volume, moving: Volume): Promise<{ factor:
   options.levels.forEach((factor, i) => {
     const [grid, movingGrid] = [fixed, moving].map((v) => levelGrid(v, levelSpacing(fixed, factor))) as [Level, Level];
     const images = graph.phase(`images ${factor}`, () => {
-      const [a, b] = [f, m].map((x, k) => resize(windowOp(x, windows[k].low, windows[k].high), shapeOf([grid, movingGrid][k])));
+      const [a, b] = [f, m].map((x, k) => resize(applyWindow(x, windows[k].low, windows[k].high), shapeOf([grid, movingGrid][k])));
       return {
         fixed: localStatistics(a, options.window),
         moving: withGradient(centre(b)),

@@ -24,7 +24,6 @@ export * from './ops/index.ts';
 export { flat, perVoxel, volume, type VolumeSize } from './ops/launch.ts';
 export { anderson, type AndersonOptions, andersonState, type AndersonState, resetAnderson, type StepStatistics } from './deq/anderson.ts';
 export {
-  drawIterations,
   iterate,
   type Iteration,
   type Mapped,
@@ -128,6 +127,7 @@ export type { Correction, DeqRun, JacobianPenalty, Linearisation } from './deq/d
 export * from './deq/spectral.ts';
 export { gaussianField } from './ops/noise.ts';
 export { seededRandom } from './ops/random.ts';
+export { drawIterations } from './train/budget.ts';
 export { constantRate, cosineRate, type LearningRate, linearWarmUp, stepRate } from './train/learning-rate.ts';
 export { encodeSafetensors, type NamedArray, parseSafetensors, type Safetensors } from './io/safetensors.ts';
 export { constant, type Initialiser, kaimingUniform, normal, Parameters, type ParameterValues, zeros } from './models/parameters.ts';

@@ -66,7 +66,7 @@ function workspace(step: (fixed: Statistics, b: Tensor, gradient: Tensor, dy: Te
   const made = graph.phase('step', () => step(fixed, b, gradient, dy).map((t) => graph.output(t)));
   const { phases, slotOf } = plan(graph);
   const own = new Set(phases.find(({ name }) => name === 'step')!.dispatches.flatMap(({ bindings }) => Object.values(bindings)));
-  const outside = new Set([...made, a, b, gradient, dy, fixed.image, fixed.moments].map((t) => slotOf.get(t)));
+  const outside = new Set([...made, a, b, gradient, dy, fixed.image, fixed.statistics].map((t) => slotOf.get(t)));
   const inside = new Set([...own].map((t) => slotOf.get(t)!).filter((slot) => !outside.has(slot)));
   return [...inside].reduce((bytes, slot) => bytes + slot.bytes, 0) / volume;
 }

@@ -157,7 +157,7 @@ export const prepared: Record<string, Family> = {
       channels: [1, 2],
       inputs: [image('x', shapeAt(size, 1))],
       workspace: true,
-      run: ([x]) => [ops.localStatistics(x, WINDOW).moments],
+      run: ([x]) => [ops.localStatistics(x, WINDOW).statistics],
     }),
   withGradient: (size) =>
     single({

@@ -5,18 +5,11 @@ import { checkOptions } from '../graph/options.ts';
 import { assign, reset } from '../ops/index.ts';
 import { anderson, andersonState, type AndersonOptions, readStatistics, resetAnderson, type StepStatistics } from './anderson.ts';
 
-/** A random solver budget for `maxIterations`: a whole number, uniform in min … max, from a seeded generator of [0, 1). */
-export function drawIterations(random: () => number, min: number, max: number): number {
-  if (!Number.isInteger(min) || !Number.isInteger(max) || min < 1 || max < min)
-    throw new Error(`drawIterations: needs whole numbers 1 ≤ min ≤ max, got ${min}, ${max}`);
-  return min + Math.floor(random() * (max - min + 1));
-}
-
 /**
  * How an iteration is advanced: plain steps, damped (default 1), or Anderson acceleration (by default window 5, β 1, ridge 1e-3). By β = 1, what
  * the history does not span is multiplied by the map's Jacobian as it is: where that has eigenvalues below −1, a smaller β lets the iterate rest.
- * Of the step with the smallest residual f(z) − z, `best` is f(z), which every evaluation has made its way, or where it `keeps` the iterate, z, of
- * which alone the residual is known: where the map is steep, that of f(z) is larger.
+ * `best` is of the step with the smallest residual f(z) − z: f(z), or, where it `keeps` the iterate, z. The residual is that of z; where the map is
+ * steep, that of f(z) is larger.
  */
 export type Method = { method: 'picard'; damping?: number } | ({ method: 'anderson' } & Partial<AndersonOptions>);
 

@@ -30,7 +30,10 @@ export interface Tensor {
   readonly persistent: boolean;
 }
 
-/** One kernel launch: tensors by binding name, values by parameter name, workgroups along x, y, z. */
+/**
+ * One kernel launch: tensors by binding name, values by parameter name, workgroups along x, y, z. A binding that the constants switch off needs a
+ * tensor all the same: give any input.
+ */
 export interface Dispatch {
   kernel: Kernel;
   constants?: Constants;

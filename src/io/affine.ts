@@ -65,3 +65,26 @@ export function voxelToVoxel(from: Affine, to: Affine): Affine {
 }
 
 const show = (a: Affine) => `[${a.join(', ')}]`;
+
+/** An axis of a volume, by the anatomy. */
+export interface Axis {
+  voxel: number; // the voxel axis (0 i, 1 j, 2 k) closest to an anatomical axis
+  step: number; // its spacing, mm
+  flip: boolean; // it runs towards left, posterior or inferior
+}
+
+/** The voxel axes closest to x (right), y (anterior) and z (superior). */
+export function anatomicalAxes(affine: Affine): Axis[] {
+  const spacing = voxelSpacing(affine);
+  const along = (anatomical: number, voxel: number) => affine[4 * anatomical + voxel] / spacing[voxel];
+  const orders = [
+    [0, 1, 2],
+    [0, 2, 1],
+    [1, 0, 2],
+    [1, 2, 0],
+    [2, 0, 1],
+    [2, 1, 0],
+  ];
+  const fit = orders.map((order) => order.reduce((sum, voxel, axis) => sum + Math.abs(along(axis, voxel)), 0));
+  return orders[fit.indexOf(Math.max(...fit))].map((voxel, axis) => ({ voxel, step: spacing[voxel], flip: along(axis, voxel) < 0 }));
+}

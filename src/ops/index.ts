@@ -26,7 +26,7 @@ export {
   dot,
   exp,
   fill,
-  intensityWindow,
+  applyWindow,
   log,
   mul,
   neg,

@@ -26,27 +26,27 @@ const lnccForceOp: Op<LnccAttrs> = {
   },
   launch(node): Dispatch[] {
     const {
-      inputs: [a, b, moments, gradient, weight],
+      inputs: [a, b, statistics, gradient, weight],
       outputs: [force, y],
     } = node;
-    const { passes, partials } = forcePasses(node, { a, b, statistics: moments }, gradient, force, weight);
+    const { passes, partials } = forcePasses(node, { a, b, statistics }, gradient, force, weight);
     return [...passes, ...reduceTo(node, 'SUM', partials, partials, y, 1 / numel(a.shape))];
   },
-  vjp({ inputs: [a, b, moments, gradient, weight], cotangents: [dforce, dy], wanted, attrs }) {
+  vjp({ inputs: [a, b, statistics, gradient, weight], cotangents: [dforce, dy], wanted, attrs }) {
     if (wanted[0] || wanted[2]) throw new Error('lnccForce: the fixed image has no gradient');
     if (dy && weight) throw new Error('lnccForce: the similarity has no gradient where a mask weighs it');
     const { graph } = b;
-    let db = dy && wanted[1] ? lnccGradient(a, b, moments, dy, attrs) : undefined;
+    let db = dy && wanted[1] ? lnccGradient(a, b, statistics, dy, attrs) : undefined;
     let dgradient: Tensor | undefined;
     let dweight: Tensor | undefined;
     if (dforce && (wanted[1] || wanted[3])) {
       const weighted = weight ? mul(weight, dforce) : dforce;
-      const [ofB, ofGradient] = graph.apply(lnccForceGradientOp, [a, b, moments, gradient, weighted], attrs);
+      const [ofB, ofGradient] = graph.apply(lnccForceGradientOp, [a, b, statistics, gradient, weighted], attrs);
       db = db ? add(db, ofB) : ofB;
       dgradient = ofGradient;
     }
     if (dforce && wanted[4]) {
-      const [unweighted] = graph.apply(lnccForceOp, [a, b, moments, gradient], attrs);
+      const [unweighted] = graph.apply(lnccForceOp, [a, b, statistics, gradient], attrs);
       dweight = sumChannels(mul(dforce, unweighted));
     }
     return [undefined, db, undefined, dgradient, dweight];
@@ -59,12 +59,12 @@ const lnccForceGradientOp: Op<LnccAttrs> = {
   shape: ([, b, , gradient]) => [b, gradient],
   launch(node): Dispatch[] {
     const {
-      inputs: [a, b, moments, gradient, dforce],
+      inputs: [a, b, statistics, gradient, dforce],
       outputs: [db, dgradient],
       attrs: { window, epsilon },
       processor,
     } = node;
-    const images = { a, b, statistics: moments };
+    const images = { a, b, statistics };
     const { t, passes } = forcePasses(node, images, dforce, dgradient);
     const { params, constants, groups } = wholeColumns(processor, a.shape, window);
     return [
@@ -122,7 +122,7 @@ export function lnccForce(
   weight?: Tensor,
   epsilon = LNCC_EPSILON,
 ): { force: Tensor; similarity: Tensor } {
-  const inputs = [a.image, b, a.moments, gradient, ...(weight ? [weight] : [])];
+  const inputs = [a.image, b, a.statistics, gradient, ...(weight ? [weight] : [])];
   const [force, similarity] = b.graph.apply(lnccForceOp, inputs, { window: a.window, epsilon });
   return { force, similarity: weight ? div(similarity, scale(mean(weight), 1, 1e-12)) : similarity };
 }

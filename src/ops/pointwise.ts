@@ -55,7 +55,7 @@ const unaryOp: Op<UnaryAttrs> = {
       case 'sign':
         return [undefined];
       case 'window':
-        throw new Error('intensityWindow has no gradient: images are prepared outside of what is differentiated');
+        throw new Error('applyWindow has no gradient: images are prepared outside of what is differentiated');
     }
   },
 };
@@ -64,7 +64,7 @@ const unary = (x: Tensor, f: Function, factor = 1, offset = 0) => trace(unaryOp,
 /** factor · x + offset */
 export const scale = (x: Tensor, factor: number, offset = 0): Tensor => unary(x, 'scale', factor, offset);
 /** (x − low)/(high − low), cut to 0…1: intensities for registration. Has no VJP. */
-export const intensityWindow = (x: Tensor, low: number, high: number): Tensor => unary(x, 'window', 1 / (high - low), -low / (high - low));
+export const applyWindow = (x: Tensor, low: number, high: number): Tensor => unary(x, 'window', 1 / (high - low), -low / (high - low));
 export const neg = (x: Tensor): Tensor => scale(x, -1);
 export const square = (x: Tensor): Tensor => unary(x, 'square');
 export const sqrt = (x: Tensor): Tensor => unary(x, 'sqrt');

@@ -71,7 +71,7 @@ const statisticsOp: Op<{ window: readonly number[] }> = {
 /** What LNCC needs to know of an image that does not change, the image centred: trace it once, before the loop. */
 export interface Statistics {
   image: Tensor;
-  moments: Tensor;
+  statistics: Tensor;
   window: readonly number[];
 }
 
@@ -79,7 +79,7 @@ export interface Statistics {
 export function localStatistics(image: Tensor, window: PerAxis): Statistics {
   const sizes = perAxis(window);
   const centred = centre(image);
-  return { image: centred, moments: trace(statisticsOp, [centred], { window: sizes }), window: sizes };
+  return { image: centred, statistics: trace(statisticsOp, [centred], { window: sizes }), window: sizes };
 }
 
 export interface LnccAttrs {
@@ -102,7 +102,7 @@ const lnccOp: Op<LnccAttrs> = {
   },
   launch(node) {
     const {
-      inputs: [a, b, moments],
+      inputs: [a, b, statistics],
       outputs: [y, terms],
       attrs: { window, epsilon },
       used,
@@ -117,7 +117,7 @@ const lnccOp: Op<LnccAttrs> = {
         kernel: termsKernel,
         ...over,
         params: { ...params, epsilon },
-        bindings: { t: terms, statistics: moments, partial_sums: partials },
+        bindings: { t: terms, statistics, partial_sums: partials },
       },
       ...(used[1] ? termSums(processor, terms, a.shape, window) : []),
       ...reduceTo(node, 'SUM', partials, partials, y, 1 / numel(a.shape), walked),
@@ -131,9 +131,9 @@ const lnccOp: Op<LnccAttrs> = {
   },
 };
 
-/** The gradient of dy · LNCC(a, b) for b, from the moments of a. */
-export function lnccGradient(a: Tensor, b: Tensor, moments: Tensor, dy: Tensor, attrs: LnccAttrs): Tensor {
-  const [, terms] = b.graph.apply(lnccOp, [a, b, moments], attrs);
+/** The gradient of dy · LNCC(a, b) for b, from the statistics of a. */
+export function lnccGradient(a: Tensor, b: Tensor, statistics: Tensor, dy: Tensor, attrs: LnccAttrs): Tensor {
+  const [, terms] = b.graph.apply(lnccOp, [a, b, statistics], attrs);
   return trace(lnccGradientOp, [terms, a, b, dy], { window: attrs.window });
 }
 
@@ -161,10 +161,10 @@ export const LNCC_EPSILON = 1e-6;
  * relation of windows with variances far above √ε. Images [N, 1, D, H, W] on one grid; windows count only voxels inside. Avants et al., Med. Image Anal. 2008.
  */
 export function lncc(a: Tensor | Statistics, b: Tensor, window: PerAxis, epsilon = LNCC_EPSILON): Tensor {
-  const s = 'moments' in a ? a : localStatistics(a, window);
+  const s = 'statistics' in a ? a : localStatistics(a, window);
   if (perAxis(window).some((size, axis) => size !== s.window[axis]))
     throw new Error(`lncc: window ${window}, but the statistics are of a window of ${s.window.join(', ')}`);
-  return b.graph.apply(lnccOp, [s.image, centre(b), s.moments], { window: s.window, epsilon })[0];
+  return b.graph.apply(lnccOp, [s.image, centre(b), s.statistics], { window: s.window, epsilon })[0];
 }
 
 /**

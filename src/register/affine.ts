@@ -7,7 +7,7 @@ import type { Gpu } from '../gpu/device.ts';
 import type { Bytes } from '../gpu/ledger.ts';
 import { type Affine, composeAffine, identityAffine, invertAffine, voxelSpacing } from '../io/affine.ts';
 import type { Grid, MaskedVolume } from '../io/volume.ts';
-import { affineField, grad, intensityWindow as windowed, mul, ncc, resize, warp } from '../ops/index.ts';
+import { affineField, grad, applyWindow, mul, ncc, resize, warp } from '../ops/index.ts';
 import { fromAffine, motionOf, movesOf, plausible, rest, startsFrom, times, toAffine, type Transform } from './affine-steps.ts';
 import { bfgs, type Point } from './bfgs.ts';
 import type { IntensityWindow } from './intensity.ts';
@@ -72,8 +72,8 @@ export function traceAffine(fixedGrid: Masked, movingGrid: Masked, { windows, fa
     moving: levelGrid(movingGrid, levelSpacing(fixedGrid, factor)),
   }));
   const images = graph.phase('prepare', () => {
-    const f = windowed(fixed, windows.fixed.low, windows.fixed.high);
-    const m = windowed(moving, windows.moving.low, windows.moving.high);
+    const f = applyWindow(fixed, windows.fixed.low, windows.fixed.high);
+    const m = applyWindow(moving, windows.moving.low, windows.moving.high);
     const seen = masks.moving ? mul(m, masks.moving) : m;
     return grids.map((grid) => ({
       f: resize(f, shapeOf(grid.fixed)),

@@ -8,8 +8,10 @@ export interface Point<T> {
 
 export interface BfgsOptions {
   iterations: number;
-  /** Length of the first step. */ first: number;
-  /** Ends when steps get shorter than this. */ shortest: number;
+  /** Length of the first step. */
+  first: number;
+  /** Ends when steps get shorter than this. */
+  shortest: number;
 }
 
 /**

@@ -11,7 +11,7 @@ import {
   centre,
   fill,
   identity,
-  intensityWindow,
+  applyWindow,
   localStatistics,
   type Matrix,
   resetAdam,
@@ -104,8 +104,8 @@ export function traceRegistration(
   const spacings = factors.map((factor) => levelSpacing(fixedGrid, factor));
   const grids = { fixed: spacings.map((mm) => levelGrid(fixedGrid, mm)), moving: spacings.map((mm) => levelGrid(movingGrid, mm)) };
   const images = graph.phase(PREPARE, () => ({
-    fixed: pyramid(intensityWindow(fixed, windows.fixed.low, windows.fixed.high), grids.fixed),
-    moving: pyramid(intensityWindow(moving, windows.moving.low, windows.moving.high), grids.moving),
+    fixed: pyramid(applyWindow(fixed, windows.fixed.low, windows.fixed.high), grids.fixed),
+    moving: pyramid(applyWindow(moving, windows.moving.low, windows.moving.high), grids.moving),
     masks: { fixed: masks.fixed && pyramid(masks.fixed, grids.fixed), moving: masks.moving && pyramid(masks.moving, grids.moving) },
   }));
   const held = grids.moving.map((grid, i) => heldGrid(grid, grids.fixed[i], transform));

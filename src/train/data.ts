@@ -3,7 +3,7 @@ import type { Gpu } from '../gpu/device.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { runOnce } from '../graph/schedule.ts';
 import { type Grid, type MaskedVolume, sameGrid, type Volume, voxelCount } from '../io/volume.ts';
-import { intensityWindow as applyWindow, resize } from '../ops/index.ts';
+import { applyWindow, resize } from '../ops/index.ts';
 import { intensityWindow, type Modality } from '../register/intensity.ts';
 import { type Level, levelGrid, levelSpacing, shapeOf } from '../register/pyramid.ts';
 

@@ -2,9 +2,9 @@
 import type { Gpu } from '../gpu/device.ts';
 import { Schedule } from '../graph/schedule.ts';
 import { voxelSpacing } from '../io/affine.ts';
-import { drawIterations } from '../deq/solver.ts';
 import type { ParameterValues } from '../models/parameters.ts';
 import { seededRandom } from '../ops/random.ts';
+import { drawIterations } from './budget.ts';
 import { drawAugmentation } from './augment.ts';
 import { type Checkpoint, readState, type Score, valuesOf, writeState } from './checkpoint.ts';
 import { coarsen, digestOf, drawPair, type TrainingSet } from './data.ts';

@@ -1,6 +1,6 @@
 // The volumes of a report: turned to right-anterior-superior axes, in 8 bits, as fine as the page's size allows.
 import { type Affine, type Vec3, voxelToVoxel } from '../../io/affine.ts';
-import { type Axis, anatomicalAxes } from '../../io/png.ts';
+import { type Axis, anatomicalAxes } from '../../io/affine.ts';
 import { type Grid, sameGrid } from '../../io/volume.ts';
 import type { IntensityWindow } from '../../register/intensity.ts';
 import { blankBeyond } from '../../register/overlap.ts';
