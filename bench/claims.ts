@@ -1,4 +1,5 @@
-// What the rows of `bench stability` say: whether a curve converges, stays, or degrades; as tables and in words. All of it follows from the rows.
+// What the rows of `bench stability` say: whether a curve converges, stays, or degrades; as tables and in words. All of it follows from the
+// rows.
 import { records, table } from './report.ts';
 
 /** Anderson acceleration; the same damping without its history, u ← u + β(f(u) − u); plain steps, u ← f(u). */
@@ -86,7 +87,10 @@ const range = (values: readonly number[], show: (value: number) => string = f4):
 export const times = (multiple: number) => `${multiple}×`;
 const several = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
 
-/** A curve that stays: its residual comes to its tolerance, and from there on Dice moves by no more than the bar, above the least that counts. */
+/**
+ * A curve that stays: its residual comes to its tolerance, and from there on Dice moves by no more than the bar, above the least that
+ * counts.
+ */
 function stays({ rows, converged, spread }: Claim): boolean {
   if (converged === undefined) return false;
   return spread! <= SPREAD && rows.every((row) => row.multiple < converged || row.dice! > LEAST_DICE);

@@ -16,7 +16,10 @@ import { csv, reportName, table, writeReport } from './report.ts';
 
 const GIB = 2 ** 30;
 const LIMIT = 8 * GIB;
-/** Evaluations of the cell times voxels that a measured step may take: on a CPU 56 at half resolution, or a few minutes; in the quick run 39 at a quarter. */
+/**
+ * Evaluations of the cell times voxels that a measured step may take: on a CPU 56 at half resolution, or a few minutes; in the quick run 39
+ * at a quarter.
+ */
 const WORK = { quick: 39 * voxels(QUARTER), software: 56 * voxels(HALF), hardware: 1e9 };
 /** Ratios at T = 12 and half resolution that are aimed at; twice these at T = 24. */
 const AIMS = { implicit: 5.5, jfb: 7 };
@@ -25,7 +28,10 @@ const mib = (bytes: number | undefined): string => (bytes === undefined ? '' : (
 const gib = (bytes: number): string => (bytes / GIB).toFixed(2);
 const told = (size: Size): string => size.join(' × ');
 
-/** GPU memory that a measured step may take: as given; half of what is free where it is the computer's own; what the driver says is free; or 8 GiB. */
+/**
+ * GPU memory that a measured step may take: as given; half of what is free where it is the computer's own; what the driver says is free; or
+ * 8 GiB.
+ */
 function memoryLimit(software: boolean, given?: string): { bytes: number; by: string } {
   if (given) return { bytes: memory(given), by: '--memory' };
   if (software) return { bytes: process.availableMemory() / 2, by: "half of the computer's free memory" };

@@ -181,7 +181,10 @@ async function runOne(method: Method, c: Case, inputs: Inputs, scratch: string, 
   }
 }
 
-/** Seconds of the default method and of each peer that is not slow, one after another, again and again, so that the machine's moods meet all alike. */
+/**
+ * Seconds of the default method and of each peer that is not slow, one after another, again and again, so that the machine's moods meet all
+ * alike.
+ */
 async function inTurn(methods: readonly Method[], c: Case, inputs: Inputs, scratch: string, repeat: number): Promise<Turn[]> {
   const [ours] = methods;
   const turns = methods

@@ -30,8 +30,8 @@ export interface Run {
 export const thisRun = (): Run => ({ date: new Date().toISOString().slice(0, 10), commit: commitOf(), cores: cpus().length });
 
 /**
- * When a report that is there was run and from which commit; and what its line about `things` (`curves`, `runs`) that it kept itself says, which begins
- * `12 of the 20 things are those of `.
+ * When a report that is there was run and from which commit; and what its line about `things` (`curves`, `runs`) that it kept itself says,
+ * which begins `12 of the 20 things are those of `.
  */
 export function provenance(page: string, things: string): string {
   const [, date, commit] = /^(\S+) · commit (.+?) · /m.exec(page)!;
@@ -56,7 +56,10 @@ export function csv(rows: readonly Record<string, unknown>[]): string {
 /** The rows of a CSV, by column. */
 export const records = (text: string): Record<string, string>[] => Papa.parse<Record<string, string>>(text.trim(), { header: true }).data;
 
-/** Writes bench/results/<name>.md, prints it, writes `files` (`.csv`, `.svg`, `-time.svg`: what follows the name) beside it, and the page of all again. */
+/**
+ * Writes bench/results/<name>.md, prints it, writes `files` (`.csv`, `.svg`, `-time.svg`: what follows the name) beside it, and the page of
+ * all again.
+ */
 export function writeReport(
   bench: string,
   title: string,

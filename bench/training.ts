@@ -137,7 +137,10 @@ export async function main(args: string[]): Promise<void> {
   );
 }
 
-/** The mean loss over pairs of neighbours in the list of training images, at the fixed point, and the weights: those given, or the first ones. */
+/**
+ * The mean loss over pairs of neighbours in the list of training images, at the fixed point, and the weights: those given, or the first
+ * ones.
+ */
 async function objectiveOf(gpu: Gpu, { set, labels }: TrainingData, options: TrainOptions, weights?: ParameterValues) {
   if (set.subjects.length < 2) throw new Error('bench training: needs two training images or more');
   const plain: TrainOptions = { ...options, adjoint: 'jfb', augmentation: 'none' };

@@ -63,7 +63,9 @@ const linear: [string, (xs: Tensor[]) => Tensor, NdArray, NdArray[]?][] = [
   ['sumChannels', ([x]) => sumChannels(x), field(3, 15)],
 ];
 
-/** ⟨Ax, y⟩ against ⟨x, Aᵀy⟩, relative to the norms. y is not orthogonal to Ax, as random vectors are, so that there are digits to compare. */
+/**
+ * ⟨Ax, y⟩ against ⟨x, Aᵀy⟩, relative to the norms. y is not orthogonal to Ax, as random vectors are, so that there are digits to compare.
+ */
 function gap(ax: Float32Array, y: NdArray, x: NdArray, aty: Float32Array): number {
   return Math.abs(dotOf(ax, y.data) - dotOf(x.data, aty)) / (norm(ax) * norm(y.data));
 }

@@ -1,4 +1,5 @@
-// An op of the engine against the float64 reference: value and VJP, norm-wise relative, as launched for a CPU and for a GPU where that differs.
+// An op of the engine against the float64 reference: value and VJP, norm-wise relative, as launched for a CPU and for a GPU where that
+// differs.
 import * as assert from 'uvu/assert';
 import type { Tensor } from '../src/index.ts';
 import { gpuOps } from './gpu-ops.ts';

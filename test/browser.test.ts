@@ -1,4 +1,5 @@
-// In a browser, where there is one: the library registers two NIfTI files as Node does on Dawn, and so does the page that `deqreg page` writes.
+// In a browser, where there is one: the library registers two NIfTI files as Node does on Dawn, and so does the page that `deqreg page`
+// writes.
 import { readFile, writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';

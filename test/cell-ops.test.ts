@@ -1,4 +1,5 @@
-// What learned cells are built of, where the generic tests do not look: activations far out and at NaN, statistics of hard inputs, refusals.
+// What learned cells are built of, where the generic tests do not look: activations far out and at NaN, statistics of hard inputs,
+// refusals.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { elu, gaussian, Graph, instanceNorm, leakyRelu, relu, sigmoid, tanh, weightNorm } from '../src/index.ts';

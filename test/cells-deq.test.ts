@@ -74,8 +74,8 @@ test('implicit = unrolled, for a scalar and a field', () => {
   assert.ok(relativeError(implicit.w, through.w) < 1e-3, `gradient for w: ${relativeError(implicit.w, through.w)}`);
 });
 
-// Step 0.5 % of the parameter: the third derivative adds h², and f32's rounding (6e-8 of the loss) 1/h: measured 3e-6 and 8e-5. Of the factors
-// those of the displacement along w are moved together.
+// Step 0.5 % of the parameter: the third derivative adds h², and f32's rounding (6e-8 of the loss) 1/h: measured 3e-6 and 8e-5. Of the
+// factors those of the displacement along w are moved together.
 test('implicit = central finite differences', async () => {
   const { run, destroy } = await build({ adjoint: 'jfb' }, 'exact');
   const slope = async (h: number, at: (step: number) => Promise<Result>) => ((await at(h)).loss - (await at(-h)).loss) / (2 * h);

@@ -1,4 +1,5 @@
-// The cells against PyTorch (golden/cells.py, float64): the update and, of the learned ones, all of its gradients; storage in f16; files of weights.
+// The cells against PyTorch (golden/cells.py, float64): the update and, of the learned ones, all of its gradients; storage in f16; files of
+// weights.
 import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -119,9 +120,9 @@ for (const name of names) {
     });
   }
 
-  // The force leaves out the windows that a voxel shares with others, so its Jacobian J is not symmetric: in float64 the cosine of Jᵀv and Jv
-  // is 0.92, and of Jᵀw and Jw, w what of v arrives at the force, 0.84 in deqreg, where the network and the smoothing stand between, and 0.88
-  // in gradirn. The difference's step of 0.02 voxels makes that 0.85 and 0.89; the rest of the gradient is exact.
+  // The force leaves out the windows that a voxel shares with others, so its Jacobian J is not symmetric: in float64 the cosine of Jᵀv and
+  // Jv is 0.92, and of Jᵀw and Jw, w what of v arrives at the force, 0.84 in deqreg, where the network and the smoothing stand between, and
+  // 0.88 in gradirn. The difference's step of 0.02 voxels makes that 0.85 and 0.89; the rest of the gradient is exact.
   test(`${name}, finite-difference: near exact, and nearer than detached`, async () => {
     const [exact, detached, difference] = [
       await run(name),
@@ -136,8 +137,8 @@ for (const name of names) {
     assert.ok(Math.abs(error - SYMMETRIC[name as keyof typeof SYMMETRIC].error) < 0.005, `relative error ${error}`);
   });
 
-  // Where the input of a leaky ReLU is near 0, f16 may put it on the other side and give its gradient the other slope: on so few voxels one of
-  // them is seen. Measured: 2.3e-4 forward, up to 2.9e-3 in a gradient.
+  // Where the input of a leaky ReLU is near 0, f16 may put it on the other side and give its gradient the other slope: on so few voxels one
+  // of them is seen. Measured: 2.3e-4 forward, up to 2.9e-3 in a gradient.
   if (half)
     test(`${name}, f16: the network's output and the gradients of the weights`, async () => {
       const weights = load(`weights/${name}`);

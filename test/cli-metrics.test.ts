@@ -1,5 +1,5 @@
-// The figures of metrics.json against the library's own, for inputs that differ in everything that they may: grids, spacings, masks, labels; and what of
-// them is told.
+// The figures of metrics.json against the library's own, for inputs that differ in everything that they may: grids, spacings, masks,
+// labels; and what of them is told.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

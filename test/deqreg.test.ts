@@ -37,7 +37,8 @@ const runs: { options: Options; steps?: number }[] = [
   { options: { adjoint: { adjoint: 'unrolled', steps: 3 } } },
   { options: { adjoint: { adjoint: 'checkpointed', steps: 3 } } },
   { options: { adjoint: { adjoint: 'implicit' }, similarity: 'exact' } },
-  // It starts without a regulariser, far from convergence in 6 iterations: its loss falls more slowly, and without second derivatives unevenly.
+  // It starts without a regulariser, far from convergence in 6 iterations: its loss falls more slowly, and without second derivatives
+  // unevenly.
   { options: { adjoint: { adjoint: 'implicit' }, cell: 'gradirn', similarity: 'exact' }, steps: 16 },
   { options: { adjoint: { adjoint: 'jfb' }, cell: 'gradirn' }, steps: 24 },
 ];

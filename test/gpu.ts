@@ -38,8 +38,8 @@ export function processorsOf(...program: Parameters<typeof traced>): Processor[]
 }
 
 /**
- * Runs `traced` once, as planned for a processor (default: the adapter's). Also checks what holds for every program: the plan's bytes equal the
- * ledger's, by tag.
+ * Runs `traced` once, as planned for a processor (default: the adapter's). Also checks what holds for every program: the plan's bytes equal
+ * the ledger's, by tag.
  */
 export async function evaluate(
   f: Traced,

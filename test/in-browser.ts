@@ -11,8 +11,8 @@ import { browser } from './pages.ts';
 const TYPES: Record<string, string> = { js: 'text/javascript', html: 'text/html' };
 
 /**
- * Serves `files` by their paths beside a page that runs `script`, the body of an async function; resolves to what that returns (as JSON), and rejects with
- * what it throws.
+ * Serves `files` by their paths beside a page that runs `script`, the body of an async function; resolves to what that returns (as JSON),
+ * and rejects with what it throws.
  */
 export async function inBrowser<T>(script: string, files: Record<string, Buffer | string>): Promise<T> {
   const profile = await mkdtemp(join(tmpdir(), 'deqreg-browser-'));

@@ -7,7 +7,10 @@ import { gpuOps } from './gpu-ops.ts';
 import { reference } from './reference/index.ts';
 import { map, type NdArray, ndarray, relativeError, uniform } from './reference/ndarray.ts';
 
-/** Longer than a run of 32 along one axis each, and than two along the last; a last run shorter than the radius; and wider than a tile of a GPU. */
+/**
+ * Longer than a run of 32 along one axis each, and than two along the last; a last run shorter than the radius; and wider than a tile of a
+ * GPU.
+ */
 for (const { size, window } of [
   { size: [37, 6, 5], window: [5, 3, 7] },
   { size: [70, 3, 4], window: [7, 7, 7] },

@@ -30,7 +30,10 @@ export function transformOf({
   return composeAffine(scaling, turned);
 }
 
-/** A grid of the given spacing whose axes i, j, k run along other directions of space than usual (superior, left, posterior), centred at a point. */
+/**
+ * A grid of the given spacing whose axes i, j, k run along other directions of space than usual (superior, left, posterior), centred at a
+ * point.
+ */
 export function otherGrid(size: Vec3, spacing: Vec3, centre: readonly number[] = [0, 0, 0]): Grid {
   const axes = [
     [0, 0, 1],

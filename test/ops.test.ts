@@ -1,5 +1,5 @@
-// Every op on the GPU against the float64 reference (values and VJPs, norm-wise relative 1e-5) and against PyTorch's goldens; as launched for a
-// CPU and for a GPU, where that differs.
+// Every op on the GPU against the float64 reference (values and VJPs, norm-wise relative 1e-5) and against PyTorch's goldens; as launched
+// for a CPU and for a GPU, where that differs.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { againstReference, TOLERANCE } from './against-reference.ts';

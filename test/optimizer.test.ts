@@ -1,5 +1,5 @@
-// Optimisers on the GPU: Adam, AdamW and clipping against PyTorch, a rate that changes without a new program, steps that are left out, moving
-// averages; learning-rate schedules.
+// Optimisers on the GPU: Adam, AdamW and clipping against PyTorch, a rate that changes without a new program, steps that are left out,
+// moving averages; learning-rate schedules.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {

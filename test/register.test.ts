@@ -138,7 +138,10 @@ test('thick slices: the short axis is kept, and the pair is aligned', async () =
   assert.ok(after > before + 0.08 && folds < 0.05, `Dice ${before} → ${after}, ${folds} % folds`);
 });
 
-/** The same image in space with its axes in another order and direction: voxel (i, j, k) of the result is voxel (k, n − 1 − i, j) of the volume. */
+/**
+ * The same image in space with its axes in another order and direction: voxel (i, j, k) of the result is voxel (k, n − 1 − i, j) of the
+ * volume.
+ */
 function reoriented({ data, size: [w, h, d], affine, dtype }: Volume): Volume {
   const turned = new Float32Array(data.length),
     size: Vec3 = [h, d, w];

@@ -1,5 +1,5 @@
-// A registration as a fixed point, for gradients through it: f(z) = 0.9 · G(z + gain · w ⊙ step(z)), G a Gaussian of 1 voxel, step the cells'
-// similarity step on a pair of small smooth images, w a field. With a gain below 0.34 it contracts.
+// A registration as a fixed point, for gradients through it: f(z) = 0.9 · G(z + gain · w ⊙ step(z)), G a Gaussian of 1 voxel, step the
+// cells' similarity step on a pair of small smooth images, w a field. With a gain below 0.34 it contracts.
 import {
   add,
   centre,
@@ -43,7 +43,10 @@ export const factors = sample(
   ...[0, 1, 2].map((c) => (w: number, h: number, d: number) => 1 + 0.3 * Math.sin(w + c) * Math.cos(h + 2 * d)),
 );
 
-/** Declares everything on a graph, with a phase `images` that runs once before the node. The loss is the mean squared distance from the goal. */
+/**
+ * Declares everything on a graph, with a phase `images` that runs once before the node. The loss is the mean squared distance from the
+ * goal.
+ */
 export function traceRegistrationMap(graph: Graph, similarity: SimilarityJacobian) {
   const [gain, w] = [graph.input('gain', [1]), graph.input('w', shape)];
   const inputs = { fixed: graph.input('fixed', image), moving: graph.input('moving', image), goal: graph.input('goal', shape) };

@@ -1,4 +1,5 @@
-// What the benches wrote: the page is that of the reports, every image is there, and the words of the stability report follow from its rows.
+// What the benches wrote: the page is that of the reports, every image is there, and the words of the stability report follow from its
+// rows.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';

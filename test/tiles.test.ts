@@ -1,5 +1,5 @@
-// Ops beyond the small cases: rows in fours, lines of several runs, more values than a workgroup takes, and positions exactly on voxels, borders and
-// halves; as launched for a CPU and for a GPU.
+// Ops beyond the small cases: rows in fours, lines of several runs, more values than a workgroup takes, and positions exactly on voxels,
+// borders and halves; as launched for a CPU and for a GPU.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { warp } from '../src/index.ts';

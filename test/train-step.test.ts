@@ -1,5 +1,5 @@
-// Training by its parts: what each level starts from, how its loss is weighted, what an update does to weights and averages, and what the loop makes of
-// validations, stages and divergence.
+// Training by its parts: what each level starts from, how its loss is weighted, what an update does to weights and averages, and what the
+// loop makes of validations, stages and divergence.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import {

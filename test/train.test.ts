@@ -1,4 +1,5 @@
-// The training loop in process: it learns, goes on from a checkpoint to the same bits, takes back what diverges, and takes the planned memory.
+// The training loop in process: it learns, goes on from a checkpoint to the same bits, takes back what diverges, and takes the planned
+// memory.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { augmentations, plan } from '../src/index.ts';

@@ -26,7 +26,10 @@ export async function readField(path: string, fixed: Grid): Promise<Float32Array
   throw new Error(refused[0]);
 }
 
-/** Dice 0…1, HD95 and TRE in mm, folds and NDV in %, SDlogJ and Learn2Reg's figure for it inside the fixed labels; what the pair has nothing to measure by is missing. */
+/**
+ * Dice 0…1, HD95 and TRE in mm, folds and NDV in %, SDlogJ and Learn2Reg's figure for it inside the fixed labels; what the pair has nothing
+ * to measure by is missing.
+ */
 export interface Figures {
   diceBefore?: number;
   dice?: number;

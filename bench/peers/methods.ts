@@ -34,7 +34,9 @@ export interface Method {
   fits(c: Case): boolean;
   /** Registers in a process of its own, files into the folder `out`; `share` of the iterations it takes by default. */
   register(c: Case, inputs: Inputs, out: string, share?: number): Promise<Timed>;
-  /** What `register` found: [3, D, H, W] in voxels of the fixed grid; of a peer that warps images itself, with the proof that this is it. */
+  /**
+   * What `register` found: [3, D, H, W] in voxels of the fixed grid; of a peer that warps images itself, with the proof that this is it.
+   */
   field(c: Case, inputs: Inputs, out: string): Promise<{ u: Float32Array; proof?: Proof }>;
   /** Shares of its iterations at which it is a curve. */
   shares: readonly number[];
@@ -124,7 +126,10 @@ export const ownMethods = (): Method[] => [
 ];
 
 const TWIN = 'bench/peers/torch_lncc_adam.py';
-/** What suits the twin better than its defaults, which suit the brains: full resolution and smoothness for the lung, smoothness for the heart. */
+/**
+ * What suits the twin better than its defaults, which suit the brains: full resolution and smoothness for the lung, smoothness for the
+ * heart.
+ */
 const twinOptions: Record<string, string[]> = {
   lung: '--levels 4,2,1 --iterations 80,60,30 --lam 1'.split(' '),
   cardiac: '--iterations 120,120,100 --lam 2'.split(' '),

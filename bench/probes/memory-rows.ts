@@ -1,4 +1,5 @@
-// Training steps as rows: planned without a device, and measured in a process of its own where the adapter, the memory and the time allow it.
+// Training steps as rows: planned without a device, and measured in a process of its own where the adapter, the memory and the time allow
+// it.
 import { spawnSync } from 'node:child_process';
 import type { Adjoint } from '../../src/deq/problem.ts';
 import { checkLimits, type Plan, plan } from '../../src/graph/plan.ts';

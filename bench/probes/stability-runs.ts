@@ -1,4 +1,5 @@
-// Runs of the stability bench: what is run (models, pairs), and one model by one solver on one pair, for multiples of its training evaluations.
+// Runs of the stability bench: what is run (models, pairs), and one model by one solver on one pair, for multiples of its training
+// evaluations.
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ModelFile, readModelFile } from '../../src/cli/models.ts';

@@ -11,7 +11,9 @@ const SUBMIT_MS = 20;
 /** What is timed runs for so long before it counts: a GPU that has been idle may not have raised its clock yet. */
 const WARM_MS = 300;
 
-/** Best time of every dispatch of a phase over repetitions of the whole, after those that do not count; each dispatch in a pass of its own. */
+/**
+ * Best time of every dispatch of a phase over repetitions of the whole, after those that do not count; each dispatch in a pass of its own.
+ */
 export async function bestTimes(schedule: Schedule, phase: string, seconds: number): Promise<Timing[]> {
   await schedule.profile(phase);
   const first = await schedule.profile(phase);

@@ -27,7 +27,9 @@ import type { Size } from './sizes.ts';
 
 const SCRIPT = 'bench/peers/torch_deqreg.py';
 const WINDOW = 5;
-/** σ of random numbers in the last layer: with them the network, and not only the similarity's step, moves the field by tenths of a voxel. */
+/**
+ * σ of random numbers in the last layer: with them the network, and not only the similarity's step, moves the field by tenths of a voxel.
+ */
 const LOUD = 0.1;
 const SEED = 1;
 

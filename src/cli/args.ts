@@ -108,7 +108,9 @@ export function parse<O extends Options>(options: O, args: string[], rest?: stri
   ) as Values<O>;
 }
 
-/** `--lambda -1` as `--lambda=-1`: the parser takes a value with a minus for another option, and the option's own check says what is wrong. */
+/**
+ * `--lambda -1` as `--lambda=-1`: the parser takes a value with a minus for another option, and the option's own check says what is wrong.
+ */
 function joinNegative(options: Options, args: string[]): string[] {
   return args.reduce<string[]>((joined, arg) => {
     const option = joined.at(-1) ?? '';

@@ -102,7 +102,10 @@ export function checkInputs(
   return inputs;
 }
 
-/** Replaces NaN, which some programs store as background, by the smallest value, and returns a warning if there was any. Throws if values are infinite or all are NaN. */
+/**
+ * Replaces NaN, which some programs store as background, by the smallest value, and returns a warning if there was any. Throws if values
+ * are infinite or all are NaN.
+ */
 export function withoutNaN(path: string, volume: { data: Float32Array }): string[] {
   const { data } = volume;
   let count = 0;
@@ -151,8 +154,8 @@ export function checkLabels(path: string, map: Volume, imagePath: string, image:
 export const isLabelMap = ({ data }: Volume): boolean => data.every((value) => Math.abs(value - Math.round(value)) <= ROUNDING);
 
 /**
- * Throws on values that are no labels, or that were not told apart when they were read: volumes hold float32. Labels that were stored with a
- * rounding error become whole.
+ * Throws on values that are no labels, or that were not told apart when they were read: volumes hold float32. Labels that were stored with
+ * a rounding error become whole.
  */
 export function checkWhole(path: string, { data }: Volume): void {
   let odd = -1;

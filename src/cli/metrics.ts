@@ -93,7 +93,10 @@ function overlaps({ fixed, moving, labels }: NonNullable<Inputs['segmentation']>
   };
 }
 
-/** Of any displacement u in voxels of the fixed grid: folds, non-diffeomorphic volume and spread of the Jacobian inside the fixed mask, or else the fixed labels, or else the foreground; and in the whole grid. */
+/**
+ * Of any displacement u in voxels of the fixed grid: folds, non-diffeomorphic volume and spread of the Jacobian inside the fixed mask, or
+ * else the fixed labels, or else the foreground; and in the whole grid.
+ */
 export function regularity(
   u: Float32Array,
   determinants: Float32Array,

@@ -65,7 +65,9 @@ export async function withOutputs<T>(folder: string, work: (write: Write) => Pro
   }
 }
 
-/** Puts the staged files in the place of what is there under those and all other names; where one cannot be put, everything is as it was. */
+/**
+ * Puts the staged files in the place of what is there under those and all other names; where one cannot be put, everything is as it was.
+ */
 function replaceAll(folder: string, staging: string, names: readonly string[], all: readonly string[]): void {
   const undo: (() => void)[] = [];
   const move = (from: string, to: string) => {
@@ -91,8 +93,8 @@ export interface Mark {
 }
 
 /**
- * Throws where a command that writes files of the names `all` into a folder would take away what it may not: one of its inputs, or a file that
- * the command has not left there before, by its mark beside it.
+ * Throws where a command that writes files of the names `all` into a folder would take away what it may not: one of its inputs, or a file
+ * that the command has not left there before, by its mark beside it.
  */
 export function checkFolder(folder: string, all: readonly string[], inputs: Record<string, string | undefined>, mark: Mark): void {
   const there = all.filter((name) => existsSync(join(folder, name)));
@@ -120,7 +122,10 @@ function isMarked(folder: string, { file, holds }: Mark): boolean {
   }
 }
 
-/** Makes a folder and those above it that are missing; the first one made. (Node's own recursive mkdir never ends where none can be made, as in /proc.) */
+/**
+ * Makes a folder and those above it that are missing; the first one made. (Node's own recursive mkdir never ends where none can be made, as
+ * in /proc.)
+ */
 async function makeFolder(folder: string): Promise<string | undefined> {
   const missing: string[] = [];
   for (let at = resolve(folder); !existsSync(at); at = dirname(at)) missing.unshift(at);

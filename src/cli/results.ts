@@ -44,7 +44,10 @@ export interface Delivery {
   warn(lines: readonly string[]): void;
 }
 
-/** Measures a registration while its files are written (compression runs in threads); resolves to the content of metrics.json when all are there. */
+/**
+ * Measures a registration while its files are written (compression runs in threads); resolves to the content of metrics.json when all are
+ * there.
+ */
 export async function deliver(gpu: Gpu, inputs: Inputs, registration: Registration, how: Delivery): Promise<Report> {
   const { write, inverse, reported, model, started, before, warn } = how;
   const { fixed, moving } = inputs;

@@ -6,8 +6,8 @@ export const STOPPED = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 type StopSignal = keyof typeof STOPPED;
 
 /**
- * A signal asks to stop after the step under way, with a checkpoint; a second one ends at once, but for that of a terminal that goes, which may
- * come twice. What has been asked for.
+ * A signal asks to stop after the step under way, with a checkpoint; a second one ends at once, but for that of a terminal that goes, which
+ * may come twice. What has been asked for.
  */
 export function stopOnSignals(progress: TrainProgress): () => StopSignal | undefined {
   let asked: StopSignal | undefined;

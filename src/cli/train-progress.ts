@@ -1,4 +1,5 @@
-// What a training prints while it runs, on stderr: one line that is updated on a terminal; a line every ten steps and at validations elsewhere.
+// What a training prints while it runs, on stderr: one line that is updated on a terminal; a line every ten steps and at validations
+// elsewhere.
 import { clearLine, cursorTo } from 'node:readline';
 import type { Stage } from '../train/options.ts';
 import { duration } from './duration.ts';
@@ -127,7 +128,8 @@ function describer(stages: readonly Stage[]): Describe {
       losses = [];
       validated = undefined; // on other levels
     }
-    // Between two steps lies all that a step takes, validation too; before the first of a stage also what is made once, so it reports its own.
+    // Between two steps lies all that a step takes, validation too; before the first of a stage also what is made once, so it reports its
+    // own.
     const now = performance.now(),
       first = before === undefined || record.levels.join() !== levels;
     seconds[stage].push(first ? record.seconds : (now - before!) / 1e3);

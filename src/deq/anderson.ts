@@ -20,7 +20,10 @@ export interface AndersonOptions {
   beta: number;
   /** Tikhonov ridge relative to the Gram matrix's diagonal. */
   ridge: number;
-  /** Which vector is kept at the smallest residual f(z) − z: f(z) (`value`, the default), or z itself (`iterate`), to which that residual belongs. */
+  /**
+   * Which vector is kept at the smallest residual f(z) − z: f(z) (`value`, the default), or z itself (`iterate`), to which that residual
+   * belongs.
+   */
   keeps?: 'value' | 'iterate';
 }
 
@@ -101,7 +104,10 @@ const resetOp: Op<object> = {
   overwrites: (updates) => updates,
 };
 
-/** Declares what an iteration over a state variable needs, rings in parts of at most `most` bytes. Trace `resetAnderson` in the phase that sets z. */
+/**
+ * Declares what an iteration over a state variable needs, rings in parts of at most `most` bytes. Trace `resetAnderson` in the phase that
+ * sets z.
+ */
 export function andersonState(z: Tensor, window: number, most = LEAST_BINDING): AndersonState {
   if (!Number.isInteger(window) || window < 1 || window > 8) throw new Error(`anderson: window must be 1 to 8, got ${window}`);
   const { graph, label } = z;

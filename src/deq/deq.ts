@@ -59,9 +59,9 @@ export interface DeqOutcome {
   forward?: Outcome;
   backward?: Outcome;
   /**
-   * The adjoint's name where the backward solve did what it says; how the forward solve ended, and so at what it is the gradient, is in `forward`.
-   * A backward solve that does not converge gives its best iterate: `implicit, inexact`, of
-   * the residual in `backward`. Where not even its first evaluation is finite it gives g, which is JFB. Neither is ever NaN, if g is not.
+   * The adjoint's name where the backward solve did what it says; how the forward solve ended, and so at what it is the gradient, is in
+   * `forward`. A backward solve that does not converge gives its best iterate: `implicit, inexact`, of the residual in `backward`. Where
+   * not even its first evaluation is finite it gives g, which is JFB. Neither is ever NaN, if g is not.
    */
   gradient: Adjoint['adjoint'] | `implicit, inexact (backward ${Verdict})` | `jfb (backward ${Verdict})`;
 }
@@ -128,8 +128,8 @@ function traceEquilibrium(graph: Graph, name: string, problem: DeqProblem): Deq 
     const extra = [correction?.gradients, penalty?.gradients].filter((gradients) => gradients !== undefined);
     return extra.reduce((sums, found) => sums.map((sum, i) => add(sum, found[i])), main);
   };
-  // One more evaluation at z*, whose intermediate values stay for the pullbacks; no adjoint step repeats it. Where no adjoint is solved for,
-  // the gradients follow in the same phase, which frees each of those values after its last use.
+  // One more evaluation at z*, whose intermediate values stay for the pullbacks; no adjoint step repeats it. Where no adjoint is solved
+  // for, the gradients follow in the same phase, which frees each of those values after its last use.
   const solved = adjoint.adjoint === 'implicit';
   const { at, y, loss, g, direct } = graph.phase(`${name}.linearise`, () => {
     const at = evaluate(cell, best);

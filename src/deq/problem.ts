@@ -1,4 +1,5 @@
-// What an equilibrium node is asked for: the cell, the loss, the adjoint and the options of training, each checked before anything is traced.
+// What an equilibrium node is asked for: the cell, the loss, the adjoint and the options of training, each checked before anything is
+// traced.
 import { dependsOn } from '../graph/grad.ts';
 import { checkOptions } from '../graph/options.ts';
 import { sameShape, type Shape, show, type Tensor } from '../graph/graph.ts';
@@ -30,7 +31,10 @@ export interface Correction {
  */
 export interface JacobianPenalty {
   weight: number;
-  /** ε in the state's unit, default 0.01: much less bends f(z* + εv) − f(z*) by rounding, much more by the cell's curvature. Cells of f16 need 0.1 or more. */
+  /**
+   * ε in the state's unit, default 0.01: much less bends f(z* + εv) − f(z*) by rounding, much more by the cell's curvature. Cells of f16
+   * need 0.1 or more.
+   */
   epsilon?: number;
 }
 

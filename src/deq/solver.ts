@@ -6,10 +6,10 @@ import { assign, reset } from '../ops/index.ts';
 import { anderson, andersonState, type AndersonOptions, readStatistics, resetAnderson, type StepStatistics } from './anderson.ts';
 
 /**
- * How an iteration is advanced: plain steps, damped (default 1), or Anderson acceleration (by default window 5, β 1, ridge 1e-3). By β = 1, what
- * the history does not span is multiplied by the map's Jacobian as it is: where that has eigenvalues below −1, a smaller β lets the iterate rest.
- * `best` is of the step with the smallest residual f(z) − z: f(z), or, where it `keeps` the iterate, z. The residual is that of z; where the map is
- * steep, that of f(z) is larger.
+ * How an iteration is advanced: plain steps, damped (default 1), or Anderson acceleration (by default window 5, β 1, ridge 1e-3). By β = 1,
+ * what the history does not span is multiplied by the map's Jacobian as it is: where that has eigenvalues below −1, a smaller β lets the
+ * iterate rest. `best` is of the step with the smallest residual f(z) − z: f(z), or, where it `keeps` the iterate, z. The residual is that
+ * of z; where the map is steep, that of f(z) is larger.
  */
 export type Method = { method: 'picard'; damping?: number } | ({ method: 'anderson' } & Partial<AndersonOptions>);
 
@@ -25,9 +25,9 @@ export interface StopRule {
 }
 
 /**
- * `converged`: the tolerance is met. `stagnated`: no progress for `patience` steps. `diverged`: the residual grew to
- * `divergence` times its smallest. `non-finite`: NaN or infinity. What is returned is always of the step with the smallest finite residual, or
- * the start where there is none.
+ * `converged`: the tolerance is met. `stagnated`: no progress for `patience` steps. `diverged`: the residual grew to `divergence` times its
+ * smallest. `non-finite`: NaN or infinity. What is returned is always of the step with the smallest finite residual, or the start where
+ * there is none.
  */
 export type Verdict = 'converged' | 'max-iterations' | 'stagnated' | 'diverged' | 'non-finite';
 
@@ -74,7 +74,10 @@ export interface Step {
 const optionsOf = { picard: ['method', 'damping'], anderson: ['method', 'window', 'beta', 'ridge', 'keeps'] } as const;
 const rules = ['maxIterations', 'rtol', 'atol', 'patience', 'divergence'];
 
-/** Anderson's options for a method; plain iteration with damping τ is a window of one with β = τ. Throws on a method or an option that is none. */
+/**
+ * Anderson's options for a method; plain iteration with damping τ is a window of one with β = τ. Throws on a method or an option that is
+ * none.
+ */
 export function andersonOptions(method: Method): Required<AndersonOptions> {
   if (!Object.hasOwn(optionsOf, method.method))
     throw new Error(`unknown method ${method.method}; there are ${Object.keys(optionsOf).join(', ')}`);

@@ -47,7 +47,9 @@ export function traceSpectralRadius(graph: Graph, name: string, linearisation: L
   return { start, step, growth: graph.phase(step, () => normalise(vjp([y], [v], [z])[0])) };
 }
 
-/** Runs a traced power iteration after `runDeq`, until the estimate stays within `tolerance` (relative, default 0.002) or the budget ends. */
+/**
+ * Runs a traced power iteration after `runDeq`, until the estimate stays within `tolerance` (relative, default 0.002) or the budget ends.
+ */
 export async function spectralRadius(
   schedule: Schedule,
   { start, step, growth }: TracedSpectralRadius,

@@ -39,8 +39,8 @@ interface Opened {
 }
 
 /**
- * One WebGPU device with everything the engine keeps beside it. Made by `Gpu.open`, ended by `close`. A device of the caller's own lives on, and
- * its error scopes and uncaptured errors are the caller's: the engine catches those of its own calls, and no others.
+ * One WebGPU device with everything the engine keeps beside it. Made by `Gpu.open`, ended by `close`. A device of the caller's own lives
+ * on, and its error scopes and uncaptured errors are the caller's: the engine catches those of its own calls, and no others.
  */
 export class Gpu {
   readonly ledger = new Ledger();
@@ -61,8 +61,8 @@ export class Gpu {
   }
 
   /**
-   * Opens a device whose buffers may be as large as the adapter can, all other limits being WebGPU's defaults, which kernels keep to; or wraps a
-   * device that the caller made (its limits then hold).
+   * Opens a device whose buffers may be as large as the adapter can, all other limits being WebGPU's defaults, which kernels keep to; or
+   * wraps a device that the caller made (its limits then hold).
    */
   static async open({ adapter, device, waiting = (work) => work }: Opened = {}): Promise<Gpu> {
     if (device) return new Gpu(device, describe(device.adapterInfo), false, waiting);

@@ -22,8 +22,8 @@ export interface ParamField {
 export type Params = Record<string, number | readonly number[]>;
 
 /**
- * Values for the constants that a kernel and its libraries declare by `// @const NAME: type  meaning`; strings stand as they are. Beside them WG, WG_X and
- * WG_Y, invocations of a workgroup; and `real`, the storage type that replaces f32 in the file's `alias real = f32;`.
+ * Values for the constants that a kernel and its libraries declare by `// @const NAME: type  meaning`; strings stand as they are. Beside
+ * them WG, WG_X and WG_Y, invocations of a workgroup; and `real`, the storage type that replaces f32 in the file's `alias real = f32;`.
  */
 export type Constants = Record<string, number | boolean | string>;
 
@@ -40,9 +40,8 @@ const PARAMS = /struct\s+Params\s*\{([^}]*)\}/;
 const FIELD = /(\w+)\s*:\s*(?:(u32|i32|f32)\b|array<(vec4f)\b[^>]*>|([^,]+))/g;
 
 /**
- * Reads a kernel's text. House style: one bind group, storage bindings named as in the formula, and at most one
- * uniform `params: Params`, a struct of 4-byte scalars, before them one array of vec4f at most (so that packing needs no alignment rules). Other
- * uniforms are tensors.
+ * Reads a kernel's text. House style: one bind group, storage bindings named as in the formula, and at most one uniform `params: Params`, a
+ * struct of 4-byte scalars, before them one array of vec4f at most (so that packing needs no alignment rules). Other uniforms are tensors.
  */
 export function kernel(name: string, source: string): Kernel {
   const body = source.replace(/\/\/.*$/gm, '');
@@ -64,8 +63,8 @@ export function kernel(name: string, source: string): Kernel {
 }
 
 /**
- * The WGSL that is compiled: constants on the line of the file's first line (error lines stay the file's), libraries at the end, loops written
- * out that ask for it.
+ * The WGSL that is compiled: constants on the line of the file's first line (error lines stay the file's), libraries at the end, loops
+ * written out that ask for it.
  */
 export function specialise(k: Kernel, { real = 'f32', ...constants }: Constants): string {
   const { names, choices } = librariesOf(k, constants);
@@ -120,7 +119,10 @@ export function placeOf(k: Kernel, constants: Constants, line: number): string {
 
 const USE = /^\/\/ @use (\w+?)(?:\$(\w+))?\s*$/gm;
 
-/** The libraries that a kernel uses under these constants, each once, those that it names before those that these use; and the constants that pick some. */
+/**
+ * The libraries that a kernel uses under these constants, each once, those that it names before those that these use; and the constants
+ * that pick some.
+ */
 function librariesOf(k: Kernel, constants: Constants): { names: string[]; choices: string[] } {
   const [names, choices] = [new Set<string>(), new Set<string>()];
   const visit = (text: string) => {

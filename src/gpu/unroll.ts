@@ -1,13 +1,13 @@
-// Loops that a kernel wants written out: `for (var i = 0u; i < RUN; i++) { // @unroll`. An array stays in registers only where every index is a
-// constant, and drivers unroll short loops alone. Start, end and step are whole numbers or names of header constants; no `break` or
+// Loops that a kernel wants written out: `for (var i = 0u; i < RUN; i++) { // @unroll`. An array stays in registers only where every index
+// is a constant, and drivers unroll short loops alone. Start, end and step are whole numbers or names of header constants; no `break` or
 // `continue` but of loops inside.
 import type { Constants } from './kernel.ts';
 
 const LOOP = /for \(var (\w+) = (\w+); \1 < (\w+); \1(?:\+\+| \+= (\w+))\) \{ \/\/ @unroll[^\n]*/g;
 
 /**
- * The text with every `@unroll` loop written out, innermost first: each round a block of its own, in which the loop's variable is a number. Later
- * lines keep their places, so that line numbers in a driver's messages are the file's.
+ * The text with every `@unroll` loop written out, innermost first: each round a block of its own, in which the loop's variable is a number.
+ * Later lines keep their places, so that line numbers in a driver's messages are the file's.
  */
 export function unroll(file: string, text: string, constants: Constants): string {
   for (;;) {

@@ -2,12 +2,12 @@
 import { bytesOf, type Graph, type Node, sameShape, show, type Tensor } from './graph.ts';
 
 /**
- * The vector-Jacobian product: for outputs y and cotangents ȳ of the same shapes, the gradients of Σ⟨ȳ, y⟩ with
- * respect to each of `wrt`. Nodes that lie on no path from `wrt` to `outputs` are not visited, and gradients that
- * nobody wants are not computed. The tensors of `wrt` count as independent of each other: where one was computed from another,
- * nothing is passed on through it. A variable counts as a constant, for the phase that updated it may have run any number of times; within the
- * phase of its update it is refused. What is read of variables is their value when the pullback runs: run it before they are changed again.
- * The nodes it appends belong to the phase being traced and may be replayed.
+ * The vector-Jacobian product: for outputs y and cotangents ȳ of the same shapes, the gradients of Σ⟨ȳ, y⟩ with respect to each of `wrt`.
+ * Nodes that lie on no path from `wrt` to `outputs` are not visited, and gradients that nobody wants are not computed. The tensors of `wrt`
+ * count as independent of each other: where one was computed from another, nothing is passed on through it. A variable counts as a
+ * constant, for the phase that updated it may have run any number of times; within the phase of its update it is refused. What is read of
+ * variables is their value when the pullback runs: run it before they are changed again. The nodes it appends belong to the phase being
+ * traced and may be replayed.
  */
 export function reverse(
   outputs: readonly Tensor[],
@@ -76,9 +76,9 @@ export function dependsOn(value: Tensor, t: Tensor, except: Tensor): boolean {
 }
 
 /**
- * Maps a forward value to what a pullback should read: the value itself, or the same recomputed in the phase being traced, through chains of
- * ops marked `recompute`, where their inputs take less memory than the value. Not where a variable that it was computed from has been updated
- * since. What nobody reads of this is dead code and never planned.
+ * Maps a forward value to what a pullback should read: the value itself, or the same recomputed in the phase being traced, through chains
+ * of ops marked `recompute`, where their inputs take less memory than the value. Not where a variable that it was computed from has been
+ * updated since. What nobody reads of this is dead code and never planned.
  */
 function recomputer(graph: Graph, nodes: readonly Node[], wrt: readonly Tensor[]): (t: Tensor) => Tensor {
   const makers = new Map<Tensor, number>();

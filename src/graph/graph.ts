@@ -31,8 +31,8 @@ export interface Tensor {
 }
 
 /**
- * One kernel launch: tensors by binding name, values by parameter name, workgroups along x, y, z. A binding that the constants switch off needs a
- * tensor all the same: give any input.
+ * One kernel launch: tensors by binding name, values by parameter name, workgroups along x, y, z. A binding that the constants switch off
+ * needs a tensor all the same: give any input.
  */
 export interface Dispatch {
   kernel: Kernel;
@@ -41,10 +41,10 @@ export interface Dispatch {
   params?: Params;
   groups: readonly [number, number, number];
   /**
-   * Inputs whose buffer the result may overwrite where nothing reads them afterwards; only where each invocation reads, of such an input, no
-   * more than the element that it writes. The planner then compiles the kernel with IN_PLACE = 1 (the first of them) or 2 (the second): it
-   * reads that input from the result's binding. A buffer cannot be bound for reading and writing at once, so the input's own binding gets the
-   * tensor that is bound as `meanwhile`, and is not read. Launch rules give IN_PLACE = 0.
+   * Inputs whose buffer the result may overwrite where nothing reads them afterwards; only where each invocation reads, of such an input,
+   * no more than the element that it writes. The planner then compiles the kernel with IN_PLACE = 1 (the first of them) or 2 (the second):
+   * it reads that input from the result's binding. A buffer cannot be bound for reading and writing at once, so the input's own binding
+   * gets the tensor that is bound as `meanwhile`, and is not read. Launch rules give IN_PLACE = 0.
    */
   inPlace?: { result: string; of: readonly { name: string; meanwhile: string }[] };
   /** Variables whose buffers this dispatch reserves without writing them; later dispatches write before they read. */

@@ -17,8 +17,8 @@ export function liveNodes(graph: Graph): { live: Node[]; needed: Set<Tensor> } {
 }
 
 /**
- * The same nodes in another order inside of each phase: of those ready, first what frees more than it makes, most first; else the next as traced.
- * Reads and updates of variables keep their order.
+ * The same nodes in another order inside of each phase: of those ready, first what frees more than it makes, most first; else the next as
+ * traced. Reads and updates of variables keep their order.
  */
 export function orderByNeed(graph: Graph, live: readonly Node[], needed: ReadonlySet<Tensor>): Node[] {
   const born = new Map<Tensor, number>(),

@@ -39,7 +39,10 @@ export interface Plan {
 /** Small values (solver statistics) read while later steps run: this many may be under way at once. */
 export const READBACKS = 8;
 export const READBACK_BYTES = 256;
-/** Parameters never change: each dispatch has a slot of its own, at an offset that every device takes, written once when the schedule is built. */
+/**
+ * Parameters never change: each dispatch has a slot of its own, at an offset that every device takes, written once when the schedule is
+ * built.
+ */
 const PARAM_ALIGNMENT = 256;
 export const paramBytesOf = ({ kernel, params = {} }: Dispatch): number =>
   PARAM_ALIGNMENT * Math.max(1, Math.ceil(packParams(kernel, params).byteLength / PARAM_ALIGNMENT));
@@ -54,8 +57,8 @@ interface Placed {
 export const processorOf = ({ software }: Pick<AdapterInfo, 'software'>): Processor => (software ? 'cpu' : 'gpu');
 
 /**
- * Plans all phases of a graph for a processor, in the order in which they were traced; inside of a phase, ops as traced or by need, whatever takes
- * less memory. A GPU needs as many bytes as a CPU: there is room for the parameters of whichever has more launches.
+ * Plans all phases of a graph for a processor, in the order in which they were traced; inside of a phase, ops as traced or by need,
+ * whatever takes less memory. A GPU needs as many bytes as a CPU: there is room for the parameters of whichever has more launches.
  */
 export function plan(graph: Graph, processor: Processor = 'cpu'): Plan {
   const { live, needed } = liveNodes(graph);
@@ -188,8 +191,8 @@ function livesOf(graph: Graph, placed: readonly Placed[]): { life: Map<Tensor, L
 }
 
 /**
- * Lets results take over the buffer of what their dispatch is the last to need: replaces the dispatch by the kernel in place, joins the lives,
- * and returns whose buffer each such result has.
+ * Lets results take over the buffer of what their dispatch is the last to need: replaces the dispatch by the kernel in place, joins the
+ * lives, and returns whose buffer each such result has.
  */
 function takeOver(graph: Graph, placed: Placed[], life: Map<Tensor, Life>, born: ReadonlyMap<Tensor, number>): Map<Tensor, Tensor> {
   const hosts = new Map<Tensor, Tensor>();

@@ -30,15 +30,15 @@ export interface Timing {
 }
 
 /**
- * Of one submit, and of all that its dispatches bind: drivers take one that lasts for seconds for a hang, and reset the GPU. Convolutions of 16 channels
- * that bind so many bytes are 5·10¹¹ operations together, a second at 500 GFLOP/s.
+ * Of one submit, and of all that its dispatches bind: drivers take one that lasts for seconds for a hang, and reset the GPU. Convolutions
+ * of 16 channels that bind so many bytes are 5·10¹¹ operations together, a second at 500 GFLOP/s.
  */
 const MOST_DISPATCHES = 64;
 const MOST_BYTES = 2 ** 32;
 
 /**
- * A graph on a device: its buffers, pipelines and launches, all made by `build`, none while phases run. `upload`, `run` and `read` are called in
- * the order of the work; `destroy` frees the buffers, which `Gpu.close` does too, of a device of its own.
+ * A graph on a device: its buffers, pipelines and launches, all made by `build`, none while phases run. `upload`, `run` and `read` are
+ * called in the order of the work; `destroy` frees the buffers, which `Gpu.close` does too, of a device of its own.
  */
 export class Schedule {
   /** What its buffers take on the device, all of them from `build` to `destroy`. */
@@ -69,8 +69,8 @@ export class Schedule {
   }
 
   /**
-   * Plans the graph, checks the adapter's limits, compiles all pipelines in parallel, makes buffers and bind groups. `processor`: what work is tiled for;
-   * by default what the adapter computes on.
+   * Plans the graph, checks the adapter's limits, compiles all pipelines in parallel, makes buffers and bind groups. `processor`: what work
+   * is tiled for; by default what the adapter computes on.
    */
   static async build(gpu: Gpu, graph: Graph, processor?: Processor): Promise<Schedule> {
     if (typeof gpu?.check !== 'function')
@@ -174,8 +174,9 @@ export class Schedule {
   }
 
   /**
-   * The buffer that holds a tensor's value now, from its beginning, for work of your own on this device: usage STORAGE, COPY_SRC and COPY_DST. It is the
-   * schedule's: what is not an output (or persistent) may be overwritten by a later phase, and all are gone with `destroy`.
+   * The buffer that holds a tensor's value now, from its beginning, for work of your own on this device: usage STORAGE, COPY_SRC and
+   * COPY_DST. It is the schedule's: what is not an output (or persistent) may be overwritten by a later phase, and all are gone with
+   * `destroy`.
    */
   buffer(tensor: Tensor): GPUBuffer {
     this.check('buffer');
@@ -183,8 +184,8 @@ export class Schedule {
   }
 
   /**
-   * Runs a phase: a compute pass and a submit for every 64 dispatches, or fewer that bind 4 GiB. Does not wait. Refuses to run on values that are not there: not yet written, or
-   * overwritten because a later phase (in the order of tracing) has run since.
+   * Runs a phase: a compute pass and a submit for every 64 dispatches, or fewer that bind 4 GiB. Does not wait. Refuses to run on values
+   * that are not there: not yet written, or overwritten because a later phase (in the order of tracing) has run since.
    */
   run(phase: string): void {
     this.check(`phase ${phase}`);
@@ -221,8 +222,8 @@ export class Schedule {
   }
 
   /**
-   * Waits for the work submitted so far and reads a tensor marked as output (or a variable or input that is live). Large ones come in pieces, so
-   * nothing else may be asked of the schedule until the promise settles. They go to `result`, where it is given.
+   * Waits for the work submitted so far and reads a tensor marked as output (or a variable or input that is live). Large ones come in
+   * pieces, so nothing else may be asked of the schedule until the promise settles. They go to `result`, where it is given.
    */
   async read(tensor: Tensor, result = new Float32Array(numel(tensor.shape))): Promise<Float32Array> {
     this.check(`read ${tensor.label}`);
@@ -244,7 +245,8 @@ export class Schedule {
 
   /**
    * GPU time of every dispatch of a phase, from timestamps; each dispatch in a pass of its own. For benches. The phase runs `repeats` times
-   * in one submit, so that a GPU need not wait for the CPU and keeps its clock; the shortest time of each dispatch counts. Inputs need not be there.
+   * in one submit, so that a GPU need not wait for the CPU and keeps its clock; the shortest time of each dispatch counts. Inputs need not
+   * be there.
    */
   async profile(phase: string, repeats = 1): Promise<Timing[]> {
     this.check('profile');
@@ -263,7 +265,10 @@ export class Schedule {
     this.owned.length = 0;
   }
 
-  /** A phase whose values are there, and the buffers of what is `wanted` of it; from here on the slots hold what it leaves. Throws, with all as before. */
+  /**
+   * A phase whose values are there, and the buffers of what is `wanted` of it; from here on the slots hold what it leaves. Throws, with all
+   * as before.
+   */
   private begun(phase: string, wanted: readonly Tensor[] = []) {
     this.gpu.check();
     const { submits, reads, leaves } = this.phaseOf(phase);

@@ -80,8 +80,8 @@ const PAIR_LISTS = ['validation', 'test', 'registration_val', 'registration_test
 const SPLIT_LISTS = { validation: ['validation', 'registration_val'], test: ['test', 'registration_test'] } as const;
 
 /**
- * The list in a JSON text; `path` is its file. With `exists`, every file must be there, and an image in a folder imagesX without a label map
- * has the file of its name in the folder labelsX beside it, where there is one. Throws `file: place in the JSON: what and what to do`.
+ * The list in a JSON text; `path` is its file. With `exists`, every file must be there, and an image in a folder imagesX without a label
+ * map has the file of its name in the folder labelsX beside it, where there is one. Throws `file: place in the JSON: what and what to do`.
  */
 export function parseDataList(path: string, text: string, exists?: Exists): DataList {
   const fail: Fail = (where, what) => {

@@ -29,14 +29,19 @@ import type { Grid, Volume } from './volume.ts';
 
 const GZIP_BLOCK = 8 * 2 ** 20;
 
-/** Reads a 3-D image: .nii, or .hdr with .img (either may be named), each also gzipped; or a frame of a 4-D one: cine.nii.gz[9], counted from 0. */
+/**
+ * Reads a 3-D image: .nii, or .hdr with .img (either may be named), each also gzipped; or a frame of a 4-D one: cine.nii.gz[9], counted
+ * from 0.
+ */
 export async function readVolume(path: string): Promise<Volume> {
   const { file, frame } = frameIn(path);
   const { buffer, image } = await readNifti(file, (header) => volumeSize(path, frameOf(path, header, frame)));
   return parseNifti(path, buffer, image, frame);
 }
 
-/** Reads a displacement field, values as stored in that form: LPS mm in ITK's, by default; `convertDisplacement` makes these of the others. */
+/**
+ * Reads a displacement field, values as stored in that form: LPS mm in ITK's, by default; `convertDisplacement` makes these of the others.
+ */
 export async function readDisplacement(path: string, form: DisplacementForm = 'itk'): Promise<DisplacementField> {
   const { buffer, image } = await readNifti(path, (header) => displacementSize(path, header, form));
   return parseDisplacement(path, buffer, image, form);
@@ -109,8 +114,8 @@ export async function readBytes(path: string): Promise<Buffer<ArrayBuffer>> {
 }
 
 /**
- * Writes a file so that it appears whole or not at all: a temporary file in the same folder, then a rename. What is `durable` is on the disk
- * when this returns, and before it takes the place of another: a power cut leaves one of the two.
+ * Writes a file so that it appears whole or not at all: a temporary file in the same folder, then a rename. What is `durable` is on the
+ * disk when this returns, and before it takes the place of another: a power cut leaves one of the two.
  */
 export async function writeAtomic(path: string, bytes: Uint8Array | string | Uint8Array[], { durable = false } = {}): Promise<void> {
   const temporary = `${path}.${randomUUID().slice(0, 8)}.tmp`;

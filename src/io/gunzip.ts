@@ -18,8 +18,9 @@ export async function* inflated(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 /**
- * The first bytes of a gzipped NIfTI, as many as `wanted` says when it has seen the header, from its `pieces`; `compressed` is their number of
- * bytes before. Memory is bounded by what the header claims, and that claim by what the compressed bytes can hold. `name` begins the errors.
+ * The first bytes of a gzipped NIfTI, as many as `wanted` says when it has seen the header, from its `pieces`; `compressed` is their number
+ * of bytes before. Memory is bounded by what the header claims, and that claim by what the compressed bytes can hold. `name` begins the
+ * errors.
  */
 export async function gunzip(
   name: string,

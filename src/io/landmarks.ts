@@ -10,9 +10,10 @@ export interface Landmarks {
 }
 
 /**
- * A table with the columns [name,] fixed i, j, k, moving i, j, k, separated by tabs, semicolons or commas. Fields may be
- * quoted. The first line is a header when none of its fields is a number; its names say by i, j, k (`fixed_i`, `i1`) that points are in voxels,
- * or by x, y, z that they are in LPS mm, which become voxels by the images' grids. Throws `file:line: …` for other names, and for a row that is not six numbers after an optional name.
+ * A table with the columns [name,] fixed i, j, k, moving i, j, k, separated by tabs, semicolons or commas. Fields may be quoted. The first
+ * line is a header when none of its fields is a number; its names say by i, j, k (`fixed_i`, `i1`) that points are in voxels, or by x, y, z
+ * that they are in LPS mm, which become voxels by the images' grids. Throws `file:line: …` for other names, and for a row that is not six
+ * numbers after an optional name.
  */
 export function parseLandmarks(name: string, text: string, images?: { fixed: Grid; moving: Grid }): Landmarks {
   const { rows } = parseTable(text, 6);

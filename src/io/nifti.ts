@@ -6,8 +6,8 @@ import { quaternionOf } from './quaternion.ts';
 import { type Grid, gridOf, type Volume } from './volume.ts';
 
 /**
- * A displacement field on a grid: from each voxel to the point that it maps to, in LPS mm, as ITK and ANTs store it. Voxels, which `register`
- * returns, become this by `toPhysical`, and come of it by `fromPhysical`.
+ * A displacement field on a grid: from each voxel to the point that it maps to, in LPS mm, as ITK and ANTs store it. Voxels, which
+ * `register` returns, become this by `toPhysical`, and come of it by `fromPhysical`.
  */
 export interface DisplacementField extends Grid {
   /** [3, D, H, W]. */
@@ -46,8 +46,8 @@ export function bufferOf(name: string, bytes: Bytes): ArrayBuffer {
 }
 
 /**
- * A 3-D NIfTI-1 or NIfTI-2 image from decompressed bytes: a single file, or a header and its `image` (.hdr, .img); of a 4-D one the `frame` asked for,
- * counted from 0. `data` may be a view of the given bytes. Throws with `name` at the start: what is wrong, with values.
+ * A 3-D NIfTI-1 or NIfTI-2 image from decompressed bytes: a single file, or a header and its `image` (.hdr, .img); of a 4-D one the `frame`
+ * asked for, counted from 0. `data` may be a view of the given bytes. Throws with `name` at the start: what is wrong, with values.
  */
 export function parseNifti(name: string, bytes: Bytes, imageBytes?: Bytes, frame?: number): Volume {
   const [buffer, image] = [bufferOf(name, bytes), imageBytes && bufferOf(name, imageBytes)];

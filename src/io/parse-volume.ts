@@ -5,9 +5,9 @@ import { bufferOf, frameOf, parseNifti, volumeSize } from './nifti.ts';
 import type { Volume } from './volume.ts';
 
 /**
- * A 3-D image from the content of a single-file NIfTI, gzipped or not, as a server receives it or a page's visitor chooses it; `name` begins the errors.
- * More than `maxVoxels` are refused by the header, before anything is decompressed; of a 4-D image, `frame` says which one, counted from 0. Values of
- * uncompressed float32 lie in the bytes given.
+ * A 3-D image from the content of a single-file NIfTI, gzipped or not, as a server receives it or a page's visitor chooses it; `name`
+ * begins the errors. More than `maxVoxels` are refused by the header, before anything is decompressed; of a 4-D image, `frame` says which
+ * one, counted from 0. Values of uncompressed float32 lie in the bytes given.
  */
 export async function parseVolume(
   name: string,

@@ -13,8 +13,8 @@ export interface PointTable {
 const AXES = ['xyz', 'ijk'];
 
 /**
- * A table of points. Its header names the columns x, y, z or i, j, k (in any order, in any case); without a header the first three columns are x, y, z.
- * Throws `file:line: …` for what is no number.
+ * A table of points. Its header names the columns x, y, z or i, j, k (in any order, in any case); without a header the first three columns
+ * are x, y, z. Throws `file:line: …` for what is no number.
  */
 export function parsePoints(name: string, text: string): PointTable {
   const { separator, rows } = parseTable(text, 3);

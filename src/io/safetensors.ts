@@ -67,8 +67,8 @@ function parseEntry(name: string, value: unknown, dataBytes: number, fail: (what
 }
 
 /**
- * Reads a whole file; `file` is its name for messages. Throws on a header that is cut off, is no JSON or has a name twice, on byte ranges that
- * overlap, leave a gap, lie outside the file or do not fit the shape, and on other dtypes.
+ * Reads a whole file; `file` is its name for messages. Throws on a header that is cut off, is no JSON or has a name twice, on byte ranges
+ * that overlap, leave a gap, lie outside the file or do not fit the shape, and on other dtypes.
  */
 export function parseSafetensors(file: string, content: Content): Safetensors {
   const bytes = bytesOf(content);

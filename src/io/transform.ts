@@ -1,5 +1,5 @@
-// ITK's files for linear transforms (LPS mm, from fixed points to moving points), as ANTs, 3D Slicer, SimpleITK and elastix write them: text,
-// and the binary .mat of ANTs.
+// ITK's files for linear transforms (LPS mm, from fixed points to moving points), as ANTs, 3D Slicer, SimpleITK and elastix write them:
+// text, and the binary .mat of ANTs.
 import { type Affine, applyAffine, composeAffine, identityAffine, invertAffine } from './affine.ts';
 import { bytesOf, type Content } from './bytes.ts';
 
@@ -28,8 +28,8 @@ const classes: Record<string, { count: number; of: (p: readonly number[], fixed:
 const COMPOSITE = 'CompositeTransform';
 
 /**
- * The affine (RAS mm, fixed point → moving point) of an ITK transform file, its text or binary form by content. `name` begins the errors. Throws
- * on transforms that are not linear, on several that are not one composite, and on one that cannot be inverted.
+ * The affine (RAS mm, fixed point → moving point) of an ITK transform file, its text or binary form by content. `name` begins the errors.
+ * Throws on transforms that are not linear, on several that are not one composite, and on one that cannot be inverted.
  */
 export function parseItkAffine(name: string, content: Content): Affine {
   const bytes = bytesOf(content);
@@ -129,7 +129,10 @@ function textual(name: string, text: string): Stored[] {
   return stored;
 }
 
-/** MATLAB's format 4, as ITK has it: each transform two columns of numbers, its parameters by the name of its type, then those named `fixed`. */
+/**
+ * MATLAB's format 4, as ITK has it: each transform two columns of numbers, its parameters by the name of its type, then those named
+ * `fixed`.
+ */
 function binary(name: string, bytes: Uint8Array): Stored[] {
   const refuse = (): never => {
     if (/^\s*([-+.\de]+\s+){15}[-+.\de]+\s*$/i.test(String.fromCharCode(...bytes.subarray(0, 1000))))

@@ -5,7 +5,10 @@ import type { Dtype } from './nifti-header.ts';
 export interface Grid {
   size: Readonly<Vec3>;
   affine: Affine;
-  /** NIfTI's code of the space that these mm are of: 1 the scanner's (default), 2 another image's, 3 Talairach's, 4 MNI-152, 5 another template's. */
+  /**
+   * NIfTI's code of the space that these mm are of: 1 the scanner's (default), 2 another image's, 3 Talairach's, 4 MNI-152, 5 another
+   * template's.
+   */
   space?: number;
 }
 
@@ -23,7 +26,9 @@ export interface Volume extends Grid {
 /** A volume that was computed. */
 export type Float32Volume = Volume & { dtype: 'float32' };
 
-/** A volume to be registered, from a file or made in memory; with, where it matters, a mask on its grid: it counts where that is above 0. */
+/**
+ * A volume to be registered, from a file or made in memory; with, where it matters, a mask on its grid: it counts where that is above 0.
+ */
 export interface MaskedVolume extends Grid {
   data: Float32Array;
   dtype?: Dtype;

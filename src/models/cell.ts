@@ -17,7 +17,10 @@ import {
 } from '../ops/index.ts';
 import { type Initialiser, kaimingUniform, type Parameters, zeros } from './parameters.ts';
 
-/** The force, smoothed by a Gaussian of this σ, enters as a step of at most this length, in voxels; forces (LNCC per voxel) well below the softness move in proportion. */
+/**
+ * The force, smoothed by a Gaussian of this σ, enters as a step of at most this length, in voxels; forces (LNCC per voxel) well below the
+ * softness move in proportion.
+ */
 const FORCE = { limit: 1, softness: 0.3, smoothing: 0.8 };
 
 /** σ in voxels of one diffusion step λ·Δu: the semi-implicit step (I − λΔ)⁻¹ to first order. */
@@ -73,7 +76,9 @@ export interface CellOptions {
   dtype?: DType;
 }
 
-/** The similarity's force on the displacement, ∂LNCC/∂warped · (∇moving)(M·(p + u(p))), [N, 3, D, H, W], the warped image, the mean LNCC. */
+/**
+ * The similarity's force on the displacement, ∂LNCC/∂warped · (∇moving)(M·(p + u(p))), [N, 3, D, H, W], the warped image, the mean LNCC.
+ */
 export function lnccDisplacementForce(
   { fixed, moving, matrix, masks }: LevelImages,
   u: Tensor,
@@ -85,8 +90,8 @@ export function lnccDisplacementForce(
 }
 
 /**
- * What a network sees of the similarity: the force, smoothed, as a step of at most one voxel, so that its size is the same on every volume and
- * level, the warped image, and the mean LNCC. `jacobian` says what of the force's derivative is kept.
+ * What a network sees of the similarity: the force, smoothed, as a step of at most one voxel, so that its size is the same on every volume
+ * and level, the warped image, and the mean LNCC. `jacobian` says what of the force's derivative is kept.
  */
 export function similarityStep(
   images: LevelImages,

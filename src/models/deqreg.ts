@@ -1,7 +1,7 @@
 // The learned cell: f(u) = G_λ[v + u∘(id + v)], v a short step that a small U-Net makes of u, the similarity's step, fixed and warped. Our
-// reconstruction of DEQReg (arXiv 2507.00582): two resolutions, leaky ReLU 0.2, and a last layer that starts by passing the similarity's step.
-// As in the classical cell, steps are smooth, bounded and composed, so that the map does not fold, and diffusion makes it contract where
-// images say nothing.
+// reconstruction of DEQReg (arXiv 2507.00582): two resolutions, leaky ReLU 0.2, and a last layer that starts by passing the similarity's
+// step. As in the classical cell, steps are smooth, bounded and composed, so that the map does not fold, and diffusion makes it contract
+// where images say nothing.
 import type { Graph } from '../graph/graph.ts';
 import { compose, concat, gaussian, resize, scale, softNormalize } from '../ops/index.ts';
 import {
@@ -32,7 +32,10 @@ const SMOOTHING = 0.5;
 /** Diffusion regularisation a step, in voxel² of the finest axis, where a level does not say. */
 const LAMBDA = 0.1;
 
-/** Initial weights [3, channels + 3, 3, 3, 3] of the last layer, whose last three inputs are the step: their centre tap, 13 of 27, passes it. */
+/**
+ * Initial weights [3, channels + 3, 3, 3, 3] of the last layer, whose last three inputs are the step: their centre tap, 13 of 27, passes
+ * it.
+ */
 const passingStep: Initialiser = (shape, random) => {
   const data = normal(LAST_SD)(shape, random);
   const [components, inputs] = shape as [number, number];
@@ -40,7 +43,10 @@ const passingStep: Initialiser = (shape, random) => {
   return data;
 };
 
-/** Declares the cell's weights on a graph: `channels` at full resolution, twice as many at half. The last layer sees the similarity's step too. */
+/**
+ * Declares the cell's weights on a graph: `channels` at full resolution, twice as many at half. The last layer sees the similarity's step
+ * too.
+ */
 export function deqreg(graph: Graph, options: CellOptions): Cell {
   checkCell('deqreg', options);
   const { channels, similarity, dtype } = options;

@@ -16,10 +16,10 @@ export interface VariationalOptions {
 }
 
 /**
- * f(u) = G_λ[v + u∘(id + v)], v = step · F/√(|F|² + softness²), F = G_s[force(u)]. The fixed point balances the similarity's force,
- * of bounded length, against diffusion. That resembles the Euler-Lagrange equation of LNCC + λ·diffusion, but is none: the force leaves out the
- * windows that a voxel shares with others, and steps are composed, not added. Composing small invertible steps keeps folds rare. Every part is
- * continuous in u, which a fixed point needs.
+ * f(u) = G_λ[v + u∘(id + v)], v = step · F/√(|F|² + softness²), F = G_s[force(u)]. The fixed point balances the similarity's force, of
+ * bounded length, against diffusion. That resembles the Euler-Lagrange equation of LNCC + λ·diffusion, but is none: the force leaves out
+ * the windows that a voxel shares with others, and steps are composed, not added. Composing small invertible steps keeps folds rare. Every
+ * part is continuous in u, which a fixed point needs.
  */
 export function variationalCell(images: LevelImages, { lambda, step, softness, smoothing }: VariationalOptions) {
   return (u: Tensor): Mapped => {

@@ -1,5 +1,5 @@
-// Storage in f16: half the memory and traffic of activations; sums stay f32 inside every kernel. Where a convolution takes several passes over
-// its input channels, what one pass has summed is stored as f16 for the next.
+// Storage in f16: half the memory and traffic of activations; sums stay f32 inside every kernel. Where a convolution takes several passes
+// over its input channels, what one pass has summed is stored as f16 for the next.
 import narrowSource from '../../kernels/narrow.wgsl';
 import widenSource from '../../kernels/widen.wgsl';
 import { kernel } from '../gpu/kernel.ts';

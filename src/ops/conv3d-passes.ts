@@ -29,9 +29,9 @@ const ON_CPU: Record<number, Tile> = {
   5: { run: 4, runOfFew: 8, stage: 0, inputs: 1 },
 };
 /**
- * The same on a GPU: found on an H100, 3³, 16 → 16, at 80 × 96 × 112. Of 4 and 8 voxels it reaches 51 and 45 % of its peak: few registers, and so many
- * workgroups at a time, are worth more than fewer loads. More than 4 channels of weights take the room of its first cache, and half of the speed. Rows of
- * other kernel sizes are by analogy.
+ * The same on a GPU: found on an H100, 3³, 16 → 16, at 80 × 96 × 112. Of 4 and 8 voxels it reaches 51 and 45 % of its peak: few registers,
+ * and so many workgroups at a time, are worth more than fewer loads. More than 4 channels of weights take the room of its first cache, and
+ * half of the speed. Rows of other kernel sizes are by analogy.
  */
 const ON_GPU: Record<number, Tile> = {
   1: { run: 4, runOfFew: 4, stage: 16, inputs: 4 },
@@ -148,7 +148,9 @@ interface Pass {
   params: { first_in: number; channels: number; first_out: number };
 }
 
-/** Splits a convolution into passes whose weights fit a uniform buffer: for each, the packing of the weights and the launch that uses them. */
+/**
+ * Splits a convolution into passes whose weights fit a uniform buffer: for each, the packing of the weights and the launch that uses them.
+ */
 function passes(
   node: Launch<unknown>,
   w: Tensor,
@@ -203,7 +205,9 @@ function passes(
   return dispatches;
 }
 
-/** The gradient in a volume that reaches `pad` voxels less far than the taps, for the weights' inputs `from` on: at stride 1 a convolution. */
+/**
+ * The gradient in a volume that reaches `pad` voxels less far than the taps, for the weights' inputs `from` on: at stride 1 a convolution.
+ */
 export function gather(node: Launch<unknown>, dy: Tensor, w: Tensor, dx: Tensor, stride: number, pad: number, from: number): Dispatch[] {
   const k = w.shape[2],
     sources = [{ x: dy, from: 0 }];

@@ -27,7 +27,9 @@ const foldKernel = kernel('conv3d_fold', foldSource);
 
 /** Chunks of voxels that the weight gradient is split over, at most. */
 const CHUNKS = 64;
-/** Walks of an invocation of the weight gradient along its columns, at least: adding up a workgroup's sums takes a CPU as long as several. */
+/**
+ * Walks of an invocation of the weight gradient along its columns, at least: adding up a workgroup's sums takes a CPU as long as several.
+ */
 const LEAST: Record<Processor, number> = { cpu: 8, gpu: 1 };
 
 export interface ConvOptions {

@@ -28,8 +28,8 @@ interface ResizeAttrs {
 }
 
 /**
- * Voxels that one output may read, at most. Forward: two where the axis grows (s ≤ 1), else those of an extent of s that starts anywhere; the
- * adjoint: outputs within a voxel, or at most two extents and one on either side against rounding.
+ * Voxels that one output may read, at most. Forward: two where the axis grows (s ≤ 1), else those of an extent of s that starts anywhere;
+ * the adjoint: outputs within a voxel, or at most two extents and one on either side against rounding.
  */
 const resizeTaps = (s: number, transpose: boolean): number =>
   s <= 1 ? (transpose ? Math.ceil(2 / s) + 1 : 2) : transpose ? 4 : Math.ceil(s) + 1;
@@ -198,8 +198,8 @@ export function checkWindow(op: string, window: number): void {
 }
 
 /**
- * Sums over a box of `window` voxels around each voxel, those outside the volume counting 0. Costs the same for every window: a running sum, begun anew
- * every 32 voxels, so that within that reach a value far larger than the others costs them digits.
+ * Sums over a box of `window` voxels around each voxel, those outside the volume counting 0. Costs the same for every window: a running
+ * sum, begun anew every 32 voxels, so that within that reach a value far larger than the others costs them digits.
  */
 export function windowSum(x: Tensor, window: PerAxis): Tensor {
   return perAxis(window).reduce((y, w, axis) => (w === 1 ? y : trace(windowSumOp, [y], { axis, window: w })), x);

@@ -53,8 +53,8 @@ export const vjp = (outputs: readonly Tensor[], cotangents: readonly Tensor[], w
   reverse(outputs, cotangents, wrt, add);
 
 /**
- * Gradients of a scalar (shape [1]) for each of `wrt`. They are traced ops: those that are made of sums, products and linear filters have gradients of
- * their own; convolutions, activations, norms, warps and LNCC are differentiated once, but for `lnccForce`.
+ * Gradients of a scalar (shape [1]) for each of `wrt`. They are traced ops: those that are made of sums, products and linear filters have
+ * gradients of their own; convolutions, activations, norms, warps and LNCC are differentiated once, but for `lnccForce`.
  */
 export function grad(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
   if (numel(loss.shape) !== 1) throw new Error(`grad: needs a scalar, got ${show(loss.shape)}; sum it, or give cotangents to vjp`);

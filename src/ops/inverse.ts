@@ -49,10 +49,10 @@ const inverseOp: Op<InverseAttrs> = {
 };
 
 /**
- * The displacement v [1, 3, D, H, W] back through that of u, on a grid of size [D, H, W], and the residual v(p) + u(M·(p + v(p))) of the same shape that
- * is left, 0 where v is exact. u by its components along (w, h, d), each [1, 1, Di, Hi, Wi], trilinear, border clamped; all in voxels of v's grid,
- * which `matrix` M maps to u's. Damped Newton steps from
- * −u at each voxel, until the residual is no longer than `tolerance`, or so many iterations, those that halve a step among them. No VJP.
+ * The displacement v [1, 3, D, H, W] back through that of u, on a grid of size [D, H, W], and the residual v(p) + u(M·(p + v(p))) of the
+ * same shape that is left, 0 where v is exact. u by its components along (w, h, d), each [1, 1, Di, Hi, Wi], trilinear, border clamped; all
+ * in voxels of v's grid, which `matrix` M maps to u's. Damped Newton steps from −u at each voxel, until the residual is no longer than
+ * `tolerance`, or so many iterations, those that halve a step among them. No VJP.
  */
 export function inverse(
   u: readonly [Tensor, Tensor, Tensor],

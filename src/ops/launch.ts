@@ -14,7 +14,9 @@ export const RUN = 32;
 
 const MOST_GROUPS = 65535;
 
-/** From so many items on, larger workgroups: a GPU starts one in a nanosecond, and 64 invocations that copy an item each are done sooner. */
+/**
+ * From so many items on, larger workgroups: a GPU starts one in a nanosecond, and 64 invocations that copy an item each are done sooner.
+ */
 const MANY = 2 ** 18;
 
 /** Workgroups (and their constant) for a flat range of `count` items, with `z` copies of it along z. */
@@ -28,7 +30,10 @@ export function flat(
   return { constants: { WG: invocations }, groups: [Math.ceil(groups / rows), rows, z] }; // rows of one length: few workgroups have nothing to do
 }
 
-/** The same over values that are read in items of LANES, `count` of them: four where that leaves no rest, which is above all faster on a CPU. */
+/**
+ * The same over values that are read in items of LANES, `count` of them: four where that leaves no rest, which is above all faster on a
+ * CPU.
+ */
 export function flatItems(values: number, z = 1, lanes = values % 4 === 0 ? 4 : 1) {
   const count = values / lanes;
   const { constants, groups } = flat(count, z);

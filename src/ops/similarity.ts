@@ -44,8 +44,8 @@ const centreOp: Op<object> = {
 };
 
 /**
- * x less a constant near its mean, one for all items of a batch. LNCC does not depend on it, but in f32 its variances do: E[x²] − E[x]² of values
- * 1000 ± 1 is rounding error. The gradient leaves the constant out.
+ * x less a constant near its mean, one for all items of a batch. LNCC does not depend on it, but in f32 its variances do: E[x²] − E[x]² of
+ * values 1000 ± 1 is rounding error. The gradient leaves the constant out.
  */
 export const centre = (x: Tensor): Tensor => trace(centreOp, [x], {});
 
@@ -92,7 +92,9 @@ export function checkPair(op: string, a: Shape, b: Shape): void {
   if (!sameShape(a, b)) throw new Error(`${op}: images ${show(a)} and ${show(b)} differ in shape`);
 }
 
-/** The mean LNCC; and, where it is used, what its gradient for b needs: sums of the windows' terms over W and H. All in the second output. */
+/**
+ * The mean LNCC; and, where it is used, what its gradient for b needs: sums of the windows' terms over W and H. All in the second output.
+ */
 const lnccOp: Op<LnccAttrs> = {
   name: 'lncc',
   shape([a, b], { epsilon, window }) {
@@ -151,14 +153,14 @@ const lnccGradientOp: Op<{ window: readonly number[] }> = {
 };
 
 /**
- * LNCC's own default, for images scaled to 0…1: a window counts half at a variance of 0.001 in both (a standard deviation of 0.03), and less
- * below, so that flat tissue and noise pull little. Well above rounding.
+ * LNCC's own default, for images scaled to 0…1: a window counts half at a variance of 0.001 in both (a standard deviation of 0.03), and
+ * less below, so that flat tissue and noise pull little. Well above rounding.
  */
 export const LNCC_EPSILON = 1e-6;
 
 /**
- * Mean over all windows of the squared local correlation cov²/(var·var + ε), shape [1]; 1 is a perfect local linear
- * relation of windows with variances far above √ε. Images [N, 1, D, H, W] on one grid; windows count only voxels inside. Avants et al., Med. Image Anal. 2008.
+ * Mean over all windows of the squared local correlation cov²/(var·var + ε), shape [1]; 1 is a perfect local linear relation of windows
+ * with variances far above √ε. Images [N, 1, D, H, W] on one grid; windows count only voxels inside. Avants et al., Med. Image Anal. 2008.
  */
 export function lncc(a: Tensor | Statistics, b: Tensor, window: PerAxis, epsilon = LNCC_EPSILON): Tensor {
   const s = 'statistics' in a ? a : localStatistics(a, window);
@@ -168,8 +170,8 @@ export function lncc(a: Tensor | Statistics, b: Tensor, window: PerAxis, epsilon
 }
 
 /**
- * Global normalized cross-correlation cov/sqrt(var·var + ε), shape [1]: −1 … 1; ε is at the level of rounding of images scaled to 0…1, so that
- * contrast does not matter. `weight`, a mask of the same shape, weighs the voxels.
+ * Global normalized cross-correlation cov/sqrt(var·var + ε), shape [1]: −1 … 1; ε is at the level of rounding of images scaled to 0…1, so
+ * that contrast does not matter. `weight`, a mask of the same shape, weighs the voxels.
  */
 export function ncc(a: Tensor, b: Tensor, epsilon = 1e-10, weight?: Tensor): Tensor {
   if (!sameShape(a.shape, b.shape)) throw new Error(`ncc: images ${show(a.shape)} and ${show(b.shape)} differ in shape`);

@@ -81,9 +81,10 @@ const warpOp: Op<WarpAttrs> = {
 };
 
 /**
- * image [N, C, Di, Hi, Wi] sampled at M·(p + u(p)), trilinear, border clamped; u [N, 3, D, H, W] in voxels of its own grid.
- * `matrix` M maps the output grid's voxels to the image's (default: the same grid). Returns [N, C, D, H, W]. The gradient for the image is summed in
- * steps of 2⁻³⁰ of the largest |ȳ|, so that it is the same in every run. A u that is not finite samples some voxel of the image: look at u itself for NaN.
+ * image [N, C, Di, Hi, Wi] sampled at M·(p + u(p)), trilinear, border clamped; u [N, 3, D, H, W] in voxels of its own grid. `matrix` M maps
+ * the output grid's voxels to the image's (default: the same grid). Returns [N, C, D, H, W]. The gradient for the image is summed in steps
+ * of 2⁻³⁰ of the largest |ȳ|, so that it is the same in every run. A u that is not finite samples some voxel of the image: look at u itself
+ * for NaN.
  */
 export const warp = (image: Tensor, u: Tensor, matrix: Matrix = identity): Tensor => trace(warpOp, [image, u], { matrix, nearest: false });
 /** As `warp`, nearest neighbour: for label maps. */
@@ -192,7 +193,10 @@ const composeOp: Op<object> = {
   },
 };
 
-/** The displacement v(p) + u(p + v(p)) of the map (id + u) ∘ (id + v); both [N, 3, D, H, W] in voxels. Its gradient for u is that of a warp's image. */
+/**
+ * The displacement v(p) + u(p + v(p)) of the map (id + u) ∘ (id + v); both [N, 3, D, H, W] in voxels. Its gradient for u is that of a
+ * warp's image.
+ */
 export const compose = (u: Tensor, v: Tensor): Tensor => trace(composeOp, [u, v], {});
 
 interface WarpFullAttrs {
@@ -247,9 +251,10 @@ const warpFullOp: Op<WarpFullAttrs> = {
 };
 
 /**
- * A level's displacement v [1, 3, d, h, w] on the full grid of size [D, H, W], after it an affine `transform` (voxels of the
- * full grid): its components (w, h, d), each [1, 1, D, H, W], and the image they warp, `matrix` leading from the full grid to
- * the image's; `outside` is what they get from beyond its voxels. One pass; the field on the full grid is never stored as one buffer, which adapters may refuse. Has no VJP.
+ * A level's displacement v [1, 3, d, h, w] on the full grid of size [D, H, W], after it an affine `transform` (voxels of the full grid):
+ * its components (w, h, d), each [1, 1, D, H, W], and the image they warp, `matrix` leading from the full grid to the image's; `outside` is
+ * what they get from beyond its voxels. One pass; the field on the full grid is never stored as one buffer, which adapters may refuse. Has
+ * no VJP.
  */
 export function warpFull(
   v: Tensor,

@@ -1,5 +1,5 @@
-// Sums over LNCC's windows, and where they lie. On a CPU axis by axis in one buffer; on a GPU W and H in one pass, which puts far more invocations to
-// work, and D in the buffer as well.
+// Sums over LNCC's windows, and where they lie. On a CPU axis by axis in one buffer; on a GPU W and H in one pass, which puts far more
+// invocations to work, and D in the buffer as well.
 import gradientCpuSource from '../../kernels/lncc_gradient_cpu.wgsl';
 import gradientGpuSource from '../../kernels/lncc_gradient_gpu.wgsl';
 import inPlaceSource from '../../kernels/window_sum_in_place.wgsl';
@@ -78,8 +78,8 @@ const walks = (processor: Processor, run: number, radius: number, overwrites: bo
 });
 
 /**
- * Walks along `count` lines of n voxels that write over what they read. On a CPU an invocation walks a whole line; on a GPU a run of one, all runs of
- * a line in one workgroup, which must hold their ends.
+ * Walks along `count` lines of n voxels that write over what they read. On a CPU an invocation walks a whole line; on a GPU a run of one,
+ * all runs of a line in one workgroup, which must hold their ends.
  */
 function walksInPlace(processor: Processor, count: number, n: number, radius: number) {
   if (processor === 'cpu') {
@@ -126,8 +126,8 @@ export function termSums(processor: Processor, t: Tensor, shape: Shape, window: 
 }
 
 /**
- * From the sums of the terms to the gradient for b: their sums along the axes that are left, weighted by the voxel's values. With `force` added
- * to db.
+ * From the sums of the terms to the gradient for b: their sums along the axes that are left, weighted by the voxel's values. With `force`
+ * added to db.
  */
 export function gatherTerms(
   processor: Processor,

@@ -99,9 +99,9 @@ export function traceAffine(fixedGrid: Masked, movingGrid: Masked, { windows, fa
 export const planAffine = (fixed: Masked, moving: Masked, setting: AffineSetting): Plan => plan(traceAffine(fixed, moving, setting).graph);
 
 /**
- * Aligns the moving volume to the fixed one in the given mode. Deterministic. Where the headers put a part of the fixed grid outside the moving image,
- * that part may have no counterpart, or the headers may mislead: both are followed, once with that part masked, once without, and the one stays whose
- * NCC is higher where its own transform leaves the images on each other.
+ * Aligns the moving volume to the fixed one in the given mode. Deterministic. Where the headers put a part of the fixed grid outside the
+ * moving image, that part may have no counterpart, or the headers may mislead: both are followed, once with that part masked, once without,
+ * and the one stays whose NCC is higher where its own transform leaves the images on each other.
  */
 export async function alignAffine(
   gpu: Gpu,

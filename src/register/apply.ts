@@ -18,7 +18,8 @@ export type Interpolation = (typeof interpolations)[number];
 
 /**
  * A moving volume, on any grid, pulled through a displacement to the displacement's grid. What comes from beyond the moving grid is
- * background: the volume's smallest value under `linear`, 0 under `nearest`, which is for label maps. Throws when the displacement leads elsewhere.
+ * background: the volume's smallest value under `linear`, 0 under `nearest`, which is for label maps. Throws when the displacement leads
+ * elsewhere.
  * @param displacement [3, D, H, W] in LPS mm from the fixed to the moving point, as `readDisplacement` gives
  */
 export async function applyDisplacement(

@@ -1,13 +1,14 @@
-// How much of a displacement is no diffeomorphism when space between voxels is filled by tetrahedra (Liu et al., On Finite Difference Jacobian
-// Computation in Deformable Image Registration, IJCV 2024): stricter than central differences, which pass over what turns from voxel to voxel.
+// How much of a displacement is no diffeomorphism when space between voxels is filled by tetrahedra (Liu et al., On Finite Difference
+// Jacobian Computation in Deformable Image Registration, IJCV 2024): stricter than central differences, which pass over what turns from
+// voxel to voxel.
 
 import type { Vec3 } from '../io/affine.ts';
 import { checkDisplacement, checkLength } from './lengths.ts';
 
 /**
- * Non-diffeomorphic volume, % of the region: at every voxel eight tetrahedra to its neighbours along the axes, and one to the diagonal neighbours of each
- * of two cubes, the volume of those that are turned inside out counted half, as two divisions of space count each point twice. Of the voxels inside that
- * have neighbours on all sides; NaN where there are none, or u is NaN.
+ * Non-diffeomorphic volume, % of the region: at every voxel eight tetrahedra to its neighbours along the axes, and one to the diagonal
+ * neighbours of each of two cubes, the volume of those that are turned inside out counted half, as two divisions of space count each point
+ * twice. Of the voxels inside that have neighbours on all sides; NaN where there are none, or u is NaN.
  * @param u displacement [3, D, H, W] in voxels of its own grid
  * @param inside not 0: part of the region; default: all
  */

@@ -18,8 +18,8 @@ const LEFT = 0.8;
 const TURNED = 45;
 
 /**
- * What speaks against a result; `covered` is the share of the fixed grid that lies in the moving image at the start, `turn` the angle in degrees that
- * the alignment turned it by from there.
+ * What speaks against a result; `covered` is the share of the fixed grid that lies in the moving image at the start, `turn` the angle in
+ * degrees that the alignment turned it by from there.
  */
 export function doubts(
   {

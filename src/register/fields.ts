@@ -82,7 +82,9 @@ export interface InvertOptions {
   tolerance?: number;
   /** Newton's iterations at most, at a voxel, those that halve a step among them. Default 40. */
   maxIterations?: number;
-  /** Ends the inversion once it is aborted, at the latest after a slab of 8 million voxels: the promise rejects with the signal's reason. */
+  /**
+   * Ends the inversion once it is aborted, at the latest after a slab of 8 million voxels: the promise rejects with the signal's reason.
+   */
   signal?: AbortSignal;
 }
 
@@ -106,9 +108,9 @@ const TURNED = 0.1;
 const FLAT = 1e-3;
 
 /**
- * The inverse v of a field u: u(p + v(p)) + v(p) = 0 at every voxel p, by damped Newton steps at each. Where the field folds, several points lead to p,
- * and v is the way back to one of them, if any is found. A large affine part A is taken out first: x + u(x) = ψ(A·x), v that of A⁻¹·ψ⁻¹. Throws when
- * the field maps to places outside the inverse's grid alone.
+ * The inverse v of a field u: u(p + v(p)) + v(p) = 0 at every voxel p, by damped Newton steps at each. Where the field folds, several
+ * points lead to p, and v is the way back to one of them, if any is found. A large affine part A is taken out first: x + u(x) = ψ(A·x), v
+ * that of A⁻¹·ψ⁻¹. Throws when the field maps to places outside the inverse's grid alone.
  * @param field LPS mm, as `toPhysical` and `readDisplacement` give; the inverse too
  */
 export async function invert(
@@ -134,7 +136,9 @@ export async function invert(
   return { field: inverse, outcome: { ...outcome, ...(await residualOf(gpu, field, inverse)) } };
 }
 
-/** u(p + v(p)) + v(p) of the fields as they are, where v leads into the grid of u: what goes on beyond it as at its border turns no further. */
+/**
+ * u(p + v(p)) + v(p) of the fields as they are, where v leads into the grid of u: what goes on beyond it as at its border turns no further.
+ */
 async function residualOf(
   gpu: Gpu,
   field: DisplacementField,
@@ -241,7 +245,10 @@ function tally(tolerance = 0) {
   };
 }
 
-/** Throws when less than a twentieth of a field's grid (sampled) is mapped to inside another grid, and that is less than a twentieth of the other. */
+/**
+ * Throws when less than a twentieth of a field's grid (sampled) is mapped to inside another grid, and that is less than a twentieth of the
+ * other.
+ */
 export function checkReach({ size, affine, data }: DisplacementField, grid: Grid): void {
   const [w, h, d] = size,
     n = w * h * d,

@@ -10,7 +10,10 @@ export interface IntensityWindow {
 
 /** Hounsfield units from air to soft tissue and contrast: what matters in a lung or body CT. */
 const CT = { low: -1024, high: 300 };
-/** Few images but CT go this far below zero, where air lies at −1000 HU; those that resampling or padding leaves elsewhere are fewer than this share. */
+/**
+ * Few images but CT go this far below zero, where air lies at −1000 HU; those that resampling or padding leaves elsewhere are fewer than
+ * this share.
+ */
 const CT_BELOW = -500;
 const CT_SHARE = 0.001;
 /** Less of the CT window than this is no contrast: values that are no HU. */
@@ -19,9 +22,10 @@ const CT_RANGE = 0.05;
 export const modalities = ['auto', 'mri', 'ct'] as const;
 
 /**
- * `auto`: CT where a thousandth of the values lies below −500 (air), but for the smallest, which may be a fill. CT → HU window; MRI and everything else →
- * from the smallest value to the 99.5th percentile of those above it, without a few values, or a fill that many voxels share, far below or above all others.
- * With a mask, the window is that of the values inside it; it is CT if air is there, or in the whole volume. Throws when CT is asked for and the values are no HU.
+ * `auto`: CT where a thousandth of the values lies below −500 (air), but for the smallest, which may be a fill. CT → HU window; MRI and
+ * everything else → from the smallest value to the 99.5th percentile of those above it, without a few values, or a fill that many voxels
+ * share, far below or above all others. With a mask, the window is that of the values inside it; it is CT if air is there, or in the whole
+ * volume. Throws when CT is asked for and the values are no HU.
  */
 export function intensityWindow(data: Float32Array, modality: Modality | 'auto' = 'auto', mask?: Float32Array): IntensityWindow {
   const values = mask ? data.filter((_, v) => mask[v] !== 0) : data;
@@ -68,8 +72,8 @@ const SAMPLE = 2 ** 15;
 const STRAY = 0.005;
 
 /**
- * From where to where values count: all of them, but for the smallest where it lies further below the others' 0.5th percentile than their range to the 99.5th
- * is wide, be it a few voxels' or a fill that many share; and but for a fill so far above.
+ * From where to where values count: all of them, but for the smallest where it lies further below the others' 0.5th percentile than their
+ * range to the 99.5th is wide, be it a few voxels' or a fill that many share; and but for a fill so far above.
  */
 function withoutStrays(values: Float32Array, low: number, high: number): { low: number; high: number } {
   const sample = Float32Array.from(scattered(values.length, SAMPLE), (v) => values[v]).sort();

@@ -55,7 +55,10 @@ export function encodeModel(model: Model, card: ModelCard): Uint8Array {
   });
 }
 
-/** Reads a whole file; `path` is its name for messages. Throws, naming it, on everything that is missing, unknown, out of range or newer than this. */
+/**
+ * Reads a whole file; `path` is its name for messages. Throws, naming it, on everything that is missing, unknown, out of range or newer
+ * than this.
+ */
 export function parseModel(path: string, bytes: Content): { model: Model; card: ModelCard } {
   const { tensors, metadata } = parseSafetensors(path, bytes);
   try {
@@ -90,7 +93,10 @@ export function parseModel(path: string, bytes: Content): { model: Model; card: 
   }
 }
 
-/** Throws on a model that cannot be traced or solved: what it says of itself, names and shapes of its weights, and weights that are no numbers. */
+/**
+ * Throws on a model that cannot be traced or solved: what it says of itself, names and shapes of its weights, and weights that are no
+ * numbers.
+ */
 export function checkModel(model: Model): void {
   if (model === null || typeof model !== 'object' || (!Object.hasOwn(model, 'values') && !('model' in model)))
     throw new Error(

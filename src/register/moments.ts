@@ -14,7 +14,9 @@ export interface Moments {
   axes: Matrix3;
 }
 
-/** Moments of the intensities, windowed to 0…1, inside the mask, over every second voxel along each axis (or all, where those hold no mass). */
+/**
+ * Moments of the intensities, windowed to 0…1, inside the mask, over every second voxel along each axis (or all, where those hold no mass).
+ */
 export function moments(volume: MaskedVolume, window: IntensityWindow, stride = 2): Moments {
   const {
       size: [w, h, d],

@@ -20,7 +20,10 @@ function each(grid: Grid, most: number, visit: (v: number, place: readonly numbe
 
 const along = ({ data }: { data: Float32Array }, v: number): number[] => SIGNS.map((sign, c) => sign * data[(c * data.length) / 3 + v]);
 
-/** The affine map (RAS mm) that is nearest to the field's x ↦ x + u(x) at its voxels, by least squares; the identity where they lie in a plane. */
+/**
+ * The affine map (RAS mm) that is nearest to the field's x ↦ x + u(x) at its voxels, by least squares; the identity where they lie in a
+ * plane.
+ */
 export function nearestAffine(field: DisplacementField): Affine {
   const axes = [0, 1, 2];
   const [sumX, sumY] = [
@@ -55,7 +58,9 @@ export function nearestAffine(field: DisplacementField): Affine {
   }
 }
 
-/** The field without an affine map A that comes first: x + u(x) = ψ(A·x), ψ on the grid that A makes of the field's. Nothing is resampled. */
+/**
+ * The field without an affine map A that comes first: x + u(x) = ψ(A·x), ψ on the grid that A makes of the field's. Nothing is resampled.
+ */
 export function withoutAffine(field: DisplacementField, a: Affine): DisplacementField {
   const data = new Float32Array(field.data.length);
   each(field, Infinity, (v, x) => {

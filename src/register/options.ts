@@ -17,24 +17,34 @@ export type RegistrationMethod = (typeof methods)[number];
 
 export interface RegisterOptions {
   /**
-   * `equilibrium`: the fixed point of the classical cell, by Anderson acceleration. `adam`: composed Adam steps. `deq`: the fixed point of a
-   * trained cell, by Anderson acceleration.
+   * `equilibrium`: the fixed point of the classical cell, by Anderson acceleration. `adam`: composed Adam steps. `deq`: the fixed point of
+   * a trained cell, by Anderson acceleration.
    */
   method?: RegistrationMethod;
   /** The trained cell of `deq`, which has its own window, regularisation and intensity window. */
   model?: Model;
   /**
-   * Evaluations of the classical cell at most that end a registration, at twice the last level's resolution, up to 8 million voxels; on the last level,
-   * where there is no finer one. Default: 3 where the default levels end below full resolution, and the method is not `deq`; else 0.
+   * Evaluations of the classical cell at most that end a registration, at twice the last level's resolution, up to 8 million voxels; on the
+   * last level, where there is no finer one. Default: 3 where the default levels end below full resolution, and the method is not `deq`;
+   * else 0.
    */
   refine?: number;
-  /** Coarsening of each level, coarse to fine, in multiples of the finest spacing (powers of two); 1 is full resolution. Default: three, the finest of at most 2²¹ voxels. */
+  /**
+   * Coarsening of each level, coarse to fine, in multiples of the finest spacing (powers of two); 1 is full resolution. Default: three, the
+   * finest of at most 2²¹ voxels.
+   */
   levels?: readonly number[];
   /** Evaluations of the update at most, one number or one a level. Default: 150, 150, 80; `adam`: 60, 60, 40; `deq`: the model's own. */
   iterations?: number | readonly number[];
-  /** A level ends when the RMS of f(u) − u is below this many voxels of its grid; one number or one a level. Default: 0.002, 0.002, 0.006; `adam`: 0; `deq`: the model's own. */
+  /**
+   * A level ends when the RMS of f(u) − u is below this many voxels of its grid; one number or one a level. Default: 0.002, 0.002, 0.006;
+   * `adam`: 0; `deq`: the model's own.
+   */
   tolerance?: number | readonly number[];
-  /** Diffusion regularisation a step, in voxel² of the level's finest axis; one number or one a level. Larger is smoother. Default: 0.245, 0.18, 0.08; CT and thick slices: 0.4, 0.3, 0.2; `deq`: the model's own. */
+  /**
+   * Diffusion regularisation a step, in voxel² of the level's finest axis; one number or one a level. Larger is smoother. Default: 0.245,
+   * 0.18, 0.08; CT and thick slices: 0.4, 0.3, 0.2; `deq`: the model's own.
+   */
   lambda?: number | readonly number[];
   /** Width of the LNCC window in voxels of each level, odd; not of `deq`. Default: 11. */
   window?: number;
@@ -67,7 +77,10 @@ interface CommonOptions {
 /** The classical update, as in VariationalOptions. */
 type ClassicalOptions = Omit<VariationalOptions, 'lambda'>;
 
-/** The classical update after the last level: the level it works on; evaluations at most, tolerance and window in voxels, as those of a level. */
+/**
+ * The classical update after the last level: the level it works on; evaluations at most, tolerance and window in voxels, as those of a
+ * level.
+ */
 export interface Refinement extends VariationalOptions {
   factor: number;
   iterations: number;
@@ -98,7 +111,10 @@ export const presets = {
 /** Evaluations of a refinement by default. */
 export const REFINE = 3;
 
-/** λ by default, voxel²: of the default levels, and of a refinement on a finer one. CT is noisier, and thick slices show less of a deformation: found on a lung and three hearts. */
+/**
+ * λ by default, voxel²: of the default levels, and of a refinement on a finer one. CT is noisier, and thick slices show less of a
+ * deformation: found on a lung and three hearts.
+ */
 export const lambdas = {
   usual: { levels: [0.245, 0.18, 0.08], finer: 0.1 },
   smoother: { levels: [0.4, 0.3, 0.2], finer: 0.2 },
@@ -127,7 +143,10 @@ const names = [
 /** What is known of an image: where it lies, and its values, if they have been read. */
 export type Described = Grid & Partial<Pick<MaskedVolume, 'data' | 'mask'>>;
 
-/** Fills in defaults for a fixed image and refuses what cannot work, naming the option. Without its values, only `modality` can say that it is CT. */
+/**
+ * Fills in defaults for a fixed image and refuses what cannot work, naming the option. Without its values, only `modality` can say that it
+ * is CT.
+ */
 export function resolveOptions(
   options: RegisterOptions & { method?: ClassicalMethod },
   fixed: Described,
@@ -265,7 +284,9 @@ function refinement(
   };
 }
 
-/** One number for all levels, or one a level. A model's list serves other counts of levels by its last values; its first one is repeated. */
+/**
+ * One number for all levels, or one a level. A model's list serves other counts of levels by its last values; its first one is repeated.
+ */
 function spreadOver(
   name: string,
   count: number,

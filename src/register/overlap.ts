@@ -62,7 +62,10 @@ const MEANT = 0.25;
 /** Do the headers put a noticeable part of the fixed grid, but not most of it, outside the moving image? */
 export const partly = (fixed: Grid, moving: Grid): boolean => reachesOut(fixed, moving) && overlap(fixed, moving) >= MEANT;
 
-/** 1 for each voxel of the fixed grid, of those that `mask` has, that lies in the moving image after the transform, else 0. Throws where there is none. */
+/**
+ * 1 for each voxel of the fixed grid, of those that `mask` has, that lies in the moving image after the transform, else 0. Throws where
+ * there is none.
+ */
 export function covered(fixed: Grid & { mask?: Float32Array }, moving: Grid, transform?: Affine): Float32Array {
   const [w, h, d] = fixed.size;
   const toMoving = matrixBetween(fixed, moving, transform);
@@ -78,8 +81,8 @@ export function covered(fixed: Grid & { mask?: Float32Array }, moving: Grid, tra
 }
 
 /**
- * Gives the voxels of a warped image that come from beyond the moving image a value, by default its smallest, which is background; to half a voxel beyond its
- * border they keep that of the border. The displacement [3, D, H, W] is in voxels of the fixed grid.
+ * Gives the voxels of a warped image that come from beyond the moving image a value, by default its smallest, which is background; to half
+ * a voxel beyond its border they keep that of the border. The displacement [3, D, H, W] is in voxels of the fixed grid.
  */
 export function blankBeyond(
   warped: Float32Array,

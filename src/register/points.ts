@@ -5,8 +5,9 @@ import { checkValues } from '../io/volume.ts';
 import { contains } from './overlap.ts';
 
 /**
- * Where a displacement takes points: x + u(x), u linear between voxels, beyond its grid as at the border. As images are pulled back, the displacement
- * of a registration takes points of the fixed image to the moving one, and its inverse takes points of the moving image to the fixed one.
+ * Where a displacement takes points: x + u(x), u linear between voxels, beyond its grid as at the border. As images are pulled back, the
+ * displacement of a registration takes points of the fixed image to the moving one, and its inverse takes points of the moving image to the
+ * fixed one.
  * @param field LPS mm, as `toPhysical` and `readDisplacement` give
  * @param points LPS mm, n×3
  * @returns the points, and how many of them lay beyond the grid

@@ -46,8 +46,8 @@ export function defaultLevels(fixed: Grid): number[] {
 export const placeOf = (fixed: Grid, factor: number): number => Math.max(0, Math.min(2 + Math.log2(defaultLevels(fixed)[2] / factor), 2));
 
 /**
- * Where a registration that ends on level `finest` is refined: at twice its resolution, where the image has it and every adapter can bind the buffers
- * (8 million voxels), else on that level.
+ * Where a registration that ends on level `finest` is refined: at twice its resolution, where the image has it and every adapter can bind
+ * the buffers (8 million voxels), else on that level.
  */
 export const refinedLevel = (fixed: Grid, finest: number): number =>
   finest > 1 && largestBuffer(levelAt(fixed, finest / 2)) <= LEAST_BINDING ? finest / 2 : finest;
@@ -59,8 +59,8 @@ const largestBuffer = (level: Level): number =>
   Math.max(16 * voxelCount(level), 12 * level.size.reduce((product, n) => product * (n + 5), 1));
 
 /**
- * The grid that a level holds the moving image on: its own, or where that is too large, with the image's gradient, for a buffer that every adapter binds, the
- * fixed level's where the transform puts it, with as wide a margin as can be held.
+ * The grid that a level holds the moving image on: its own, or where that is too large, with the image's gradient, for a buffer that every
+ * adapter binds, the fixed level's where the transform puts it, with as wide a margin as can be held.
  */
 export function heldGrid(moving: Level, fixed: Level, transform: Affine = identityAffine): Grid {
   const held = (size: readonly number[]) => 16 * size.reduce((a, b) => a * b) <= LEAST_BINDING;

@@ -30,7 +30,10 @@ export interface Evaluation {
   similarity: number;
 }
 
-/** What a level is taken to need, in evaluations, to foretell how much is left: brains take 17 to 38 to their tolerance (bench/results/registration.csv). */
+/**
+ * What a level is taken to need, in evaluations, to foretell how much is left: brains take 17 to 38 to their tolerance
+ * (bench/results/registration.csv).
+ */
 const USUAL = 20;
 
 /** How far a level is, 0…1: by its evaluations, or by how far its residual has come on its way to the tolerance. */
@@ -69,7 +72,8 @@ export interface Registration {
 }
 
 /**
- * The exact GPU memory a registration will take, without a device. The images count as where their headers, or `initial`, put them: where an alignment leaves a part of the fixed grid outside the moving image, a mask comes in.
+ * The exact GPU memory a registration will take, without a device. The images count as where their headers, or `initial`, put them: where
+ * an alignment leaves a part of the fixed grid outside the moving image, a mask comes in.
  */
 export function planRegistration(
   fixed: Described,
@@ -93,9 +97,9 @@ export function planRegistration(
 }
 
 /**
- * Registers a moving volume to a fixed one; masks say where each counts. Throws on volumes that cannot be registered (non-finite, constant, not
- * overlapping) and on options out of range; how the solver ended is in `levels`, as data. The volumes are read until the promise settles. What
- * `onProgress` throws, or a promise of it rejects with, ends the registration, as `signal` does; it is not awaited.
+ * Registers a moving volume to a fixed one; masks say where each counts. Throws on volumes that cannot be registered (non-finite, constant,
+ * not overlapping) and on options out of range; how the solver ended is in `levels`, as data. The volumes are read until the promise
+ * settles. What `onProgress` throws, or a promise of it rejects with, ends the registration, as `signal` does; it is not awaited.
  */
 export async function register(
   gpu: Gpu,
@@ -132,7 +136,8 @@ export async function register(
   const aligned = performance.now();
   const affine = { ...found, matrix: composeAffine(resolved.initial ?? identityAffine, found.matrix) };
   const transform = transformOf(resolved, affine.matrix);
-  // Beyond its border the moving image goes on as at the border, which looks like something to be matched: what is known to lie there is masked.
+  // Beyond its border the moving image goes on as at the border, which looks like something to be matched: what is known to lie there is
+  // masked.
   const mask = reachesOut(fixed, moving, transform) ? covered(fixed, moving, transform) : fixed.mask;
   const traced = traceRegistration(fixed, moving, resolved, {
     windows: intensities,

@@ -18,10 +18,10 @@ export interface SurfaceDistance {
 }
 
 /**
- * HD95 between two label maps on one grid: per label, the larger of the two directed 95th percentiles (fixed → warped and warped →
- * fixed), as in Learn2Reg and DeepMind's surface-distance, which weigh pieces of surface by their area. Here a surface voxel has a 6-neighbour
- * outside its label; beyond the volume is outside. Distances are between voxel centres, each surface voxel counts once, and the percentile is the
- * smallest distance that at least 95 % of them do not exceed. A label missing from one of the maps has HD95 Infinity.
+ * HD95 between two label maps on one grid: per label, the larger of the two directed 95th percentiles (fixed → warped and warped → fixed),
+ * as in Learn2Reg and DeepMind's surface-distance, which weigh pieces of surface by their area. Here a surface voxel has a 6-neighbour
+ * outside its label; beyond the volume is outside. Distances are between voxel centres, each surface voxel counts once, and the percentile
+ * is the smallest distance that at least 95 % of them do not exceed. A label missing from one of the maps has HD95 Infinity.
  * @param size voxels along (W, H, D)
  * @param spacing mm along (W, H, D)
  */

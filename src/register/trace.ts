@@ -70,8 +70,9 @@ export interface TraceSetting {
 }
 
 /**
- * How a level's fixed point is sought. Where the similarity's force is steep, steps along it overshoot: after 200 evaluations the highest residual of
- * five pairs' levels is 0.011 voxel, and with β = 1, by which some iterates leave their fixed point again, 0.023 (bench/results/solver.md).
+ * How a level's fixed point is sought. Where the similarity's force is steep, steps along it overshoot: after 200 evaluations the highest
+ * residual of five pairs' levels is 0.011 voxel, and with β = 1, by which some iterates leave their fixed point again, 0.023
+ * (bench/results/solver.md).
  */
 export const SOLVER: Method = { method: 'anderson', beta: 0.5, keeps: 'iterate' };
 
@@ -188,8 +189,8 @@ function cellOf(graph: Graph, model: Model | undefined): Cell {
 }
 
 /**
- * A method for so many evaluations at most: what is best of n comes from a mixture of n − 1, and no longer a history is ever read; where they are few,
- * none is spent on a residual alone.
+ * A method for so many evaluations at most: what is best of n comes from a mixture of n − 1, and no longer a history is ever read; where
+ * they are few, none is spent on a residual alone.
  */
 function within(method: Method, evaluations: number): Method {
   if (method.method === 'picard') return method;

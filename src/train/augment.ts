@@ -128,8 +128,8 @@ function smoothField(
 }
 
 /**
- * Draws all values of one step, for volumes of `size` voxels of `spacing` mm along (W, H, D). It takes as many numbers from `random` whatever
- * the options. Same numbers, same augmentation, bit for bit.
+ * Draws all values of one step, for volumes of `size` voxels of `spacing` mm along (W, H, D). It takes as many numbers from `random`
+ * whatever the options. Same numbers, same augmentation, bit for bit.
  */
 export function drawAugmentation(
   random: () => number,

@@ -23,8 +23,8 @@ export interface TrainingSet {
 }
 
 /**
- * A volume as training takes it: windowed, on the grid of `factor` times the finest spacing, its labels by majority. What lies outside its mask
- * becomes background.
+ * A volume as training takes it: windowed, on the grid of `factor` times the finest spacing, its labels by majority. What lies outside its
+ * mask becomes background.
  */
 export async function prepareSubject(
   gpu: Gpu,

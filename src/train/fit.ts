@@ -1,4 +1,5 @@
-// What of training fits a GPU: the exact memory of a training step for every choice of levels, width, gradient and storage, without a device.
+// What of training fits a GPU: the exact memory of a training step for every choice of levels, width, gradient and storage, without a
+// device.
 import { type Adjoint, adjoints } from '../deq/problem.ts';
 import { plan } from '../graph/plan.ts';
 import type { Grid } from '../io/volume.ts';
@@ -75,8 +76,8 @@ export const optionsOf = (
   resolveTrainOptions({ ...options, channels, dtype, adjoint, stages: stagesTo(finest, resolveTrainOptions(options).stages) });
 
 /**
- * For each finest level, storage and gradient, in this order, the widest cell that fits, or the narrowest where none does. Levels with too few
- * voxels are left out. The bytes are those of the last stage's step, the largest.
+ * For each finest level, storage and gradient, in this order, the widest cell that fits, or the narrowest where none does. Levels with too
+ * few voxels are left out. The bytes are those of the last stage's step, the largest.
  */
 export function fitsOf({ size, spacing: [x, y, z] = [1, 1, 1], bytes: limit, options = {}, labels = 0, among = {} }: FitQuestion): Fit[] {
   const full: Grid = { size, affine: [x, 0, 0, 0, 0, y, 0, 0, 0, 0, z, 0] };

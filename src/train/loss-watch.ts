@@ -1,4 +1,5 @@
-// Has training diverged? Losses of single pairs are noisy, and one with labels has a Dice term that others lack: like is compared with like.
+// Has training diverged? Losses of single pairs are noisy, and one with labels has a Dice term that others lack: like is compared with
+// like.
 import type { TrainingOutcome } from './step.ts';
 
 /** What is remembered of the losses. */
@@ -10,14 +11,16 @@ export interface LossWatch {
   bad: number;
 }
 
-/** Share of the loss's range (LNCC's, and that of the weighted Dice) above its mean that counts as bad; at so many in a row it has diverged. */
+/**
+ * Share of the loss's range (LNCC's, and that of the weighted Dice) above its mean that counts as bad; at so many in a row it has diverged.
+ */
 const BAD = 0.25;
 const BAD_IN_ROW = 5;
 const MEMORY = 0.95;
 
 /**
- * Training has diverged where the loss is no number, or where losses far above the mean of those before, or gradients that are no numbers (at
- * which no step is taken), come in a row. `diceWeight` is that of the loss.
+ * Training has diverged where the loss is no number, or where losses far above the mean of those before, or gradients that are no numbers
+ * (at which no step is taken), come in a row. `diceWeight` is that of the loss.
  */
 export function watchLoss(
   watch: LossWatch,

@@ -24,7 +24,10 @@ export interface TrainOptions {
   dtype: 'f32' | 'f16';
   /** Width of the LNCC window, in voxels of each level, in the loss and in the cell's force. */
   window: number;
-  /** Diffusion regularisation a step of the `deqreg` cell, in voxel² of each level's finest axis: the last for the finest level of all stages, and so on. */
+  /**
+   * Diffusion regularisation a step of the `deqreg` cell, in voxel² of each level's finest axis: the last for the finest level of all
+   * stages, and so on.
+   */
   lambda: readonly number[];
   loss: LossOptions;
   stages: readonly Stage[];
@@ -35,9 +38,15 @@ export interface TrainOptions {
   clip: number;
   /** Decay of the moving average of the weights, which is what is validated and kept. */
   averaging: number;
-  /** Evaluations of the cell on a level: a budget drawn anew for each step, and the RMS residual in voxels (and a thousandth of the field's own RMS) that ends a solve before. */
+  /**
+   * Evaluations of the cell on a level: a budget drawn anew for each step, and the RMS residual in voxels (and a thousandth of the field's
+   * own RMS) that ends a solve before.
+   */
   solver: { minIterations: number; maxIterations: number; tolerance: number };
-  /** How the trained cell is to be solved when it registers, a value for each level as for `lambda`: evaluations at most, RMS residual in voxels. */
+  /**
+   * How the trained cell is to be solved when it registers, a value for each level as for `lambda`: evaluations at most, RMS residual in
+   * voxels.
+   */
   register: { iterations: readonly number[]; tolerance: readonly number[] };
   /** By name, or every setting of it. */
   augmentation: keyof typeof augmentations | Augmentation;

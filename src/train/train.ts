@@ -1,4 +1,5 @@
-// The training loop: draws pairs, runs steps, validates, keeps the best, and hands out checkpoints from which it goes on to the same result.
+// The training loop: draws pairs, runs steps, validates, keeps the best, and hands out checkpoints from which it goes on to the same
+// result.
 import type { Gpu } from '../gpu/device.ts';
 import { Schedule } from '../graph/schedule.ts';
 import { voxelSpacing } from '../io/affine.ts';
@@ -85,8 +86,9 @@ export function traceStage(options: TrainOptions, { grid, subjects }: TrainingSe
 }
 
 /**
- * Trains on a set whose grid is that of the finest level of all stages, from the start or from a checkpoint, to the end or to where `stop` says.
- * Returns the last checkpoint. The same options, set and adapter give the same weights bit for bit, however often the run was stopped.
+ * Trains on a set whose grid is that of the finest level of all stages, from the start or from a checkpoint, to the end or to where `stop`
+ * says. Returns the last checkpoint. The same options, set and adapter give the same weights bit for bit, however often the run was
+ * stopped.
  */
 export async function train(
   gpu: Gpu,
@@ -212,7 +214,10 @@ export async function train(
   return now;
 }
 
-/** Is a checkpoint one that comes by itself, stop or no stop? Those are what divergence goes back to; none is made of bad losses but at a stage's end. */
+/**
+ * Is a checkpoint one that comes by itself, stop or no stop? Those are what divergence goes back to; none is made of bad losses but at a
+ * stage's end.
+ */
 function isRegular({ step, watch }: Pick<Checkpoint, 'step' | 'watch'>, { stages, checkpointEvery }: TrainOptions): boolean {
   const ends = stages.map((_, i) => totalSteps({ stages: stages.slice(0, i) }));
   return ends.includes(step) || step === totalSteps({ stages }) || (step % checkpointEvery === 0 && !watch.bad);

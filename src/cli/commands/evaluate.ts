@@ -138,7 +138,9 @@ interface Jobs {
   kept?: (pair: DataPair, method: Method) => string;
 }
 
-/** A folder for each pair in `out`, and in it one for each method. Throws where two would share one, or what is there is of something else. */
+/**
+ * A folder for each pair in `out`, and in it one for each method. Throws where two would share one, or what is there is of something else.
+ */
 function foldersOf(out: string, pairs: readonly DataPair[], methods: readonly Method[]): NonNullable<Jobs['kept']> {
   const plain = (name: string) => name.replace(/[^\p{L}\p{N}._-]+/gu, '_').replace(/^\.+/, '_');
   const folder = (pair: DataPair, method: Method) => join(out, plain(pair.name), plain(method.name));

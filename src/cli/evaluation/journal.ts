@@ -19,7 +19,10 @@ export interface Journal {
   remove(): void;
 }
 
-/** The journal in a folder; one with runs in it is gone on with if `resume` says so, else refused. Failed runs are not kept: they are tried again. */
+/**
+ * The journal in a folder; one with runs in it is gone on with if `resume` says so, else refused. Failed runs are not kept: they are tried
+ * again.
+ */
 export function openJournal(folder: string, resume: boolean): Journal {
   const path = join(folder, 'evaluation.jsonl');
   const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n').slice(0, -1) : []; // what follows the last newline was cut off

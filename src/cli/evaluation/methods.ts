@@ -11,7 +11,9 @@ export interface Method {
   told: Record<string, unknown>;
 }
 
-/** `names` as given to --method, the options that all of them share, and the trained models that `deq` stands for, each a method of its own. */
+/**
+ * `names` as given to --method, the options that all of them share, and the trained models that `deq` stands for, each a method of its own.
+ */
 export function methodsOf(
   names: readonly string[],
   shared: Omit<RegisterOptions, 'method' | 'model'>,

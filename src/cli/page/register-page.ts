@@ -1,4 +1,5 @@
-// The script of the page that `deqreg page` writes: whoever opens it chooses NIfTI files, which are registered right there, as the command does.
+// The script of the page that `deqreg page` writes: whoever opens it chooses NIfTI files, which are registered right there, as the command
+// does.
 import { Gpu } from '../../gpu/device.ts';
 import { parseLandmarks } from '../../io/landmarks.ts';
 import { parseVolume } from '../../io/parse-volume.ts';

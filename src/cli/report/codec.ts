@@ -1,5 +1,6 @@
 // How a layer of bytes travels in the page: each byte less its prediction from three neighbours (the median edge detector of JPEG-LS,
-// Weinberger et al., IEEE Trans. Image Process. 2000), which gzip then shrinks by a third more than the bytes themselves; and that as base64.
+// Weinberger et al., IEEE Trans. Image Process. 2000), which gzip then shrinks by a third more than the bytes themselves; and that as
+// base64.
 
 export const gzip = (bytes: BlobPart): Promise<ArrayBuffer> => piped(bytes, new CompressionStream('gzip'));
 const gunzip = (bytes: BlobPart): Promise<ArrayBuffer> => piped(bytes, new DecompressionStream('gzip'));

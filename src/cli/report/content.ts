@@ -19,7 +19,10 @@ export interface Pictures {
   size: Vec3;
   spacing: Vec3;
   axes: { letter: string; flip: boolean }[];
-  /** Intensities: 0 to `levels` span the window in which the image was compared, and a tenth more; OUTSIDE, beyond the moving image's voxels. */
+  /**
+   * Intensities: 0 to `levels` span the window in which the image was compared, and a tenth more; OUTSIDE, beyond the moving image's
+   * voxels.
+   */
   levels: number;
   fixed: Layer;
   moving: Layer;

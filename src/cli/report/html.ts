@@ -2,7 +2,9 @@
 import chartStyle from 'uplot/dist/uPlot.min.css';
 import style from './report.css';
 
-/** The page of a script, which finds the content as JSON in #content. `<` is escaped in it, and its text enters the page as text nodes only. */
+/**
+ * The page of a script, which finds the content as JSON in #content. `<` is escaped in it, and its text enters the page as text nodes only.
+ */
 export function htmlPage(title: string, content: object, script: string): string {
   return `<!DOCTYPE html>
 <html lang="en">

@@ -98,7 +98,9 @@ export function trainingContent({ title, command, records, events, facts }: Trai
   };
 }
 
-/** The steps that led to the weights: one that comes again, after a rollback or an interruption, takes the place of itself and all after it. */
+/**
+ * The steps that led to the weights: one that comes again, after a rollback or an interruption, takes the place of itself and all after it.
+ */
 function course(records: readonly StepRecord[]): StepRecord[] {
   const kept: StepRecord[] = [];
   for (const record of records) {
