@@ -3,6 +3,7 @@
 // H is scaled to a unit diagonal first, so that the ridge is relative (Marquardt) and f32 is enough. One workgroup.
 // @use workgroup_sums
 // @use anderson
+// @use finite
 struct Params { rows: u32, ridge: f32 }
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
 @group(0) @binding(1) var<storage, read_write> gram: array<f32>;
@@ -11,9 +12,6 @@ struct Params { rows: u32, ridge: f32 }
 
 const SUMS = WINDOW + 1u;
 var<workgroup> row: array<f32, SUMS>;
-
-// By the bits: fast-math may assume that NaN and infinity do not occur.
-fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) local: u32) {

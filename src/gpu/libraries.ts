@@ -24,6 +24,7 @@ import lncc from '../../kernels/lib/lncc.wgsl';
 import jacobian from '../../kernels/lib/jacobian.wgsl';
 import anderson from '../../kernels/lib/anderson.wgsl';
 import workgroupSums from '../../kernels/lib/workgroup_sums.wgsl';
+import finite from '../../kernels/lib/finite.wgsl';
 import moments from '../../kernels/lib/moments.wgsl';
 import items1 from '../../kernels/lib/items1.wgsl';
 import items4 from '../../kernels/lib/items4.wgsl';
@@ -57,6 +58,7 @@ export const libraries: Record<string, string> = {
   lncc,
   jacobian,
   anderson,
+  finite,
   activation,
   moments,
   place,

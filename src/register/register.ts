@@ -9,9 +9,9 @@ import { alignAffine, type AffineResult, type Memory, planAffine } from './affin
 import { turnOf } from './affine-steps.ts';
 import { doubts } from './doubts.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
-import { type Described, type RegisterOptions, resolveOptions, type ResolvedOptions } from './options.ts';
+import { type Described, type RegisterOptions, type RegistrationMethod, resolveOptions, type ResolvedOptions } from './options.ts';
 import { checkOverlap, covered, overlap, placed, reachesOut } from './overlap.ts';
-import { FINISH, PREPARE, traceRegistration } from './trace.ts';
+import { FINISH, PREPARE, type TracedLevel, traceRegistration } from './trace.ts';
 
 /** Told when a stage begins, and of every evaluation of the update. `fraction`: how much is done, 0…1, which never falls. */
 export type Progress = { stage: 'affine' | 'prepare' | 'finish'; fraction: number } | Evaluation;
@@ -159,43 +159,7 @@ export async function register(
     await gpu.idle();
     const prepared = performance.now();
 
-    const levels: LevelResult[] = [];
-    const work = traced.levels.map(({ iteration, maxIterations }) => iteration.size * Math.min(maxIterations, USUAL));
-    const all = work.reduce((a, b) => a + b);
-    let done = 0,
-      fraction = 0;
-    for (const [i, { factor, stage, grid, iteration, maxIterations, tolerance }] of traced.levels.entries()) {
-      const similarities: number[] = [];
-      schedule.run(`${iteration.name}.images`);
-      const rule = {
-        maxIterations,
-        rtol: 0,
-        atol: tolerance,
-        patience: maxIterations,
-        divergence: resolved.method === 'adam' ? Infinity : undefined,
-      };
-      let first = 0;
-      const outcome = await iterate(schedule, iteration, rule, (step) => {
-        similarities.push(step.monitor!);
-        if (step.iteration === 1) first = step.residual;
-        fraction = Math.max(fraction, (done + work[i] * levelFraction(step, first, rule)) / all);
-        tell({
-          stage: stage ?? 'level',
-          fraction,
-          level: i + 1,
-          levels: traced.levels.length,
-          factor,
-          iteration: step.iteration,
-          maxIterations,
-          residual: step.residual,
-          similarity: step.monitor!,
-        });
-      });
-      done += work[i];
-      // Adam's result is where it ended, the others' the iterate of the smallest residual.
-      const residual = resolved.method === 'adam' ? outcome.residuals.at(-1)! : outcome.residual;
-      levels.push({ factor, ...(stage && { stage }), size: grid.size, maxIterations, tolerance, ...outcome, residual, similarities });
-    }
+    const levels = await solveLevels(schedule, traced.levels, resolved.method, tell);
     const solved = performance.now();
 
     begin('finish', 1);
@@ -236,6 +200,53 @@ export async function register(
   } finally {
     schedule.destroy();
   }
+}
+
+/** Runs the levels, coarse to fine: each starts from the result of the one before. `tell` hears of every evaluation. */
+async function solveLevels(
+  schedule: Schedule,
+  traced: readonly TracedLevel[],
+  method: RegistrationMethod,
+  tell: (progress: Progress) => void,
+): Promise<LevelResult[]> {
+  const levels: LevelResult[] = [];
+  const work = traced.map(({ iteration, maxIterations }) => iteration.size * Math.min(maxIterations, USUAL));
+  const all = work.reduce((a, b) => a + b);
+  let done = 0,
+    fraction = 0;
+  for (const [i, { factor, stage, grid, iteration, maxIterations, tolerance }] of traced.entries()) {
+    const similarities: number[] = [];
+    schedule.run(`${iteration.name}.images`);
+    const rule = {
+      maxIterations,
+      rtol: 0,
+      atol: tolerance,
+      patience: maxIterations,
+      divergence: method === 'adam' ? Infinity : undefined,
+    };
+    let first = 0;
+    const outcome = await iterate(schedule, iteration, rule, (step) => {
+      similarities.push(step.monitor!);
+      if (step.iteration === 1) first = step.residual;
+      fraction = Math.max(fraction, (done + work[i] * levelFraction(step, first, rule)) / all);
+      tell({
+        stage: stage ?? 'level',
+        fraction,
+        level: i + 1,
+        levels: traced.length,
+        factor,
+        iteration: step.iteration,
+        maxIterations,
+        residual: step.residual,
+        similarity: step.monitor!,
+      });
+    });
+    done += work[i];
+    // Adam's result is where it ended, the others' the iterate of the smallest residual.
+    const residual = method === 'adam' ? outcome.residuals.at(-1)! : outcome.residual;
+    levels.push({ factor, ...(stage && { stage }), size: grid.size, maxIterations, tolerance, ...outcome, residual, similarities });
+  }
+  return levels;
 }
 
 /** The alignment that a deformation starts from, of `initial` and the one found after it; none where the headers alone count. */
