@@ -43,7 +43,7 @@ test('it is made on Linux x64 by a Node of its own, or refused by name', () => {
   if (refused) {
     console.log(`skipped: ${stderr.trim()}`);
     assert.match(stderr, /^build\.mjs: bundle is made on Linux x64|^build\.mjs: bundle: this Node needs libraries/);
-  }
+  } else assert.ok(existsSync(at('dist', name, 'lib/node')));
 });
 
 bundled('it holds Node, the engine, the trained models, Dawn for Linux x64, the Vulkan loader and the licences of all that', () => {
