@@ -3,7 +3,7 @@ import copySource from '../../kernels/copy_channels.wgsl';
 import sumChannelsSource from '../../kernels/sum_channels.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, type Shape, show, type Tensor, trace } from '../graph/graph.ts';
-import { fillWith, flat, flatItems } from './launch.ts';
+import { fillWith, flat, flatItems, offsets } from './launch.ts';
 
 const copyKernel = kernel('copy_channels', copySource);
 const sumChannelsKernel = kernel('sum_channels', sumChannelsSource);
@@ -48,19 +48,15 @@ const concatOp: Op<object> = {
     return [[first[0], shapes.reduce((c, s) => c + s[1], 0), ...first.slice(2)]];
   },
   launch({ inputs, outputs: [y] }) {
-    let to = 0;
-    return inputs.map((x) => {
+    const to = offsets(inputs.map((x) => x.shape[1]));
+    return inputs.map((x, i) => {
       const c = x.shape[1];
-      return copy(x, y, spatialOf(x.shape), x.shape[0], { from: 0, of: c }, { to: (to += c) - c, of: y.shape[1] }, c);
+      return copy(x, y, spatialOf(x.shape), x.shape[0], { from: 0, of: c }, { to: to[i], of: y.shape[1] }, c);
     });
   },
   vjp({ inputs, cotangents: [dy], wanted }) {
-    let start = 0;
-    return inputs.map((x, i) => {
-      const at = start;
-      start += x.shape[1];
-      return wanted[i] ? slice(dy!, at, x.shape[1]) : undefined;
-    });
+    const at = offsets(inputs.map((x) => x.shape[1]));
+    return inputs.map((x, i) => (wanted[i] ? slice(dy!, at[i], x.shape[1]) : undefined));
   },
 };
 
@@ -89,8 +85,8 @@ export const slice = (x: Tensor, start: number, count: number): Tensor => trace(
 export function split(x: Tensor, sizes: readonly number[]): Tensor[] {
   if (sizes.reduce((a, b) => a + b, 0) !== x.shape[1])
     throw new Error(`split: sizes ${sizes.join('+')} are not the ${x.shape[1]} channels of ${show(x.shape)}`);
-  let start = 0;
-  return sizes.map((count) => slice(x, (start += count) - count, count));
+  const starts = offsets(sizes);
+  return sizes.map((count, i) => slice(x, starts[i], count));
 }
 
 const padOp: Op<{ start: number; channels: number }> = {

@@ -19,7 +19,7 @@ import {
 import { checkOptions } from '../graph/options.ts';
 import { activationDx } from './activation.ts';
 import { ACROSS, convolve, gather, leaky, type Source, TILES } from './conv3d-passes.ts';
-import { flat, perVoxel, volume, WG } from './launch.ts';
+import { flat, offsets, perVoxel, volume, WG } from './launch.ts';
 
 const dwKernel = kernel('conv3d_dw', dwSource);
 const dwSumKernel = kernel('conv3d_dw_sum', dwSumSource);
@@ -68,9 +68,9 @@ function resolve(options: ConvOptions): Attrs {
 
 /** Inputs of the op: w, b where there is one, and the volumes, whose channels lie one behind the other. */
 function operands([w, ...rest]: readonly Tensor[], biased: boolean): { w: Tensor; b?: Tensor; sources: Source[] } {
-  let from = 0;
-  const sources = rest.slice(biased ? 1 : 0).map((x) => ({ x, from: (from += x.shape[1]) - x.shape[1] }));
-  return { w, b: biased ? rest[0] : undefined, sources };
+  const xs = rest.slice(biased ? 1 : 0);
+  const from = offsets(xs.map((x) => x.shape[1]));
+  return { w, b: biased ? rest[0] : undefined, sources: xs.map((x, i) => ({ x, from: from[i] })) };
 }
 
 /** Weights are f32; the volumes share a dtype, which is the result's. */
@@ -181,8 +181,8 @@ const convDwOp: Op<Attrs & { k: number }> = {
       const count = numel(y.shape);
       return { kernel: dwSumKernel, ...flat(count), bindings: { partials, y }, params: { count, chunks, length, first } };
     };
-    let first = 0;
-    const parts = xs.map((x): Dispatch => {
+    const first = offsets(xs.map((x) => x.shape[1]));
+    const parts = xs.map((x, i): Dispatch => {
       const from = volume('conv3d', 'x', x.shape);
       return {
         kernel: dwKernel,
@@ -212,7 +212,7 @@ const convDwOp: Op<Attrs & { k: number }> = {
           x_d: from.d,
           inputs: from.c,
           outputs: to.c,
-          first: (first += from.c) - from.c,
+          first: first[i],
           row: dw.shape[1],
         },
       };

@@ -14,6 +14,12 @@ export const RUN = 32;
 
 const MOST_GROUPS = 65535;
 
+/** Where each of parts of these sizes begins that lie one behind the other. */
+export function offsets(sizes: readonly number[]): number[] {
+  let end = 0;
+  return sizes.map((size) => (end += size) - size);
+}
+
 /**
  * From so many items on, larger workgroups: a GPU starts one in a nanosecond, and 64 invocations that copy an item each are done sooner.
  */

@@ -5,7 +5,7 @@ import clipScaleSource from '../../kernels/clip_scale.wgsl';
 import emaSource from '../../kernels/ema.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Op, sameShape, show, type Tensor, trace } from '../graph/graph.ts';
-import { flatItems, WG } from './launch.ts';
+import { flatItems, offsets, WG } from './launch.ts';
 import { reset } from './pointwise.ts';
 import { partialsOf, reducePart } from './reduce.ts';
 
@@ -112,9 +112,9 @@ const gradientClipOp: Op<{ maxNorm: number }> = {
     const counts = inputs.map((g) => partialsOf(numel(g.shape)));
     const total = counts.reduce((a, b) => a + b, 0);
     const squares = workspace('squares', [total]);
-    let at = 0;
+    const at = offsets(counts);
     return [
-      ...inputs.map((g, i) => reducePart(processor, 'DOT', g, g, squares, (at += counts[i]) - counts[i])),
+      ...inputs.map((g, i) => reducePart(processor, 'DOT', g, g, squares, at[i])),
       {
         kernel: clipScaleKernel,
         constants: { WG },
