@@ -9,7 +9,7 @@
 // FIRST and from LAST on are read one by one.
 // @use index
 // @use activation
-// @use place
+// @use padding
 // @use reals$LANES
 // @use weights_$WEIGHTS
 // @const K: u32             taps along an axis

@@ -5,7 +5,7 @@
 // registers: loads and loop steps cost more than products, and so each step brings every sum ACROSS products. The sums of a workgroup are
 // then added in a fixed order. dy, and x but for the ends of a row (of ROW values, those before FIRST and from LAST on), are read LANES values at a
 // time: 4 where W of both is a multiple of 4. KEPT of the K rows move up from step to step.
-// @use place
+// @use padding
 // @use reals$LANES
 // @const K: u32       taps along an axis
 // @const STRIDE: u32  voxels of x from an output to the next

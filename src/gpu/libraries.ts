@@ -2,7 +2,7 @@
 import activation from '../../kernels/lib/activation.wgsl';
 import batch from '../../kernels/lib/batch.wgsl';
 import index from '../../kernels/lib/index.wgsl';
-import place from '../../kernels/lib/place.wgsl';
+import padding from '../../kernels/lib/padding.wgsl';
 import workgroupSum from '../../kernels/lib/workgroup_sum.wgsl';
 import trilinear from '../../kernels/lib/trilinear.wgsl';
 import matrix from '../../kernels/lib/matrix.wgsl';
@@ -61,7 +61,7 @@ export const libraries: Record<string, string> = {
   finite,
   activation,
   moments,
-  place,
+  padding,
   workgroup_sums: workgroupSums,
   items1,
   items4,

@@ -208,7 +208,15 @@ function passes(
 /**
  * The gradient in a volume that reaches `pad` voxels less far than the taps, for the weights' inputs `from` on: at stride 1 a convolution.
  */
-export function gather(node: Launch<unknown>, dy: Tensor, w: Tensor, dx: Tensor, stride: number, pad: number, from: number): Dispatch[] {
+export function inputGradient(
+  node: Launch<unknown>,
+  dy: Tensor,
+  w: Tensor,
+  dx: Tensor,
+  stride: number,
+  pad: number,
+  from: number,
+): Dispatch[] {
   const k = w.shape[2],
     sources = [{ x: dy, from: 0 }];
   if (stride === 1) return convolve(node, sources, w, dx, { stride, pad: k - 1 - pad, gradientFrom: from });

@@ -1,7 +1,7 @@
 // 3-D convolution and its gradients: shapes, launches and pullbacks. How a convolution is cut into passes is in conv3d-passes.ts.
 import dwSource from '../../kernels/conv3d_dw.wgsl';
 import dwSumSource from '../../kernels/conv3d_dw_sum.wgsl';
-import foldSource from '../../kernels/conv3d_fold.wgsl';
+import replicatePadDxSource from '../../kernels/replicate_pad_dx.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import {
   type Dispatch,
@@ -18,12 +18,12 @@ import {
 } from '../graph/graph.ts';
 import { checkOptions } from '../graph/options.ts';
 import { activationDx } from './activation.ts';
-import { ACROSS, convolve, gather, leaky, type Source, TILES } from './conv3d-passes.ts';
+import { ACROSS, convolve, inputGradient, leaky, type Source, TILES } from './conv3d-passes.ts';
 import { flat, offsets, perVoxel, volume, WG } from './launch.ts';
 
 const dwKernel = kernel('conv3d_dw', dwSource);
 const dwSumKernel = kernel('conv3d_dw_sum', dwSumSource);
-const foldKernel = kernel('conv3d_fold', foldSource);
+const replicatePadDxKernel = kernel('replicate_pad_dx', replicatePadDxSource);
 
 /** Chunks of voxels that the weight gradient is split over, at most. */
 const CHUNKS = 64;
@@ -144,13 +144,19 @@ const convDxOp: Op<Attrs & { shape: Shape; from: number }> = {
     } = node;
     const k = w.shape[2],
       pad = k >> 1;
-    if (padding === 'zero' || pad === 0) return gather(node, dy, w, dx, stride, pad, from);
+    if (padding === 'zero' || pad === 0) return inputGradient(node, dy, w, dx, stride, pad, from);
     const { n, c, d, h, w: width } = volume('conv3d', 'x', dx.shape);
     const padded = node.workspace('padded', [n, c, d + 2 * pad, h + 2 * pad, width + 2 * pad], dx.dtype);
     const { constants, groups } = perVoxel(width, h, n * c * d, node.processor);
     return [
-      ...gather(node, dy, w, padded, stride, 0, from),
-      { kernel: foldKernel, constants: { ...constants, PAD: pad }, groups, bindings: { g: padded, dx }, params: { w: width, h, d } },
+      ...inputGradient(node, dy, w, padded, stride, 0, from),
+      {
+        kernel: replicatePadDxKernel,
+        constants: { ...constants, PAD: pad },
+        groups,
+        bindings: { g: padded, dx },
+        params: { w: width, h, d },
+      },
     ];
   },
 };
