@@ -4,7 +4,7 @@
 // @use items$LANES
 // @use workgroup_sums
 // @use anderson
-struct Params { count: u32, first: u32, row: u32, undo: f32 } // undo: 1 − β
+struct Params { count: u32, first: u32, row: u32, one_minus_beta: f32 } // one_minus_beta: of the mixing
 @group(0) @binding(0) var<storage, read> f: array<item>;
 @group(0) @binding(1) var<storage, read> z: array<item>;
 @group(0) @binding(2) var<storage, read> state: array<f32>;
@@ -24,7 +24,7 @@ fn main(@builtin(local_invocation_index) local: u32, @builtin(workgroup_id) grou
   for (var i = group.x * share + local; i < min((group.x + 1u) * share, params.count); i += WG) {
     let value = f[params.first + i];
     let g = value - z[params.first + i];
-    values[slot * params.count + i] = value - params.undo * g;
+    values[slot * params.count + i] = value - params.one_minus_beta * g;
     residuals[slot * params.count + i] = g;
     for (var j = 0u; j < WINDOW; j++) {
       if (j == slot) { sums[j] += inner(g, g); }

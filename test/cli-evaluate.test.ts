@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import type { Evaluation } from '../src/cli/evaluation/content.ts';
 import { csvOf, figureNames, figures, meansOf, mixedRegions, type Run } from '../src/cli/evaluation/figures.ts';
 import type { Done } from '../src/cli/evaluation/journal.ts';
-import { meansTable } from '../src/cli/evaluation/told.ts';
+import { meansTable } from '../src/cli/evaluation/summary.ts';
 import { readVolume, writeNifti } from '../src/io/files.ts';
 import { encodeNifti } from '../src/io/nifti.ts';
 import { deqreg } from './cli-run.ts';

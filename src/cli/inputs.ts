@@ -77,7 +77,9 @@ export function checkInputs(
     checkNotConstant(path, volume);
   }
   if (affine === 'auto' || affine === 'none')
-    within([paths.fixed, paths.moving, ...(initial ? [paths.initial] : [])].join(', '), () => checkOverlap(fixed, placed(moving, initial)));
+    withPrefix([paths.fixed, paths.moving, ...(initial ? [paths.initial] : [])].join(', '), () =>
+      checkOverlap(fixed, placed(moving, initial)),
+    );
   const inputs: Inputs = { paths, fixed, moving, landmarks, initial, warnings };
   if (fixedMask) inputs.fixed = { ...fixed, mask: maskOf(paths.fixedMask!, fixedMask, paths.fixed, fixed) };
   if (movingMask) inputs.moving = { ...moving, mask: maskOf(paths.movingMask!, movingMask, paths.moving, moving) };
@@ -92,12 +94,12 @@ export function checkInputs(
   }
   if (fixedSeg && movingSeg) {
     checkLabels(paths.fixedSeg!, fixedSeg, paths.fixed, fixed);
-    const common = within(`${paths.fixedSeg}, ${paths.movingSeg}`, () => presentLabels(fixedSeg.data, movingSeg.data, labels));
+    const common = withPrefix(`${paths.fixedSeg}, ${paths.movingSeg}`, () => presentLabels(fixedSeg.data, movingSeg.data, labels));
     inputs.segmentation = { fixed: fixedSeg, moving: movingSeg, labels: common };
     warnings.push(...uncounted(paths, inputs.segmentation, labels));
   }
   if (landmarks) {
-    within(paths.landmarks!, () => tre(landmarks, null, fixed.size, voxelToVoxel(fixed.affine, moving.affine), moving));
+    withPrefix(paths.landmarks!, () => tre(landmarks, null, fixed.size, voxelToVoxel(fixed.affine, moving.affine), moving));
   }
   return inputs;
 }
@@ -188,7 +190,7 @@ function checkGrid(path: string, map: Volume, imagePath: string, image: Grid): v
 }
 
 /** Puts the file's name in front of what is thrown. */
-export function within<T>(path: string, check: () => T): T {
+export function withPrefix<T>(path: string, check: () => T): T {
   try {
     return check();
   } catch (error) {

@@ -9,7 +9,7 @@ import { presentLabels } from '../register/metrics.ts';
 import { phantom } from '../register/phantom.ts';
 import { prepareSubject, type TrainingSet } from '../train/data.ts';
 import type { ValidationPair } from '../train/validate.ts';
-import { checkLabels, within, withoutNaN } from './inputs.ts';
+import { checkLabels, withPrefix, withoutNaN } from './inputs.ts';
 import { readMasked } from './read-inputs.ts';
 
 export interface TrainingData {
@@ -53,7 +53,7 @@ export async function readTrainingData(
       checkLabels(label!, map, image, volume);
       if (!list.labels) for (const value of map.data) if (value > 0) seen.add(value);
     }
-    const { grid, ...prepared } = await within(image, () => prepareSubject(gpu, id, volume, map, factor, modality!));
+    const { grid, ...prepared } = await withPrefix(image, () => prepareSubject(gpu, id, volume, map, factor, modality!));
     set ??= { grid, subjects: [] };
     set.subjects.push(prepared);
   }
@@ -115,7 +115,7 @@ async function readPair(
       movingLabel && {
         fixed: fixedLabel,
         moving: movingLabel,
-        labels: within(pair.name, () => presentLabels(fixedLabel.data, movingLabel.data, labels.length ? labels : undefined)),
+        labels: withPrefix(pair.name, () => presentLabels(fixedLabel.data, movingLabel.data, labels.length ? labels : undefined)),
       },
     landmarks: pair.landmarks === undefined ? undefined : await readLandmarks(pair.landmarks, { fixed, moving }),
     initial: pair.initial === undefined ? undefined : await readAffine(pair.initial),

@@ -75,7 +75,7 @@ const andersonOp: Op<AndersonOptions> = {
         kernel: pushKernel,
         constants: { ...summing, LANES: lanes },
         groups: [groups, 1, 1],
-        params: { count, first, row, undo: 1 - beta },
+        params: { count, first, row, one_minus_beta: 1 - beta },
         bindings: { f, z, state, values, residuals, partials },
       })),
       {

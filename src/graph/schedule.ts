@@ -158,7 +158,7 @@ export class Schedule {
     const { device } = this.gpu;
     const slot = this.slotOf(tensor),
       buffer = this.buffers.get(slot)!;
-    this.asked(`upload ${label}`, () => {
+    this.recordErrors(`upload ${label}`, () => {
       // Dawn's binding for Node ends the process over shared memory.
       if (values)
         return device.queue.writeBuffer(
@@ -189,7 +189,7 @@ export class Schedule {
    */
   run(phase: string): void {
     this.check(`phase ${phase}`);
-    this.asked(`phase ${phase}`, () => this.submit(phase));
+    this.recordErrors(`phase ${phase}`, () => this.submit(phase));
   }
 
   /**
@@ -208,13 +208,13 @@ export class Schedule {
     const readback = this.readbacks.pop();
     if (!readback) throw new Error(`runAndRead: ${READBACKS} reads are under way already; await one first`);
     try {
-      this.asked(`phase ${phase}`, () => {
+      this.recordErrors(`phase ${phase}`, () => {
         this.submit(phase, tensors, (encoder, buffers) =>
           tensors.forEach((t, i) => encoder.copyBufferToBuffer(buffers[i], 0, readback, ends[i] - bytesOf(t), bytesOf(t))),
         );
       });
       const data = await this.gpu.mapped(readback, bytes, (window) => new Float32Array(window.slice().buffer));
-      await this.settled();
+      await this.throwRecorded();
       return tensors.map((t, i) => data.slice((ends[i] - bytesOf(t)) / 4, ends[i] / 4));
     } finally {
       this.readbacks.push(readback);
@@ -236,7 +236,7 @@ export class Schedule {
       await this.gpu.read(this.bufferOf(f32(tensor), 'read'), bytes, this.staging).catch((error: unknown) => {
         throw this.destroyed ? new Error(`read ${tensor.label}: this schedule was destroyed meanwhile`) : error;
       });
-      await this.settled();
+      await this.throwRecorded();
       return result;
     } finally {
       this.reading = false;
@@ -300,13 +300,13 @@ export class Schedule {
   }
 
   /** Calls the device for `what`; the next read throws its errors. */
-  private asked(what: string, calls: () => void): void {
+  private recordErrors(what: string, calls: () => void): void {
     const { failure } = this.gpu.scoped(calls);
     this.failure = Promise.all([this.failure, failure]).then(([before, now]) => before ?? (now && new Error(`${what}: ${now.message}`)));
   }
 
   /** Throws the first error of all that was asked so far: what is read after it cannot be trusted, then or later. */
-  private async settled(): Promise<void> {
+  private async throwRecorded(): Promise<void> {
     const failed = await this.failure;
     if (failed) throw failed;
   }

@@ -84,16 +84,16 @@ type Place = Omit<Checkpoint, 'tensors' | 'best' | 'anchor'> & { best?: Omit<Sco
 
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
   const tensors: Tensors = new Map();
-  const place = JSON.stringify(take(checkpoint, tensors, ''));
+  const place = JSON.stringify(flatten(checkpoint, tensors, ''));
   return encodeSafetensors(tensors, { deqreg: 'checkpoint', version: VERSION, place });
 }
 
 /** Puts the tensors of a checkpoint and of its anchor into one map, by their names behind a prefix. */
-function take({ tensors, best, anchor, ...rest }: Checkpoint, all: Tensors, prefix: string): Place {
+function flatten({ tensors, best, anchor, ...rest }: Checkpoint, all: Tensors, prefix: string): Place {
   tensors.forEach((value, name) => all.set(prefix + name, value));
   best?.values.forEach((value, name) => all.set(`${prefix}best/${name}`, value));
   const { values: _, ...score } = best ?? { values: undefined };
-  return { ...rest, ...(best && { best: score as Place['best'] }), ...(anchor && { anchor: take(anchor, all, `${prefix}anchor/`) }) };
+  return { ...rest, ...(best && { best: score as Place['best'] }), ...(anchor && { anchor: flatten(anchor, all, `${prefix}anchor/`) }) };
 }
 
 /** Reads the bytes of a checkpoint; `file` is its name for messages. */
@@ -101,17 +101,17 @@ export function parseCheckpoint(file: string, bytes: Uint8Array): Checkpoint {
   const { tensors, metadata } = parseSafetensors(file, bytes);
   if (metadata.deqreg !== 'checkpoint') throw new Error(`${file}: no checkpoint of deqreg train`);
   if (metadata.version !== VERSION) throw new Error(`${file}: a checkpoint of form ${metadata.version}; this version reads ${VERSION}`);
-  return give(JSON.parse(metadata.place) as Place, tensors);
+  return unflatten(JSON.parse(metadata.place) as Place, tensors);
 }
 
 /** The inverse of `take`. */
-function give({ best, anchor, ...place }: Place, all: ReadonlyMap<string, NamedArray>): Checkpoint {
+function unflatten({ best, anchor, ...place }: Place, all: ReadonlyMap<string, NamedArray>): Checkpoint {
   const behind = (prefix: string): Tensors =>
     new Map([...all].filter(([name]) => name.startsWith(prefix)).map(([name, value]) => [name.slice(prefix.length), value]));
   return {
     ...place,
     tensors: new Map([...all].filter(([name]) => !/^(best|anchor)\//.test(name))),
     ...(best && { best: { ...best, values: behind('best/') } }),
-    ...(anchor && { anchor: give(anchor, behind('anchor/')) }),
+    ...(anchor && { anchor: unflatten(anchor, behind('anchor/')) }),
   };
 }

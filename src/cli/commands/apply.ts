@@ -7,7 +7,7 @@ import { applyDisplacement, interpolations } from '../../register/apply.ts';
 import { checkReach } from '../../register/fields.ts';
 import { oneOf, type Options, parse, text } from '../args.ts';
 import { outputName, readField, writeFromGpu } from '../fields.ts';
-import { checkWhole, doubts, isLabelMap, warn, within, withoutNaN } from '../inputs.ts';
+import { checkWhole, doubts, isLabelMap, warn, withPrefix, withoutNaN } from '../inputs.ts';
 import { checkOutput } from '../outputs.ts';
 
 export const summary = 'apply a displacement to another volume';
@@ -40,7 +40,7 @@ export async function run(args: string[]): Promise<number> {
       `${movingPath}: seems to be a label map, and is interpolated linearly; --interpolation nearest keeps its labels apart, --interpolation linear says that it is none`,
     ]);
   if (labels && (/int(32|64)$/.test(moving.dtype) || isLabelMap(moving))) checkWhole(movingPath, moving);
-  within(`${displacementPath}, ${movingPath}`, () => checkReach(displacement, moving));
+  withPrefix(`${displacementPath}, ${movingPath}`, () => checkReach(displacement, moving));
   await writeFromGpu(out, async (gpu) => {
     const warped = await applyDisplacement(gpu, moving, displacement, interpolation);
     return encodeNifti({ ...warped, dtype: labels ? labelType(moving) : imageType(moving) });

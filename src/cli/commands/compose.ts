@@ -4,7 +4,7 @@ import { encodeDisplacement } from '../../io/nifti.ts';
 import { checkReach, composeFields, fieldOfAffine, isAffine } from '../../register/fields.ts';
 import { type Options, parse, text, UsageError } from '../args.ts';
 import { outputName, readGrid, readMap, writeFromGpu } from '../fields.ts';
-import { within } from '../inputs.ts';
+import { withPrefix } from '../inputs.ts';
 import { checkOutput } from '../outputs.ts';
 
 export const summary = 'compose displacements and affines: warping by the result is warping by the first, then by the second';
@@ -41,7 +41,7 @@ export async function run(args: string[]): Promise<number> {
   await writeFromGpu(out, async (gpu) => {
     for (const before of grid && second ? [second, first] : [first]) {
       const { map: to } = before;
-      if (!isAffine(to)) within(`${path}, ${before.path}`, () => checkReach(map, to));
+      if (!isAffine(to)) withPrefix(`${path}, ${before.path}`, () => checkReach(map, to));
       map = await composeFields(gpu, to, map);
     }
     return encodeDisplacement(map);

@@ -13,7 +13,7 @@ import type { Evaluation } from '../evaluation/content.ts';
 import { csvOf, meansOf, mixedRegions, runOf } from '../evaluation/figures.ts';
 import { type Done, type Journal, openJournal } from '../evaluation/journal.ts';
 import { type Method, methodsOf } from '../evaluation/methods.ts';
-import { meansTable, outcomeOf } from '../evaluation/told.ts';
+import { meansTable, outcomeOf } from '../evaluation/summary.ts';
 import { openGpu } from '../gpu.ts';
 import { type Inputs, warn } from '../inputs.ts';
 import { type ModelFile, readModelFile, shippedModelFor } from '../models.ts';

@@ -3,7 +3,7 @@ import { encodeDisplacement } from '../../io/nifti.ts';
 import { checkReach, invert } from '../../register/fields.ts';
 import { type Options, parse, text } from '../args.ts';
 import { describeInverse, outputName, readField, readGrid, writeFromGpu } from '../fields.ts';
-import { warn, within } from '../inputs.ts';
+import { warn, withPrefix } from '../inputs.ts';
 import { noInverse } from '../metrics.ts';
 import { checkOutput } from '../outputs.ts';
 
@@ -28,7 +28,7 @@ export async function run(args: string[]): Promise<number> {
   const { displacement, out, like } = parse(options, args);
   checkOutput(out, { '--displacement': displacement, '--like': like });
   const [field, grid] = await Promise.all([readField(displacement), like === undefined ? undefined : readGrid(like)]);
-  if (grid) within(`${displacement}, ${like}`, () => checkReach(field, grid));
+  if (grid) withPrefix(`${displacement}, ${like}`, () => checkReach(field, grid));
   await writeFromGpu(out, async (gpu) => {
     const inverse = await invert(gpu, field, { grid });
     console.log(describeInverse(inverse.outcome));

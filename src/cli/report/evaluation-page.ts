@@ -1,6 +1,6 @@
 // The script of evaluation.html: means by method, plots of the pairs, and a row a pair and method.
 import { type Figure, figureNames, figures, mixedRegions, type Run } from '../evaluation/figures.ts';
-import { fewer } from '../evaluation/told.ts';
+import { fewer } from '../evaluation/summary.ts';
 import { credits, div, element, fixed, listing, section, swatch, table } from './dom.ts';
 import type { EvaluationContent } from './evaluation.ts';
 import { COLOURS } from './plot.ts';
