@@ -1,5 +1,6 @@
-// The result at full resolution from a level's displacement v, in one pass and without storing it on the way: with
-// u(p) = s·v at ((p + ½)/s − ½), trilinear, in voxels of the full grid, and q = p + u(p):
+// The result at full resolution from a level's displacement v, in one pass and without storing it on the way. The level covers a box of the full
+// grid that begins at voxel o; beyond it goes on as at its border. With u(p) = s·v at ((p − o + ½)/s − ½), trilinear, in voxels of the full grid,
+// and q = p + u(p):
 //   warped[p] = image at N·q (trilinear; `outside` where that is beyond its voxels), displacement[p] = M·q − p, a component to a buffer.
 // M (3×4) is an affine map in voxels of the full grid, N one to voxels of the image. Layout v [1, 3, d, h, w], the rest
 // [1, 1, D, H, W]. One invocation: one voxel of the full grid.
@@ -8,6 +9,7 @@
 struct Params {
   matrices: array<vec4f, 6>, // M and N, by rows
   level_w: u32, level_h: u32, level_d: u32, image_w: u32, image_h: u32, image_d: u32, w: u32, h: u32, d: u32,
+  box_w: u32, box_h: u32, box_d: u32, first_w: u32, first_h: u32, first_d: u32, // voxels of the box, and o
   outside: f32,
 }
 @group(0) @binding(0) var<storage, read> v: array<f32>;
@@ -36,8 +38,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   let h = quotient(id.x, params.w);
   let p = vec3f(f32(id.x - h * params.w), f32(h), f32(id.z));
   let level = vec3u(params.level_w, params.level_h, params.level_d);
-  let s = vec3f(f32(params.w), f32(params.h), f32(params.d)) / vec3f(level);
-  let cell = locate((p + 0.5) / s - 0.5, level);
+  let s = vec3f(f32(params.box_w), f32(params.box_h), f32(params.box_d)) / vec3f(level);
+  let first = vec3f(f32(params.first_w), f32(params.first_h), f32(params.first_d));
+  let cell = locate((p - first + 0.5) / s - 0.5, level);
   let voxels = level.x * level.y * level.z;
   let u = s * vec3f(sample_v(0u, cell), sample_v(voxels, cell), sample_v(2u * voxels, cell));
   let i = id.z * params.h * params.w + id.x;

@@ -199,8 +199,15 @@ const composeOp: Op<object> = {
  */
 export const compose = (u: Tensor, v: Tensor): Tensor => trace(composeOp, [u, v], {});
 
+/** A box of voxels: its first one, and how many there are, along (d, h, w). */
+export interface Box {
+  first: readonly [number, number, number];
+  size: readonly [number, number, number];
+}
+
 interface WarpFullAttrs {
   size: readonly [number, number, number];
+  box: Box;
   transform: Matrix;
   matrix: Matrix;
   outside: number;
@@ -208,11 +215,13 @@ interface WarpFullAttrs {
 
 const warpFullOp: Op<WarpFullAttrs> = {
   name: 'warpFull',
-  shape([v, image], { size, transform, matrix }) {
+  shape([v, image], { size, box, transform, matrix }) {
     const level = volume('warpFull', 'v', v, 3);
     checkWarp('warpFull', image, [1, 3, ...size], matrix);
-    if (level.n !== 1 || size.some((n, i) => n < v[2 + i]))
-      throw new Error(`warpFull: v ${show(v)} must be one field on a grid no finer than ${size.join('×')}`);
+    if (box.first.some((first, i) => first < 0 || first + box.size[i] > size[i]))
+      throw new Error(`warpFull: a box of ${box.size.join('×')} from ${box.first.join(', ')} on is not all in ${size.join('×')}`);
+    if (level.n !== 1 || box.size.some((n, i) => n < v[2 + i]))
+      throw new Error(`warpFull: v ${show(v)} must be one field on a grid no finer than ${box.size.join('×')}`);
     checkMatrix('warpFull: transform', transform);
     return Array<Shape>(4).fill([1, 1, ...size]);
   },
@@ -221,6 +230,7 @@ const warpFullOp: Op<WarpFullAttrs> = {
     outputs: [dw, dh, dd, warped],
     attrs: {
       size: [d, h, w],
+      box,
       transform,
       matrix,
       outside,
@@ -242,6 +252,12 @@ const warpFullOp: Op<WarpFullAttrs> = {
           w,
           h,
           d,
+          box_w: box.size[2],
+          box_h: box.size[1],
+          box_d: box.size[0],
+          first_w: box.first[2],
+          first_h: box.first[1],
+          first_d: box.first[0],
           matrices: [...transform, ...matrix],
           outside,
         },
@@ -251,10 +267,10 @@ const warpFullOp: Op<WarpFullAttrs> = {
 };
 
 /**
- * A level's displacement v [1, 3, d, h, w] on the full grid of size [D, H, W], after it an affine `transform` (voxels of the full grid):
- * its components (w, h, d), each [1, 1, D, H, W], and the image they warp, `matrix` leading from the full grid to the image's; `outside` is
- * what they get from beyond its voxels. One pass; the field on the full grid is never stored as one buffer, which adapters may refuse. Has
- * no VJP.
+ * A level's displacement v [1, 3, d, h, w] on the full grid of size [D, H, W], of which the level covers a `box` (default: all), after it
+ * an affine `transform` (voxels of the full grid): its components (w, h, d), each [1, 1, D, H, W], and the image they warp, `matrix`
+ * leading from the full grid to the image's; `outside` is what they get from beyond its voxels. Beyond the box v goes on as at its border.
+ * One pass; the field on the full grid is never stored as one buffer, which adapters may refuse. Has no VJP.
  */
 export function warpFull(
   v: Tensor,
@@ -263,7 +279,8 @@ export function warpFull(
   transform: Matrix,
   matrix: Matrix,
   outside: number,
+  box: Box = { first: [0, 0, 0], size },
 ): { displacement: Tensor[]; warped: Tensor } {
-  const [dw, dh, dd, warped] = v.graph.apply(warpFullOp, [v, image], { size, transform, matrix, outside });
+  const [dw, dh, dd, warped] = v.graph.apply(warpFullOp, [v, image], { size, box, transform, matrix, outside });
   return { displacement: [dw, dh, dd], warped };
 }

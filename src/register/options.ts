@@ -1,13 +1,14 @@
 // Options of a registration: names, defaults, and what is refused.
 import { checkOptions, checkSignal } from '../graph/options.ts';
 import { type Affine, invertAffine, voxelSpacing } from '../io/affine.ts';
-import type { Grid, MaskedVolume } from '../io/volume.ts';
+import { type Grid, gridOf, type MaskedVolume } from '../io/volume.ts';
 import type { Model } from '../models/cells.ts';
 import type { VariationalOptions } from '../models/variational.ts';
 import { type AffineMode, affineModes } from './affine.ts';
 import { looksLikeCt, type Modality, modalities } from './intensity.ts';
 import { checkModel } from './model.ts';
 import { defaultLevels, placeOf, refinedLevel } from './pyramid.ts';
+import { type Region, regionOf, within } from './region.ts';
 
 /** Those that need no trained model. */
 export const classicalMethods = ['equilibrium', 'adam'] as const;
@@ -62,6 +63,8 @@ export interface RegisterOptions {
 export type ResolvedOptions = CommonOptions & (({ method: ClassicalMethod } & ClassicalOptions) | { method: 'deq' });
 
 interface CommonOptions {
+  /** The part of the fixed grid that is solved on, where that is not all of it. */
+  region?: Region;
   levels: readonly number[];
   iterations: readonly number[];
   tolerance: readonly number[];
@@ -152,12 +155,15 @@ export function resolveOptions(
   fixed: Described,
 ): ResolvedOptions & { method: ClassicalMethod };
 export function resolveOptions(options: RegisterOptions, fixed: Described): ResolvedOptions;
-export function resolveOptions(options: RegisterOptions, fixed: Described): ResolvedOptions {
+export function resolveOptions(options: RegisterOptions, whole: Described): ResolvedOptions {
   if (options === null || typeof options !== 'object')
     throw new Error(`register: options must be an object such as { levels: [8, 4] }, got ${options === null ? options : typeof options}`);
   checkOptions('register', options, names);
   const { signal } = options;
   checkSignal(signal);
+  const region = regionOf(whole);
+  const fixed = within(gridOf(whole), region);
+  const part = region && { region };
   const method = options.method ?? 'equilibrium';
   if (!methods.includes(method)) throw new Error(`method must be one of ${methods.join(', ')}, got ${method}`);
   const levels = options.levels ?? defaultLevels(fixed);
@@ -192,6 +198,7 @@ export function resolveOptions(options: RegisterOptions, fixed: Described): Reso
     const lambda = model.lambda ? regularisation(model.lambda) : [];
     return {
       method,
+      ...part,
       levels,
       ...budgeted,
       lambda,
@@ -199,18 +206,19 @@ export function resolveOptions(options: RegisterOptions, fixed: Described): Reso
       affine,
       ...initial,
       modality: model.modality,
-      ...refinement(options, fixed, levels, lambdaOf(fixed, model.modality)),
+      ...refinement(options, fixed, levels, lambdaOf(whole, model.modality)),
     };
   }
   if (options.model !== undefined) throw new Error(`model does not apply to method ${method}; it is for deq`);
   const { iterations, tolerance, window: presetWindow, ...update } = presets[method];
-  const lambda = lambdaOf(fixed, modality);
+  const lambda = lambdaOf(whole, modality);
   const placed = (preset: readonly number[]) => levels.map((factor) => preset[placeOf(fixed, factor)]);
   const window = options.window ?? presetWindow;
   if (!Number.isInteger(window) || window < 3 || window % 2 === 0)
     throw new Error(`window must be an odd whole number of at least 3 voxels, got ${window}`);
   return {
     method,
+    ...part,
     levels,
     ...budget({ iterations: placed(iterations), tolerance: placed(tolerance) }),
     lambda: regularisation(placed(lambda.levels)),

@@ -11,6 +11,7 @@ import { doubts } from './doubts.ts';
 import { type IntensityWindow, intensityWindow } from './intensity.ts';
 import { type Described, type RegisterOptions, type RegistrationMethod, resolveOptions, type ResolvedOptions } from './options.ts';
 import { checkOverlap, covered, overlap, placed, reachesOut } from './overlap.ts';
+import { within } from './region.ts';
 import { FINISH, PREPARE, type TracedLevel, traceRegistration } from './trace.ts';
 
 /** Told when a stage begins, and of every evaluation of the update. `fraction`: how much is done, 0…1, which never falls. */
@@ -83,15 +84,16 @@ export function planRegistration(
   checkGeometry('fixed', fixed);
   checkGeometry('moving', moving);
   const resolved = resolveOptions(options, fixed);
+  const part = within(fixed, resolved.region);
   const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
   const windows = { fixed: any, moving: any },
     masks = { fixed: !!fixed.mask, moving: !!moving.mask };
   const transform = transformOf(resolved);
-  const counted = { ...masks, fixed: masks.fixed || reachesOut(fixed, moving, transform) };
+  const counted = { ...masks, fixed: masks.fixed || reachesOut(part, moving, transform) };
   const stages = [plan(traceRegistration(fixed, moving, resolved, { windows, masks: counted, model: options.model, transform }).graph)];
   if (resolved.affine !== 'none') {
     // one stage after the other: the larger one counts
-    stages.push(planAffine(fixed, placed(moving, resolved.initial), { windows, factors: affineFactors(resolved) }));
+    stages.push(planAffine(part, placed(moving, resolved.initial), { windows, factors: affineFactors(resolved) }));
   }
   return { plan: stages.reduce((a, b) => (b.peak.total > a.peak.total ? b : a)), options: resolved };
 }
@@ -111,6 +113,7 @@ export async function register(
   const started = performance.now();
   const [fixed, moving] = [checkedImage('fixed', fixedImage), checkedImage('moving', movingImage)];
   const resolved = resolveOptions(options, fixed);
+  const part = within(fixed, resolved.region);
   const { signal } = options;
   if (onProgress !== undefined && typeof onProgress !== 'function')
     throw new Error(`register: onProgress must be a function, got ${onProgress}`);
@@ -132,13 +135,13 @@ export async function register(
   if (options.modality !== resolved.modality) checkModality(resolved, fixed, moving); // chosen by the model, not by the caller
   begin('affine', 0);
   const setting = { windows: intensities, factors: affineFactors(resolved) };
-  const { memory: aligning, ...found } = await alignAffine(gpu, fixed, start, setting, resolved.affine, signal);
+  const { memory: aligning, ...found } = await alignAffine(gpu, part, start, setting, resolved.affine, signal);
   const aligned = performance.now();
   const affine = { ...found, matrix: composeAffine(resolved.initial ?? identityAffine, found.matrix) };
   const transform = transformOf(resolved, affine.matrix);
   // Beyond its border the moving image goes on as at the border, which looks like something to be matched: what is known to lie there is
   // masked.
-  const mask = reachesOut(fixed, moving, transform) ? covered(fixed, moving, transform) : fixed.mask;
+  const mask = reachesOut(part, moving, transform) ? covered(part, moving, transform) : part.mask;
   const traced = traceRegistration(fixed, moving, resolved, {
     windows: intensities,
     masks: { fixed: !!mask, moving: !!moving.mask },
@@ -150,7 +153,7 @@ export async function register(
   const schedule = await Schedule.build(gpu, traced.graph);
   try {
     const solving = { planned: schedule.plan.peak, measured: schedule.ledger.peak };
-    schedule.upload(traced.fixed, fixed.data);
+    schedule.upload(traced.fixed, part.data);
     schedule.upload(traced.moving, moving.data);
     if (mask) schedule.upload(traced.masks.fixed!, mask);
     if (moving.mask) schedule.upload(traced.masks.moving!, moving.mask);

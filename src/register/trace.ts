@@ -2,7 +2,7 @@
 import { andersonOptions, type Iteration, type Method, traceIteration } from '../deq/solver.ts';
 import { Graph, type Tensor } from '../graph/graph.ts';
 import { type Affine, composeAffine, invertAffine } from '../io/affine.ts';
-import type { Grid } from '../io/volume.ts';
+import { type Grid, gridOf } from '../io/volume.ts';
 import { composedAdam, composedAdamState } from '../models/composed-adam.ts';
 import { type Cell, type LevelImages, lnccDisplacementForce } from '../models/cell.ts';
 import { cells, type Model } from '../models/cells.ts';
@@ -23,6 +23,7 @@ import {
 import type { IntensityWindow } from './intensity.ts';
 import type { ResolvedOptions } from './options.ts';
 import { heldGrid, type Level, levelGrid, levelSpacing, matrixBetween, resizeDisplacement, shapeOf, spacingRatios } from './pyramid.ts';
+import { within } from './region.ts';
 
 /** One level of a traced registration, or what follows the last one on its grid. `value` is its result, in voxels of its grid. */
 export interface TracedLevel {
@@ -71,7 +72,7 @@ export interface TraceSetting {
 
 /**
  * How a level's fixed point is sought. Where the similarity's force is steep, steps along it overshoot: after 200 evaluations the highest
- * residual of five pairs' levels is 0.011 voxel, and with β = 1, by which some iterates leave their fixed point again, 0.023
+ * residual of five pairs' levels is 0.0027 voxel, and with β = 1, by which some iterates leave their fixed point again, 0.0093
  * (bench/results/solver.md).
  */
 export const SOLVER: Method = { method: 'anderson', beta: 0.5, keeps: 'iterate' };
@@ -85,15 +86,17 @@ export const FINISH = 'finish';
 
 /**
  * Traces the registration of a moving volume to a fixed one: both windowed to 0…1, a pyramid of each on its own grid, one
- * iteration a level that starts from the coarser one's result, and the displacement at full resolution.
+ * iteration a level that starts from the coarser one's result, and the displacement at full resolution. `whole` is the fixed image's grid;
+ * where the options name a region of it, that part alone is an input.
  */
 export function traceRegistration(
-  fixedGrid: Grid,
+  whole: Grid,
   movingGrid: Grid,
   options: ResolvedOptions,
   { windows, masks: given, background = 0, model, transform, solver = { method: SOLVER, ends: 'best' } }: TraceSetting,
 ): TracedRegistration {
   const graph = new Graph();
+  const fixedGrid = within(gridOf(whole), options.region);
   const fixed = graph.input('fixed', [1, 1, ...shapeOf(fixedGrid)]);
   const moving = graph.input('moving', [1, 1, ...shapeOf(movingGrid)]);
   const masks = {
@@ -154,7 +157,7 @@ export function traceRegistration(
     } else {
       const update =
         options.method === 'deq' ? trained!.monitored(prepared) : variationalCell(prepared, { ...options, lambda: options.lambda[i] });
-      const method = solver.ends === 'best' ? within(solver.method, level.maxIterations) : solver.method;
+      const method = solver.ends === 'best' ? bounded(solver.method, level.maxIterations) : solver.method;
       const iteration = traceIteration(graph, name, method, shape, update, initial);
       levels.push({ ...level, iteration, value: solver.ends === 'best' ? iteration.best : iteration.z });
     }
@@ -165,7 +168,7 @@ export function traceRegistration(
     const grid = grids.fixed[i];
     const name = 'refine';
     const prepared = prepare(name, i, refine.window);
-    const method = within({ method: 'anderson', beta: 1 }, maxIterations); // undamped: too few to overshoot
+    const method = bounded({ method: 'anderson', beta: 1 }, maxIterations); // undamped: too few to overshoot
     const shape = [1, 3, ...shapeOf(grid)];
     const iteration = traceIteration(graph, name, method, shape, variationalCell(prepared, refine), from(levels.at(-1), i));
     levels.push({ factor, stage: 'refine', maxIterations, tolerance, grid, images: prepared, iteration, value: iteration.best });
@@ -175,8 +178,10 @@ export function traceRegistration(
     const { value, images: aligned } = levels.at(-1)!;
     const lnccOf = (seen: LevelImages, u: Tensor) => graph.output(lnccDisplacementForce(seen, u).similarity);
     const similarity = { before: lnccOf(unaligned(aligned), fill(graph, value.shape, 0)), after: lnccOf(aligned, value) };
-    const toFixed = transform ? voxelsOf(fixedGrid, transform) : identity;
-    const result = warpFull(value, moving, shapeOf(fixedGrid), toFixed, matrixBetween(fixedGrid, movingGrid, transform), background);
+    const toFixed = transform ? voxelsOf(whole, transform) : identity;
+    const { first } = options.region ?? { first: [0, 0, 0] };
+    const box = { first: [first[2], first[1], first[0]] as const, size: shapeOf(fixedGrid) };
+    const result = warpFull(value, moving, shapeOf(whole), toFixed, matrixBetween(whole, movingGrid, transform), background, box);
     [...result.displacement, result.warped].forEach((t) => graph.output(t));
     return { graph, fixed, moving, masks, parameters: trained?.parameters, levels, similarity, ...result };
   });
@@ -192,7 +197,7 @@ function cellOf(graph: Graph, model: Model | undefined): Cell {
  * A method for so many evaluations at most: what is best of n comes from a mixture of n − 1, and no longer a history is ever read; where
  * they are few, none is spent on a residual alone.
  */
-function within(method: Method, evaluations: number): Method {
+function bounded(method: Method, evaluations: number): Method {
   if (method.method === 'picard') return method;
   const { window, keeps } = andersonOptions(method);
   return { ...method, window: Math.max(1, Math.min(window, evaluations - 1)), keeps: evaluations > FEW ? keeps : 'value' };
