@@ -23,7 +23,7 @@ const evaluationOf = async (out: string): Promise<Evaluation<Done>> => JSON.pars
 /** Options that take little time: two levels of a 24×28×32 grid. */
 const quick = '--levels 2,1 --iterations 2,3 --affine none';
 const evaluate = `evaluate --data list.json --method equilibrium,adam ${quick}`;
-const results = ['evaluation.csv', 'evaluation.html', 'evaluation.json'];
+const results = ['evaluation.csv', 'evaluation.html', 'evaluation.json', 'evaluation.jsonl'];
 
 test.before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'deqreg-evaluate-'));
@@ -53,7 +53,7 @@ test('a pair that fails is a row, the others are as register measures them, and 
   assert.match(ran.stderr, /^4\/4 p2 "bad\.nii\.gz", adam: failed: .*bad\.nii\.gz: /m);
   assert.match(ran.stderr, /deqreg: 2 of 4 runs failed; --resume tries them again\n$/);
   assert.match(ran.stdout, /^ +equilibrium +1 of 2 +0\.\d{3} /m);
-  assert.equal((await readdir(at('o'))).sort(), [...results, 'evaluation.jsonl']);
+  assert.equal((await readdir(at('o'))).sort(), results);
 
   const { runs, means, data, methods, command } = await evaluationOf('o');
   assert.equal(data, { path: 'list.json', name: 'phantoms', split: 'validation', pairs: 2 });
@@ -214,6 +214,10 @@ test('interrupted: exit code 130, the runs that were done are kept, and only the
   const values = (run: Run) => figureNames.filter((name) => !name.startsWith('seconds')).map((name) => run.figures![name]);
   assert.equal(runs.map(values), (await evaluationOf('o')).runs.map(values), 'the same figures as without the interruption');
   assert.equal((await readdir(at('i'))).sort(), results);
+
+  const more = await run(`${evaluate} --out i --resume --json`);
+  assert.is(more.code, 0, more.stderr);
+  assert.not.match(more.stderr, /^\d\/\d p/m, 'an evaluation that ended is gone on with, too');
 });
 
 test('without labels and landmarks: regularity, time and memory', async () => {

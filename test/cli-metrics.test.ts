@@ -150,6 +150,11 @@ test('what speaks against a result is in the report, whoever says it', () => {
   );
   assert.match(speaksAgainst({ tre: { before: 3, after: 3.1 } }).join(), 'the landmarks are farther apart than before: TRE 3.00 → 3.10 mm');
   assert.equal(speaksAgainst({ tre: { before: 3, after: 3 } }), []);
+  const folds = (ndvPercent: number, foldingPercent: number) =>
+    speaksAgainst({ region: 'fixed labels', ndvPercent, foldingPercent }).join();
+  assert.is(folds(0.213, 0), 'the displacement folds: NDV 0.21 % of the fixed labels; a larger lambda smooths it');
+  assert.is(folds(NaN, 0.28), 'the displacement folds: folds 0.28 % of the fixed labels; a larger lambda smooths it');
+  assert.equal([folds(0.09, 1), folds(NaN, 0.01)], ['', '']);
 });
 
 test('labels that only one map has are told, wanted or not', () => {

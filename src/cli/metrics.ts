@@ -26,14 +26,30 @@ export function quality(
 
 /** Labels that overlap less than this after a registration are of something else. */
 const LOST = 0.05;
+/** Of the region, %: where more is folded, that is more than a few voxels. */
+const FOLDED = 0.1;
 
 interface Change {
   before: number;
 }
 
 /** What of the figures speaks against the result, a sentence each. */
-export function speaksAgainst({ dice, tre }: { dice?: Change & { mean: number }; tre?: Change & { after: number } }): string[] {
+export function speaksAgainst({
+  dice,
+  tre,
+  region,
+  ndvPercent,
+  foldingPercent,
+}: {
+  dice?: Change & { mean: number };
+  tre?: Change & { after: number };
+  region?: string;
+  ndvPercent?: number;
+  foldingPercent?: number;
+}): string[] {
+  const [name, folded] = Number.isFinite(ndvPercent) ? ['NDV', ndvPercent!] : ['folds', foldingPercent ?? 0]; // NDV: none of a single slice
   return [
+    ...(folded > FOLDED ? [`the displacement folds: ${name} ${folded.toFixed(2)} % of the ${region}; a larger lambda smooths it`] : []),
     ...(dice && dice.mean < LOST
       ? [`the labels hardly overlap: Dice ${dice.mean.toFixed(3)} on average; are these label maps, and of these images?`]
       : dice && dice.mean < dice.before

@@ -39,7 +39,9 @@ export const options = {
   split: { value: dataSplits.join('|'), parse: oneOf(...dataSplits), help: 'which pairs (default validation)' },
   limit: { value: 'N', parse: whole, help: 'only the first N pairs' },
   keep: { help: 'also keep what register writes of each run, but the report, in DIR/pair/method' },
-  resume: { help: 'go on with an evaluation in DIR that was interrupted or had failures: what was done with the same options is kept' },
+  resume: {
+    help: 'go on with an evaluation in DIR, interrupted, with failures, or for more pairs and methods: what was done with the same options and files is kept',
+  },
   model: {
     value: 'FILE,…',
     parse: list(text),
@@ -92,7 +94,7 @@ export async function run(args: string[]): Promise<number> {
     await write('evaluation.csv', csvOf(runs));
     await write('evaluation.json', `${JSON.stringify(all, null, 2)}\n`);
     await write('evaluation.html', evaluationPage({ ...all, runs: runs.map(({ metrics, ...run }) => run) }));
-    return { ...all, finish: journal.remove };
+    return { ...all, finish: journal.end };
   });
   const { finish, ...told } = evaluation;
   const failed = told.runs.filter(({ error }) => error !== undefined).length;

@@ -1,4 +1,4 @@
-// evaluation.jsonl: the runs of an evaluation that is not at its end, a line each, so that an interrupted one goes on where it was.
+// evaluation.jsonl: the runs of an evaluation, a line each, so that one that was interrupted, or that is asked for more, goes on where it was.
 import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../args.ts';
@@ -15,42 +15,44 @@ export interface Journal {
   /** The run that was done before, under the same `key`. */
   find(key: string): Done | undefined;
   add(key: string, done: Done): void;
-  /** Takes the file away: the evaluation is written. */
-  remove(): void;
+  /** Notes that the evaluation is written. */
+  end(): void;
 }
 
 /**
- * The journal in a folder; one with runs in it is gone on with if `resume` says so, else refused. Failed runs are not kept: they are tried
- * again.
+ * The journal in a folder. One with runs in it is gone on with if `resume` says so; else it is begun anew if it is of an evaluation that
+ * ended, and refused if not. Failed runs are not kept: they are tried again.
  */
 export function openJournal(folder: string, resume: boolean): Journal {
   const path = join(folder, 'evaluation.jsonl');
   const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n').slice(0, -1) : []; // what follows the last newline was cut off
   const before = new Map<string, Done>();
-  lines.forEach((text, n) => {
+  const ended = lines.at(-1) === END;
+  lines.slice(0, ended ? -1 : undefined).forEach((text, n) => {
     const { key, done } = parsed(text, `${path}:${n + 1}`);
     if (done.error === undefined) before.set(key, done);
   });
-  if (before.size && !resume)
+  if (before.size && !resume && !ended)
     throw new UsageError(
       `${path}: an evaluation that did not end (runs done: ${before.size}); --resume goes on with it, or remove the file`,
     );
-  if (before.size) {
+  if (before.size && resume) {
     writeFileSync(`${path}.tmp`, [...before].map(([key, done]) => line(key, done)).join(''));
     renameSync(`${path}.tmp`, path);
     keep(KEPT);
   } else rmSync(path, { force: true });
   return {
-    find: (key) => before.get(key),
+    find: (key) => (resume ? before.get(key) : undefined),
     add(key, done) {
       appendFileSync(path, line(key, done));
       keep(KEPT);
     },
-    remove: () => rmSync(path, { force: true }),
+    end: () => appendFileSync(path, `${END}\n`),
   };
 }
 
 const KEPT = '--resume goes on after the runs that are done';
+const END = JSON.stringify({ ended: true });
 const line = (key: string, done: Done) => `${JSON.stringify({ key, done })}\n`;
 
 function parsed(line: string, place: string): { key: string; done: Done } {
