@@ -38,8 +38,8 @@ export function processorsOf(...program: Parameters<typeof traced>): Processor[]
 }
 
 /**
- * Runs `traced` once, as planned for a processor (default: the adapter's). Also checks what holds for every program: the plan's bytes equal
- * the ledger's, by tag.
+ * Runs `traced` once, as planned for a processor (default: the adapter's), on a device (default: that of all tests). Also checks what holds
+ * for every program: the plan's bytes equal the ledger's, by tag.
  */
 export async function evaluate(
   f: Traced,
@@ -47,9 +47,10 @@ export async function evaluate(
   cotangent?: NdArray,
   wanted = inputs.map(() => true),
   processor?: Processor,
+  given?: Gpu,
 ): Promise<{ y: Float32Array; grads: (Float32Array | null)[] }> {
   const { graph, xs, dy, y, grads } = traced(f, inputs, cotangent, wanted);
-  const device = await gpu();
+  const device = given ?? (await gpu());
   const before = JSON.stringify(device.ledger.live);
   device.ledger.reset();
   const schedule = await Schedule.build(device, graph, processor);

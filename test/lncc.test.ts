@@ -74,6 +74,20 @@ function workspace(step: (fixed: Statistics, b: Tensor, gradient: Tensor, dy: Te
   return [...inside].reduce((bytes, slot) => bytes + slot.bytes, 0) / volume;
 }
 
+test('what is too large for a launch on a GPU in runs is walked as on a CPU', () => {
+  for (const shape of [
+    [1, 1, 1, 1024, 2048],
+    [1, 1, 720, 3, 3],
+  ]) {
+    const graph = new Graph();
+    const [a, b] = ['a', 'b'].map((label) => graph.input(label, shape));
+    graph.phase('all', () => grad(lncc(a, b, shape[2] === 1 ? 11 : [3, 3, 1401]), [b]).forEach((g) => graph.output(g)));
+    const [cpu, own] = (['cpu', 'gpu'] as const).map((processor) => plan(graph, processor));
+    assert.equal(own.peak, cpu.peak);
+    assert.ok(own.phases[0].dispatches.every(({ constants }) => constants!.PROCESSOR !== 'gpu'));
+  }
+});
+
 test("LNCC, its gradient, its force and the force's gradient work in one buffer of three fields", () => {
   const value: Parameters<typeof workspace>[0] = (fixed, b) => [lncc(fixed, b, 11)];
   const gradient: typeof value = (fixed, b) => grad(lncc(fixed, b, 11), [b]);

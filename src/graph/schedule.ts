@@ -30,8 +30,9 @@ export interface Timing {
 }
 
 /**
- * Of one submit, and of all that its dispatches bind: drivers take one that lasts for seconds for a hang, and reset the GPU. Convolutions
- * of 16 channels that bind so many bytes are 5·10¹¹ operations together, a second at 500 GFLOP/s.
+ * Of one submit, and of all that its dispatches bind, counted as f32: drivers take one that lasts for seconds for a hang, and reset the
+ * GPU. Convolutions of 3³ taps and 16 channels that bind so many bytes are 4·10¹¹ operations together, a second at 500 GFLOP/s. A single
+ * dispatch is never cut.
  */
 const MOST_DISPATCHES = 64;
 const MOST_BYTES = 2 ** 32;
@@ -120,7 +121,7 @@ export class Schedule {
           pipeline,
           groups: d.groups,
           label: d.kernel.name,
-          bytes: [...new Set(Object.values(d.bindings))].reduce((sum, tensor) => sum + bytesOf(tensor), 0),
+          bytes: [...new Set(Object.values(d.bindings))].reduce((sum, tensor) => sum + bytesOf(f32(tensor)), 0),
           group: device.createBindGroup({ label: d.kernel.name, layout, entries }),
         };
       });

@@ -12,7 +12,8 @@ export const SUMMING: Record<Processor, number> = { cpu: WG, gpu: 4 * WG };
 /** Outputs in a row that one invocation of a line kernel makes. */
 export const RUN = 32;
 
-const MOST_GROUPS = 65535;
+/** Workgroups along an axis that every device takes. */
+export const MOST_GROUPS = 65535;
 
 /** Where each of parts of these sizes begins that lie one behind the other. */
 export function offsets(sizes: readonly number[]): number[] {
@@ -55,7 +56,8 @@ export function perVoxel(
 ): { constants: { WG: number; WG_X: number; WG_Y: number }; groups: [number, number, number] } {
   const invocations = processor === 'cpu' || w * h * z < MANY ? WG : 4 * WG;
   const padded = (x: number) => Math.ceil(w / x) * x * Math.ceil(h / (invocations / x)) * (invocations / x);
-  const x = [64, 32, 16, 8].reduce((best, candidate) => (padded(candidate) < padded(best) ? candidate : best));
+  const taken = (x: number) => Math.ceil(w / x) <= MOST_GROUPS && Math.ceil((h * x) / invocations) <= MOST_GROUPS;
+  const x = [64, 32, 16, 8].filter(taken).reduce((best, candidate) => (padded(candidate) < padded(best) ? candidate : best), 64);
   return {
     constants: { WG: invocations, WG_X: x, WG_Y: invocations / x },
     groups: [Math.ceil(w / x), Math.ceil(h / (invocations / x)), z],

@@ -7,7 +7,7 @@ import productsCpuSource from '../../kernels/lncc_products_cpu.wgsl';
 import productsGpuSource from '../../kernels/lncc_products_gpu.wgsl';
 import { kernel } from '../gpu/kernel.ts';
 import { type Dispatch, numel, type Processor, type Shape, type Tensor } from '../graph/graph.ts';
-import { lines, RUN, volume } from './launch.ts';
+import { lines, MOST_GROUPS, RUN, volume } from './launch.ts';
 
 const productsCpuKernel = kernel('lncc_products_cpu', productsCpuSource);
 const productsGpuKernel = kernel('lncc_products_gpu', productsGpuSource);
@@ -53,8 +53,9 @@ export function fields(shape: Shape, window: readonly number[]): Shape {
   return [shape[0], d + radius_d, h + radius_h, w + radius_w, 3];
 }
 
-/** Windows too wide for a workgroup are summed as on a CPU. */
-const wayOf = (processor: Processor, { radius_w }: Sizes): Processor => (2 * radius_w < WIDEST ? processor : 'cpu');
+/** Windows too wide for a workgroup, and planes too large for a launch, are summed as on a CPU. */
+const wayOf = (processor: Processor, sizes: Sizes): Processor =>
+  processor === 'gpu' && 2 * sizes.radius_w < WIDEST && gpuWalk(sizes.lines, sizes.d, sizes.radius_d) ? 'gpu' : 'cpu';
 
 /** Geometry that the kernels along D share: lines over the (n, h, w) columns, runs along d. */
 export function columns(processor: Processor, shape: Shape, window: readonly number[]) {
@@ -78,23 +79,33 @@ const walks = (processor: Processor, run: number, radius: number, overwrites: bo
 });
 
 /**
- * Walks along `count` lines of n voxels that write over what they read. On a CPU an invocation walks a whole line; on a GPU a run of one,
- * all runs of a line in one workgroup, which must hold their ends.
+ * How a GPU walks in place along `count` lines of n voxels: `x` of them side by side in a workgroup, each in runs; none where a workgroup
+ * or a launch would not hold it.
  */
-function walksInPlace(processor: Processor, count: number, n: number, radius: number) {
-  if (processor === 'cpu') {
-    const { constants, groups } = lines(count, n, n);
-    return { constants: { ...constants, ...walks(processor, RUN, radius, true) }, groups, runs: 1 };
-  }
+function gpuWalk(count: number, n: number, radius: number): { x: number; run: number; runs: number } | undefined {
   const fits = (x: number, runs: number) => x * runs <= WORKGROUP.invocations && 4 * 3 * 2 * radius * x * runs <= WORKGROUP.bytes;
   // Side by side 32 lines, which are read in whole pieces; fewer only where runs would become longer than twice as long.
   const longer = [1, 1.5, 2].map((factor) => factor * RUN).find((run) => fits(32, Math.ceil(n / run)));
   let run = longer ?? RUN;
   while (run < n && !fits(8, Math.ceil(n / run))) run *= 2;
   const runs = Math.ceil(n / run);
-  const x = [32, 16, 8, 4, 2].find((lines) => fits(lines, runs)) ?? 1;
+  const x = [32, 16, 8, 4, 2, 1].find((lines) => fits(lines, runs));
+  return x && Math.ceil(count / x) <= MOST_GROUPS ? { x, run, runs } : undefined;
+}
+
+/**
+ * Walks along lines of voxels that write over what they read. On a CPU an invocation walks a whole line; on a GPU a run of one, all runs of
+ * a line in one workgroup, which must hold their ends.
+ */
+function walksInPlace(processor: Processor, count: number, n: number, radius: number) {
+  const walk = processor === 'gpu' ? gpuWalk(count, n, radius) : undefined;
+  if (!walk) {
+    const { constants, groups } = lines(count, n, n);
+    return { constants: { ...constants, ...walks('cpu', RUN, radius, true) }, groups, runs: 1 };
+  }
+  const { x, run, runs } = walk;
   return {
-    constants: { WG: x * runs, WG_X: x, WG_Y: runs, ...walks(processor, run, radius, true) },
+    constants: { WG: x * runs, WG_X: x, WG_Y: runs, ...walks('gpu', run, radius, true) },
     groups: [Math.ceil(count / x), 1, 1] as [number, number, number],
     runs,
   };

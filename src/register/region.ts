@@ -1,5 +1,5 @@
-// The part of a fixed image that is solved on: all of it, unless most of it is empty. What is empty would cost as much as what is not, and dilute
-// the residual's mean.
+// The part of a fixed image that is solved on: all of it, unless most of it is empty. What is empty would cost as much as what is not, and
+// dilute the residual's mean.
 import { composeAffine, type Vec3, voxelSpacing } from '../io/affine.ts';
 import { gridOf, type MaskedVolume, smallest } from '../io/volume.ts';
 import type { Described } from './options.ts';
@@ -15,7 +15,10 @@ const MARGIN = 12;
 /** Share of the grid above which it is solved on as it is. */
 const MOST = 0.5;
 
-/** The box around all values but the smallest, which is the background, and a margin; none where that is most of the image, or its values are unknown. */
+/**
+ * The box around all values but the smallest, which is the background, and a margin; none where that is most of the image, or its values
+ * are unknown.
+ */
 export function regionOf({ size, affine, data }: Described): Region | undefined {
   if (!data) return undefined;
   const [w, h, d] = size;

@@ -1,4 +1,5 @@
-// evaluation.jsonl: the runs of an evaluation, a line each, so that one that was interrupted, or that is asked for more, goes on where it was.
+// evaluation.jsonl: the runs of an evaluation, a line each, so that one that was interrupted, or that is asked for more, goes on where it
+// was.
 import { appendFileSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../args.ts';
