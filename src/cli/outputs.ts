@@ -31,7 +31,7 @@ export function discardOutputs(): string {
  * that this one did not are removed from the folder, so that everything in it is of one run.
  */
 export async function withOutputs<T>(folder: string, work: (write: Write) => Promise<T>, all: readonly string[] = []): Promise<T> {
-  const made = await makeFolder(folder).catch((error: Error) => cannotWrite(folder, error));
+  const made = await makeFolder(folder);
   const staging = await mkdtemp(join(folder, '.deqreg-')).catch((error: Error) => cannotWrite(folder, error));
   const writes = new Map<string, Promise<void>>();
   const write: Write = (name, bytes) => {
@@ -122,11 +122,13 @@ function isMarked(folder: string, { file, holds }: Mark): boolean {
   }
 }
 
-/**
- * Makes a folder and those above it that are missing; the first one made. (Node's own recursive mkdir never ends where none can be made, as
- * in /proc.)
- */
-async function makeFolder(folder: string): Promise<string | undefined> {
+/** Makes a folder and those above it that are missing; the first one made. Throws, naming it, where that cannot be. */
+export async function makeFolder(folder: string): Promise<string | undefined> {
+  return makeMissing(folder).catch((error) => cannotWrite(folder, error));
+}
+
+/** As makeFolder. Node's own recursive mkdir never ends where none can be made, as in /proc. */
+async function makeMissing(folder: string): Promise<string | undefined> {
   const missing: string[] = [];
   for (let at = resolve(folder); !existsSync(at); at = dirname(at)) missing.unshift(at);
   if (!missing.length && !statSync(folder).isDirectory()) await mkdir(folder); // throws EEXIST

@@ -224,14 +224,19 @@ function takeOver(graph: Graph, placed: Placed[], life: Map<Tensor, Life>, born:
 /** Bytes that every adapter binds at once: WebGPU's least maxStorageBufferBindingSize. */
 export const LEAST_BINDING = 2 ** 27;
 
+/** The largest buffer of a plan. */
+export const largestOf = ({ slots }: Plan): Slot | undefined => slots.toSorted((a, b) => b.bytes - a.bytes)[0];
+
 /** Refuses, before anything is allocated, a plan that an adapter cannot hold. */
 export function checkLimits(p: Plan, limits: { maxStorageBufferBindingSize: number; maxBufferSize: number }, adapter: string): void {
   const most = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
-  const worst = p.slots.reduce((a, b) => (b.bytes > a.bytes ? b : a), { bytes: 0, label: '' });
-  if (worst.bytes > most) {
+  const worst = largestOf(p);
+  if (worst && worst.bytes > most) {
     throw new Error(
       `${worst.label} needs a buffer of ${mebibytes(worst.bytes)}, but ${adapter} binds at most ${mebibytes(most)}; ` +
-        'use a smaller volume or coarser levels, fewer channels or a smaller Anderson window, or an adapter with larger bindings',
+        (worst.tag === 'input'
+          ? 'use a smaller volume, or an adapter with larger bindings'
+          : 'use a smaller volume or coarser levels, fewer channels or a smaller Anderson window, or an adapter with larger bindings'),
     );
   }
 }

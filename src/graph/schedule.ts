@@ -121,7 +121,7 @@ export class Schedule {
           pipeline,
           groups: d.groups,
           label: d.kernel.name,
-          bytes: [...new Set(Object.values(d.bindings))].reduce((sum, tensor) => sum + bytesOf(f32(tensor)), 0),
+          bytes: [...new Set(Object.values(d.bindings))].reduce((sum, tensor) => sum + 4 * numel(tensor.shape), 0),
           group: device.createBindGroup({ label: d.kernel.name, layout, entries }),
         };
       });

@@ -70,7 +70,7 @@ export function volumeSize(name: string, { extents, intent }: NiftiHeader): Vec3
   const [w, h, d] = extents;
   const shape = extents.join('×');
   const frames = extents.slice(3).reduce((product, n) => product * n, 1);
-  if (extents.length < 3) throw new Error(`${name}: ${extents.length}-D image (${shape}); a 3-D volume is needed`);
+  if (extents.length < 3) throw new Error(`${name}: ${extents.length}-D image (${shape}); a 3-D volume is needed, of one slice if need be`);
   if (frames > 1 && VECTOR_INTENTS.includes(intent)) throw new Error(`${name}: vector field (${shape}, intent ${intent}), not an image`);
   if (frames > 1)
     throw new Error(

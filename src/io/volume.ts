@@ -116,11 +116,16 @@ export function smallest(data: Float32Array): number {
   return least;
 }
 
-/** Throws when a voxel is NaN or infinite, and says how many are. `name` starts the message, usually the file's path. */
+/** Throws when a voxel is NaN or infinite, and says how many are which. `name` starts the message, usually the file's path. */
 export function checkFinite(name: string, { data }: { data: Float32Array }): void {
-  let bad = 0;
-  for (let n = 0; n < data.length; n++) if (!Number.isFinite(data[n])) bad++;
-  if (bad) throw new Error(`${name}: ${bad} of ${data.length} voxels are NaN or infinite; replace them, for instance by the background`);
+  let [bad, infinite] = [0, 0];
+  for (let n = 0; n < data.length; n++) {
+    if (Number.isFinite(data[n])) continue;
+    bad++;
+    if (!Number.isNaN(data[n])) infinite++;
+  }
+  const what = infinite === bad ? 'infinite' : infinite ? 'NaN or infinite' : 'NaN';
+  if (bad) throw new Error(`${name}: ${bad} of ${data.length} voxels are ${what}; replace them, for instance by the background`);
 }
 
 /** Throws when all voxels (inside the mask, where there is one) have one value: there is nothing to register. */

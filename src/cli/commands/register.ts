@@ -3,6 +3,7 @@ import { type Bytes, tags } from '../../gpu/ledger.ts';
 import { mebibytes } from '../../gpu/device.ts';
 import { openGpu } from '../gpu.ts';
 import { affineModes } from '../../register/affine.ts';
+import { largestOf, LEAST_BINDING } from '../../graph/plan.ts';
 import { planInverse } from '../../register/fields.ts';
 import { modalities } from '../../register/intensity.ts';
 import { lambdas, methods, presets, REFINE, type RegisterOptions, resolveOptions } from '../../register/options.ts';
@@ -73,7 +74,7 @@ export const options = {
   refine: {
     value: 'N',
     parse: whole,
-    help: `evaluations of the classical cell, at most, that end a registration at twice the last level's resolution (default ${REFINE} on images above 2²¹ voxels, but 0 with --levels or deq)`,
+    help: `evaluations of the classical cell, at most, that end a registration at twice the last level's resolution (default ${REFINE} where that is finer and has at most 8 million voxels, but 0 with --levels or deq)`,
   },
   levels: { value: 'F,F,…', parse: list(whole), help: 'coarsening of each level, coarse to fine, such as 8,4,2 (default: by the size)' },
   iterations: {
@@ -141,10 +142,14 @@ export async function run(args: string[]): Promise<number> {
   if (dryRun) {
     const inversion = inverse ? planInverse(inputs.fixed, inputs.moving).peak : undefined;
     if (json) {
-      const memory = { planned: plan.peak, ...(inversion && { inversion }) };
+      const memory = { planned: plan.peak, largestBuffer: largestOf(plan)!.bytes, ...(inversion && { inversion }) };
       print(JSON.stringify({ memory, options: resolved, ...(trained && { model: modelNote(trained) }) }, null, 2));
     } else if (!quiet) {
       print(`GPU memory this registration needs:\n${memoryTable(plan.peak)}`);
+      const largest = largestOf(plan)!;
+      print(
+        `  its largest buffer has ${mebibytes(largest.bytes)} (${largest.label}); an adapter binds at least ${mebibytes(LEAST_BINDING)}`,
+      );
       if (inversion) print(`and afterwards its inversion:\n${memoryTable(inversion)}`);
     }
     return 0;

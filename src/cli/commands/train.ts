@@ -1,6 +1,6 @@
 // deqreg train: a data list in, a trained model out; a log, curves and checkpoints on the way.
 import { appendFileSync, existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { version } from '../../../package.json';
 import { adjoints } from '../../deq/problem.ts';
@@ -20,6 +20,7 @@ import { type Rollback, trainingPage } from '../report/training.ts';
 import { STOPPED, stopOnSignals } from '../stop-signals.ts';
 import { trainProgress } from '../train-progress.ts';
 import { warn } from '../inputs.ts';
+import { makeFolder } from '../outputs.ts';
 import { demoData, readTrainingData, type TrainingData } from '../training-data.ts';
 
 export const summary = 'train a learned update on a data list, or on synthetic brains';
@@ -108,7 +109,7 @@ export async function run(args: string[]): Promise<number> {
     const finest = Math.min(...settings.stages.map(({ levels }) => levels.at(-1)!));
     const warning = (lines: readonly string[]) => quiet || warn(lines);
     const trained = list ? await readTrainingData(list, gpu, finest, progress.note, warning) : await demoData(gpu, finest);
-    await mkdir(out, { recursive: true }); // not before all images could be read
+    await makeFolder(out); // not before all images could be read
     const { records, events } = await readLog(path(LOG), from?.step ?? 0);
     await writeAtomic(path(LOG), [...records, ...events].map((line) => `${JSON.stringify(line)}\n`).join(''));
     const append = (line: object) => appendFileSync(path(LOG), `${JSON.stringify(line)}\n`);
@@ -171,7 +172,9 @@ export async function run(args: string[]): Promise<number> {
     const { message } = error as Error;
     if (error instanceof Diverged)
       throw new Error(kept ? `${message}, and another --out; ${path(MODEL)} has the best weights until then` : message);
-    throw new Error(kept ? `${message}; the checkpoint of step ${kept.step} is in ${out}, --resume goes on from there` : message);
+    throw new Error(
+      kept && kept !== from ? `${message}; the checkpoint of step ${kept.step} is in ${out}, --resume goes on from there` : message,
+    );
   } finally {
     gpu.close();
   }
