@@ -172,9 +172,7 @@ export async function run(args: string[]): Promise<number> {
     const { message } = error as Error;
     if (error instanceof Diverged)
       throw new Error(kept ? `${message}, and another --out; ${path(MODEL)} has the best weights until then` : message);
-    throw new Error(
-      kept && kept !== from ? `${message}; the checkpoint of step ${kept.step} is in ${out}, --resume goes on from there` : message,
-    );
+    throw new Error(kept ? `${message}; the checkpoint of step ${kept.step} is in ${out}, --resume goes on from there` : message);
   } finally {
     gpu.close();
   }
