@@ -7,7 +7,7 @@ type Report = Content['report'];
 
 /** The page's head: names, and the figures that one looks at first. */
 export function head({ report, made }: Content): HTMLElement {
-  const { dice, hd95, tre, similarity, foldingPercent, sdLogJ, region, solver, seconds, inputs } = report;
+  const { dice, hd95, tre, similarity, foldingPercent, ndvPercent, sdLogJ, region, solver, seconds, inputs } = report;
   const arrow = (before: number, after: number, decimals: number) => `${fixed(before, decimals)} → ${fixed(after, decimals)}`;
   const lost = hd95 && lostLabels(hd95);
   const levels = solver.levels.filter(({ stage }) => !stage);
@@ -29,7 +29,11 @@ export function head({ report, made }: Content): HTMLElement {
       ...(hd95 ? [figure('HD95', lost ? '–' : `${fixed(hd95.mean, 2)} mm`, lost || 'mean of the labels')] : []),
       ...(tre ? [figure('TRE', `${arrow(tre.before, tre.after, 2)} mm`, 'mean of the landmarks')] : []),
       figure('LNCC', arrow(similarity.before, similarity.after, 3), 'finest level'),
-      figure('Folds', `${fixed(foldingPercent, 3)} %`, `J ≤ 0 in the ${region}`),
+      figure(
+        'Folds',
+        `${fixed(foldingPercent, 3)} %`,
+        `J ≤ 0 in the ${region}${Number.isFinite(ndvPercent) ? `; NDV ${fixed(ndvPercent, 4)} %` : ''}`,
+      ),
       figure('SDlogJ', fixed(sdLogJ, 3), region),
       figure('Solver', `${converged} of ${levels.length}`, 'levels converged'),
       figure('Time', `${fixed(seconds.total, 1)} s`, `of these ${fixed(seconds.solve, 1)} s solving`),
