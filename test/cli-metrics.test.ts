@@ -145,8 +145,8 @@ test('what speaks against a result is in the report, whoever says it', () => {
     inverse as never,
   );
   assert.is(warnings.length, 5, warnings.join('\n'));
-  ['of the input', 'a doubt', 'there is no inverse: 90 %', 'the displacement folds: NDV 1', 'the labels overlap less than before'].forEach((told, i) =>
-    assert.match(warnings[i], told),
+  ['of the input', 'a doubt', 'there is no inverse: 90 %', 'the displacement folds: NDV 1', 'the labels overlap less than before'].forEach(
+    (told, i) => assert.match(warnings[i], told),
   );
   assert.match(speaksAgainst({ tre: { before: 3, after: 3.1 } }).join(), 'the landmarks are farther apart than before: TRE 3.00 → 3.10 mm');
   assert.equal(speaksAgainst({ tre: { before: 3, after: 3 } }), []);

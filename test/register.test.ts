@@ -268,7 +268,7 @@ test('each level has its own λ, whatever the method', () => {
 });
 
 test('by default three levels, and a few evaluations on a finer one where it is not too large', () => {
-  const grid = (...size: Vec3) => ({ ...brain.fixed, size });
+  const grid = (...size: Vec3) => ({ affine: brain.fixed.affine, size });
   const resolved = (at: Grid, options: RegisterOptions = {}) => {
     const { levels, iterations, lambda, refine } = planRegistration(at, at, options).options;
     return [levels, iterations, lambda, refine?.factor];
@@ -309,13 +309,15 @@ test('by default CT and thick slices are smoothed more', () => {
   assert.equal(lambda(spaced(4.1))[0], smoother[0]);
   assert.equal(lambda(spaced(1), { modality: 'ct' }), smoother);
   assert.equal(lambda(spaced(1), { modality: 'ct', method: 'adam' }), smoother);
-  const air = new Float32Array(1000).fill(-900, 0, 100).fill(-1000, 100, 200);
+  const repeated = (values: Float32Array) => Float32Array.from({ length: 160 * 192 * 224 }, (_, v) => values[v % values.length]);
+  const air = repeated(new Float32Array(1000).fill(-900, 0, 100).fill(-1000, 100, 200));
   assert.equal(lambda({ ...spaced(1), data: air }), smoother, 'CT by its values');
   assert.equal(lambda({ ...spaced(1), data: air }, { modality: 'mri' }), usual);
   const [few, mask] = [new Float32Array(1e5).fill(-900, 0, 50), new Float32Array(1e5).fill(1, 0, 100)];
   few[50] = -1000;
-  assert.equal(lambda({ ...spaced(1), data: few }), usual, 'too little air');
-  assert.equal(lambda({ ...spaced(1), data: few, mask }), smoother, 'but not inside the mask');
+  const [fewAll, maskAll] = [repeated(few), repeated(mask)];
+  assert.equal(lambda({ ...spaced(1), data: fewAll }), usual, 'too little air');
+  assert.equal(lambda({ ...spaced(1), data: fewAll, mask: maskAll }), smoother, 'but not inside the mask');
   assert.equal(lambda(spaced(1), { modality: 'ct', lambda: 0.1 }), [[0.1, 0.1, 0.1], 0.1]);
 });
 
