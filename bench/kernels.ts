@@ -7,7 +7,6 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type AdapterInfo, checkLimits, type Gpu, openGpu, processorOf, type Timing } from '../src/node.ts';
-import { mebibytes } from '../src/gpu/device.ts';
 import { pythonWithTorch } from './peers/process.ts';
 import { costOfSizes, type SizeCost, slope } from './probes/cell-cost.ts';
 import { families } from './probes/families.ts';
@@ -84,13 +83,11 @@ async function measureRows(gpu: Gpu, rows: Row[], seconds: number): Promise<{ me
 function obstacle(gpu: Gpu, { plan }: Description): string | undefined {
   const half = plan.phases.some((phase) => phase.dispatches.some(({ constants }) => constants?.real === 'f16'));
   if (half && !gpu.device.features.has('shader-f16')) return 'the adapter has no shader-f16';
-  const most = Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize);
-  const largest = Math.max(...plan.slots.map(({ bytes }) => bytes));
   try {
     checkLimits(plan, gpu.limits, gpu.info.description);
     return undefined;
-  } catch {
-    return `needs a buffer of ${mebibytes(largest)}, the adapter binds ${mebibytes(most)}`;
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 

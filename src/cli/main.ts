@@ -1,5 +1,4 @@
 // deqreg <command> [options]. Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + its number for a signal. An error is one line on stderr.
-import { clearLine, cursorTo } from 'node:readline';
 import { version } from '../../package.json';
 import { type Command, help, table, UsageError } from './args.ts';
 import * as apply from './commands/apply.ts';
@@ -22,6 +21,8 @@ import * as train from './commands/train.ts';
 import * as trainStep from './commands/train-step.ts';
 import { closeGpus } from './gpu.ts';
 import { discardOutputs } from './outputs.ts';
+import { clearStatus } from './status-line.ts';
+import { STOPPED } from './stop-signals.ts';
 
 const commands: Record<string, Command> = {
   register,
@@ -71,18 +72,13 @@ function interrupted(code: number, told = true): void {
   const kept = discardOutputs();
   closeGpus();
   if (told) {
-    if (process.stderr.isTTY) {
-      cursorTo(process.stderr, 0); // over ^C, and the progress
-      clearLine(process.stderr, 0);
-    }
+    clearStatus(); // ^C, and the progress
     console.error(`deqreg: interrupted${kept && `; ${kept}`}`);
   }
   process.exit(code);
 }
 
-process.once('SIGINT', () => interrupted(130));
-process.once('SIGTERM', () => interrupted(143));
-process.once('SIGHUP', () => interrupted(129)); // the terminal is gone
+for (const [signal, code] of Object.entries(STOPPED)) process.once(signal, () => interrupted(code));
 process.stdout.on('error', () => interrupted(1, false)); // whoever read it has gone
 process.stderr.on('error', () => {}); // nobody reads how far it is; where the terminal is gone, SIGHUP follows
 const code = await main(process.argv.slice(2)).catch((error: Error) => {

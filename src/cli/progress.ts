@@ -1,9 +1,9 @@
 // What a registration prints while it runs, on stderr: one line that is updated on a terminal, a line a level elsewhere.
-import { clearLine, cursorTo } from 'node:readline';
 import type { Evaluation, Progress } from '../register/register.ts';
 import { duration } from './duration.ts';
 import { warn } from './inputs.ts';
 import { figures, resolution, stageOf } from './stages.ts';
+import { clearStatus, showStatus } from './status-line.ts';
 
 export interface Reporter {
   show(progress: Progress): void;
@@ -20,12 +20,7 @@ export function reporter(quiet: boolean): Reporter {
 }
 
 function updatedLine(): Reporter {
-  const stream = process.stderr;
   let first: { time: number; fraction: number } | undefined;
-  const clear = () => {
-    cursorTo(stream, 0);
-    clearLine(stream, 0);
-  };
   return {
     show(progress) {
       const { fraction } = progress;
@@ -36,10 +31,9 @@ function updatedLine(): Reporter {
         const left = ((performance.now() - first.time) / 1e3) * ((1 - fraction) / done);
         line += `, ${figures(progress)}${fraction < TELLING || done <= 0 ? '' : `, ${duration(left)} left`}`;
       }
-      clear();
-      stream.write(line.slice(0, (stream.columns || 80) - 1));
+      showStatus(line);
     },
-    end: clear,
+    end: clearStatus,
   };
 }
 
@@ -58,7 +52,6 @@ export interface RunsReporter {
 
 export function runsReporter(quiet: boolean, total: number): RunsReporter {
   if (quiet) return { begin() {}, show() {}, warn() {}, end() {}, clear() {} };
-  const stream = process.stderr;
   let label = '',
     began = 0,
     done = 0,
@@ -70,17 +63,9 @@ export function runsReporter(quiet: boolean, total: number): RunsReporter {
     const each = finished.length ? finished.reduce((a, b) => a + b) / finished.length : fraction < TELLING ? NaN : elapsed() / fraction;
     return Math.max(each - elapsed(), 0) + each * (total - done - 1);
   };
-  const clear = () => {
-    if (!stream.isTTY) return;
-    cursorTo(stream, 0);
-    clearLine(stream, 0);
-  };
   const update = (what: string) => {
-    if (!stream.isTTY) return;
     const time = left();
-    clear();
-    const line = `${done + 1}/${total} ${label}: ${what}${Number.isFinite(time) ? `, ${duration(time / 1e3)} left` : ''}`;
-    stream.write(line.slice(0, (stream.columns || 80) - 1));
+    showStatus(`${done + 1}/${total} ${label}: ${what}${Number.isFinite(time) ? `, ${duration(time / 1e3)} left` : ''}`);
   };
   return {
     begin(of, before) {
@@ -92,17 +77,17 @@ export function runsReporter(quiet: boolean, total: number): RunsReporter {
       update(stageOf(progress));
     },
     warn(lines) {
-      clear();
+      clearStatus();
       warn(lines);
     },
     end(outcome) {
       finished.push(elapsed());
       const rest = finished.reduce((a, b) => a + b) / finished.length;
       const more = total - done - 1;
-      clear();
+      clearStatus();
       console.error(`${done + 1}/${total} ${label}: ${outcome}${more ? `; ${duration((rest * more) / 1e3)} left` : ''}`);
     },
-    clear,
+    clear: clearStatus,
   };
 }
 

@@ -1,8 +1,8 @@
 // What a training prints while it runs, on stderr: one line that is updated on a terminal; a line every ten steps and at validations
 // elsewhere.
-import { clearLine, cursorTo } from 'node:readline';
 import type { Stage } from '../train/options.ts';
 import { duration } from './duration.ts';
+import { clearStatus, showStatus, width } from './status-line.ts';
 
 /** What the progress shows of a step; `step` is the number of steps that are done with it, over all stages. */
 export interface ProgressRecord {
@@ -47,29 +47,20 @@ export function trainProgress(quiet: boolean, stages: readonly Stage[], from: nu
 type Describe = (record: ProgressRecord) => Part[];
 
 function updatedLine(describe: Describe): TrainProgress {
-  const stream = process.stderr;
   let line = '';
-  const clear = () => {
-    cursorTo(stream, 0);
-    clearLine(stream, 0);
-  };
-  const draw = () => {
-    clear();
-    stream.write(line);
-  };
   const note = (text: string) => {
-    clear();
+    clearStatus();
     console.error(text);
-    draw();
+    showStatus(line);
   };
   return {
     step(record) {
-      line = fitted(describe(record), (stream.columns || 80) - 1);
-      draw();
+      line = fitted(describe(record), width());
+      showStatus(line);
     },
     rollback: (event) => note(rolledBack(event)),
     note,
-    end: clear,
+    end: clearStatus,
   };
 }
 
