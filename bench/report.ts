@@ -53,8 +53,12 @@ export function csv(rows: readonly Record<string, unknown>[]): string {
   return encodeTable([keys, ...rows.map((row) => keys.map((key) => cell(row[key])))]);
 }
 
-/** The rows of a CSV, by column. */
-export const records = (text: string): Record<string, string>[] => Papa.parse<Record<string, string>>(text.trim(), { header: true }).data;
+/** The rows of a CSV, by column. Throws where a row has other columns than the first line names. */
+export function records(text: string): Record<string, string>[] {
+  const { data, errors } = Papa.parse<Record<string, string>>(text.trim(), { header: true, delimiter: ',' });
+  if (errors.length) throw new Error(`row ${errors[0].row}: ${errors[0].message}`);
+  return data;
+}
 
 /**
  * Writes bench/results/<name>.md, prints it, writes `files` (`.csv`, `.svg`, `-time.svg`: what follows the name) beside it, and the page of

@@ -115,6 +115,10 @@ test('quoted fields are what is in the quotes, in a header too', () => {
 test('points keep their other columns as they are, whatever is in them', () => {
   const text = 'x,y,z,note\n1,2,3,"he said ""here"", twice"\n4,5,6,"two\nlines"\n7,8,nine,\n';
   assert.throws(() => parsePoints('p.csv', text), /p\.csv:5: "nine" is not a number/);
+  const spaced = parsePoints('p.csv', 'x, y, z, "a, note"\n1, 2, 3, "b, c"\n');
+  assert.is(spaced.encode(spaced.points), 'x,y,z,"a, note"\n1,2,3,"b, c"\n');
+  const open = 'x,y,z,note\n1,2,3,a\n4,5,6,"not closed\n7,8,9,b\n';
+  assert.throws(() => parsePoints('p.csv', open), /^p\.csv:3: its quotes do not match$/);
   const table = parsePoints('p.csv', text.replace('nine', '9'));
   assert.equal([...table.points], [1, 2, 3, 4, 5, 6, 7, 8, 9]);
   assert.is(table.encode(table.points), text.replace('nine', '9'));

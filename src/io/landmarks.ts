@@ -16,7 +16,7 @@ export interface Landmarks {
  * numbers after an optional name.
  */
 export function parseLandmarks(name: string, text: string, images?: { fixed: Grid; moving: Grid }): Landmarks {
-  const { rows } = parseTable(text, 6);
+  const { rows } = parseTable(name, text, 6);
   const header = rows.length && !rows[0].fields.some(isNumber) ? rows.shift()!.fields : undefined;
   const physical = header && axesOf(name, header) === 'xyzxyz';
   if (physical && !images)

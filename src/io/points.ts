@@ -17,7 +17,7 @@ const AXES = ['xyz', 'ijk'];
  * are x, y, z. Throws `file:line: …` for what is no number.
  */
 export function parsePoints(name: string, text: string): PointTable {
-  const { separator, rows } = parseTable(text, 3);
+  const { separator, rows } = parseTable(name, text, 3);
   const header = rows.length && !rows[0].fields.some(isNumber) ? rows.shift()! : undefined;
   const places = AXES.map((axes) => [...axes].map((axis) => header?.fields.findIndex((field) => field.toLowerCase() === axis) ?? -1));
   const named = places.findIndex((columns) => columns.every((column) => column >= 0));

@@ -9,17 +9,24 @@ export interface Table {
   rows: { line: number; fields: string[] }[];
 }
 
-/** The fields are without quotes and the blanks around them; a separator is what makes at least so many `columns` of the first line. */
-export function parseTable(text: string, columns: number): Table {
+/**
+ * The fields are without quotes and the blanks around them; a separator is what makes at least so many `columns` of the first line. Throws
+ * `name:line: …` for quotes that do not match: what follows them would be taken for a part of the field.
+ */
+export function parseTable(name: string, text: string, columns: number): Table {
   const lines = text.replace(/\r\n?/g, '\n');
   const first = lines.split('\n').find((line) => line.trim()) ?? '';
   const separator = ['\t', ';', ','].find((mark) => first.split(mark).length >= columns) ?? ',';
+  const quotable = lines.replace(new RegExp(`(^|${separator}) +(?=")`, 'gm'), '$1'); // blanks before a quote would make it part of the field
   let line = 0;
-  const rows = Papa.parse<string[]>(lines, { delimiter: separator, newline: '\n' }).data.map((fields) => {
-    const row = { line: line + 1, fields: fields.map((field) => field.trim().replace(/^"(.*)"$/, '$1')) }; // blanks before a quote make it part of the field
+  const { data, errors } = Papa.parse<string[]>(quotable, { delimiter: separator, newline: '\n' });
+  const rows = data.map((fields) => {
+    const row = { line: line + 1, fields: fields.map((field) => field.trim()) };
     line += fields.join('').split('\n').length;
     return row;
   });
+  const odd = errors.find(({ type }) => type === 'Quotes');
+  if (odd) throw new Error(`${name}:${rows[odd.row!].line}: its quotes do not match`);
   return { separator, rows: rows.filter(({ fields }) => fields.some((field) => field)) };
 }
 

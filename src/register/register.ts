@@ -84,7 +84,7 @@ export function planRegistration(
   checkGeometry('fixed', fixed);
   checkGeometry('moving', moving);
   const resolved = resolveOptions(options, fixed);
-  const part = within(fixed, resolved.region);
+  const part = { ...within(gridOf(fixed), resolved.region), mask: fixed.mask };
   const any: IntensityWindow = { modality: 'mri', low: 0, high: 1 };
   const windows = { fixed: any, moving: any },
     masks = { fixed: !!fixed.mask, moving: !!moving.mask };

@@ -37,13 +37,14 @@ export function openJournal(folder: string, resume: boolean): Journal {
     throw new UsageError(
       `${path}: an evaluation that did not end (runs done: ${before.size}); --resume goes on with it, or remove the file`,
     );
-  if (before.size && resume) {
+  if (!resume) before.clear();
+  if (before.size) {
     writeFileSync(`${path}.tmp`, [...before].map(([key, done]) => line(key, done)).join(''));
     renameSync(`${path}.tmp`, path);
     keep(KEPT);
   } else rmSync(path, { force: true });
   return {
-    find: (key) => (resume ? before.get(key) : undefined),
+    find: (key) => before.get(key),
     add(key, done) {
       appendFileSync(path, line(key, done));
       keep(KEPT);
