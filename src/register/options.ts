@@ -26,8 +26,8 @@ export interface RegisterOptions {
   model?: Model;
   /**
    * Evaluations of the classical cell at most that end a registration, at twice the last level's resolution, up to 8 million voxels; on the
-   * last level, where there is no finer one. Default: 3 where the default levels end below full resolution, and the method is not `deq`;
-   * else 0.
+   * last level, where there is no finer one. Default: 3 where there is a finer one and levels are the default ones, and the method
+   * is not `deq`; else 0.
    */
   refine?: number;
   /**
